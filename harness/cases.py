@@ -1,0 +1,251 @@
+"""The case matrix as data: a covering array over the options, and every worked example and recording.
+
+Strength 2 means that every pair of levels of two factors occurs together in some case (a mask form with a dtype, a
+distribution with a memory layout, ...), wherever a mechanism knows both. Most faults need one or two circumstances to
+show, and the array is far smaller than the product.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+from harness import inputs
+from harness.registry import mechanism, mechanisms
+from harness.values import DTYPES, Case, HarnessError
+from reference.specification import Mechanism
+
+# Lengths: either longer, 0 and 1, sides of the blocks of 16, 32 and 64, and equal to each other and to the widths.
+LENGTHS = ((5, 7), (7, 5), (1, 9), (9, 1), (0, 5), (5, 0), (8, 8), (16, 17), (33, 31), (64, 15), (15, 65), (2, 129))
+# Widths D, Dv: either larger, 1, powers of two (1/sqrt(D) exact for 16 and 64), and equal to a length.
+WIDTHS = ((8, 6), (6, 8), (16, 16), (1, 1), (64, 8), (5, 32), (8, 8))
+# Batch, heads, key heads: B = H on purpose, grouped heads, one of each.
+BATCHES = ((2, 3, 3), (3, 2, 2), (2, 2, 2), (1, 1, 1), (2, 4, 2), (1, 6, 2))
+FACTORS: dict[str, tuple[Any, ...]] = {
+    "lengths": LENGTHS,
+    "widths": WIDTHS,
+    "batches": BATCHES,
+    "dtype": ("float32", "float64", "bfloat16", "float16"),  # the first fills what no pair asks for
+    "content": tuple(inputs.DISTRIBUTIONS),
+    "layout": tuple(inputs.LAYOUTS),
+    "mask": (None, "full", "batch", "head", "query"),
+    "bias": (None, "full", "query"),
+    "valid_lens": (None, "batch", "query"),
+    "causal": (None, "top_left", "bottom_right"),
+    "scale": (None, 0.375),
+}
+_OPTIONAL = ("mask", "bias", "valid_lens", "causal", "scale")
+_HALF_PRECISION_LENGTH = 33  # half-precision matrix products are slow on a CPU: keep these cases small
+TIERS = ("quick", "default", "thorough")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A mechanism with one value for each of its choices: the first factor of the covering array."""
+
+    mechanism: Mechanism
+    choices: Mapping[str, str]
+
+    def knows(self, option: str) -> Callable[[Any], bool]:
+        """Return whether a level of an option's factor is known to the mechanism."""
+        options, scores = self.mechanism.options, self.mechanism.scores
+
+        def known(level: Any) -> bool:
+            name = f"causal_{level}" if option == "causal" else option
+            return level is None or (name in options and (level != "head" or "H" in scores))
+
+        return known
+
+    def groups(self, batches: tuple[int, int, int]) -> bool:
+        """Return whether these heads and key heads are known to the mechanism."""
+        return batches[1] == batches[2] or "grouped_heads" in self.mechanism.options
+
+    def case(self, levels: Mapping[str, Any], seed: int) -> Case:
+        """Return the case of one level for every factor."""
+        options = {option: levels[option] for option in _OPTIONAL if levels[option] is not None} | self.choices
+        sizes = _sizes(self.mechanism, levels["lengths"], levels["widths"], levels["batches"])
+        name, dtype, content, layout = self.mechanism.name, levels["dtype"], levels["content"], levels["layout"]
+        return Case(name, sizes, dtype, options, content, layout, seed)
+
+
+def constraints() -> list[tuple[tuple[str, str], Callable[[Any, Any], bool]]]:
+    """Return what excludes pairs of levels: (two factors, predicate on their levels)."""
+
+    def small(lengths: tuple[int, int], dtype: str) -> bool:
+        return dtype in ("float64", "float32") or max(lengths) <= _HALF_PRECISION_LENGTH
+
+    known = [
+        (("variant", option), lambda variant, level, option=option: variant.knows(option)(level))
+        for option in _OPTIONAL
+    ]
+    return [*known, (("variant", "batches"), Variant.groups), (("lengths", "dtype"), small)]
+
+
+def _sizes(
+    known: Mechanism, lengths: tuple[int, int], widths: tuple[int, int], batches: tuple[int, int, int]
+) -> dict[str, int]:
+    """Return a length for every axis of the mechanism; neighbouring axes differ unless the factors make them equal."""
+    (queries, keys), (width, value_width), (batch, heads, key_heads) = lengths, widths, batches
+    every = {
+        "B": batch,
+        "H": heads,
+        "Hk": key_heads,
+        "Lq": queries,
+        "Lk": keys,
+        "L": queries,
+        "P": keys,
+        "D": width,
+        "Dv": value_width,
+        "Dq": width,
+        "Dk": value_width + 1,
+        "A": width + 3,
+        "E": heads * width if "H" in known.settings.values() else width,
+        "Eq": width + 2,
+        "Ek": value_width + 3,
+        "Ev": value_width,
+        "O": value_width + 1,
+    }
+    return {axis: every[axis] for axis in known.axes}
+
+
+def variants() -> list[Variant]:
+    """Return every mechanism with every one of its choices."""
+    return [
+        Variant(known, {name: value} if name else {})
+        for known in mechanisms().values()
+        for name, values in (known.choices or {"": ("",)}).items()
+        for value in values
+    ]
+
+
+def _covering(first: Sequence[Variant]) -> list[Case]:
+    """Return the covering array over some variants and all other factors. Its order is fixed: so are the seeds."""
+    import covertable  # here, so that listing implementations does not wait for it
+
+    def condition(factors: tuple[str, str], allows: Callable[[Any, Any], bool]) -> dict[str, Any]:
+        left, right = factors
+        return {"operator": "fn", "requires": [left, right], "evaluate": lambda row: allows(row[left], row[right])}
+
+    factors = {"variant": list(first)} | {name: list(levels) for name, levels in FACTORS.items()}
+    rows = covertable.make(factors, strength=2, constraints=[condition(*pair) for pair in constraints()])
+    return [row["variant"].case(row, seed) for seed, row in enumerate(rows)]
+
+
+def _anchors() -> list[Case]:
+    """Return one plain case for each variant and each dtype that is exact in its own circumstances."""
+    plain = {"lengths": (5, 7), "widths": (16, 8), "batches": (2, 3, 3), "content": "ordinary", "layout": "contiguous"}
+    levels = dict.fromkeys(FACTORS) | plain
+    return [
+        variant.case(levels | {"dtype": dtype}, 0)
+        for variant in variants()
+        for dtype in ("float64", "float32")
+    ]
+
+
+def example_cases() -> list[Case]:
+    """Return the worked examples of the notes, in float64 and float32."""
+    found = []
+    for known in mechanisms().values():
+        for example in known.examples:
+            sizes: dict[str, int] = {}
+            for declared in known.inputs:
+                shape = np.shape(example.inputs[declared.name])
+                sizes |= {axis: n for axis, n in zip(declared.axes, shape, strict=True) if axis in known.axes}
+            options: dict[str, Any] = {name: example.options[name] for name in known.choices}
+            if "valid_lens" in example.options:
+                depth = len(np.shape(example.options["valid_lens"]))
+                options["valid_lens"] = "batch" if depth == 1 else "query"
+            for dtype in ("float64", "float32"):
+                found.append(Case(known.name, sizes, dtype, options, f"example.{example.name}"))
+    return found
+
+
+def recorded_cases() -> list[Case]:
+    """Return the recorded real inputs: query, key, value and padding mask of a trained model."""
+    found = []
+    for name in inputs.recordings():
+        stem, _, layer = name.partition("_")
+        batch, heads, queries, width = inputs._open(inputs.RECORDINGS / f"{stem}.npz")[f"{layer}.query"].shape
+        sizes = {"B": batch, "H": heads, "Hk": heads, "Lq": queries, "Lk": queries, "D": width, "Dv": width}
+        for dtype in ("float64", "float32", "bfloat16"):
+            found.append(Case("scaled_dot_product", sizes, dtype, {"mask": "batch"}, f"recorded.{name}"))
+    return found
+
+
+@functools.cache
+def matrix(tier: str = "default") -> tuple[Case, ...]:
+    """Return the cases of a tier, each once.
+
+    quick      every level of every factor, two rows at least for each mechanism
+    default    strength 2, with the mechanism as one of the factors
+    thorough   strength 2 within every mechanism
+    """
+    if tier not in TIERS:
+        raise HarnessError(f"no tier {tier!r}; known: {', '.join(TIERS)}")
+    extra = [*example_cases(), *recorded_cases()]
+    if tier == "thorough":
+        rows = [case for variant in variants() for case in _covering([variant])]
+    elif tier == "default":
+        rows = _covering(variants())
+    else:
+        rows = _every_level(_covering(variants()))
+    return tuple(dict.fromkeys([*extra, *_anchors(), *rows]))
+
+
+def _every_level(rows: Iterable[Case]) -> list[Case]:
+    """Return the first rows that together hold every level of every factor, once for each mechanism's options."""
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for case in rows:
+        lengths = tuple(case.sizes.get(axis) for axis in ("Lq", "Lk", "L", "P"))
+        parts = {("dtype", case.dtype), ("content", case.content), ("layout", case.layout), ("lengths", str(lengths))}
+        parts |= {(case.mechanism, name) for name in (*case.requires, case.dtype)}
+        if parts - seen:
+            seen |= parts
+            kept.append(case)
+    return kept
+
+
+def parse(text: str) -> Case:
+    """Return the case of an id, checked against the mechanism's declaration."""
+    case = Case.from_id(text)
+    known = mechanism(case.mechanism)
+    if set(case.sizes) != set(known.axes):
+        raise HarnessError(f"{text}: {known.name} has the sizes {' '.join(known.axes)}, got {' '.join(case.sizes)}")
+    for whole, part in known.requires:
+        if case.sizes[part] == 0 or case.sizes[whole] % case.sizes[part]:
+            raise HarnessError(f"{text}: {whole} must be a multiple of {part}")
+    if case.dtype not in DTYPES:
+        raise HarnessError(f"{text}: unknown dtype {case.dtype!r}; known: {', '.join(DTYPES)}")
+    if case.layout not in inputs.LAYOUTS:
+        raise HarnessError(f"{text}: unknown layout {case.layout!r}; known: {', '.join(inputs.LAYOUTS)}")
+    _check_options(text, case, known)
+    inputs.check_content(case)
+    return case
+
+
+def _check_options(text: str, case: Case, known: Mechanism) -> None:
+    levels: dict[str, Callable[[Any], bool]] = {
+        "mask": lambda form: form in FACTORS["mask"],
+        "bias": lambda form: form in FACTORS["mask"],
+        "valid_lens": lambda form: form in FACTORS["valid_lens"],
+        "causal": lambda corner: corner in FACTORS["causal"],
+        "scale": lambda _: True,
+        "dropout": lambda rate: 0 <= rate < 1,
+    } | {name: values.__contains__ for name, values in known.choices.items()}
+    for name, form in case.options.items():
+        if name not in levels or not levels[name](form):
+            raise HarnessError(f"{text}: option {name}={form} is not known to {known.name}")
+    for name in known.choices:
+        if name not in case.options:
+            raise HarnessError(f"{text}: {known.name} needs {name}=..., one of {', '.join(known.choices[name])}")
+    for option in case.requires:
+        if option not in known.options:
+            raise HarnessError(f"{text}: {known.name} does not take {option}; it takes {', '.join(known.options)}")
+    if "head" in (case.options.get("mask"), case.options.get("bias")) and "H" not in known.scores:
+        raise HarnessError(f"{text}: {known.name} has no heads, so no mask or bias by head")

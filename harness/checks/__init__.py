@@ -1,0 +1,41 @@
+"""One file per kind of question that is asked of an implementation. `CHECKS` is the list; each check is a function.
+
+A check takes a `Subject` (one implementation on one case) and returns a `Judgement`; whether it applies to a case is a
+second function beside it. What an implementation declares chooses its checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.checks import accuracy, contract, examples
+from harness.checks.subject import Subject
+from harness.judge import Judgement
+from harness.registry import Implementation
+from harness.values import Case
+
+__all__ = ["CHECKS", "Check", "Subject"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A named question: `applies` says whether it is asked of an implementation on a case."""
+
+    name: str
+    ask: Callable[[Subject], Judgement]
+    applies: Callable[[Implementation, Case], bool]
+
+    @property
+    def summary(self) -> str:
+        """What is asked, from the function's docstring."""
+        return (self.ask.__doc__ or "").strip().split("\n")[0]
+
+
+CHECKS = (
+    Check("accuracy", accuracy.output, lambda implementation, case: True),
+    Check("weights", accuracy.weights, accuracy.returns_weights),
+    Check("example", examples.worked_example, examples.is_example),
+    Check("purity", contract.purity, lambda implementation, case: True),
+    Check("second_call", contract.second_call, contract.is_ordinary),
+)

@@ -1,0 +1,100 @@
+"""One implementation on one case: prepared once, called once, for all checks that look at that call."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import inputs
+from harness.budget import Budget, budgets
+from harness.registry import Implementation, mechanisms
+from harness.values import Arithmetic, Case
+
+Array = NDArray[np.float64]
+
+
+@functools.lru_cache(maxsize=256)
+def budget_of(case: Case, arithmetic: Arithmetic, empty_rows: str) -> tuple[Budget, Budget | None]:
+    """Return the budgets of a case's output and weights: once for all implementations that declare the same."""
+    known = mechanisms()[case.mechanism]
+    given = inputs.exact(inputs.tensors(case.on("cpu")))
+    tensors = {declared.name: given[declared.name] for declared in known.inputs}
+    options = {name: array for name, array in given.items() if name not in tensors} | inputs.arguments(case)
+    if known.scores:
+        options["empty_rows"] = empty_rows
+    return budgets(known.evaluate, tensors, options, case.dtype, arithmetic)
+
+
+class Subject:
+    """An implementation, a case, and the one call that the checks share."""
+
+    def __init__(self, implementation: Implementation, case: Case) -> None:
+        self.implementation = implementation
+        self.case = case.on(implementation.device)
+
+    @functools.cached_property
+    def callable(self) -> Any:
+        """What `prepare` returned."""
+        made = self.implementation.prepare(self.case)
+        if not callable(made):
+            raise TypeError(f"prepare(case) returned {type(made).__name__}, expected a callable")
+        return made
+
+    @functools.cached_property
+    def first(self) -> Call:
+        """The call on the case's own inputs."""
+        return self.call(self.case)
+
+    def call(self, case: Case) -> Call:
+        """Return a call on the inputs of this case or of another one."""
+        return Call(self.callable, case)
+
+    def budget(self, case: Case | None = None) -> tuple[Budget, Budget | None]:
+        """Return the budgets of the output and of the weights."""
+        capabilities = self.implementation.capabilities
+        return budget_of(case or self.case, capabilities.arithmetic, capabilities.empty_rows)
+
+
+class Call:
+    """One call: what went in, what the world was before and after it, and what came out."""
+
+    def __init__(self, function: Any, case: Case) -> None:
+        import torch
+
+        self.case = case
+        self.tensors = inputs.tensors(case)
+        self.before = inputs.exact(self.tensors)
+        self.state_before = _state()
+        with torch.no_grad():
+            self.result = function(**self.tensors)
+        self.state_after = _state()
+
+    @property
+    def output(self) -> Any:
+        """The output, whether or not weights came with it."""
+        return self.result[0] if isinstance(self.result, tuple) and self.result else self.result
+
+    @property
+    def weights(self) -> Any:
+        """The weights, or None."""
+        return self.result[1] if isinstance(self.result, tuple) and len(self.result) == 2 else None
+
+
+def _state() -> dict[str, Any]:
+    """Return the global state that a call must leave alone."""
+    import random
+
+    import torch
+
+    return {
+        "torch's random state": torch.random.get_rng_state().numpy().tobytes(),
+        "NumPy's random state": repr(np.random.get_state()),
+        "Python's random state": random.getstate(),
+        "the default dtype": torch.get_default_dtype(),
+        "the number of threads": torch.get_num_threads(),
+        "deterministic mode": torch.are_deterministic_algorithms_enabled(),
+        "float32 matmul precision": torch.get_float32_matmul_precision(),
+    }

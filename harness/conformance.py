@@ -1,0 +1,109 @@
+"""The plan - which check of which implementation on which case - and the verdicts. pytest and the command line share it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.checks import CHECKS, Check, Subject
+from harness.registry import Implementation
+from harness.values import Case, Status, Verdict
+
+
+@dataclass(frozen=True)
+class Item:
+    """An implementation on a case, with the checks that are asked there. `skip` says why none is, with its status."""
+
+    implementation: Implementation
+    case: Case
+    checks: tuple[Check, ...]
+    skip: tuple[Status, str] | None = None
+
+    @property
+    def id(self) -> str:
+        """Name in a test report."""
+        return f"{self.implementation.name}:{self.case.id}"
+
+
+def plan(implementations: Sequence[Implementation], cases: Iterable[Case]) -> Iterator[Item]:
+    """Yield every implementation on every case: what cannot be asked is planned too, with its reason."""
+    absent = {implementation.name: implementation.unavailable() for implementation in implementations}
+    for case in cases:
+        for implementation in implementations:
+            here = case.on(implementation.device)
+            checks = tuple(check for check in CHECKS if check.applies(implementation, here))
+            skip = None
+            refusal = implementation.refuses(here)
+            if refusal:
+                skip = (Status.UNSUPPORTED, refusal)
+            elif absent[implementation.name]:
+                skip = (Status.UNAVAILABLE, absent[implementation.name])
+            yield Item(implementation, here, checks, skip)
+
+
+def run(item: Item) -> Iterator[Verdict]:
+    """Yield the verdict of each check of an item. An exception of the implementation is a verdict, not the end."""
+    subject = Subject(item.implementation, item.case)
+    for check in item.checks:
+        began = time.perf_counter()
+        verdict = _skipped(item, check) if item.skip else _asked(item, check, subject)
+        known = item.implementation.known_failure(check.name, item.case)
+        if known and not item.skip:
+            verdict = verdict.as_known_failure(known)
+        yield _timed(verdict, time.perf_counter() - began)
+
+
+def _asked(item: Item, check: Check, subject: Subject) -> Verdict:
+    try:
+        judgement = check.ask(subject)
+    except Exception as error:
+        return _verdict(item, check, Status.ERROR, reason=_last_line(error))
+    status = Status.FAIL if judgement.reason else Status.PASS
+    return _verdict(
+        item,
+        check,
+        status,
+        share=judgement.share,
+        error=judgement.error,
+        where=judgement.where,
+        reason=judgement.reason,
+    )
+
+
+def _skipped(item: Item, check: Check) -> Verdict:
+    assert item.skip is not None
+    status, reason = item.skip
+    return _verdict(item, check, status, reason=reason)
+
+
+def _verdict(item: Item, check: Check, status: Status, **facts: object) -> Verdict:
+    return Verdict(
+        implementation=item.implementation.name,
+        mechanism=item.case.mechanism,
+        case=item.case.id,
+        check=check.name,
+        status=status,
+        replay=replay_command(item.implementation, item.case),
+        **facts,  # type: ignore[arg-type]
+    )
+
+
+def _timed(verdict: Verdict, seconds: float) -> Verdict:
+    from dataclasses import replace
+
+    return replace(verdict, seconds=round(seconds, 6))
+
+
+def replay_command(implementation: Implementation, case: Case) -> str:
+    """Return the command that asks the same questions again."""
+    load = f" --load {implementation.path}" if implementation.loaded else ""
+    return f"python -m harness check {implementation.name}{load} --case {case.id}"
+
+
+def _last_line(error: Exception) -> str:
+    try:
+        text = str(error).strip().split("\n")[0]
+    except Exception:  # an exception whose own text raises is still only an error
+        text = "(its message cannot be shown)"
+    return f"{type(error).__name__}: {text}"[:500]

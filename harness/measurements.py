@@ -1,0 +1,130 @@
+"""The value that a benchmark yields for one implementation on one workload: frozen, standard library only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+STATUSES = ("measured", "refused", "unsupported", "unavailable", "error")
+ANSWERS = ("baseline", "faster", "slower", "same", "inconclusive", "unreliable")
+CLOCKS = ("wall", "cpu")
+
+Passes = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What was timed, and how it compares with the baseline of the same cell. Times are in seconds for one call.
+
+    status                 measured; refused (it does not conform: never timed); unsupported; unavailable; error
+    reason                 why it was not measured, why the answer is withheld, or which passes were lost
+    prepare_s              `prepare(case)` in each pass
+    first_call_s           the first call of the first pass: what is compiled or loaded late shows here
+    calls_per_sample       calls between two readings of the clock
+    wall_s, cpu_s          samples by pass, at most 200 a pass, the same rounds for every arm of a cell; cpu_s is
+                           empty where thread CPU time says nothing: on an accelerator, or with threads of its own
+    minor_faults_per_call  pages the kernel had to map during a call; None where it is not known
+    preempted              share of samples, of this and of the baseline, that the scheduler interrupted
+    peak_bytes             memory that one call adds at its peak, its output included; None where it is not known
+    baseline               the implementation it is compared with; "" where there is none
+    ratio, low, high       time over the baseline's, and its interval of confidence `level`
+    clock                  which of the two clocks ratio and answer rest on
+    answer                 baseline, faster, slower, same, inconclusive or unreliable; "" without a baseline
+    detectable             smallest relative difference that these passes could have shown, e.g. 0.02
+    sentinel_ratio         the same ratio of the baseline's twin, whose truth is 1
+    """
+
+    implementation: str
+    mechanism: str
+    workload: str
+    case: str
+    threads: int
+    status: str
+    reason: str = ""
+    prepare_s: tuple[float, ...] = ()
+    first_call_s: float | None = None
+    calls_per_sample: int = 0
+    wall_s: Passes = ()
+    cpu_s: Passes = ()
+    minor_faults_per_call: float | None = None
+    preempted: float | None = None
+    peak_bytes: int | None = None
+    baseline: str = ""
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    level: float | None = None
+    clock: str = ""
+    answer: str = ""
+    detectable: float | None = None
+    sentinel_ratio: float | None = None
+
+    def __post_init__(self) -> None:
+        subject = f"measurement of {self.implementation} on {self.case}"
+        wrong = _not_measured(self) if self.status != "measured" else _samples(self) or _comparison(self)
+        if wrong:
+            raise ValueError(f"{subject} ({self.status}): {wrong}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild a measurement from `to_json`'s data."""
+        values = {f.name: data[f.name] for f in fields(cls)}
+        for name in ("wall_s", "cpu_s"):
+            values[name] = tuple(tuple(samples) for samples in values[name])
+        return cls(**values | {"prepare_s": tuple(values["prepare_s"])})
+
+
+def _not_measured(row: Measurement) -> str:
+    if row.status not in STATUSES:
+        return f"unknown status; known: {', '.join(STATUSES)}"
+    if not row.reason:
+        return "what was not measured needs a reason"
+    blank = {f.name for f in fields(row)} - {"implementation", "mechanism", "workload", "case", "threads"}
+    claims = [name for name in sorted(blank - {"status", "reason", "baseline"}) if getattr(row, name)]
+    return f"it was not measured, yet it states {', '.join(claims)}" if claims else ""
+
+
+def _samples(row: Measurement) -> str:
+    """Return what is impossible about the samples, or ""."""
+    if not row.wall_s or not all(row.wall_s):
+        return "it has a pass without samples, or no pass"
+    if row.cpu_s and [len(p) for p in row.cpu_s] != [len(p) for p in row.wall_s]:
+        return "its CPU times are not of the same rounds as its wall times"
+    if not all(math.isfinite(t) and t > 0 for p in row.wall_s for t in p):
+        return "a wall time is not a positive number"
+    if not all(math.isfinite(t) and t >= 0 for p in row.cpu_s for t in p):
+        return "a CPU time is negative or not a number"
+    if row.calls_per_sample < 1:
+        return f"{row.calls_per_sample} calls for each sample"
+    if row.preempted is not None and not 0 <= row.preempted <= 1:
+        return f"preempted share {row.preempted} is outside [0, 1]"
+    return ""
+
+
+def _comparison(row: Measurement) -> str:
+    """Return what is impossible about ratio, interval and answer, or ""."""
+    if (row.ratio is None) != (row.answer == "") or (row.ratio is None) != (row.baseline == ""):
+        return "baseline, ratio and answer come together"
+    if row.ratio is None:
+        return "an interval without a ratio" if row.low is not None or row.high is not None else ""
+    if row.answer not in ANSWERS or row.clock not in CLOCKS or row.clock == "cpu" and not row.cpu_s:
+        return f"answer {row.answer!r} on clock {row.clock!r} is not possible"
+    itself = row.implementation == row.baseline
+    if (row.answer == "baseline") != itself or itself and row.ratio != 1:
+        return "the baseline, and only the baseline, is compared with itself"
+    if (row.low is None) != (row.high is None) or (row.low is None) != (row.level is None):
+        return "low, high and level come together"
+    if row.low is None or row.high is None:
+        claims = row.answer in ("faster", "slower", "same")
+        return f"{row.answer} without an interval" if claims else ""
+    if not 0 < row.low <= row.ratio <= row.high < math.inf:
+        return f"ratio {row.ratio} outside its interval [{row.low}, {row.high}]"
+    if row.answer == "faster" and row.high >= 1 or row.answer == "slower" and row.low <= 1:
+        return f"{row.answer}, although its interval [{row.low}, {row.high}] contains 1 or lies on the other side"
+    return "an answer is withheld without a reason" if row.answer == "unreliable" and not row.reason else ""

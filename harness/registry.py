@@ -1,0 +1,179 @@
+"""Finds mechanisms and implementations: the folder listing is the registry.
+
+An implementation is a file in `implementations/`, a path given to `--load`, or an entry point of an installed package in
+the group `attention_harness.implementations`. Loading one runs its code. Nothing here imports a framework.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import implementations as _shipped
+import reference as _reference
+from harness.values import Capabilities, Case, HarnessError
+from reference.specification import Mechanism
+
+ENTRY_POINTS = "attention_harness.implementations"
+
+
+@functools.cache
+def mechanisms() -> dict[str, Mechanism]:
+    """Return every mechanism: each file of `reference/` that declares one, by name."""
+    found = {}
+    for path in sorted(Path(_reference.__path__[0]).glob("*.py")):
+        declared = getattr(importlib.import_module(f"reference.{path.stem}"), "MECHANISM", None)
+        if declared is not None:
+            found[declared.name] = declared
+    return found
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One way to compute mechanisms: a module with `CAPABILITIES` and `prepare(case)`."""
+
+    name: str
+    module: ModuleType
+    path: Path
+    loaded: bool = False
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.module.CAPABILITIES
+
+    @property
+    def summary(self) -> str:
+        """First line of the module's docstring."""
+        return (self.module.__doc__ or "").strip().split("\n")[0]
+
+    def load(self) -> ModuleType:
+        """Return the module."""
+        return self.module
+
+    def unavailable(self) -> str:
+        """Return why this machine cannot run it, or ""."""
+        ask = getattr(self.module, "unavailable", None)
+        return str(ask() or "") if ask else ""
+
+    def refuses(self, case: Case) -> str:
+        """Return why it does not take the case, or "": the declaration first, then the module's `unsupported`."""
+        declared = self.capabilities.refuses(case)
+        ask = getattr(self.module, "unsupported", None)
+        return declared or (str(ask(case) or "") if ask else "")
+
+    def known_failure(self, check: str, case: Case) -> str:
+        """Return the upstream reason declared for a check of a case, or ""."""
+        declared: dict[str, str] = getattr(self.module, "KNOWN_FAILURES", {})
+        matches = (reason for pattern, reason in declared.items() if fnmatch.fnmatchcase(f"{check}:{case.id}", pattern))
+        return next(matches, "")
+
+    def prepare(self, case: Case) -> Callable[..., Any]:
+        """Return the callable that answers the case; untimed."""
+        return self.module.prepare(case)
+
+    @property
+    def device(self) -> str:
+        """Where it is checked: the CPU if it takes that, otherwise its first device."""
+        devices = self.capabilities.devices
+        return "cpu" if "cpu" in devices else devices[0]
+
+
+def implementations(load: Sequence[Path] = ()) -> dict[str, Implementation]:
+    """Return every implementation by name: shipped, installed, then the files to load. A name twice is an error."""
+    found: dict[str, Implementation] = {}
+    for implementation in (*_in_folder(), *_installed(), *(_from_file(path) for path in load)):
+        earlier = found.get(implementation.name)
+        if earlier is not None:
+            raise HarnessError(
+                f"two implementations named {implementation.name!r}: {earlier.path} and {implementation.path}; "
+                "the file name is the name, so rename one file"
+            )
+        found[implementation.name] = implementation
+    return found
+
+
+def select(names: Iterable[str], load: Sequence[Path] = ()) -> list[Implementation]:
+    """Return the named implementations; all when none is named, or the loaded ones when there are any."""
+    known = implementations(load)
+    wanted = list(names) or [name for name, found in known.items() if found.loaded] or list(known)
+    for name in wanted:
+        if name not in known:
+            raise unknown("implementation", name, known, f"to add it: create implementations/{name}.py or --load FILE")
+    return [known[name] for name in wanted]
+
+
+def mechanism(name: str) -> Mechanism:
+    """Return a mechanism by name, or say which names are near."""
+    if name not in mechanisms():
+        raise unknown("mechanism", name, mechanisms())
+    return mechanisms()[name]
+
+
+def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> HarnessError:
+    """Return the error for a name that does not exist: nearest names, known names, what to do."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, 3, 0.5)
+    guess = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    return HarnessError(f"no {kind} {name!r}.{guess} Known: {', '.join(names)}{'; ' + hint if hint else ''}")
+
+
+def _in_folder() -> list[Implementation]:
+    files = sorted(Path(_shipped.__path__[0]).glob("[!_]*.py"))
+    modules = ((importlib.import_module(f"implementations.{path.stem}"), path) for path in files)
+    return [_validated(Implementation(path.stem, module, path)) for module, path in modules]
+
+
+def _installed() -> list[Implementation]:
+    found = []
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            module = entry.load()
+        except Exception as error:
+            raise HarnessError(f"entry point {entry.name} = {entry.value} does not load: {error}") from error
+        path = Path(getattr(module, "__file__", None) or entry.value)
+        found.append(_validated(Implementation(entry.name, module, path)))
+    return found
+
+
+def _from_file(path: Path) -> Implementation:
+    if not path.is_file():
+        raise HarnessError(f"--load {path}: no such file")
+    name = f"implementations_loaded_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None or path.suffix != ".py":
+        raise HarnessError(f"--load {path}: not a Python file")
+    if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(path.resolve()):
+        return _validated(Implementation(path.stem, sys.modules[name], path, loaded=True))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # so that its classes pickle, and torch.compile finds its source
+    try:
+        spec.loader.exec_module(module)
+    except HarnessError as error:
+        raise HarnessError(f"--load {path}: {error}") from error
+    except Exception as error:
+        raise HarnessError(f"--load {path}: importing it raised {type(error).__name__}: {error}") from error
+    return _validated(Implementation(path.stem, module, path, loaded=True))
+
+
+def _validated(found: Implementation) -> Implementation:
+    """Check the contract of the module, so that a mistake is one line now and not a traceback later."""
+    where = f"{found.path}"
+    capabilities = getattr(found.module, "CAPABILITIES", None)
+    if not isinstance(capabilities, Capabilities):
+        raise HarnessError(f"{where}: no CAPABILITIES = Capabilities(...) at module level")
+    if not callable(getattr(found.module, "prepare", None)):
+        raise HarnessError(f"{where}: no function prepare(case) that returns the callable to judge")
+    for name in capabilities.mechanisms:
+        if name not in mechanisms():
+            raise HarnessError(f"{where}: CAPABILITIES names " + str(unknown("mechanism", name, mechanisms())))
+    return found

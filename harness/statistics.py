@@ -1,0 +1,158 @@
+"""Samples -> answers: pure functions. The method and its measured error rates: `BENCHMARKING` section 1.
+
+Two arms are compared round by round inside one process, since a round's two calls met the same machine. A process gives
+one number, the median over its rounds of log(time / baseline's time); processes differ by more than rounds do, so the
+interval is Student's over the processes. A difference below a practical margin is never called one.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MARGIN = 0.01  # smallest difference ever called faster or slower
+SAME = 0.03  # equivalence band
+SENTINEL = 0.02  # a twin of the baseline farther than this from 1 spoils its cell
+PREEMPT = 0.02  # a sample is preempted if its wall time exceeds its CPU time by this share
+PREEMPTED_MOST = 0.10  # above this share of preempted samples, wall time decides nothing
+LEVEL = 0.95
+FIRST_LOOK = 0.99  # level of a look that may be followed by a second one
+KEPT = 200  # samples of a pass that a measurement keeps
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """The samples of one arm in one process, in round order: seconds for one call. `cpu_s` may be empty."""
+
+    wall_s: tuple[float, ...]
+    cpu_s: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """An arm against the baseline: see the fields of `Measurement`. low, high, level: None from a single pass."""
+
+    ratio: float
+    low: float | None
+    high: float | None
+    level: float | None
+    clock: str
+    answer: str
+    reason: str
+    preempted: float
+    detectable: float | None
+    sentinel_ratio: float
+
+
+def student_probability(theta: float, df: int) -> float:
+    """Return P(|T| < sqrt(df) tan(theta)) for Student's T: the finite series, exact for whole degrees of freedom.
+
+    Source: Abramowitz and Stegun, 26.7.3 and 26.7.4.
+    """
+    sine, cosine = math.sin(theta), math.cos(theta)
+    odd = df % 2
+    term, total = (cosine, 0.0) if odd else (1.0, 0.0)
+    for k in range(odd + 1, df, 2):  # the term before k: its successor carries k / (k + 1)
+        total += term
+        term *= cosine * cosine * k / (k + 1)
+    return 2 / math.pi * (theta + sine * total) if odd else sine * total
+
+
+def student_quantile(level: float, df: int) -> float:
+    """Return the t with P(|T| < t) = level, by bisection on its angle."""
+    if not 0 < level < 1 or df < 1:
+        raise ValueError(f"level {level} must lie in (0, 1) and {df} degrees of freedom be at least 1")
+    low, high = 0.0, math.pi / 2
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if student_probability(middle, df) < level else (low, middle)
+    return math.sqrt(df) * math.tan(low)
+
+
+def log_ratio(times: Sequence[float], baseline: Sequence[float]) -> float:
+    """Return the median over rounds of log(time / baseline's time of the same round)."""
+    return statistics.median(math.log(a / b) for a, b in zip(times, baseline, strict=True))
+
+
+def interval(values: Sequence[float], level: float) -> tuple[float, float]:
+    """Return mean and half width of Student's interval; the half width of a single value is infinite."""
+    if len(values) < 2:
+        return values[0], math.inf
+    quantile = student_quantile(level, len(values) - 1)
+    return statistics.fmean(values), quantile * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def preempted_share(arms: Sequence[Sequence[Pass]]) -> float:
+    """Return the share of samples of all arms whose wall time exceeds their CPU time by more than PREEMPT."""
+    pairs = [
+        (wall, cpu)
+        for passes in arms
+        for one in passes
+        for wall, cpu in zip(one.wall_s, one.cpu_s, strict=bool(one.cpu_s))
+    ]
+    return sum(wall > (1 + PREEMPT) * cpu for wall, cpu in pairs) / max(len(pairs), 1)
+
+
+def judge(estimate: float, half: float, margin: float) -> str:
+    """Return the answer for a log ratio: faster or slower only beyond log(1 + margin), same only inside the band."""
+    if estimate - half > math.log1p(margin):
+        return "slower"
+    if estimate + half < -math.log1p(margin):
+        return "faster"
+    if max(estimate + half, half - estimate) < math.log1p(SAME):
+        return "same"
+    return "inconclusive"
+
+
+def compare(
+    arm: Sequence[Pass], baseline: Sequence[Pass], sentinel: Sequence[Pass], *, threads: int = 1, level: float = LEVEL
+) -> Comparison:
+    """Return how an arm compares with the baseline, given the baseline's twin, over the same passes and rounds."""
+    every = (arm, baseline, sentinel)
+    has_cpu = all(one.cpu_s and min(one.cpu_s) > 0 for passes in every for one in passes)
+    share = preempted_share((arm, baseline)) if has_cpu else 0.0
+    clock = "cpu" if share >= PREEMPTED_MOST and threads == 1 else "wall"
+    estimate, half = interval(_medians(arm, baseline, clock), level)
+    drift, drift_half = interval(_medians(sentinel, baseline, clock), level)
+    margin = max(MARGIN, math.expm1(abs(drift)))
+    reason = _unreliable(drift, drift_half)
+    if share >= PREEMPTED_MOST and threads != 1:
+        reason = f"{share:.0%} of the samples were preempted, and CPU time does not compare {threads} threads"
+    known = math.isfinite(half)
+    return Comparison(
+        ratio=math.exp(estimate),
+        low=math.exp(estimate - half) if known else None,
+        high=math.exp(estimate + half) if known else None,
+        level=level if known else None,
+        clock=clock,
+        answer="unreliable" if reason else judge(estimate, half, margin),
+        reason=reason,
+        preempted=share,
+        detectable=math.expm1(math.log1p(margin) + 2.5 * half) if half < 100 else None,
+        sentinel_ratio=math.exp(drift),
+    )
+
+
+def _medians(arm: Sequence[Pass], baseline: Sequence[Pass], clock: str) -> list[float]:
+    return [
+        log_ratio(getattr(a, f"{clock}_s"), getattr(b, f"{clock}_s")) for a, b in zip(arm, baseline, strict=True)
+    ]
+
+
+def _unreliable(drift: float, half: float) -> str:
+    """Return why the twin of the baseline spoils its cell, or ""."""
+    ratio = math.exp(drift)
+    if abs(ratio - 1) > SENTINEL:
+        return f"the baseline's twin, whose ratio is 1, measured {ratio:.3f}: more than {SENTINEL:.0%} off"
+    answer = judge(drift, half, MARGIN)
+    if answer in ("faster", "slower"):
+        return f"the baseline's twin, whose ratio is 1, measured {ratio:.3f} and came out {answer}"
+    return ""
+
+
+def thinned(samples: Sequence[float], most: int = KEPT) -> tuple[float, ...]:
+    """Return at most so many samples, evenly spaced: the same rounds for every arm of a cell."""
+    count = len(samples)
+    return tuple(samples) if count <= most else tuple(samples[i * count // most] for i in range(most))

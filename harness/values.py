@@ -1,0 +1,289 @@
+"""The values that every part of the harness passes around: frozen, standard library only."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Self
+
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+OPTIONS = (
+    "mask",
+    "bias",
+    "valid_lens",
+    "causal_top_left",
+    "causal_bottom_right",
+    "scale",
+    "grouped_heads",
+    "dropout",
+)
+EMPTY_ROWS = ("zero", "nan", "mean")
+DEVICES = ("cpu", "cuda")
+
+
+class HarnessError(Exception):
+    """A mistake of the user's: shown as one line, exit status 2."""
+
+
+class Status(StrEnum):
+    """The answers that a check can have; `DESIGN` section 5 defines each."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    ERROR = "error"
+    CRASH = "crash"
+    TIMEOUT = "timeout"
+    UNSUPPORTED = "unsupported"
+    UNAVAILABLE = "unavailable"
+    KNOWN_FAILURE = "known_failure"
+    UNEXPECTED_PASS = "unexpected_pass"
+
+
+NOT_CHECKED = (Status.UNSUPPORTED, Status.UNAVAILABLE)
+NONCONFORMING = (Status.FAIL, Status.ERROR, Status.CRASH, Status.TIMEOUT, Status.UNEXPECTED_PASS)
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """The roundings that an implementation owns up to; the error budget is computed from them.
+
+    accumulator           dtype of sums and of the softmax; "" means float64 for float64 and float32 otherwise
+    rounded_scores        every step of the scores is stored in the case's dtype (eager) and not only in the
+                          accumulator's (a fused kernel)
+    stored_probabilities  the weights are stored in the case's dtype before they meet the values
+    split_keys            partial results over blocks of keys are merged through their log-sum-exp
+    scaled_inputs         the scale is folded into query or key, rounded to the case's dtype
+    block                 keys per block of an online softmax, a lower bound
+    exp_ulp               error of exp and tanh in units in the last place
+
+    The defaults are the loosest of these that a correct implementation without online tricks needs.
+    """
+
+    accumulator: str = ""
+    rounded_scores: bool = True
+    stored_probabilities: bool = True
+    split_keys: bool = False
+    scaled_inputs: bool = False
+    block: int = 16
+    exp_ulp: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.accumulator not in ("", *DTYPES):
+            raise HarnessError(f"arithmetic: accumulator {self.accumulator!r} is none of {', '.join(DTYPES)}")
+        if self.block < 1 or not self.exp_ulp >= 0:
+            raise HarnessError(f"arithmetic: block {self.block} must be >= 1 and exp_ulp {self.exp_ulp} >= 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an implementation declares. It chooses the checks; the checks hold the implementation to it."""
+
+    mechanisms: tuple[str, ...]
+    dtypes: tuple[str, ...] = ("float32",)
+    devices: tuple[str, ...] = ("cpu",)
+    options: tuple[str, ...] = ()
+    gradients: bool = False
+    weights: bool = False
+    empty_rows: str = "zero"
+    poison_safe: bool = False
+    arithmetic: Arithmetic = Arithmetic()
+
+    def __post_init__(self) -> None:
+        for name, known in (("dtypes", DTYPES), ("devices", DEVICES), ("options", OPTIONS)):
+            declared = getattr(self, name)
+            if isinstance(declared, str) or not declared and name != "options":
+                raise HarnessError(f"capabilities: {name} must be a tuple of names, got {declared!r}")
+            for value in declared:
+                if value not in known:
+                    raise HarnessError(
+                        f"capabilities: unknown {name[:-1]} {value!r}; known: {', '.join(known)}"
+                    )
+        if isinstance(self.mechanisms, str) or not self.mechanisms:
+            raise HarnessError(
+                f"capabilities: mechanisms must be a tuple of names, got {self.mechanisms!r}"
+            )
+        if self.empty_rows not in EMPTY_ROWS:
+            raise HarnessError(
+                f"capabilities: empty_rows {self.empty_rows!r} is none of {', '.join(EMPTY_ROWS)}"
+            )
+
+    def refuses(self, case: Case) -> str:
+        """Return why the declaration leaves this case out, or "" when it takes it."""
+        if case.mechanism not in self.mechanisms:
+            return f"mechanism {case.mechanism} not declared"
+        if case.dtype not in self.dtypes:
+            return f"dtype {case.dtype} not declared (declares {', '.join(self.dtypes)})"
+        missing = [option for option in case.requires if option not in self.options]
+        if missing:
+            return f"option {', '.join(missing)} not declared (declares {', '.join(self.options) or 'none'})"
+        return ""
+
+
+AXES = ("B", "H", "Hk", "Lq", "Lk", "L", "P", "D", "Dq", "Dk", "Dv", "E", "Eq", "Ek", "Ev", "A", "O")
+"""Every size letter, in the order in which a case's id names them."""
+
+_SIZES = re.compile(r"([A-Z][a-z]*)(\d+)")
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One concrete problem. Its id holds everything that rebuilds it, on any machine.
+
+    mechanism  a file of `reference/`
+    sizes      axis letter -> length, e.g. {"B": 2, "H": 3, "Lq": 5, ...}
+    dtype      of every floating tensor
+    options    option -> its form: {"mask": "full", "causal": "top_left", "valid_lens": "batch", "scale": 0.5}
+    content    an input distribution, `example.NAME` or `recorded.NAME`
+    layout     how the tensors lie in memory
+    seed       of the inputs
+    device     where the tensors live
+    """
+
+    mechanism: str
+    sizes: Mapping[str, int]
+    dtype: str = "float32"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    content: str = "ordinary"
+    layout: str = "contiguous"
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        ordered = {axis: self.sizes[axis] for axis in sorted(self.sizes, key=AXES.index)}
+        object.__setattr__(self, "sizes", MappingProxyType(ordered))
+        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+
+    @property
+    def id(self) -> str:
+        """`mechanism-sizes-dtype-options-content-layout-seed[@device]`."""
+        sizes = "".join(f"{axis}{length}" for axis, length in self.sizes.items())
+        options = "+".join(f"{name}={value}" for name, value in self.options.items()) or "plain"
+        where = "" if self.device == "cpu" else f"@{self.device}"
+        head = f"{self.mechanism}-{sizes}-{self.dtype}-{options}"
+        return f"{head}-{self.content}-{self.layout}-{self.seed}{where}"
+
+    @classmethod
+    def from_id(cls, text: str) -> Self:
+        """Rebuild a case from its id; the mechanism's declaration is consulted by `harness.cases.parse`."""
+        shape = "mechanism-sizes-dtype-options-content-layout-seed[@device]"
+        body, _, device = text.partition("@")
+        head, *rest = body.split("-", 3)
+        tail = rest[2].rsplit("-", 3) if len(rest) == 3 else []
+        if len(tail) != 4 or not tail[3].isdecimal():
+            raise HarnessError(f"malformed case id {text!r}; expected {shape}")
+        sizes = {axis: int(length) for axis, length in _SIZES.findall(rest[0])}
+        unknown = [axis for axis in sizes if axis not in AXES]
+        if unknown:
+            raise HarnessError(f"malformed case id {text!r}: unknown size {unknown[0]!r}; known: {', '.join(AXES)}")
+        options: dict[str, Any] = {}
+        for item in tail[0].split("+") if tail[0] != "plain" else ():
+            name, equals, value = item.partition("=")
+            if not equals or name in options:
+                raise HarnessError(f"malformed case id {text!r}: option {item!r} is not name=value, once")
+            options[name] = _number(value, text) if name in ("scale", "dropout") else value
+        case = cls(head, sizes, rest[1], options, tail[1], tail[2], int(tail[3]), device or "cpu")
+        if case.id != text:
+            raise HarnessError(f"malformed case id {text!r}; its canonical form is {case.id!r}")
+        return case
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """The declared options that an implementation needs for this case."""
+        needed = [name for name in ("mask", "bias", "valid_lens", "scale", "dropout") if name in self.options]
+        if "causal" in self.options:
+            needed.append(f"causal_{self.options['causal']}")
+        if self.sizes.get("Hk", self.sizes.get("H")) != self.sizes.get("H"):
+            needed.append("grouped_heads")
+        return tuple(needed)
+
+    def on(self, device: str) -> Case:
+        """Return the same problem with its tensors on another device."""
+        return replace(self, device=device)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Case) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __str__(self) -> str:
+        return self.id
+
+
+def _number(text: str, case_id: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise HarnessError(f"malformed case id {case_id!r}: {text!r} is not a finite number")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to one check of one implementation on one case.
+
+    share    error divided by its budget at the worst element; at most 1 passes
+    error    absolute error there
+    where    index of the worst element of the output
+    replay   the command that asks the same question again
+    """
+
+    implementation: str
+    mechanism: str
+    case: str
+    check: str
+    status: Status
+    share: float | None = None
+    error: float | None = None
+    where: tuple[int, ...] | None = None
+    reason: str = ""
+    replay: str = ""
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        subject = f"{self.status} of {self.implementation} on {self.case}, check {self.check}"
+        if self.status in (Status.PASS, Status.UNEXPECTED_PASS):
+            if self.share is None or not 0 <= self.share <= 1:
+                raise ValueError(f"{subject}: a pass needs a measured share in [0, 1], got {self.share}")
+        elif not self.reason:
+            raise ValueError(f"{subject}: every answer other than a pass needs a reason")
+        if self.status in NOT_CHECKED and self.share is not None:
+            raise ValueError(f"{subject}: nothing was run, so there is no share to state")
+
+    def as_known_failure(self, reason: str) -> Verdict:
+        """Return this verdict as the declaration of a known upstream failure turns it."""
+        if self.status is Status.PASS:
+            why = f"passes, although declared a known failure: {reason}; remove the entry"
+            return replace(self, status=Status.UNEXPECTED_PASS, reason=why)
+        if self.status in (Status.FAIL, Status.ERROR):
+            return replace(self, status=Status.KNOWN_FAILURE, reason=f"{reason} ({self.reason})")
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data; non-finite numbers become strings, since JSON has none."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild a verdict from `to_json`'s data."""
+        values = {f.name: data[f.name] for f in fields(cls)}
+        where = values["where"]
+        values.update(
+            status=Status(values["status"]),
+            where=None if where is None else tuple(where),
+            share=None if values["share"] is None else float(values["share"]),
+            error=None if values["error"] is None else float(values["error"]),
+        )
+        return cls(**values)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

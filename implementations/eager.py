@@ -1,0 +1,254 @@
+"""Every mechanism of the notes in plain torch, one operation after the other: the row the others are compared with."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+from harness.values import Capabilities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from harness.values import Case
+
+CAPABILITIES = Capabilities(
+    mechanisms=(
+        "dot_product",
+        "scaled_dot_product",
+        "cosine",
+        "additive",
+        "concat_tanh",
+        "tanh_gated",
+        "gaussian_kernel",
+        "masked_softmax",
+        "location",
+        "projected",
+        "multi_head",
+        "positional_encoding",
+        "self_attention",
+        "cross_attention",
+    ),
+    dtypes=("float64", "float32", "bfloat16", "float16"),
+    devices=("cpu", "cuda"),
+    options=("mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right", "scale", "grouped_heads"),
+    gradients=True,
+    weights=True,
+    poison_safe=False,  # a weight of zero meets the hidden value: 0 * NaN = NaN
+)
+
+
+def prepare(case: Case) -> Callable[..., Any]:
+    """Return the mechanism's function with what is not a tensor filled in."""
+    settings = {name: case.options[name] for name in ("causal", "scale", "score", "positions") if name in case.options}
+    if case.mechanism == "multi_head":
+        settings["heads"] = case.sizes["H"]
+    return functools.partial(globals()[case.mechanism], **settings)
+
+
+# --- the mechanisms, named and argued as in the reference
+
+
+def dot_product(query: Tensor, key: Tensor, value: Tensor, **visibility: Any) -> tuple[Tensor, Tensor]:
+    """Score by the inner product."""
+    key, value = repeat_heads(key, query), repeat_heads(value, query)
+    return attend(query @ key.mT, value, **visibility)
+
+
+def scaled_dot_product(
+    query: Tensor, key: Tensor, value: Tensor, *, scale: float | None = None, **visibility: Any
+) -> tuple[Tensor, Tensor]:
+    """Score by the inner product over the square root of its length."""
+    key, value = repeat_heads(key, query), repeat_heads(value, query)
+    scores = query @ key.mT
+    scores = scores / math.sqrt(query.shape[-1]) if scale is None else scores * scale
+    return attend(scores, value, **visibility)
+
+
+def cosine(query: Tensor, key: Tensor, value: Tensor, **visibility: Any) -> tuple[Tensor, Tensor]:
+    """Score by the cosine of the angle between query and key."""
+    return dot_product(normalise(query), normalise(key), value, **visibility)
+
+
+def additive(
+    query: Tensor, key: Tensor, value: Tensor, W_q: Tensor, W_k: Tensor, w_v: Tensor, **visibility: Any
+) -> tuple[Tensor, Tensor]:
+    """Score by a one-layer network over each pair."""
+    features = pairs(linear(query, W_q)) + linear(key, W_k).unsqueeze(-3)
+    return attend(features.tanh() @ w_v, value, **visibility)
+
+
+def concat_tanh(
+    query: Tensor, key: Tensor, value: Tensor, W: Tensor, b: Tensor, **visibility: Any
+) -> tuple[Tensor, Tensor]:
+    """Score by the summed features of a layer over [query; key]."""
+    size = query.shape[-1]
+    features = linear(query, W[:, :size]).unsqueeze(-2) + linear(key, W[:, size:], b).unsqueeze(-3)
+    return attend(features.tanh().sum(-1), value, **visibility)
+
+
+def tanh_gated(query: Tensor, key: Tensor, value: Tensor, W: Tensor, **visibility: Any) -> tuple[Tensor, Tensor]:
+    """Score by the inner product with the keys behind a tanh layer."""
+    return attend(query @ linear(key, W).tanh().mT, value, **visibility)
+
+
+def gaussian_kernel(query: Tensor, key: Tensor, value: Tensor, w: Tensor, **visibility: Any) -> tuple[Tensor, Tensor]:
+    """Score by the log of a Gaussian kernel (Nadaraya-Watson)."""
+    difference = w * (query.unsqueeze(-2) - key.unsqueeze(-3))
+    return attend((difference * difference).sum(-1) * -0.5, value, **visibility)
+
+
+def masked_softmax(scores: Tensor, **visibility: Any) -> tuple[Tensor, Tensor]:
+    """Return the softmax of given scores over the visible keys."""
+    weights = softmax(scores, **visibility)
+    return weights, weights
+
+
+def location(
+    query: Tensor, key: Tensor, value: Tensor, W: Tensor, b: Tensor, W_c: Tensor, b_c: Tensor, **visibility: Any
+) -> tuple[Tensor, Tensor]:
+    """Score fixed positions by a layer over [query; key]; another layer combines [query; context]."""
+    size = query.shape[-1]
+    scores = linear(query, W[:, :size]) + linear(key, W[:, size:], b)
+    context, weights = attend(scores, value, **visibility)
+    return linear(query, W_c[:, :size]) + linear(context, W_c[:, size:], b_c), weights
+
+
+def projected(
+    query: Tensor, key: Tensor, value: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, *, score: str, **visibility: Any
+) -> tuple[Tensor, Tensor]:
+    """Project query, key and value, then attend with the score of choice."""
+    known = {"dot_product": dot_product, "cosine": cosine, "scaled_dot_product": scaled_dot_product}
+    if score not in known:
+        raise ValueError(f"unknown score {score!r}; known: {', '.join(known)}")
+    return known[score](linear(query, W_q), linear(key, W_k), linear(value, W_v), **visibility)
+
+
+def multi_head(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    W_q: Tensor,
+    W_k: Tensor,
+    W_v: Tensor,
+    W_o: Tensor,
+    *,
+    heads: int,
+    **visibility: Any,
+) -> tuple[Tensor, Tensor]:
+    """Attend in several subspaces side by side, then project the joined answers."""
+    projections = ((query, W_q), (key, W_k), (value, W_v))
+    output, weights = scaled_dot_product(*(split_heads(linear(x, W), heads) for x, W in projections), **visibility)
+    return linear(merge_heads(output), W_o), weights
+
+
+def positional_encoding(sequence: Tensor) -> Tensor:
+    """Add sines and cosines of the position; the table is computed in float32 or better."""
+    import torch
+
+    length, width = sequence.shape[-2:]
+    dtype = torch.float64 if sequence.dtype == torch.float64 else torch.float32
+    column = torch.arange(width, device=sequence.device)
+    rate = 10000.0 ** -(column // 2 * 2 / torch.full_like(column, width, dtype=dtype))
+    angle = torch.arange(length, device=sequence.device, dtype=dtype)[:, None] * rate
+    return sequence + torch.where(column % 2 == 0, angle.sin(), angle.cos()).to(sequence.dtype)
+
+
+def self_attention(sequence: Tensor, *, positions: str, **visibility: Any) -> tuple[Tensor, Tensor]:
+    """Attend from a sequence to itself, with or without positions added."""
+    if positions == "sinusoidal":
+        sequence = positional_encoding(sequence)
+    return scaled_dot_product(sequence, sequence, sequence, **visibility)
+
+
+def cross_attention(
+    sequence: Tensor, context: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, **visibility: Any
+) -> tuple[Tensor, Tensor]:
+    """Attend from a sequence to another one, and add the answer."""
+    query, key, value = linear(sequence, W_q), linear(context, W_k), linear(context, W_v)
+    change, weights = scaled_dot_product(query, key, value, **visibility)
+    return sequence + change, weights
+
+
+# --- what they share
+
+
+def attend(scores: Tensor, value: Tensor, **visibility: Any) -> tuple[Tensor, Tensor]:
+    """Return (output, weights): the softmax over the visible keys, times the values."""
+    weights = softmax(scores, **visibility)
+    return weights @ value, weights
+
+
+def softmax(
+    scores: Tensor,
+    *,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+    valid_lens: Tensor | None = None,
+    causal: str | None = None,
+) -> Tensor:
+    """Return the softmax of scores and bias over the keys that every condition allows; an empty row is zero."""
+    if bias is not None:
+        scores = scores + bias
+    visible = visible_keys(scores, mask, bias, valid_lens, causal)
+    if visible is None:
+        return scores.softmax(-1)
+    empty = ~visible.any(-1, keepdim=True)
+    # An empty row of -inf would be NaN, also in the gradient: it becomes an ordinary row whose weights are dropped.
+    scores = scores.masked_fill(~visible, -math.inf).masked_fill(empty, 0.0)
+    return scores.softmax(-1).masked_fill(empty, 0.0)
+
+
+def visible_keys(
+    scores: Tensor, mask: Tensor | None, bias: Tensor | None, valid_lens: Tensor | None, causal: str | None
+) -> Tensor | None:
+    """Return which keys each query sees, broadcastable to the scores, or None for all of them."""
+    import torch
+
+    queries, keys = scores.shape[-2:]
+    position = torch.arange(keys, device=scores.device)
+    conditions = [] if mask is None else [mask]
+    if bias is not None:
+        conditions.append(bias != -math.inf)
+    if valid_lens is not None:
+        lens = valid_lens if valid_lens.ndim == 2 else valid_lens[:, None]  # (B, Lq or 1)
+        conditions.append(position < (lens if scores.ndim == 3 else lens[:, None])[..., None])
+    if causal is not None:
+        last = torch.arange(queries, device=scores.device) + {"top_left": 0, "bottom_right": keys - queries}[causal]
+        conditions.append(position <= last[:, None])
+    return functools.reduce(torch.logical_and, conditions) if conditions else None
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return x W^T + b."""
+    import torch
+
+    return torch.nn.functional.linear(x, weight, bias)
+
+
+def normalise(x: Tensor) -> Tensor:
+    """Return x over its length; a zero vector stays zero, and so does its gradient."""
+    import torch
+
+    wide = x if x.dtype == torch.float64 else x.float()
+    largest = wide.detach().abs().amax(-1, keepdim=True)  # divided out, so that no square over- or underflows
+    wide = wide / largest.masked_fill(largest == 0, math.inf)
+    return (wide / torch.linalg.vector_norm(wide, dim=-1, keepdim=True).clamp_min(1)).to(x.dtype)  # 0, or at least 1
+
+
+def repeat_heads(x: Tensor, query: Tensor) -> Tensor:
+    """Return x with each key head repeated for its neighbours among the query heads."""
+    return x if x.shape[-3] == query.shape[-3] else x.repeat_interleave(query.shape[-3] // x.shape[-3], dim=-3)
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(B, L, H * D) -> (B, H, L, D)."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """(B, H, L, D) -> (B, L, H * D)."""
+    return x.transpose(1, 2).flatten(2)

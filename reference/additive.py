@@ -1,0 +1,55 @@
+"""Additive attention (Bahdanau): a one-layer network scores each pair."""
+
+from typing import Any
+
+import numpy as np
+
+from reference.core import attend, linear
+from reference.specification import VISIBILITY, Example, Mechanism, parameter, spread, tensor
+
+
+def additive(query: Any, key: Any, value: Any, W_q: Any, W_k: Any, w_v: Any, **visibility: Any) -> tuple[Any, Any]:
+    r"""$$O = \operatorname{softmax}(S)\, V, \quad S_{ij} = w_v^\top \tanh(W_q q_i + W_k k_j)$$
+
+    Shapes: query (B, H, Lq, Dq); key (B, H, Lk, Dk); value (B, H, Lk, Dv); W_q (A, Dq); W_k (A, Dk); w_v (A) ->
+    output (B, H, Lq, Dv), weights (B, H, Lq, Lk). The parameters serve every head.
+    Empty rows: a query that sees no key has zero weights and zero output.
+    Source: notes 003 and 004, `AdditiveAttention`; Bahdanau et al. 2015.
+    """
+    features = linear(query, W_q)[..., :, None, :] + linear(key, W_k)[..., None, :, :]
+    return attend(np.tanh(features) @ w_v, value, **visibility)
+
+
+MECHANISM = Mechanism(
+    name="additive",
+    evaluate=additive,
+    inputs=(
+        tensor("query", "B H Lq Dq", "what is looked for"),
+        tensor("key", "B H Lk Dk", "what it is compared with"),
+        tensor("value", "B H Lk Dv", "what is fetched"),
+        parameter("W_q", "A Dq", "query projection"),
+        parameter("W_k", "A Dk", "key projection"),
+        parameter("w_v", "A", "weights of the hidden features"),
+    ),
+    output=("B", "H", "Lq", "Dv"),
+    scores=("B", "H", "Lq", "Lk"),
+    source="notes 003 and 004",
+    options=VISIBILITY,
+    examples=(
+        Example(
+            name="valid_lens",
+            source="notes 003 and 004: queries (2, 1, 20), keys of ones (2, 10, 2), values 0..39, lengths [2, 6]",
+            # Equal keys give equal scores, whatever the query and the parameters are.
+            inputs={
+                "query": spread(2, 1, 1, 20),
+                "key": np.ones((2, 1, 10, 2)),
+                "value": np.broadcast_to(np.arange(40.0).reshape(10, 4), (2, 1, 10, 4)),
+                "W_q": spread(8, 20),
+                "W_k": spread(8, 2),
+                "w_v": spread(8),
+            },
+            options={"valid_lens": [2, 6]},
+            output=[[[[2, 3, 4, 5]]], [[[10, 11, 12, 13]]]],
+        ),
+    ),
+)

@@ -1,0 +1,38 @@
+"""Concatenation attention: query and key side by side through one layer, its features summed."""
+
+from typing import Any
+
+import numpy as np
+
+from reference.core import attend, linear
+from reference.specification import VISIBILITY, Mechanism, parameter, tensor
+
+
+def concat_tanh(query: Any, key: Any, value: Any, W: Any, b: Any, **visibility: Any) -> tuple[Any, Any]:
+    r"""$$O = \operatorname{softmax}(S)\, V, \quad S_{ij} = \textstyle\sum_a \tanh(W [q_i; k_j] + b)_a$$
+
+    Shapes: query (B, H, Lq, Dq); key (B, H, Lk, Dk); value (B, H, Lk, Dv); W (A, Dq + Dk), as W_q (A, Dq) beside
+    W_k (A, Dk); b (A) -> output (B, H, Lq, Dv), weights (B, H, Lq, Lk). Equals `additive` with w_v = 1, b = 0.
+    Empty rows: a query that sees no key has zero weights and zero output.
+    Source: note 001, second formula, read pairwise.
+    """
+    W_q, W_k = W[:, : query.shape[-1]], W[:, query.shape[-1] :]  # W [q; k] = W_q q + W_k k
+    features = linear(query, W_q)[..., :, None, :] + linear(key, W_k, b)[..., None, :, :]
+    return attend(np.tanh(features).sum(-1), value, **visibility)
+
+
+MECHANISM = Mechanism(
+    name="concat_tanh",
+    evaluate=concat_tanh,
+    inputs=(
+        tensor("query", "B H Lq Dq", "what is looked for"),
+        tensor("key", "B H Lk Dk", "what it is compared with"),
+        tensor("value", "B H Lk Dv", "what is fetched"),
+        parameter("W", "A Dq+Dk", "weight of the layer over the concatenation"),
+        parameter("b", "A", "its bias"),
+    ),
+    output=("B", "H", "Lq", "Dv"),
+    scores=("B", "H", "Lq", "Lk"),
+    source="note 001",
+    options=VISIBILITY,
+)

@@ -1,0 +1,129 @@
+r"""What the mechanisms share: which keys a query sees, the softmax over them, and the weighted sum.
+
+$$O_i = \sum_j P_{ij} V_j, \quad P_{ij} = \frac{\exp S_{ij}}{\sum_{j' \in \mathcal{N}(i)} \exp S_{ij'}},
+\quad j \in \mathcal{N}(i)$$
+
+$\mathcal{N}(i)$ is the set of keys that query i sees; a query that sees none has zero weights and zero output.
+
+The arrays are NumPy float64, or anything that behaves like it. The error analysis of `harness.budget` runs these
+very functions on arrays that carry a bound of their rounding error; such an array may bring its own `softmax`,
+`linear`, `normalise` and `computed`, since the bound of the whole is much tighter than that of its steps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def visible_keys(
+    shape: tuple[int, ...],
+    *,
+    mask: Any = None,
+    bias: Any = None,
+    valid_lens: Any = None,
+    causal: str | None = None,
+) -> NDArray[np.bool_]:
+    """Return, in the shape of the scores `(B, ..., Lq, Lk)`, which keys each query sees: all conditions together.
+
+    mask          boolean, broadcast to the scores; True where the query may see the key
+    bias          -inf hides a key
+    valid_lens    (B,) or (B, Lq): keys j < valid_len are seen
+    causal        "top_left": i >= j;  "bottom_right": i + Lk - Lq >= j
+    """
+    queries, keys = shape[-2:]
+    visible = np.ones(shape, bool)
+    if mask is not None:
+        visible &= np.broadcast_to(mask, shape)
+    if bias is not None:
+        visible &= ~np.isneginf(np.broadcast_to(bias, shape))
+    if valid_lens is not None:
+        lens = np.asarray(valid_lens)
+        lens = lens[:, None] if lens.ndim == 1 else lens  # (B, Lq or 1)
+        between = (1,) * (len(shape) - 3)
+        visible &= np.arange(keys) < lens.reshape(lens.shape[0], *between, lens.shape[1], 1)
+    if causal is not None:
+        visible &= np.tri(queries, keys, {"top_left": 0, "bottom_right": keys - queries}[causal], dtype=bool)
+    return visible
+
+
+def softmax(scores: Any, visible: NDArray[np.bool_], empty_rows: str = "zero") -> Any:
+    """Return the softmax over the visible keys; `empty_rows` is the policy for a query that sees none.
+
+    "zero" is the rule of this harness. "nan" and "mean" are what other libraries do; they stand here so that an
+    implementation that declares one of them is held to it.
+    """
+    if hasattr(scores, "softmax"):
+        return scores.softmax(visible, empty_rows)
+    peak = np.max(scores, -1, keepdims=True, initial=-np.inf, where=visible)
+    weights = np.exp(np.where(visible, scores - np.where(np.isfinite(peak), peak, 0.0), -np.inf))
+    total = weights.sum(-1, keepdims=True)
+    weights = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
+    return np.where(total > 0, weights, empty_weight(scores.shape[-1], empty_rows))
+
+
+def empty_weight(keys: int, empty_rows: str) -> float:
+    """Return the weight of every key in a row that sees none."""
+    return {"zero": 0.0, "nan": np.nan, "mean": 1.0 / max(keys, 1)}[empty_rows]
+
+
+def attend(
+    scores: Any,
+    value: Any,
+    *,
+    mask: Any = None,
+    bias: Any = None,
+    valid_lens: Any = None,
+    causal: str | None = None,
+    empty_rows: str = "zero",
+) -> tuple[Any, Any]:
+    """Return (output, weights): the bias added to the scores, the softmax over the visible keys, times the values."""
+    visible = visible_keys(scores.shape, mask=mask, bias=bias, valid_lens=valid_lens, causal=causal)
+    if bias is not None:
+        scores = scores + np.where(np.isneginf(bias), 0.0, bias)  # -inf has done its work in `visible`
+    weights = softmax(scores, visible, empty_rows)
+    return weights @ value, weights
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    r"""Return $x W^\top + b$: x (..., I), weight (O, I), bias (O) -> (..., O)."""
+    if hasattr(x, "linear"):
+        return x.linear(weight, bias)
+    return x @ weight.swapaxes(-1, -2) + (0.0 if bias is None else bias)
+
+
+def normalise(x: Any) -> Any:
+    r"""Return $x / \lVert x \rVert$ along the last axis; a zero vector stays zero."""
+    if hasattr(x, "normalise"):
+        return x.normalise()
+    largest = np.max(np.abs(x), -1, keepdims=True, initial=0.0)
+    x = np.divide(x, largest, out=np.zeros_like(x), where=largest > 0)  # so that no square under- or overflows
+    norm = np.sqrt((x * x).sum(-1, keepdims=True))
+    return np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
+
+
+def computed(constant: NDArray[np.float64], like: Any, roundings: float) -> Any:
+    """Return a constant that every implementation computes for itself, right to so many roundings."""
+    if hasattr(like, "computed"):
+        return like.computed(constant, roundings)
+    return constant
+
+
+def repeat_heads(x: Any, heads: int) -> Any:
+    """Return x (B, Hk, L, D) with each head repeated for its `heads / Hk` neighbours: grouped heads."""
+    own = x.shape[-3]
+    return x if own == heads else x.repeat(heads // own, axis=-3)
+
+
+def split_heads(x: Any, heads: int) -> Any:
+    """(B, L, H * D) -> (B, H, L, D)."""
+    batch, length, width = x.shape
+    return x.reshape(batch, length, heads, width // heads).swapaxes(1, 2)
+
+
+def merge_heads(x: Any) -> Any:
+    """(B, H, L, D) -> (B, L, H * D)."""
+    batch, heads, length, width = x.shape
+    return x.swapaxes(1, 2).reshape(batch, length, heads * width)

@@ -1,0 +1,40 @@
+"""Cross attention: one sequence asks, another answers, and the answer is added to the asker."""
+
+from typing import Any
+
+from reference.core import linear
+from reference.scaled_dot_product import scaled_dot_product
+from reference.specification import VISIBILITY, Mechanism, parameter, tensor
+
+
+def cross_attention(
+    sequence: Any, context: Any, W_q: Any, W_k: Any, W_v: Any, **visibility: Any
+) -> tuple[Any, Any]:
+    r"""$$\hat E = E + \operatorname{softmax}\left(\frac{Q K^\top}{\sqrt{D}}\right) V, \quad
+    Q = E W_q^\top,\; K = C W_k^\top,\; V = C W_v^\top$$
+
+    Shapes: sequence E (B, Lq, E); context C (B, Lk, E); W_q (D, E); W_k (D, E); W_v (E, E) -> output (B, Lq, E),
+    weights (B, Lq, Lk). The asking sequence sets the output's length; both have the same embedding width.
+    Empty rows: a position that sees no context has zero weights and keeps its embedding.
+    Source: note 000, Cross Attention.
+    """
+    query, key, value = linear(sequence, W_q), linear(context, W_k), linear(context, W_v)
+    change, weights = scaled_dot_product(query, key, value, **visibility)
+    return sequence + change, weights
+
+
+MECHANISM = Mechanism(
+    name="cross_attention",
+    evaluate=cross_attention,
+    inputs=(
+        tensor("sequence", "B Lq E", "embeddings that are updated; they ask"),
+        tensor("context", "B Lk E", "embeddings of the other sequence; they answer"),
+        parameter("W_q", "D E", "query projection"),
+        parameter("W_k", "D E", "key projection"),
+        parameter("W_v", "E E", "value projection"),
+    ),
+    output=("B", "Lq", "E"),
+    scores=("B", "Lq", "Lk"),
+    source="note 000",
+    options=VISIBILITY,
+)

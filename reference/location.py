@@ -1,0 +1,72 @@
+"""Location attention: query and key choose among fixed positions, and a layer combines query and context."""
+
+from typing import Any
+
+from reference.core import attend, linear
+from reference.specification import Erratum, Example, Mechanism, parameter, spread, tensor
+
+
+def location(
+    query: Any, key: Any, value: Any, W: Any, b: Any, W_c: Any, b_c: Any, **visibility: Any
+) -> tuple[Any, Any]:
+    r"""$$O = W_c [Q; C] + b_c, \quad C = \operatorname{softmax}(W [Q; K] + b)\, V$$
+
+    Shapes: query (B, Lq, Dq); key (B, Lq, Dk), one for each query; value (B, P, Dv) over P fixed positions; W (P, Dq +
+    Dk); b (P); W_c (O, Dq + Dv); b_c (O) -> output (B, Lq, O), weights (B, Lq, P).
+    Empty rows: a query that sees no position has zero weights; its output is W_c [q; 0] + b_c.
+    Source: note 001, first formula, with the seq2seq module's `attn_combine`.
+    """
+    size = query.shape[-1]
+    scores = linear(query, W[:, :size]) + linear(key, W[:, size:], b)  # W [q; k] = W_q q + W_k k
+    context, weights = attend(scores, value, **visibility)
+    return linear(query, W_c[:, :size]) + linear(context, W_c[:, size:], b_c), weights
+
+
+MECHANISM = Mechanism(
+    name="location",
+    evaluate=location,
+    inputs=(
+        tensor("query", "B Lq Dq", "decoder state"),
+        tensor("key", "B Lq Dk", "what the query is concatenated with"),
+        tensor("value", "B P Dv", "encoder outputs at fixed positions"),
+        parameter("W", "P Dq+Dk", "scores of the positions"),
+        parameter("b", "P", "their bias"),
+        parameter("W_c", "O Dq+Dv", "combining layer"),
+        parameter("b_c", "O", "its bias"),
+    ),
+    output=("B", "Lq", "O"),
+    scores=("B", "Lq", "P"),
+    source="note 001",
+    options=("mask", "bias", "valid_lens"),
+    examples=(
+        Example(
+            name="seq2seq",
+            source="note 001: query_size = key_size = value_size1 = 32, value_size2 = output_size = 64",
+            inputs={
+                "query": spread(1, 1, 32),
+                "key": spread(1, 1, 32),
+                "value": spread(1, 32, 64),
+                "W": spread(32, 64) / 8,
+                "b": spread(32),
+                "W_c": spread(64, 96) / 8,
+                "b_c": spread(64),
+            },
+            shapes={"output": (1, 1, 64), "weights": (1, 1, 32)},
+        ),
+    ),
+    errata=(
+        Erratum(
+            source="note 001, Attn",
+            says="self.outpu_size and k[0]",
+            right="self.output_size and K[0]: as written the constructor and the call raise",
+            shown_by="tests/reference/test_errata.py::test_the_seq2seq_module_as_written_raises",
+        ),
+        Erratum(
+            source="note 001, Attn",
+            says="V = torch.randn(1, 1, 64)",
+            right="(1, value_size1, value_size2) = (1, 32, 64): the weights over 32 positions meet 32 values; then the "
+            "output is (1, 1, 64) and the weights are (1, 32)",
+            shown_by="tests/reference/test_errata.py::test_the_seq2seq_value_needs_a_row_for_each_position",
+        ),
+    ),
+)

@@ -1,0 +1,71 @@
+"""The softmax over the visible keys, on its own."""
+
+from typing import Any
+
+import numpy as np
+
+from reference.core import attend
+from reference.specification import VISIBILITY, Erratum, Example, Mechanism, spread, tensor
+
+
+def masked_softmax(scores: Any, **visibility: Any) -> tuple[Any, Any]:
+    r"""$$P_{ij} = \frac{\exp S_{ij}}{\sum_{j' \in \mathcal{N}(i)} \exp S_{ij'}} \text{ for } j \in \mathcal{N}(i),
+    \quad 0 \text{ otherwise}$$
+
+    Shapes: scores (B, H, Lq, Lk) -> the weights, of the same shape. N(i) holds the keys that mask, bias, valid lengths
+    and causality all allow.
+    Empty rows: a query that sees no key has zero weights.
+    Source: note 003, `mask_softmax`.
+    """
+    _, weights = attend(scores, np.zeros((*scores.shape[:-2], scores.shape[-1], 0)), **visibility)
+    return weights, weights
+
+
+MECHANISM = Mechanism(
+    name="masked_softmax",
+    evaluate=masked_softmax,
+    inputs=(tensor("scores", "B H Lq Lk", "one score for each query and key"),),
+    output=("B", "H", "Lq", "Lk"),
+    scores=("B", "H", "Lq", "Lk"),
+    source="note 003",
+    options=VISIBILITY,
+    examples=(
+        Example(
+            name="valid_lens",
+            source="note 003: scores (2, 2, 4) with lengths [2, 3]; zero scores, so that the weights are known",
+            inputs={"scores": np.zeros((2, 1, 2, 4))},
+            options={"valid_lens": [2, 3]},
+            output=[[[[1 / 2, 1 / 2, 0, 0]] * 2], [[[1 / 3, 1 / 3, 1 / 3, 0]] * 2]],
+        ),
+        Example(
+            name="valid_lens_per_query",
+            source="note 003: scores (2, 2, 4) with lengths [[1, 3], [2, 4]]; zero scores",
+            inputs={"scores": np.zeros((2, 1, 2, 4))},
+            options={"valid_lens": [[1, 3], [2, 4]]},
+            output=[
+                [[[1, 0, 0, 0], [1 / 3, 1 / 3, 1 / 3, 0]]],
+                [[[1 / 2, 1 / 2, 0, 0], [1 / 4, 1 / 4, 1 / 4, 1 / 4]]],
+            ],
+        ),
+        Example(
+            name="spread_scores",
+            source="note 003: scores (2, 2, 4), no lengths: an ordinary softmax of the same shape",
+            inputs={"scores": spread(2, 1, 2, 4)},
+            shapes={"output": (2, 1, 2, 4)},
+        ),
+    ),
+    errata=(
+        Erratum(
+            source="note 003, mask_softmax",
+            says="masked scores are filled with -1e6",
+            right="they are left out: a finite fill is wrong where kept scores lie below it (they lose to the fill)",
+            shown_by="tests/reference/test_errata.py::test_a_finite_fill_loses_kept_scores_below_it",
+        ),
+        Erratum(
+            source="note 003, mask_softmax",
+            says="a length of 0 fills the whole row with -1e6, whose softmax is uniform: the mean of V",
+            right="a row that sees no key has zero weights",
+            shown_by="tests/reference/test_errata.py::test_a_length_of_zero_gives_the_mean_in_the_note_and_zero_here",
+        ),
+    ),
+)

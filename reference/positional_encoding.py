@@ -1,0 +1,52 @@
+"""Sinusoidal positional encoding, added to a sequence."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from reference.core import computed
+from reference.specification import Erratum, Mechanism, tensor
+
+_BASE = 10000.0
+# The rate is a power: its exponent is rounded, which the logarithm of the base amplifies, and so are power and quotient.
+_ROUNDINGS_OF_RATE = math.log(_BASE) + 3
+
+
+def positional_encoding(sequence: Any) -> tuple[Any, None]:
+    r"""$$Y = X + P, \quad P_{t,2i} = \sin\frac{t}{10000^{2i/E}}, \quad P_{t,2i+1} = \cos\frac{t}{10000^{2i/E}}$$
+
+    Shapes: sequence (B, L, E) -> (B, L, E). E may be odd: the last column is then a sine without its cosine.
+    Empty rows: none; there are no scores.
+    Source: note 004, `PositionalEncoding`; Vaswani et al. 2017, section 3.5.
+    """
+    length, width = sequence.shape[-2:]
+    column = np.arange(width)
+    rate = computed(_BASE ** -(2 * (column // 2) / max(width, 1)), sequence, _ROUNDINGS_OF_RATE)
+    angle = rate * np.arange(length, dtype=np.float64)[:, None]
+    even = (column % 2 == 0).astype(np.float64)
+    return sequence + (np.sin(angle) * even + np.cos(angle) * (1 - even)), None
+
+
+MECHANISM = Mechanism(
+    name="positional_encoding",
+    evaluate=positional_encoding,
+    inputs=(tensor("sequence", "B L E", "one embedding for each position"),),
+    output=("B", "L", "E"),
+    scores=(),
+    source="note 004",
+    errata=(
+        Erratum(
+            source="note 004, PositionalEncoding",
+            says="P[:, :, 1::2] = cos(X) with X of ceil(num_hiddens / 2) columns",
+            right="the cosine half of an odd width has one column fewer; as written an odd num_hiddens raises",
+            shown_by="tests/reference/test_errata.py::test_the_encoding_of_the_note_raises_for_an_odd_width",
+        ),
+        Erratum(
+            source="note 004, PositionalEncoding",
+            says="P has max_len = 1000 rows, and X + P[:, :X.shape[1]]",
+            right="the encoding is defined for every position; as written longer inputs raise",
+            shown_by="tests/reference/test_errata.py::test_the_encoding_of_the_note_raises_beyond_max_len",
+        ),
+    ),
+)

@@ -1,0 +1,74 @@
+"""Scaled dot-product attention: the score is the inner product divided by the square root of its length."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from reference.core import attend, computed, repeat_heads
+from reference.specification import VISIBILITY, Erratum, Example, Mechanism, spread, tensor
+
+
+def scaled_dot_product(
+    query: Any, key: Any, value: Any, *, scale: float | None = None, **visibility: Any
+) -> tuple[Any, Any]:
+    r"""$$O = \operatorname{softmax}\left(\frac{Q K^\top}{\sqrt{D}}\right) V$$
+
+    Shapes: query (B, H, Lq, D); key (B, Hk, Lk, D); value (B, Hk, Lk, Dv) -> output (B, H, Lq, Dv), weights
+    (B, H, Lq, Lk). `scale` replaces 1/sqrt(D). A bias is added after the scale.
+    Empty rows: a query that sees no key has zero weights and zero output.
+    Source: notes 001 and 003; Vaswani et al. 2017, eq. 1. Self-attention where Q = K = V.
+    """
+    heads, width = query.shape[-3], query.shape[-1]
+    factor = 1 / math.sqrt(max(width, 1)) if scale is None else scale
+    scores = query @ repeat_heads(key, heads).swapaxes(-1, -2) * computed(np.float64(factor), query, 2)
+    return attend(scores, repeat_heads(value, heads), **visibility)
+
+
+MECHANISM = Mechanism(
+    name="scaled_dot_product",
+    evaluate=scaled_dot_product,
+    inputs=(
+        tensor("query", "B H Lq D", "what is looked for"),
+        tensor("key", "B Hk Lk D", "what it is compared with"),
+        tensor("value", "B Hk Lk Dv", "what is fetched"),
+    ),
+    output=("B", "H", "Lq", "Dv"),
+    scores=("B", "H", "Lq", "Lk"),
+    source="notes 001 and 003",
+    options=(*VISIBILITY, "scale", "grouped_heads"),
+    requires=(("H", "Hk"),),
+    examples=(
+        Example(
+            name="waist_and_chest",
+            source="note 003: the two-dimensional sample, scaled",
+            inputs={
+                "query": [[[[57, 83], [55, 76]]]],
+                "key": [[[[51, 70], [56, 82], [56, 82]]]],
+                "value": [[[[40, 155], [43, 159], [48, 162]]]],
+            },
+            output=[[[[45.5, 160.5], [45.5, 160.5]]]],
+        ),
+        Example(
+            name="valid_lens",
+            source="note 003: queries (2, 1, 2), keys of ones, values 0..39, lengths [2, 6]",
+            # Equal keys give equal scores: the mean of the first 2 and of the first 6 values, whatever the query is.
+            inputs={
+                "query": spread(2, 1, 1, 2),
+                "key": np.ones((2, 1, 10, 2)),
+                "value": np.broadcast_to(np.arange(40.0).reshape(10, 4), (2, 1, 10, 4)),
+            },
+            options={"valid_lens": [2, 6]},
+            output=[[[[2, 3, 4, 5]]], [[[10, 11, 12, 13]]]],
+        ),
+    ),
+    errata=(
+        Erratum(
+            source="note 003, two-dimensional sample",
+            says="the product is also divided by d_k, to relieve vanishing gradients",
+            right="by the square root of d_k, as the formula above it says: for independent entries of variance 1 the "
+            "product has variance d_k, so that dividing by d_k leaves scores that vanish as d_k grows",
+            shown_by="tests/reference/test_errata.py::test_dividing_by_the_width_makes_scores_vanish",
+        ),
+    ),
+)

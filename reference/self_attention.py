@@ -1,0 +1,32 @@
+"""Self-attention: query, key and value are one sequence, with or without positions added."""
+
+from typing import Any
+
+from reference.positional_encoding import positional_encoding
+from reference.scaled_dot_product import scaled_dot_product
+from reference.specification import VISIBILITY, Mechanism, tensor
+
+
+def self_attention(sequence: Any, *, positions: str, **visibility: Any) -> tuple[Any, Any]:
+    r"""$$O = \operatorname{softmax}\left(\frac{Z Z^\top}{\sqrt{E}}\right) Z, \quad Z = X \text{ or } X + P$$
+
+    Shapes: sequence (B, L, E) -> output (B, L, E), weights (B, L, L). positions: "none", or "sinusoidal" to add
+    the encoding P first. Without positions, permuting the sequence permutes the output; with them it does not.
+    Empty rows: a position that sees no position has zero weights and zero output.
+    Source: notes 001, 003 and 004: Q = K = V; note 004 for the positions.
+    """
+    if positions == "sinusoidal":
+        sequence, _ = positional_encoding(sequence)
+    return scaled_dot_product(sequence, sequence, sequence, **visibility)
+
+
+MECHANISM = Mechanism(
+    name="self_attention",
+    evaluate=self_attention,
+    inputs=(tensor("sequence", "B L E", "the one sequence that is query, key and value"),),
+    output=("B", "L", "E"),
+    scores=("B", "L", "L"),
+    source="notes 001, 003 and 004",
+    options=VISIBILITY,
+    choices={"positions": ("none", "sinusoidal")},
+)

@@ -1,0 +1,115 @@
+"""The words in which a mechanism is declared. Inputs, cases, documents and reports are derived from these."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+VISIBILITY = ("mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right")
+"""What every mechanism with pairwise scores takes: the options that decide which keys a query sees."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A named tensor. `axes` are letters shared between the inputs of a mechanism: equal letter, equal length."""
+
+    name: str
+    axes: tuple[str, ...]
+    meaning: str
+    parameter: bool = False
+
+
+def tensor(name: str, axes: str, meaning: str) -> Input:
+    """Declare a tensor that comes with every call."""
+    return Input(name, tuple(axes.split()), meaning)
+
+
+def parameter(name: str, axes: str, meaning: str) -> Input:
+    """Declare a learned tensor."""
+    return Input(name, tuple(axes.split()), meaning, parameter=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A worked example of the notes: inputs, options, and what the note says must come out.
+
+    output, weights   expected numbers, or None where the note states shapes alone
+    shapes            expected shapes, by "output" and "weights"
+    digits            decimals to which the note prints its numbers: the only slack an example has
+    """
+
+    name: str
+    source: str
+    inputs: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    output: Any = None
+    weights: Any = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    digits: int = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Erratum:
+    """Where the notes' text, code and numbers disagree: what they say, what is right, and the test that shows it."""
+
+    source: str
+    says: str
+    right: str
+    shown_by: str
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """One formula of the notes.
+
+    evaluate   float64 arrays by name, and options, to (output, weights or None)
+    inputs     its tensors, in call order
+    output     axes of the output
+    scores     axes of the scores and weights; empty for an operator without any
+    options    which of the harness's options it takes
+    choices    variants of the formula: option -> values, every case names one
+    settings   keyword of `evaluate` -> the size axis that holds it, e.g. {"heads": "H"}
+    requires   (axis, axis) pairs in which the first length is a multiple of the second
+    """
+
+    name: str
+    evaluate: Callable[..., tuple[Any, Any]]
+    inputs: tuple[Input, ...]
+    output: tuple[str, ...]
+    scores: tuple[str, ...]
+    source: str
+    options: tuple[str, ...] = ()
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    requires: tuple[tuple[str, str], ...] = ()
+    examples: tuple[Example, ...] = ()
+    errata: tuple[Erratum, ...] = ()
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Every size letter, in order of first use."""
+        letters = [letter for declared in self.inputs for axis in declared.axes for letter in axis.split("+")]
+        letters += list(self.settings.values())
+        return tuple(dict.fromkeys(axis for axis in letters if not axis.isdigit()))
+
+    @property
+    def formula(self) -> str:
+        """The LaTeX of the specification, between the docstring's first pair of double dollars."""
+        found = re.search(r"\$\$(.+?)\$\$", self.evaluate.__doc__ or "", re.S)
+        if found is None:
+            raise ValueError(f"the docstring of {self.name} states no $$formula$$")
+        return " ".join(found[1].split())
+
+    def example(self, name: str) -> Example:
+        """Return a worked example by name."""
+        return next(example for example in self.examples if example.name == name)
+
+
+def spread(*shape: int) -> NDArray[np.float64]:
+    """Return fixed numbers in [-2, 2], exact in every format, for examples whose values do not matter."""
+    return ((np.arange(int(np.prod(shape))) * 37 % 65) / 16 - 2).reshape(shape)

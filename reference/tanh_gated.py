@@ -1,0 +1,45 @@
+"""Attention of a hidden state over encoder outputs that pass through a tanh layer first."""
+
+from typing import Any
+
+import numpy as np
+
+from reference.core import attend, linear
+from reference.specification import VISIBILITY, Erratum, Mechanism, parameter, tensor
+
+
+def tanh_gated(query: Any, key: Any, value: Any, W: Any, **visibility: Any) -> tuple[Any, Any]:
+    r"""$$O = \operatorname{softmax}(S)\, V, \quad S_{ij} = \tanh(W k_j) \cdot q_i$$
+
+    Shapes: query (B, H, Lq, Dq); key (B, H, Lk, Dk); value (B, H, Lk, Dv); W (Dq, Dk) -> output (B, H, Lq, Dv),
+    weights (B, H, Lq, Lk). In the note K = V = encoder outputs and the query is the one hidden state.
+    Empty rows: a query that sees no key has zero weights and zero output.
+    Source: note 002, first layer.
+    """
+    gated = np.tanh(linear(key, W))
+    return attend(query @ gated.swapaxes(-1, -2), value, **visibility)
+
+
+MECHANISM = Mechanism(
+    name="tanh_gated",
+    evaluate=tanh_gated,
+    inputs=(
+        tensor("query", "B H Lq Dq", "hidden state"),
+        tensor("key", "B H Lk Dk", "encoder outputs"),
+        tensor("value", "B H Lk Dv", "encoder outputs, or what stands for them"),
+        parameter("W", "Dq Dk", "layer over the encoder outputs"),
+    ),
+    output=("B", "H", "Lq", "Dv"),
+    scores=("B", "H", "Lq", "Lk"),
+    source="note 002",
+    options=VISIBILITY,
+    errata=(
+        Erratum(
+            source="note 002, first layer",
+            says="attn_weights = Linear(hidden_dim, 1), then matmul of (B, L, 1) with (B, hidden_dim, 1)",
+            right="Linear(hidden_dim, hidden_dim): the product with the hidden state needs its width; as written it "
+            "fails unless hidden_dim is 1",
+            shown_by="tests/reference/test_errata.py::test_the_gated_layer_of_the_note_fails_unless_hidden_is_one",
+        ),
+    ),
+)
