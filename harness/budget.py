@@ -101,6 +101,7 @@ class Tracked:
         self.value = value
         self.bound = bound
         self.variance = variance
+        self.stored = False  # whether the last step rounded to the case's dtype
         self.direct = False  # whether this is a weighted sum of values, with nothing after it
         with np.errstate(invalid="ignore"):
             self.overflows = bool(np.any(np.abs(value) > model.io.largest))
@@ -123,7 +124,15 @@ class Tracked:
         with np.errstate(invalid="ignore", over="ignore"):
             bound = bound + fmt.roundoff * (np.abs(value) + bound) + fmt.half_spacing
             variance = variance + _MEAN_SQUARE_ROUNDING * (fmt.roundoff * value) ** 2 + fmt.half_spacing**2 / 3
-        return self._like(value, bound, variance)
+        result = self._like(value, bound, variance)
+        result.stored = fmt is self.model.io
+        return result
+
+    def as_output(self) -> Tracked:
+        """Return what the implementation hands out: in the case's dtype, whatever it computed in."""
+        if self.stored:
+            return self
+        return self._rounded(self.value, self.bound, self.variance, self.model.io)
 
     # --- what moves numbers about without rounding them
 
@@ -241,13 +250,35 @@ class Tracked:
             value, relative * np.abs(value), (relative * value) ** 2 / 12, self.model.step
         )
 
-    def linear(self, weight: Tracked, bias: Tracked | None) -> Tracked:
-        """Return a layer's output, stored in the case's dtype; its bias joins the sum."""
-        product = self._product(weight.swapaxes(-1, -2), self.model.io)
-        if bias is None:
-            return product
-        value = product.value + bias.value
-        return self._rounded(value, product.bound, product.variance, self.model.io)
+    def linear(self, parts: tuple[Tracked, ...], weight: Tracked, bias: Tracked | None) -> Tracked:
+        """Return a layer's output, stored in the case's dtype: gamma_{n+1} (|x| |W| + |b|), and the input's errors.
+
+        The parts of a concatenated input may have been multiplied and stored one by one.
+        """
+        model, io = self.model, self.model.io
+        n = sum(part.shape[-1] for part in parts) + 1
+        value, size, carried = (np.zeros(()) for _ in range(3))
+        squares, variance, at = np.zeros(()), np.zeros(()), 0
+        for part in parts:
+            columns = weight.value[:, at : at + part.shape[-1]].T
+            at += part.shape[-1]
+            product = part.value @ columns
+            value, size = value + product, size + np.abs(part.value) @ np.abs(columns)
+            squares = squares + part.value**2 @ columns**2
+            if not isinstance(part.bound, float):
+                carried = carried + part.bound @ np.abs(columns)
+                variance = variance + part.variance @ columns**2
+            if len(parts) > 1:
+                carried = carried + io.roundoff * np.abs(product) + io.half_spacing
+                variance = variance + _MEAN_SQUARE_ROUNDING * (io.roundoff * product) ** 2
+        if bias is not None:
+            value, size, squares = value + bias.value, size + np.abs(bias.value), squares + bias.value**2
+            if len(parts) > 1:  # the bias may have joined any of the stored parts
+                carried = carried + io.roundoff * np.abs(bias.value)
+                variance = variance + _MEAN_SQUARE_ROUNDING * (io.roundoff * bias.value) ** 2
+        bound = gamma(n, model.acc.roundoff) * size + n * model.acc.smallest + carried
+        variance = variance + _sum_variance(n, squares, value, model.acc)
+        return self._rounded(value, bound, variance, io)
 
     def normalise(self) -> Tracked:
         """Return unit vectors: the squares' sum, its root and the quotient are relative errors of each entry."""
@@ -307,8 +338,10 @@ class Weights(Tracked):
             relative = relative + (1 + relative) * (2 * g / (1 - g) if g < 1 else np.inf)
             bound = np.minimum(np.nan_to_num(weights) * relative, 1.0) + np.where(visible, model.acc.smallest, 0.0)
             bound = bound + model.io.roundoff * (np.abs(weights) + bound) + model.io.half_spacing
-        variance = weights**2 * shift_variance + _MEAN_SQUARE_ROUNDING * (model.io.roundoff * weights) ** 2
+        common = (weights**2 * shift_variance).sum(-1, keepdims=True)  # of the normaliser, which all of a row share
+        variance = weights**2 * (shift_variance + common) + _MEAN_SQUARE_ROUNDING * (model.io.roundoff * weights) ** 2
         super().__init__(model, weights, bound, variance + model.io.half_spacing**2 / 3)
+        self.stored = True
         self.overflows |= scores.overflows
 
     def __matmul__(self, values: Any) -> Tracked:
@@ -422,7 +455,7 @@ def budgets(
     direct = scores is not None and output.direct
     linear = (scores.shift.max(-1, initial=0.0) <= _FIRST_ORDER) if direct or own else None
     empty = None if scores is None else scores.empty
-    return _budget(output, linear, empty, dtype), None if scores is None else _budget(scores, None, empty, dtype)
+    return _budget(output.as_output(), linear, empty, dtype), None if scores is None else _budget(scores, None, empty, dtype)
 
 
 def _budget(result: Tracked, linear: Any, empty: Any, dtype: str) -> Budget:

@@ -20,8 +20,10 @@ from harness.registry import mechanism, mechanisms
 from harness.values import DTYPES, Case, HarnessError
 from reference.specification import Mechanism
 
-# Lengths: either longer, 0 and 1, sides of the blocks of 16, 32 and 64, and equal to each other and to the widths.
-LENGTHS = ((5, 7), (7, 5), (1, 9), (9, 1), (0, 5), (5, 0), (8, 8), (16, 17), (33, 31), (64, 15), (15, 65), (2, 129))
+# Lengths: either longer, 1, both sides of the blocks of 16, 32, 64 and 128, and equal to each other and to the widths.
+LENGTHS = ((5, 7), (7, 5), (1, 9), (9, 1), (8, 8), (16, 17), (33, 31), (64, 15), (15, 65), (2, 129))
+# Length 0 stands outside the array: whatever it is paired with would not be seen.
+EMPTY_LENGTHS = ((0, 5), (5, 0))
 # Widths D, Dv: either larger, 1, powers of two (1/sqrt(D) exact for 16 and 64), and equal to a length.
 WIDTHS = ((8, 6), (6, 8), (16, 16), (1, 1), (64, 8), (5, 32), (8, 8))
 # Batch, heads, key heads: B = H on purpose, grouped heads, one of each.
@@ -136,15 +138,14 @@ def _covering(first: Sequence[Variant]) -> list[Case]:
     return [row["variant"].case(row, seed) for seed, row in enumerate(rows)]
 
 
-def _anchors() -> list[Case]:
-    """Return one plain case for each variant and each dtype that is exact in its own circumstances."""
-    plain = {"lengths": (5, 7), "widths": (16, 8), "batches": (2, 3, 3), "content": "ordinary", "layout": "contiguous"}
-    levels = dict.fromkeys(FACTORS) | plain
-    return [
-        variant.case(levels | {"dtype": dtype}, 0)
-        for variant in variants()
-        for dtype in ("float64", "float32")
-    ]
+_PLAIN = {"lengths": (5, 7), "widths": (16, 8), "batches": (2, 3, 3), "content": "ordinary", "layout": "contiguous"}
+_PLAIN_LENGTHS = ((5, 7),)
+
+
+def _plain(dtype: str, lengths: Iterable[tuple[int, int]]) -> list[Case]:
+    """Return every variant without options at given lengths: the first thing to look at when something fails."""
+    levels = dict.fromkeys(FACTORS) | _PLAIN | {"dtype": dtype}
+    return [variant.case(levels | {"lengths": pair}, 0) for pair in lengths for variant in variants()]
 
 
 def example_cases() -> list[Case]:
@@ -181,30 +182,28 @@ def recorded_cases() -> list[Case]:
 def matrix(tier: str = "default") -> tuple[Case, ...]:
     """Return the cases of a tier, each once.
 
-    quick      every level of every factor, two rows at least for each mechanism
+    quick      every level of every factor, every option of every mechanism
     default    strength 2, with the mechanism as one of the factors
     thorough   strength 2 within every mechanism
     """
     if tier not in TIERS:
         raise HarnessError(f"no tier {tier!r}; known: {', '.join(TIERS)}")
-    extra = [*example_cases(), *recorded_cases()]
-    if tier == "thorough":
-        rows = [case for variant in variants() for case in _covering([variant])]
-    elif tier == "default":
-        rows = _covering(variants())
-    else:
-        rows = _every_level(_covering(variants()))
-    return tuple(dict.fromkeys([*extra, *_anchors(), *rows]))
+    fixed = [*example_cases(), *recorded_cases(), *_plain("float32", _PLAIN_LENGTHS)]
+    if tier == "quick":
+        return tuple(dict.fromkeys([*(case for case in fixed if case.dtype == "float32"), *_every_level()]))
+    fixed += [*_plain("float64", _PLAIN_LENGTHS), *_plain("float32", EMPTY_LENGTHS)]
+    first = [[variant] for variant in variants()] if tier == "thorough" else [variants()]
+    return tuple(dict.fromkeys([*fixed, *(case for group in first for case in _covering(group))]))
 
 
-def _every_level(rows: Iterable[Case]) -> list[Case]:
-    """Return the first rows that together hold every level of every factor, once for each mechanism's options."""
+def _every_level() -> list[Case]:
+    """Return the first rows that together hold every level of every factor, and each mechanism's every option."""
     seen: set[tuple[str, str]] = set()
     kept = []
-    for case in rows:
+    for case in _covering(variants()):
         lengths = tuple(case.sizes.get(axis) for axis in ("Lq", "Lk", "L", "P"))
         parts = {("dtype", case.dtype), ("content", case.content), ("layout", case.layout), ("lengths", str(lengths))}
-        parts |= {(case.mechanism, name) for name in (*case.requires, case.dtype)}
+        parts |= {(case.mechanism, name) for name in case.requires}
         if parts - seen:
             seen |= parts
             kept.append(case)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.checks import CHECKS, Check, Subject
 from harness.registry import Implementation
@@ -47,20 +47,20 @@ def run(item: Item) -> Iterator[Verdict]:
     subject = Subject(item.implementation, item.case)
     for check in item.checks:
         began = time.perf_counter()
-        verdict = _skipped(item, check) if item.skip else _asked(item, check, subject)
+        answer = _skipped(item, check) if item.skip else _asked(item, check, subject)
         known = item.implementation.known_failure(check.name, item.case)
         if known and not item.skip:
-            verdict = verdict.as_known_failure(known)
-        yield _timed(verdict, time.perf_counter() - began)
+            answer = answer.as_known_failure(known)
+        yield replace(answer, seconds=round(time.perf_counter() - began, 6))
 
 
 def _asked(item: Item, check: Check, subject: Subject) -> Verdict:
     try:
         judgement = check.ask(subject)
     except Exception as error:
-        return _verdict(item, check, Status.ERROR, reason=_last_line(error))
+        return verdict(item, check, Status.ERROR, reason=_last_line(error))
     status = Status.FAIL if judgement.reason else Status.PASS
-    return _verdict(
+    return verdict(
         item,
         check,
         status,
@@ -74,10 +74,11 @@ def _asked(item: Item, check: Check, subject: Subject) -> Verdict:
 def _skipped(item: Item, check: Check) -> Verdict:
     assert item.skip is not None
     status, reason = item.skip
-    return _verdict(item, check, status, reason=reason)
+    return verdict(item, check, status, reason=reason)
 
 
-def _verdict(item: Item, check: Check, status: Status, **facts: object) -> Verdict:
+def verdict(item: Item, check: Check, status: Status, **facts: object) -> Verdict:
+    """Return a verdict on an item's check, with the command that replays it."""
     return Verdict(
         implementation=item.implementation.name,
         mechanism=item.case.mechanism,
@@ -87,12 +88,6 @@ def _verdict(item: Item, check: Check, status: Status, **facts: object) -> Verdi
         replay=replay_command(item.implementation, item.case),
         **facts,  # type: ignore[arg-type]
     )
-
-
-def _timed(verdict: Verdict, seconds: float) -> Verdict:
-    from dataclasses import replace
-
-    return replace(verdict, seconds=round(seconds, 6))
 
 
 def replay_command(implementation: Implementation, case: Case) -> str:

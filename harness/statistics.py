@@ -107,20 +107,28 @@ def judge(estimate: float, half: float, margin: float) -> str:
 
 
 def compare(
-    arm: Sequence[Pass], baseline: Sequence[Pass], sentinel: Sequence[Pass], *, threads: int = 1, level: float = LEVEL
+    arm: Sequence[Pass],
+    baseline: Sequence[Pass],
+    sentinel: Sequence[Pass],
+    *,
+    one_thread: bool = True,
+    level: float = LEVEL,
 ) -> Comparison:
-    """Return how an arm compares with the baseline, given the baseline's twin, over the same passes and rounds."""
+    """Return how an arm compares with the baseline, given the baseline's twin, over the same passes and rounds.
+
+    one_thread: all of the work is done by the thread whose CPU time was read, so that CPU time can decide.
+    """
     every = (arm, baseline, sentinel)
     has_cpu = all(one.cpu_s and min(one.cpu_s) > 0 for passes in every for one in passes)
     share = preempted_share((arm, baseline)) if has_cpu else 0.0
-    clock = "cpu" if share >= PREEMPTED_MOST and threads == 1 else "wall"
+    clock = "cpu" if share >= PREEMPTED_MOST and one_thread else "wall"
     estimate, half = interval(_medians(arm, baseline, clock), level)
     drift, drift_half = interval(_medians(sentinel, baseline, clock), level)
     margin = max(MARGIN, math.expm1(abs(drift)))
     reason = _unreliable(drift, drift_half)
-    if share >= PREEMPTED_MOST and threads != 1:
-        reason = f"{share:.0%} of the samples were preempted, and CPU time does not compare {threads} threads"
-    known = math.isfinite(half)
+    if share >= PREEMPTED_MOST and not one_thread:
+        reason = f"{share:.0%} of the samples were preempted, and CPU time says nothing about several threads"
+    known = half < 100  # exp of more overflows; a single pass has an infinite one
     return Comparison(
         ratio=math.exp(estimate),
         low=math.exp(estimate - half) if known else None,
@@ -130,7 +138,7 @@ def compare(
         answer="unreliable" if reason else judge(estimate, half, margin),
         reason=reason,
         preempted=share,
-        detectable=math.expm1(math.log1p(margin) + 2.5 * half) if half < 100 else None,
+        detectable=math.expm1(math.log1p(margin) + 2.5 * half) if known else None,
         sentinel_ratio=math.exp(drift),
     )
 

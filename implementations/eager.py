@@ -77,7 +77,7 @@ def additive(
     query: Tensor, key: Tensor, value: Tensor, W_q: Tensor, W_k: Tensor, w_v: Tensor, **visibility: Any
 ) -> tuple[Tensor, Tensor]:
     """Score by a one-layer network over each pair."""
-    features = pairs(linear(query, W_q)) + linear(key, W_k).unsqueeze(-3)
+    features = linear(query, W_q).unsqueeze(-2) + linear(key, W_k).unsqueeze(-3)
     return attend(features.tanh() @ w_v, value, **visibility)
 
 

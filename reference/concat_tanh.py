@@ -11,14 +11,13 @@ from reference.specification import VISIBILITY, Mechanism, parameter, tensor
 def concat_tanh(query: Any, key: Any, value: Any, W: Any, b: Any, **visibility: Any) -> tuple[Any, Any]:
     r"""$$O = \operatorname{softmax}(S)\, V, \quad S_{ij} = \textstyle\sum_a \tanh(W [q_i; k_j] + b)_a$$
 
-    Shapes: query (B, H, Lq, Dq); key (B, H, Lk, Dk); value (B, H, Lk, Dv); W (A, Dq + Dk), as W_q (A, Dq) beside
-    W_k (A, Dk); b (A) -> output (B, H, Lq, Dv), weights (B, H, Lq, Lk). Equals `additive` with w_v = 1, b = 0.
+    Shapes: query (B, H, Lq, Dq); key (B, H, Lk, Dk); value (B, H, Lk, Dv); W (A, Dq + Dk);
+    b (A) -> output (B, H, Lq, Dv), weights (B, H, Lq, Lk). Equals `additive` with w_v = 1, b = 0.
     Empty rows: a query that sees no key has zero weights and zero output.
     Source: note 001, second formula, read pairwise.
     """
-    W_q, W_k = W[:, : query.shape[-1]], W[:, query.shape[-1] :]  # W [q; k] = W_q q + W_k k
-    features = linear(query, W_q)[..., :, None, :] + linear(key, W_k, b)[..., None, :, :]
-    return attend(np.tanh(features).sum(-1), value, **visibility)
+    pairs = (query[..., :, None, :], key[..., None, :, :])
+    return attend(np.tanh(linear(pairs, W, b)).sum(-1), value, **visibility)
 
 
 MECHANISM = Mechanism(

@@ -69,29 +69,40 @@ def empty_weight(keys: int, empty_rows: str) -> float:
     return {"zero": 0.0, "nan": np.nan, "mean": 1.0 / max(keys, 1)}[empty_rows]
 
 
-def attend(
+def attend(scores: Any, value: Any, **visibility: Any) -> tuple[Any, Any]:
+    """Return (output, weights): the weights of the visible keys, times the values."""
+    weights = visible_weights(scores, **visibility)
+    return weights @ value, weights
+
+
+def visible_weights(
     scores: Any,
-    value: Any,
     *,
     mask: Any = None,
     bias: Any = None,
     valid_lens: Any = None,
     causal: str | None = None,
     empty_rows: str = "zero",
-) -> tuple[Any, Any]:
-    """Return (output, weights): the bias added to the scores, the softmax over the visible keys, times the values."""
+) -> Any:
+    """Return the weights: the bias added to the scores, then the softmax over the visible keys."""
     visible = visible_keys(scores.shape, mask=mask, bias=bias, valid_lens=valid_lens, causal=causal)
     if bias is not None:
         scores = scores + np.where(np.isneginf(bias), 0.0, bias)  # -inf has done its work in `visible`
-    weights = softmax(scores, visible, empty_rows)
-    return weights @ value, weights
+    return softmax(scores, visible, empty_rows)
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    r"""Return $x W^\top + b$: x (..., I), weight (O, I), bias (O) -> (..., O)."""
-    if hasattr(x, "linear"):
-        return x.linear(weight, bias)
-    return x @ weight.swapaxes(-1, -2) + (0.0 if bias is None else bias)
+    r"""Return $[x_1; x_2; \dots] W^\top + b$: parts (..., I_n), weight (O, sum of I_n), bias (O) -> (..., O).
+
+    One array is one part. Parts broadcast against each other, as the pairs of queries and keys do.
+    """
+    parts = x if isinstance(x, tuple) else (x,)
+    if hasattr(parts[0], "linear"):
+        return parts[0].linear(parts, weight, bias)
+    ends = np.cumsum([part.shape[-1] for part in parts])
+    columns = np.split(weight, ends[:-1], axis=1)
+    total = sum(part @ own.T for part, own in zip(parts, columns, strict=True))
+    return total if bias is None else total + bias
 
 
 def normalise(x: Any) -> Any:

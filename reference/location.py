@@ -16,10 +16,8 @@ def location(
     Empty rows: a query that sees no position has zero weights; its output is W_c [q; 0] + b_c.
     Source: note 001, first formula, with the seq2seq module's `attn_combine`.
     """
-    size = query.shape[-1]
-    scores = linear(query, W[:, :size]) + linear(key, W[:, size:], b)  # W [q; k] = W_q q + W_k k
-    context, weights = attend(scores, value, **visibility)
-    return linear(query, W_c[:, :size]) + linear(context, W_c[:, size:], b_c), weights
+    context, weights = attend(linear((query, key), W, b), value, **visibility)
+    return linear((query, context), W_c, b_c), weights
 
 
 MECHANISM = Mechanism(

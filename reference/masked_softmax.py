@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from reference.core import attend
+from reference.core import visible_weights
 from reference.specification import VISIBILITY, Erratum, Example, Mechanism, spread, tensor
 
 
@@ -17,7 +17,7 @@ def masked_softmax(scores: Any, **visibility: Any) -> tuple[Any, Any]:
     Empty rows: a query that sees no key has zero weights.
     Source: note 003, `mask_softmax`.
     """
-    _, weights = attend(scores, np.zeros((*scores.shape[:-2], scores.shape[-1], 0)), **visibility)
+    weights = visible_weights(scores, **visibility)
     return weights, weights
 
 

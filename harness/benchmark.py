@@ -1,0 +1,250 @@
+"""The benchmark: which implementations meet on which workload, the passes in fresh processes, and what they say.
+
+A cell is one case with every implementation that conforms on it, the baseline among them, and a twin of the baseline: a
+second `prepare` of the same implementation, so that it differs from the baseline in all that two arms can differ in -
+closure, compiled code, buffers, place in memory - except in what they compute. Its ratio is 1; what it measures is noise.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness import statistics as judging
+from harness.benchmark_worker import TWIN, run_pass
+from harness.cases import parse
+from harness.measurements import Measurement
+from harness.registry import Implementation, unknown
+from harness.registry import implementations as every_implementation
+from harness.statistics import Pass, thinned
+from harness.values import Case, HarnessError
+from harness.workloads import Workload
+
+Gate = Callable[[Implementation, Case], str]
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class Cell:
+    """One case of a workload: who is timed in it, who is not and why, and what each pass brought.
+
+    taken   for each pass: arm -> its samples' record, or its error's
+    level   of the confidence that is asked for
+    """
+
+    workload: Workload
+    case: Case
+    threads: int
+    level: float
+    arms: list[str] = field(default_factory=list)
+    excluded: dict[str, tuple[str, str]] = field(default_factory=dict)
+    taken: list[dict[str, dict[str, Any]]] = field(default_factory=list)
+
+    def blank(self, name: str, status: str, reason: str) -> Measurement:
+        """Return the measurement of an implementation that was not timed."""
+        where = (self.case.mechanism, self.workload.name, self.case.id, self.threads)
+        return Measurement(name, *where, status, reason)
+
+
+def run(
+    implementations: Sequence[Implementation],
+    workloads: Sequence[Workload],
+    *,
+    passes: int,
+    time_per_arm: float,
+    threads: int = 1,
+    baseline: str = "eager",
+    gate: Gate,
+    progress: Progress,
+    seed: int = 0,
+    load: Sequence[Path] = (),
+    devices: Sequence[str] = ("cpu",),
+    extend: bool = False,
+) -> Iterator[Measurement]:
+    """Yield a measurement for every implementation on every workload and device, first of those that are not timed.
+
+    passes        fresh processes, each over the whole matrix; at least 2, since they make the interval
+    time_per_arm  seconds for each arm, cell and pass, at least; slow calls take 15 rounds
+    gate          returns "" if an implementation conforms on a case, else why not: then it is refused, never timed
+    progress      is called with what is being done, how much of it is done, and how much there is
+    extend        give inconclusive cells as many passes again
+    """
+    if passes < 2 or threads < 1 or not time_per_arm >= 0:
+        raise HarnessError(
+            f"bench: passes {passes} must be at least 2, threads {threads} at least 1 and the time for each arm "
+            f"{time_per_arm} s not negative"
+        )
+    entrants = _with_baseline(implementations, baseline, load)
+    cases = [(workload, parse(workload.case).on(device)) for workload in workloads for device in devices]
+    if len({case.id for _, case in cases}) < len(cases):
+        raise HarnessError("bench: two workloads are the same case; give each case once")
+    level = judging.FIRST_LOOK if extend else judging.LEVEL
+    cells = []
+    for workload, case in cases:
+        cell = Cell(workload, case, threads, level)
+        for entrant in entrants:
+            progress("checking", len(cells) * len(entrants) + entrants.index(entrant), len(cases) * len(entrants))
+            _admit(cell, entrant, gate)
+        cells.append(cell)
+        yield from (cell.blank(name, *why) for name, why in cell.excluded.items())
+    progress("checking", len(cases) * len(entrants), len(cases) * len(entrants))
+    plan = {"threads": threads, "time_per_arm": time_per_arm, "load": [str(path.resolve()) for path in load]}
+    try:
+        _passes(cells, range(passes), passes, plan, baseline, seed, progress)
+        open_cells = [cell for cell in cells if extend and _is_open(cell, baseline)]
+        for cell in open_cells:
+            cell.level = judging.LEVEL
+        _passes(open_cells, range(passes, 2 * passes), 2 * passes, plan, baseline, seed, progress)
+    except KeyboardInterrupt:  # what was measured is not lost
+        yield from (row for cell in cells for row in _combined(cell, baseline))
+        raise
+    yield from (row for cell in cells for row in _combined(cell, baseline))
+
+
+def _with_baseline(
+    implementations: Sequence[Implementation], baseline: str, load: Sequence[Path]
+) -> list[Implementation]:
+    """Return the implementations with the baseline first: it runs in every cell, asked for or not."""
+    by_name = {found.name: found for found in implementations}
+    if baseline not in by_name:
+        known = every_implementation(load)
+        if baseline not in known:
+            raise unknown("implementation", baseline, known, "the baseline must be one of them")
+        by_name[baseline] = known[baseline]
+    return [by_name.pop(baseline), *by_name.values()]
+
+
+def _admit(cell: Cell, entrant: Implementation, gate: Gate) -> None:
+    """Enter an implementation among the arms of a cell, or among the excluded with the reason."""
+    devices = entrant.capabilities.devices
+    refused, absent = entrant.refuses(cell.case), entrant.unavailable()
+    if refused:
+        cell.excluded[entrant.name] = ("unsupported", refused)
+    elif absent:
+        cell.excluded[entrant.name] = ("unavailable", absent)
+    elif cell.case.device not in devices:
+        why = f"device {cell.case.device} not declared (declares {', '.join(devices)})"
+        cell.excluded[entrant.name] = ("unsupported", why)
+    elif verdict := gate(entrant, cell.case):
+        cell.excluded[entrant.name] = ("refused", verdict)
+    else:
+        cell.arms.append(entrant.name)
+
+
+def _passes(
+    cells: Sequence[Cell],
+    numbers: range,
+    total: int,
+    plan: dict[str, Any],
+    baseline: str,
+    seed: int,
+    progress: Progress,
+) -> None:
+    """Run passes over the cells, each in a new order and a new process, and add what they bring to the cells."""
+    cells = [cell for cell in cells if cell.arms]
+    arms = {cell.case.id: [*cell.arms, *([baseline + TWIN] if baseline in cell.arms else [])] for cell in cells}
+    order = [{"case": case, "arms": names} for case, names in arms.items()]
+    for number in numbers if cells else ():
+        this = {**plan, "cells": order, "seed": f"{seed}/{number}", "peak": number == numbers.start}
+        notice = _notice(f"pass {number + 1} of {total}", sum(map(len, arms.values())), len(cells), progress)
+        _sort(cells, run_pass(this, notice))
+
+
+def _notice(what: str, arms: int, cells: int, progress: Progress) -> Callable[[dict[str, Any]], None]:
+    """Return what shows the records of a pass as progress: first the arms that are prepared, then the cells."""
+    prepared, ended = 0, 0
+
+    def notice(record: dict[str, Any]) -> None:
+        nonlocal prepared, ended
+        prepared += record["event"] in ("prepared", "error")
+        ended += record["event"] == "end"
+        if record["event"] in ("ready", "prepared"):
+            progress(f"{what}, preparing", min(prepared, arms), arms)
+        elif record["event"] == "end":
+            progress(f"{what}, timing", min(ended, cells), cells)
+
+    return notice
+
+
+def _sort(cells: Sequence[Cell], records: Sequence[dict[str, Any]]) -> None:
+    """Hand the records of a pass to their cells. An error of a whole cell is one of every arm without samples."""
+    by_case: dict[str, dict[str, dict[str, Any]]] = {cell.case.id: {} for cell in cells}
+    for record in records:
+        if record["event"] in ("samples", "error"):
+            by_case[record["case"]][record["arm"]] = record
+    for cell in cells:
+        taken = by_case[cell.case.id]
+        if "" in taken:
+            taken = dict.fromkeys(cell.arms, taken.pop("")) | taken
+        cell.taken.append(taken)
+
+
+def _is_open(cell: Cell, baseline: str) -> bool:
+    return any(row.answer == "inconclusive" for row in _combined(cell, baseline))
+
+
+def _combined(cell: Cell, baseline: str) -> Iterator[Measurement]:
+    """Yield what all passes say of each arm of a cell."""
+    for name in cell.arms:
+        brought = [taken.get(name) for taken in cell.taken]
+        measured = [record for record in brought if record and record["event"] == "samples"]
+        lost = [
+            f"pass {number}: {record['reason']}"
+            for number, record in enumerate(brought, 1)
+            if record and record["event"] == "error"
+        ]
+        if measured:
+            yield _compared(_timed(cell, name, measured, "; ".join(lost)), cell, baseline)
+        else:
+            yield cell.blank(name, "error", lost[0] if lost else "no pass was finished")
+
+
+def _timed(cell: Cell, name: str, records: Sequence[dict[str, Any]], lost: str) -> Measurement:
+    """Return the measurement of an arm by itself."""
+    peaks = [record["peak_bytes"] for record in records if record["peak_bytes"] is not None]
+    on_host = cell.case.device == "cpu"
+    return replace(
+        cell.blank(name, "error", "unfinished"),
+        status="measured",
+        reason=lost,
+        prepare_s=tuple(record["prepare_s"] for record in records),
+        first_call_s=records[0]["first_call_s"],
+        calls_per_sample=round(statistics.median(record["calls"] for record in records)),
+        wall_s=tuple(thinned(record["wall_s"]) for record in records),
+        cpu_s=tuple(thinned(record["cpu_s"]) for record in records) if all(r["cpu_s"] for r in records) else (),
+        minor_faults_per_call=statistics.median(record["faults"] for record in records) if on_host else None,
+        peak_bytes=max(peaks, default=None),
+    )
+
+
+def _compared(row: Measurement, cell: Cell, baseline: str) -> Measurement:
+    """Add the comparison with the baseline, over the passes that have it, its twin and this arm."""
+    names = (row.implementation, baseline, baseline + TWIN)
+    common = [
+        [taken[name] for name in names]
+        for taken in cell.taken
+        if all(taken.get(name, {}).get("event") == "samples" for name in names)
+    ]
+    if not common:
+        return row
+    arm, base, twin = ([Pass(tuple(r["wall_s"]), tuple(r["cpu_s"])) for r in side] for side in zip(*common, strict=True))
+    one_thread = cell.threads == 1 and all(record["one_thread"] for side in common for record in side)
+    found = judging.compare(arm, base, twin, one_thread=one_thread, level=cell.level)
+    itself = row.implementation == baseline
+    return replace(
+        row,
+        reason="; ".join(filter(None, (found.reason, row.reason))),
+        baseline=baseline,
+        ratio=found.ratio,
+        low=found.low,
+        high=found.high,
+        level=found.level,
+        clock=found.clock,
+        preempted=found.preempted if row.cpu_s else None,
+        answer="baseline" if itself else found.answer,
+        detectable=None if itself else found.detectable,
+        sentinel_ratio=found.sentinel_ratio,
+    )

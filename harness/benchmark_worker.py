@@ -1,0 +1,219 @@
+"""One pass over the cells, in a fresh process: both ends of it. `run_pass` starts and watches; `main` measures.
+
+Every line is written as soon as it is known, and what is begun is written before it begins: when a process dies, the
+file tells what was lost and who caused it, and another process goes on without the culprit.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import cases, inputs, registry, timing
+from harness.registry import Implementation
+from harness.values import HarnessError
+
+TWIN = "#twin"  # suffix of the baseline's second copy
+STALL_S = 300.0  # a process that finishes nothing for so long is ended
+_ROOT = Path(__file__).resolve().parent.parent
+
+Record = dict[str, Any]
+Write = Callable[[Record], None]
+
+
+# --- the parent's end
+
+
+def run_pass(plan: Mapping[str, Any], notice: Write, stall_s: float = STALL_S) -> list[Record]:
+    """Return the records of a pass; `notice` sees each as it comes. A process that dies loses the item it was at."""
+    records: list[Record] = []
+    remaining = list(plan["cells"])
+    with tempfile.TemporaryDirectory(prefix="harness-pass-") as folder:
+        while remaining:
+            new, death = _one_process({**plan, "cells": remaining}, Path(folder), notice, stall_s)
+            records += new
+            if not death:
+                break
+            culprit = next((r for r in reversed(new) if r["event"] == "begin"), None)
+            if culprit is None:
+                raise HarnessError(f"the benchmark's process died before it measured anything: {death}")
+            doing = f"while {culprit['arm']} was prepared" if culprit["arm"] else "while the cell was timed"
+            records.append({**culprit, "event": "error", "reason": f"its process died {doing}: {death}"})
+            remaining = _remaining(remaining, new, culprit)
+    return records
+
+
+def _remaining(cells: Sequence[Record], records: Sequence[Record], culprit: Record) -> list[Record]:
+    """Return the cells that are not done, without the arm - or the whole cell - whose process died."""
+    done = {record["case"] for record in records if record["event"] == "end"}
+    left = []
+    for cell in cells:
+        if cell["case"] == culprit["case"]:
+            gone = {culprit["arm"], culprit["arm"] + TWIN}
+            cell = {**cell, "arms": [arm for arm in cell["arms"] if arm not in gone] if culprit["arm"] else []}
+        if cell["case"] not in done and cell["arms"]:
+            left.append(cell)
+    return left
+
+
+def _one_process(
+    plan: Mapping[str, Any], folder: Path, notice: Write, stall_s: float
+) -> tuple[list[Record], str]:
+    """Return what one process wrote, and why it died or ""."""
+    plan_path, records_path, errors_path = folder / "plan.json", folder / "records.jsonl", folder / "errors.txt"
+    plan_path.write_text(json.dumps(plan))
+    records_path.write_text("")
+    command = [sys.executable, "-m", "harness.benchmark_worker", str(plan_path), str(records_path)]
+    with errors_path.open("w") as errors:
+        environment = _environment(plan["threads"])
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, env=environment)
+        try:
+            stalled = _watch(process, records_path, notice, stall_s)
+        finally:
+            process.kill()
+            process.wait()
+    records = _read(records_path)
+    if stalled:
+        return records, f"nothing finished in {stall_s:.0f} s"
+    return records, _death(process.returncode, errors_path)
+
+
+def _watch(process: subprocess.Popen[bytes], path: Path, notice: Write, stall_s: float) -> bool:
+    """Wait for the process and show each record. Return whether it had to be given up."""
+    seen, changed = 0, time.monotonic()
+    while True:
+        try:
+            process.wait(timeout=0.2)
+            running = False
+        except subprocess.TimeoutExpired:
+            running = True
+        for record in _read(path)[seen:]:
+            notice(record)
+            seen, changed = seen + 1, time.monotonic()
+        if not running or time.monotonic() - changed > stall_s:
+            return running
+
+
+def _read(path: Path) -> list[Record]:
+    """Return the complete lines: a process that died may have left half a line."""
+    lines = path.read_text().split("\n")[:-1]
+    return [json.loads(line) for line in lines]
+
+
+def _death(code: int, errors: Path) -> str:
+    if code == 0:
+        return ""
+    if code < 0:
+        return f"signal {signal.Signals(-code).name}"
+    said = errors.read_text(errors="replace").strip().split("\n")[-1]
+    return said[:500] or f"exit status {code}"
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """Return the environment of a pass: libraries read their thread limits when they are loaded."""
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    # torch.compile would otherwise start processes whose imports disturb what is being timed.
+    limits["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH", ""))))
+    return {**os.environ, **limits, "PYTHONPATH": path}
+
+
+# --- the process's end
+
+
+def main(plan_path: Path, records_path: Path) -> None:
+    """Prepare every arm of every cell of a plan in its order, then time the cells in a random one."""
+    plan = json.loads(plan_path.read_text())
+    pinned = timing.pin_allocator()  # before torch allocates
+    rng = random.Random(plan["seed"])
+    kept = timing.junk(rng)
+    _use_threads(plan["threads"])
+    found = registry.implementations([Path(path) for path in plan["load"]])
+    with records_path.open("a", buffering=1) as lines:
+
+        def write(record: Record) -> None:
+            lines.write(json.dumps(record) + "\n")
+
+        write({"event": "ready", "allocator_pinned": pinned, "junk": len(kept)})
+        # In the same order in each pass: what torch.compile makes of a case depends on the cases before it, and only
+        # the same sequence finds its compiled code on disk (measured: 10 s instead of 35 s for 17 cells).
+        cells = [Prepared(cell, found, write) for cell in plan["cells"]]
+        gc.collect()
+        gc.freeze()  # or every cell's collection would visit all that torch and its compiler hold
+        rng.shuffle(cells)
+        for cell in cells:
+            cell.measure(plan, rng, write)
+
+
+def _use_threads(threads: int) -> None:
+    """Limit torch; the environment limited the other libraries before they were loaded."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+class Prepared:
+    """A cell whose arms have been prepared and called once. An arm that raised is left out and on record."""
+
+    def __init__(self, cell: Record, found: Mapping[str, Implementation], write: Write) -> None:
+        self.case = cases.parse(cell["case"])
+        self.tensors = inputs.tensors(self.case)
+        self.calls: dict[str, timing.Call] = {}
+        self.costs: dict[str, Record] = {}
+        for name in cell["arms"]:
+            write({"event": "begin", "case": self.case.id, "arm": name})
+            try:
+                began = time.perf_counter()
+                call = found[name.removesuffix(TWIN)].prepare(self.case)
+                prepare_s = time.perf_counter() - began
+                first_call_s = timing.once(call, self.tensors, self.case.device)
+            except Exception as error:  # noqa: BLE001 - whatever it raises is its answer
+                write({"event": "error", "case": self.case.id, "arm": name, "reason": _line(error)})
+                continue
+            self.calls[name] = call
+            self.costs[name] = {"prepare_s": prepare_s, "first_call_s": first_call_s}
+            write({"event": "prepared", "case": self.case.id, "arm": name})
+
+    def measure(self, plan: Mapping[str, Any], rng: random.Random, write: Write) -> None:
+        """Warm the arms, time them in rounds, and write a record for each."""
+        case, tensors = self.case, self.tensors
+        write({"event": "begin", "case": case.id, "arm": ""})
+        arms = {name: timing.warm(call, tensors, case.device) for name, call in self.calls.items()}
+        take = timing.sampler(case.device)
+        samples = timing.rounds(arms, tensors, time_per_arm=plan["time_per_arm"], rng=rng, take=take)
+        for name, arm in arms.items():
+            peak = timing.peak_bytes(lambda call=arm.call: call(**tensors), case.device)[0] if plan["peak"] else None
+            facts = {"calls": arm.calls, "one_thread": arm.one_thread, "peak_bytes": peak}
+            where = {"event": "samples", "case": case.id, "arm": name}
+            write({**where, **self.costs[name], **facts, **_columns(samples[name])})
+        write({"event": "end", "case": case.id})
+
+
+def _columns(samples: Sequence[timing.Sample]) -> Record:
+    on_host = not math.isnan(samples[0].cpu_s)
+    return {
+        "faults": statistics.median(sample.faults for sample in samples),
+        "wall_s": [sample.wall_s for sample in samples],
+        "cpu_s": [sample.cpu_s for sample in samples] if on_host else [],
+    }
+
+
+def _line(error: Exception) -> str:
+    text = str(error).strip().split("\n")[0]
+    return f"{type(error).__name__}: {text}"[:500]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,173 @@
+"""The command line: a verb is a function that calls, prints and returns 0 (conforms), 1 (does not) or 2 (usage)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import __version__, console, registry
+from harness.values import HarnessError
+
+EXIT = "exit status: 0 conforms, 1 does not, 2 usage"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb. A user's mistake is one line on standard error, and exit status 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.verb(options))
+    except HarnessError as error:
+        print(f"attention-harness: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        sys.stderr.close()
+        return 1
+    except KeyboardInterrupt:
+        print("attention-harness: interrupted; what was finished is kept in --out", file=sys.stderr)
+        return 130
+
+
+# --- verbs
+
+
+def list_(options: argparse.Namespace) -> int:
+    """Print implementations, mechanisms, cases, checks or workloads."""
+    from harness import listing
+
+    kinds = [options.kind] if options.kind else ["implementations", "mechanisms"]
+    found = {kind: listing.KINDS[kind](options) for kind in kinds}
+    if options.json:
+        return _json(found[options.kind] if options.kind else found)
+    for kind, rows in found.items():
+        console.table(kind, rows)
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """Judge implementations on the cases of a tier, of a mechanism, or on single cases."""
+    from harness import session
+
+    return session.check(options)
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Time what conforms, side by side with the baseline."""
+    from harness import session
+
+    return session.bench(options)
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write report.md and index.html from run directories."""
+    from harness import report as pages
+    from harness import results
+
+    run = results.merge([results.load(directory) for directory in options.directories])
+    markdown, page = pages.write(run, options.out or options.directories[0])
+    if options.json:
+        return _json({"markdown": str(markdown), "html": str(page)})
+    print(f"report: {markdown}")
+    print(f"page:   {page}")
+    return 0
+
+
+def new(options: argparse.Namespace) -> int:
+    """Write the skeleton of an implementation file."""
+    from harness import scaffold
+
+    path = scaffold.write(options.name, options.mechanism, options.directory)
+    print(f"wrote {path}; fill in prepare(), then: python -m harness check --load {path}")
+    return 0
+
+
+# --- arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="attention-harness", description="Is this attention right, and is it fast?", epilog=EXIT
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    command = _verb(verbs, "list", list_)
+    kinds = ("implementations", "mechanisms", "cases", "checks", "workloads")
+    command.add_argument("kind", nargs="?", choices=kinds, metavar="KIND", help=", ".join(kinds))
+    _load(command)
+    _tier(command)
+
+    command = _verb(verbs, "check", check)
+    _implementations(command)
+    command.add_argument("--mechanism", action="append", default=[], metavar="NAME", help="only this mechanism's cases")
+    command.add_argument("--case", action="append", default=[], metavar="ID", help="only this case, whatever the tier")
+    _tier(command)
+    _out(command)
+    command.add_argument("--jobs", type=_count, default=0, help="worker processes; one for each core if not given")
+    command.add_argument("--timeout", type=float, default=None, metavar="S", help="seconds for one case; default 300")
+
+    command = _verb(verbs, "bench", bench)
+    _implementations(command)
+    command.add_argument("--workload", action="append", default=[], metavar="NAME", help="only this workload")
+    command.add_argument("--quick", action="store_true", help="few workloads, 3 passes")
+    command.add_argument("--baseline", default="eager", metavar="NAME", help="what the others are compared with")
+    command.add_argument("--threads", type=_count, default=1, help="threads of one call; default 1")
+    command.add_argument("--seed", type=int, default=0, help="of the order of the calls")
+    _out(command)
+
+    command = _verb(verbs, "report", report)
+    command.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="run directories")
+    command.add_argument("--out", type=Path, metavar="DIR", help="where to write; the first run directory if not given")
+
+    command = _verb(verbs, "new", new, json_=False)
+    command.add_argument("name", help="name of the implementation, and of its file")
+    command.add_argument("--mechanism", default="scaled_dot_product", metavar="NAME", help="what it computes")
+    command.add_argument("--directory", type=Path, default=Path(), metavar="DIR", help="where to write the file")
+    return parser
+
+
+def _verb(verbs: Any, name: str, function: Any, json_: bool = True) -> argparse.ArgumentParser:
+    summary = (function.__doc__ or "").strip().split("\n")[0]
+    command: argparse.ArgumentParser = verbs.add_parser(name, help=summary, description=summary, epilog=EXIT)
+    command.set_defaults(verb=function)
+    if json_:
+        command.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    return command
+
+
+def _implementations(command: argparse.ArgumentParser) -> None:
+    command.add_argument("names", nargs="*", metavar="NAME", help="implementations; all, or the loaded ones, if none")
+    _load(command)
+
+
+def _load(command: argparse.ArgumentParser) -> None:
+    text = "an implementation file; its code is run. May be given more than once"
+    command.add_argument("--load", action="append", default=[], type=Path, metavar="FILE", help=text)
+
+
+def _tier(command: argparse.ArgumentParser) -> None:
+    tier = command.add_mutually_exclusive_group()
+    for name, text in (("quick", "fewer cases"), ("thorough", "many more cases")):
+        tier.add_argument(f"--{name}", dest="tier", action="store_const", const=name, help=text)
+    command.set_defaults(tier="default")
+
+
+def _out(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", type=Path, metavar="DIR", help="keep the results in this run directory")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def _json(data: Any) -> int:
+    print(json.dumps(data, indent=1))
+    return 0
+
+
+__all__ = ["main", "registry"]

@@ -1,0 +1,105 @@
+"""What a person sees in the terminal: tables, progress on standard error, failures as they come."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from harness.measurements import Measurement
+from harness.values import NONCONFORMING, NOT_CHECKED, Status, Verdict
+
+_COLUMNS = {
+    "implementations": ("name", "summary", "unavailable"),
+    "mechanisms": ("name", "inputs", "options", "source"),
+    "cases": ("id",),
+    "checks": ("name", "summary"),
+    "workloads": ("name", "case", "cites"),
+}
+
+
+def table(kind: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows of `list` on standard output; piped, one line each and nothing cut off."""
+    columns = _COLUMNS[kind]
+    if not sys.stdout.isatty():
+        for row in rows:
+            print("\t".join(text for column in columns if (text := _cell(row[column]))))
+        return
+    shown = Table(title=kind, title_justify="left", header_style="bold")
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text(_cell(row[column])) for column in columns))
+    Console().print(shown)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} ({' '.join(axes)})" for name, axes in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def progress() -> Progress:
+    """Return a progress bar with the time left; without a terminal, `line` tells now and then instead."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    console = Console(stderr=True)
+    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=not console.is_terminal)
+
+
+def line(text: str) -> None:
+    """Print one line on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def failure(verdict: Verdict) -> None:
+    """Print a verdict that does not conform, with the command that replays it."""
+    where = f" at {list(verdict.where)}" if verdict.where else ""
+    line(f"{verdict.status.upper()} {verdict.implementation}, {verdict.check}, {verdict.case}{where}")
+    line(f"  {verdict.reason}")
+    line(f"  replay: {verdict.replay}")
+
+
+def summary(verdicts: Iterable[Verdict], planned: int) -> str:
+    """Return one line for each implementation, and the sum that has to add up."""
+    counts: dict[str, Counter[Status]] = {}
+    worst: dict[str, float] = {}
+    for verdict in verdicts:
+        counts.setdefault(verdict.implementation, Counter())[verdict.status] += 1
+        if verdict.share is not None:
+            worst[verdict.implementation] = max(worst.get(verdict.implementation, 0.0), verdict.share)
+    lines = []
+    width = max(map(len, counts), default=0)
+    for name, count in counts.items():
+        share = f"; worst error {worst[name]:.2f} of its budget" if name in worst else ""
+        lines.append(f"{name:{width}}  " + ", ".join(f"{n} {status}" for status, n in count.items()) + share)
+    total = sum(counts.values(), Counter())
+    parts = {status: total[status] for status in NOT_CHECKED}
+    checked = total.total() - sum(parts.values())
+    skipped = " + ".join(f"{n} {status}" for status, n in parts.items())
+    lines.append(f"checked {checked} + {skipped} = {total.total()} of {planned} planned")
+    bad = sum(total[status] for status in NONCONFORMING)
+    if checked == 0:
+        lines.append("nothing was checked")
+    else:
+        lines.append("conforms" if bad == 0 and total.total() == planned else f"does not conform: {bad} of {checked}")
+    return "\n".join(lines)
+
+
+def timings(measured: Sequence[Measurement]) -> str:
+    """Return a line for each measurement: its ratio to the baseline with the interval, or why there is none."""
+    lines = []
+    for row in measured:
+        name = f"{row.workload:24} {row.implementation:16}"
+        if row.status != "measured":
+            lines.append(f"{name} {row.status}: {row.reason}")
+        elif row.ratio is None:
+            lines.append(f"{name} {row.answer or 'measured'}{': ' + row.reason if row.reason else ''}")
+        else:
+            lines.append(f"{name} {row.ratio:7.3f} [{row.low:.3f}, {row.high:.3f}] {row.answer}")
+    return "\n".join(lines)

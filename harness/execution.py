@@ -1,0 +1,110 @@
+"""Where work runs: each item in a worker process with a time limit, so that a crash or a hang is a verdict and not the end.
+
+The pool is pebble's. Workers are started by a fork server, never forked from a process that has used torch: that
+deadlocks in torch's thread pool.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import TimeoutError as OutOfTime
+from pathlib import Path
+from typing import Any
+
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
+
+from harness import conformance, registry
+from harness.cases import parse
+from harness.conformance import Item
+from harness.values import Status, Verdict
+
+ITEM_SECONDS = 300.0
+"""Time limit of one implementation on one case, all checks together; a cold compilation takes up to a minute."""
+
+_AHEAD = 4  # items scheduled for each worker: enough to keep it busy, few enough to keep memory flat
+
+
+def default_jobs() -> int:
+    """Return how many workers the machine has room for."""
+    return max(1, min(len(os.sched_getaffinity(0)), 8)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(
+    items: Iterable[Item], *, jobs: int = 0, load: Sequence[Path] = (), seconds: float = ITEM_SECONDS
+) -> Iterator[tuple[Item, list[Verdict]]]:
+    """Yield each item with its verdicts, in the order of the plan. What is not checked needs no worker."""
+    pool: ProcessPool | None = None
+    waiting: deque[tuple[Item, ProcessFuture[list[Verdict]] | None]] = deque()
+    jobs = jobs or default_jobs()
+    plan = iter(items)
+    try:
+        while True:
+            for item in itertools.islice(plan, max(0, jobs * _AHEAD - len(waiting))):
+                if item.skip is not None:
+                    waiting.append((item, None))
+                    continue
+                pool = pool or _pool(jobs)
+                asked = (item.implementation.name, tuple(load), item.case.id)
+                waiting.append((item, pool.schedule(_work, args=asked, timeout=seconds)))
+            if not waiting:
+                return
+            item, future = waiting.popleft()
+            yield item, list(conformance.run(item)) if future is None else _collect(item, future, seconds)
+    finally:
+        if pool is not None:
+            pool.stop()
+            pool.join()
+
+
+def _pool(jobs: int) -> ProcessPool:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch"])
+    return ProcessPool(max_workers=jobs, initializer=_start_worker, context=context)
+
+
+def _start_worker() -> None:
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the run, and its workers with it
+    torch.set_num_threads(1)
+
+
+def _work(name: str, load: tuple[Path, ...], case_id: str) -> list[Verdict]:
+    """Run one item in a worker; it is named, not sent: modules and compiled functions do not travel."""
+    known = _implementations(load)
+    [item] = conformance.plan([known[name]], [parse(case_id)])
+    return list(conformance.run(item))
+
+
+@functools.cache
+def _implementations(load: tuple[Path, ...]) -> dict[str, registry.Implementation]:
+    return registry.implementations(load)
+
+
+def _collect(item: Item, future: ProcessFuture[list[Verdict]], seconds: float) -> list[Verdict]:
+    try:
+        return future.result()
+    except OutOfTime:
+        return lost(item, Status.TIMEOUT, f"no answer within {seconds:g} s")
+    except ProcessExpired as error:
+        return lost(item, Status.CRASH, f"its process died: {_cause(error.exitcode)}")
+
+
+def lost(item: Item, status: Status, reason: str) -> list[Verdict]:
+    """Return the verdicts of an item whose process gave none."""
+    return [conformance.verdict(item, check, status, reason=reason) for check in item.checks]
+
+
+def _cause(exitcode: Any) -> str:
+    if isinstance(exitcode, int) and exitcode < 0:
+        try:
+            return signal.Signals(-exitcode).name
+        except ValueError:
+            return f"signal {-exitcode}"
+    return f"exit status {exitcode}"

@@ -1,0 +1,98 @@
+"""What this machine is: the facts that a run keeps beside its results. Standard library; torch only where loaded."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "triton", "pytest-benchmark")
+_SOURCE = Path(__file__).resolve().parent.parent
+
+
+def environment() -> dict[str, Any]:
+    """Return plain data. Everything but `load` is stable, so that two runs on one machine agree in it.
+
+    memory_bytes  physical memory
+    load          runnable processes over the last 1, 5 and 15 minutes
+    threads       torch's threads for one operator, None where torch is not loaded
+    """
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": _memory_bytes(),
+        "packages": versions(),
+        "threads": _threads(),
+        "cuda": _cuda(),
+        "git": git_revision(),
+        "load": [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None,
+    }
+
+
+def processor() -> dict[str, Any]:
+    """Return model and architecture, and the vector extensions that decide which kernels run."""
+    facts = {"model": platform.processor() or "unknown", "architecture": platform.machine(), "extensions": []}
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return facts
+    values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = values.get("flags", values.get("Features", "")).split()
+    facts["model"] = values.get("model name", facts["model"])
+    facts["extensions"] = sorted(flag for flag in flags if flag.startswith(("avx", "amx", "sve", "asimd", "fma")))
+    return facts
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that results depend on; what is not installed is left out."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_revision() -> dict[str, Any] | None:
+    """Return commit and whether files differ from it, or None outside a checkout."""
+    commit = _git("rev-parse", "HEAD")
+    return {"commit": commit, "dirty": bool(_git("status", "--porcelain"))} if commit else None
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(_SOURCE), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not POSIX
+        return None
+
+
+def _threads() -> int | None:
+    torch = sys.modules.get("torch")
+    return torch.get_num_threads() if torch is not None else None
+
+
+def _cuda() -> list[dict[str, Any]]:
+    """Return the devices that torch sees. torch is not imported for it: where nothing needed it, nothing ran on one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return []
+    properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    return [
+        {"name": p.name, "memory_bytes": p.total_memory, "capability": f"{p.major}.{p.minor}"} for p in properties
+    ]

@@ -1,0 +1,147 @@
+"""Run directories: what a run found, and on which machine. The only place that opens result files.
+
+    run.json             schema number, command, machine, versions, what was planned
+    verdicts.jsonl       one verdict a line, appended as each is reached
+    measurements.jsonl   one measurement a line, appended as each is made
+    heatmaps.json        the attention weights that the report draws
+    benchmark.json       pytest-benchmark's own format, after a benchmark
+
+A kill at any moment loses at most the item in flight: lines are appended and flushed, other files are replaced whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from harness.measurements import Measurement
+from harness.values import HarnessError, Verdict
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """The content of a run directory."""
+
+    directory: Path
+    facts: Mapping[str, Any]
+    verdicts: tuple[Verdict, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    heatmaps: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Writer:
+    """Appends to a run directory."""
+
+    def __init__(self, directory: Path, facts: Mapping[str, Any]) -> None:
+        self.directory = directory
+        self.facts = dict(facts) | {"schema": SCHEMA}
+        write_json(directory / "run.json", self.facts)
+
+    @classmethod
+    def start(cls, directory: Path, facts: Mapping[str, Any]) -> Self:
+        """Begin a new run in an empty or new directory; an existing run is never written over."""
+        if (directory / "run.json").exists():
+            raise HarnessError(
+                f"{directory} already holds a run; give another --out, or --resume to finish the one there"
+            )
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HarnessError(f"cannot make the run directory {directory}: {error.strerror}") from error
+        return cls(directory, facts)
+
+    def add(self, item: Verdict | Measurement) -> None:
+        """Append one verdict or measurement."""
+        name = "verdicts.jsonl" if isinstance(item, Verdict) else "measurements.jsonl"
+        with (self.directory / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(item.to_json(), allow_nan=False) + "\n")
+
+    def update(self, **facts: Any) -> None:
+        """Add facts to run.json."""
+        self.facts |= facts
+        write_json(self.directory / "run.json", self.facts)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Replace a file as a whole, or leave it as it was."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def load(directory: Path) -> Run:
+    """Read a run directory; what cannot be read is an error that names the file and the line."""
+    facts = _read_json(directory / "run.json")
+    schema = facts.get("schema") if isinstance(facts, dict) else None
+    if schema != SCHEMA:
+        raise HarnessError(
+            f"{directory / 'run.json'}: schema {schema!r}, this version reads {SCHEMA}; run the command again: "
+            f"{facts.get('command', 'unknown') if isinstance(facts, dict) else 'unknown'}"
+        )
+    heatmaps = directory / "heatmaps.json"
+    return Run(
+        directory,
+        facts,
+        tuple(_rows(directory / "verdicts.jsonl", Verdict)),
+        tuple(_rows(directory / "measurements.jsonl", Measurement)),
+        _read_json(heatmaps) if heatmaps.exists() else {},
+    )
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise HarnessError(f"{path.parent} is no run directory: it has no {path.name}") from error
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"{path} cannot be read: {error}") from error
+
+
+def _rows(path: Path, kind: type[Any]) -> Iterator[Any]:
+    if not path.exists():
+        return
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"{path} cannot be read: {error}") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            yield kind.from_json(json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise HarnessError(f"{path}, line {number}: not a {kind.__name__.lower()}: {error!r}") from error
+
+
+def merge(runs: Sequence[Run]) -> Run:
+    """Return several runs of one machine as one: a check and a benchmark, say."""
+    first = runs[0]
+    for run in runs[1:]:
+        here, there = (_identity(r.facts.get("environment", {})) for r in (first, run))
+        if here != there:
+            raise HarnessError(
+                f"{first.directory} and {run.directory} come from different machines or versions, which one report "
+                "would mix; write a report for each"
+            )
+    facts = dict(first.facts) | {
+        "command": "; ".join(str(run.facts.get("command")) for run in runs),
+        "planned": sum(int(run.facts.get("planned", 0)) for run in runs),
+        "finished": runs[-1].facts.get("finished"),
+        "implementations": {k: v for run in runs for k, v in run.facts.get("implementations", {}).items()},
+    }
+    return Run(
+        first.directory,
+        facts,
+        tuple(verdict for run in runs for verdict in run.verdicts),
+        tuple(measurement for run in runs for measurement in run.measurements),
+        first.heatmaps,
+    )
+
+
+def _identity(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what has to agree for results to stand side by side."""
+    return {name: environment.get(name) for name in ("python", "platform", "processor", "cores", "packages", "cuda")}

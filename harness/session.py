@@ -1,0 +1,165 @@
+"""`check` and `bench` from arguments to exit status: plan, run, keep, tell."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness import console, execution, registry
+from harness.cases import matrix, parse
+from harness.conformance import Item, plan
+from harness.measurements import Measurement
+from harness.results import Writer, write_json
+from harness.values import NONCONFORMING, NOT_CHECKED, Case, HarnessError, Status, Verdict
+
+_TELL_EVERY = 20.0  # seconds between lines of progress where there is no terminal
+
+
+def check(options: argparse.Namespace) -> int:
+    """Judge, keep and tell; 0 when something was checked and all of it conforms."""
+    chosen = registry.select(options.names, options.load)
+    items = list(plan(chosen, _cases(options)))
+    planned = sum(len(item.checks) for item in items)
+    writer = _writer(options, chosen, planned)
+    verdicts: list[Verdict] = []
+    for verdict in _told(items, options, planned):
+        verdicts.append(verdict)
+        if writer:
+            writer.add(verdict)
+    if writer:
+        writer.update(finished=_now())
+    if options.json:
+        print(json.dumps({"planned": planned, "verdicts": [verdict.to_json() for verdict in verdicts]}, indent=1))
+    else:
+        print(console.summary(verdicts, planned))
+        if writer:
+            print(f"run directory: {options.out}")
+    checked = [verdict for verdict in verdicts if verdict.status not in NOT_CHECKED]
+    return 0 if checked and all(verdict.status not in NONCONFORMING for verdict in checked) else 1
+
+
+def _cases(options: argparse.Namespace) -> list[Case]:
+    if options.case:
+        return [parse(text) for text in options.case]
+    wanted = [registry.mechanism(name).name for name in options.mechanism]
+    return [case for case in matrix(options.tier) if not wanted or case.mechanism in wanted]
+
+
+def _told(items: Sequence[Item], options: argparse.Namespace, planned: int) -> Iterator[Verdict]:
+    """Yield the verdicts, with progress, and failures as they come."""
+    seconds = options.timeout or execution.ITEM_SECONDS
+    done, told = 0, time.monotonic()
+    with console.progress() as bar:
+        task = bar.add_task("check", total=planned)
+        for item, verdicts in execution.run(items, jobs=options.jobs, load=options.load, seconds=seconds):
+            bar.update(task, advance=len(verdicts), description=f"check {item.implementation.name}")
+            done += len(verdicts)
+            if bar.disable and time.monotonic() - told > _TELL_EVERY:
+                console.line(f"check: {done} of {planned}")
+                told = time.monotonic()
+            for verdict in verdicts:
+                if verdict.status in NONCONFORMING:
+                    console.failure(verdict)
+                yield verdict
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Check what is to be timed, time what conforms, keep and tell; 0 when everything that ran conforms."""
+    from harness import benchmark, workloads
+
+    chosen = registry.select(options.names, options.load)
+    if options.baseline not in [implementation.name for implementation in chosen]:
+        chosen = [*registry.select([options.baseline], options.load), *chosen]
+    wanted = workloads.select(options.workload) if options.workload else _matrix(options.quick)
+    writer = _writer(options, chosen, 0)
+    verdicts = _gate(chosen, wanted, options, writer)
+    measured: list[Measurement] = []
+    for measurement in benchmark.run(
+        chosen,
+        wanted,
+        passes=benchmark.QUICK_PASSES if options.quick else benchmark.PASSES,
+        time_per_arm=benchmark.TIME_PER_ARM,
+        threads=options.threads,
+        baseline=options.baseline,
+        gate=lambda implementation, case: verdicts.get((implementation.name, case.id), ""),
+        progress=lambda what, done, total: console.line(f"bench: {what} ({done} of {total})"),
+        seed=options.seed,
+        load=options.load,
+    ):
+        measured.append(measurement)
+        if writer:
+            writer.add(measurement)
+    if writer:
+        writer.update(finished=_now())
+        _keep_benchmark(options.out, measured)
+    if options.json:
+        print(json.dumps([measurement.to_json() for measurement in measured], indent=1))
+    else:
+        print(console.timings(measured))
+    return 1 if any(measurement.status in ("refused", "error") for measurement in measured) else 0
+
+
+def _matrix(quick: bool) -> Sequence[Any]:
+    from harness import workloads
+
+    return workloads.quick() if quick else workloads.default()
+
+
+def _gate(
+    chosen: Sequence[registry.Implementation], wanted: Sequence[Any], options: argparse.Namespace, writer: Writer | None
+) -> dict[tuple[str, str], str]:
+    """Return why an implementation must not be timed on a workload's case: what does not conform is never ranked."""
+    items = list(plan(chosen, [parse(workload.case) for workload in wanted]))
+    refused: dict[tuple[str, str], str] = {}
+    console.line(f"bench: checking {len(items)} combinations before any is timed")
+    for item, verdicts in execution.run(items, load=options.load):
+        for verdict in verdicts:
+            if writer:
+                writer.add(verdict)
+            if verdict.status in (*NONCONFORMING, Status.KNOWN_FAILURE):
+                console.failure(verdict)
+                refused.setdefault((item.implementation.name, item.case.id), f"{verdict.status}: {verdict.reason}")
+    if writer:
+        writer.update(planned=sum(len(item.checks) for item in items))
+    return refused
+
+
+def _keep_benchmark(directory: Path, measured: Sequence[Measurement]) -> None:
+    from harness.benchmark_json import document
+
+    write_json(directory / "benchmark.json", document(measured))
+
+
+def _writer(
+    options: argparse.Namespace, chosen: Sequence[registry.Implementation], planned: int
+) -> Writer | None:
+    if options.out is None:
+        return None
+    from harness.heatmaps import heatmaps
+    from harness.machine import environment
+
+    facts = {
+        "command": "python -m harness " + shlex.join(sys.argv[1:]),
+        "started": _now(),
+        "tier": getattr(options, "tier", "quick" if getattr(options, "quick", False) else "default"),
+        "planned": planned,
+        "environment": environment(),
+        "implementations": {i.name: {"summary": i.summary, "unavailable": i.unavailable()} for i in chosen},
+    }
+    writer = Writer.start(options.out, facts)
+    write_json(options.out / "heatmaps.json", heatmaps())
+    return writer
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+__all__ = ["HarnessError", "bench", "check"]

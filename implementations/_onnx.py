@@ -1,0 +1,202 @@
+"""What the ONNX implementations share: export an eager function, open a session, run it in torch's own memory."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import logging
+import struct
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from implementations import eager
+
+if TYPE_CHECKING:
+    import onnxruntime
+    import torch
+
+    from harness.values import Case
+
+# The opset that torch's exporter writes by itself. Later ones pass through a version converter and add no operator that
+# these graphs use: Attention is made of torch's fused function alone.
+OPSET = 20
+
+# The axes whose length may change from call to call; "-" is a width, fixed in the graph.
+_HEADS = {"query": "B - Lq -", "key": "B - Lk -", "value": "B - Lk -"}
+_ROWS = {"query": "B Lq -", "key": "B Lk -", "value": "B Lk -"}
+_DYNAMIC = {
+    "masked_softmax": {"scores": "B - Lq Lk"},
+    "location": {"query": "B Lq -", "key": "B Lq -", "value": "B Lk -", "W": "Lk -", "b": "Lk"},
+    "projected": _ROWS,
+    "multi_head": _ROWS,
+    "positional_encoding": {"sequence": "B Lq -"},
+    "self_attention": {"sequence": "B Lq -"},
+    "cross_attention": {"sequence": "B Lq -", "context": "B Lk -"},
+}
+_BY_RANK = {2: "Lq Lk", 3: "B Lq Lk", 4: "B - Lq Lk"}
+_OPTIONS = {"mask": _BY_RANK, "bias": _BY_RANK, "valid_lens": {1: "B", 2: "B Lq"}}
+
+# Lengths of the example that is exported: different, and none is 0 or 1, so that nothing is specialised.
+_EXAMPLE = {"B": 2, "Lq": 5, "Lk": 7}
+
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+Axes = tuple[tuple[str, tuple["str | int", ...]], ...]
+
+
+def prepare(case: Case, open_session: Callable[[bytes, str], onnxruntime.InferenceSession]) -> Callable[..., Any]:
+    """Return the mechanism as an ONNX graph, for any batch and lengths.
+
+    The graph is built at the first call, as torch.compile does it, and kept: along which axes a mask or bias is
+    broadcast shows in the tensors alone.
+    """
+    function = eager.prepare(case)
+    settings = tuple(function.keywords.items())
+
+    @functools.lru_cache(maxsize=1024)
+    def graph(shapes: Shapes) -> Graph:
+        model = export(function.func, settings, axes_of(case.mechanism, shapes), case.dtype)
+        return Graph(open_session(model, case.dtype))
+
+    def call(**tensors: torch.Tensor) -> Any:
+        return graph(tuple((name, x.shape) for name, x in tensors.items()))(tensors)
+
+    return call
+
+
+def axes_of(mechanism: str, shapes: Shapes) -> Axes:
+    """Return the axes of each tensor: a letter where the length may change, a number where it may not."""
+    declared = _DYNAMIC.get(mechanism, _HEADS)
+    lengths = {
+        letter: length
+        for name, shape in shapes
+        for letter, length in zip(declared.get(name, "").split(), shape, strict=False)
+    }
+
+    def axis(letter: str, length: int) -> str | int:
+        letter = "Lq" if letter == "Lk" and "Lk" not in lengths else letter  # a sequence that attends to itself
+        return letter if letter != "-" and length == lengths[letter] else length  # otherwise it is broadcast
+
+    found = []
+    for name, shape in shapes:
+        letters = declared.get(name) or _OPTIONS.get(name, {}).get(len(shape)) or "- " * len(shape)
+        found.append((name, tuple(axis(*pair) for pair in zip(letters.split(), shape, strict=True))))
+    return tuple(found)
+
+
+@functools.cache
+def export(function: Callable[..., Any], settings: tuple[tuple[str, Any], ...], axes: Axes, dtype: str) -> bytes:
+    """Return the serialised graph of an eager function."""
+    import torch
+
+    class Module(torch.nn.Module):
+        def forward(self, tensors: dict[str, torch.Tensor]) -> Any:
+            return function(**tensors, **dict(settings))
+
+    types = {"mask": torch.bool, "valid_lens": torch.int64}
+    dims = {letter: torch.export.Dim(letter) for letter in _EXAMPLE}
+    tensors, dynamic = {}, {}
+    for name, letters in axes:
+        shape = [_EXAMPLE.get(axis, axis) for axis in letters]
+        tensors[name] = torch.ones(shape, dtype=types.get(name, getattr(torch, dtype)))
+        dynamic[name] = {i: dims[axis] for i, axis in enumerate(letters) if axis in dims}
+    with _quiet(), _exact_scalars(dtype):
+        program = torch.export.export(Module().eval(), (), {"tensors": tensors}, dynamic_shapes={"tensors": dynamic})
+        model = torch.onnx.export(program, input_names=list(tensors), opset_version=OPSET, verbose=False)
+    return model.model_proto.SerializeToString()
+
+
+class Graph:
+    """An open session as a function of torch tensors: it reads and writes their memory, without copies."""
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        import torch
+        from onnx import TensorProto
+
+        self.session = session
+        self.inputs = [(given.name, given.shape) for given in session.get_inputs()]
+        self.outputs = [(made.name, made.shape) for made in session.get_outputs()]
+        self.elements = {
+            torch.float64: TensorProto.DOUBLE,
+            torch.float32: TensorProto.FLOAT,
+            torch.float16: TensorProto.FLOAT16,
+            torch.bfloat16: TensorProto.BFLOAT16,
+            torch.int64: TensorProto.INT64,
+            torch.bool: TensorProto.BOOL,
+        }
+
+    def __call__(self, tensors: dict[str, torch.Tensor]) -> Any:
+        binding = self.session.io_binding()
+        lengths: dict[str | int, int] = {}
+        given, made = [], []  # alive until the session has run
+        for name, axes in self.inputs:
+            given.append(tensors[name].contiguous())
+            lengths.update(zip(axes, given[-1].shape, strict=True))
+            binding.bind_input(name, *self._memory(given[-1]))
+        for name, axes in self.outputs:
+            first = given[0]  # floating, as every mechanism's first input is
+            made.append(first.new_empty([lengths[axis] if isinstance(axis, str) else axis for axis in axes]))
+            binding.bind_output(name, *self._memory(made[-1]))
+        self.session.run_with_iobinding(binding)
+        return tuple(made) if len(made) > 1 else made[0]
+
+    def _memory(self, x: torch.Tensor) -> tuple[Any, ...]:
+        return x.device.type, x.device.index or 0, self.elements[x.dtype], tuple(x.shape), x.data_ptr()
+
+
+def session_options(dtype: str) -> onnxruntime.SessionOptions:
+    """Return the options that keep a session exact and its memory measurable."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    options.enable_cpu_mem_arena = False  # an arena hides how much memory a call needs
+    if dtype == "float64":  # above this level MatMul and scale are fused, and the scale becomes a float32
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    return options
+
+
+def missing(extra: str) -> str:
+    """Return which package is missing and how to get it, or ""."""
+    names = ("torch", "onnx", "onnxscript", "onnxruntime")
+    absent = [name for name in names if importlib.util.find_spec(name) is None]
+    return f"{', '.join(absent)} not installed: pip install attention-harness[{extra}]" if absent else ""
+
+
+@contextmanager
+def _exact_scalars(dtype: str) -> Iterator[None]:
+    """Trace Python floats as float64 tensors in a float64 graph, where the exporter rounds them to float32.
+
+    Measured with torch 2.13: x / math.sqrt(7) becomes x / 2.64575124, a relative error of 3e-8.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    def exact(x: Any) -> Any:
+        inexact = isinstance(x, float) and struct.unpack("f", struct.pack("f", x))[0] != x
+        return torch.tensor(x, dtype=torch.float64) if inexact else x
+
+    class Exact(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return func(*map(exact, args), **(kwargs or {}))
+
+    if dtype != "float64":
+        yield
+        return
+    with Exact():
+        yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the exporter's warnings about torch's own code and about torchvision."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,36 @@
+"""The eager functions through torch.compile: TorchInductor, one graph, dynamic shapes."""
+
+from __future__ import annotations
+
+import functools
+import types
+from typing import TYPE_CHECKING, Any
+
+from implementations import eager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness.values import Case
+
+CAPABILITIES = eager.CAPABILITIES
+
+
+def prepare(case: Case) -> Callable[..., Any]:
+    """Return the compiled function. Cases that differ only in lengths of 2 and more share one."""
+    function = eager.prepare(case)
+    special = tuple(axis for axis, length in case.sizes.items() if length < 2)  # each of these compiles anew
+    structure = (case.dtype, case.device, case.layout, special, tuple(case.options.items()))
+    return functools.partial(_compiled(function.func, structure), **function.keywords)
+
+
+@functools.cache
+def _compiled(function: Callable[..., Any], structure: tuple[Any, ...]) -> Callable[..., Any]:
+    """Return the function compiled for one structure of inputs."""
+    import torch
+
+    # torch.compile keeps its graphs, and counts them towards its recompile limit, by code object: a copy for each
+    # structure stays far from the limit. Beyond it fullgraph raises, where the default falls back to eager silently.
+    own = types.FunctionType(function.__code__.replace(), function.__globals__, function.__name__)
+    own.__kwdefaults__ = function.__kwdefaults__
+    return torch.compile(own, fullgraph=True, dynamic=True)

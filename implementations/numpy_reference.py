@@ -1,0 +1,57 @@
+"""The float64 oracle offered as an implementation: what the harness's own machinery makes of a perfect answer.
+
+The one implementation that may import the references, since it is the reference.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from harness.values import Arithmetic, Capabilities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness.values import Case
+
+CAPABILITIES = Capabilities(
+    mechanisms=(
+        "dot_product",
+        "scaled_dot_product",
+        "cosine",
+        "additive",
+        "concat_tanh",
+        "tanh_gated",
+        "gaussian_kernel",
+        "masked_softmax",
+        "location",
+        "projected",
+        "multi_head",
+        "positional_encoding",
+        "self_attention",
+        "cross_attention",
+    ),
+    dtypes=("float64", "float32", "bfloat16", "float16"),
+    options=("mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right", "scale", "grouped_heads"),
+    weights=True,
+    arithmetic=Arithmetic(accumulator="float64", rounded_scores=False, stored_probabilities=False),
+)
+
+
+def prepare(case: Case) -> Callable[..., Any]:
+    """Return the reference on float64 copies of the tensors; its answer is rounded once, to the case's dtype."""
+    import torch
+
+    mechanism = importlib.import_module(f"reference.{case.mechanism}").MECHANISM
+    dtype = getattr(torch, case.dtype)
+    settings = {name: case.options[name] for name in ("causal", "scale", *mechanism.choices) if name in case.options}
+    settings |= {keyword: case.sizes[axis] for keyword, axis in mechanism.settings.items()}
+
+    def evaluate(**tensors: torch.Tensor) -> tuple[torch.Tensor, ...] | torch.Tensor:
+        exact = {name: (x.double() if x.is_floating_point() else x).numpy() for name, x in tensors.items()}
+        results = mechanism.evaluate(**exact, **settings)
+        rounded = tuple(torch.tensor(x, dtype=dtype) for x in results if x is not None)
+        return rounded if len(rounded) == 2 else rounded[0]
+
+    return evaluate

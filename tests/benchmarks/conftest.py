@@ -1,0 +1,90 @@
+"""Gives the matrix its measurements: read from a run directory, or made once in a session.
+
+This process never times anything itself, so plugins, coverage and assertion rewriting cannot distort a time.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import benchmark, benchmark_json, conformance, machine, registry, results, workloads
+from harness.measurements import Measurement
+from harness.values import NONCONFORMING, Case
+
+DEFAULT = Path(__file__).parents[2] / "reports" / "latest" / "run"
+QUICK = {"passes": 3, "time_per_arm": 0.05}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--measurements",
+        metavar="DIR",
+        type=Path,
+        help=f"run directory whose measurements are recorded (default: {DEFAULT.parent.name}/{DEFAULT.name} of reports, "
+        "or where there is none a quick campaign, measured now)",
+    )
+
+
+def recorded(config: pytest.Config) -> tuple[Measurement, ...]:
+    """Return the measurements of the run directory; none where a campaign has to be made."""
+    asked: Path | None = config.getoption("measurements", default=None)
+    if asked is None and not (DEFAULT / "measurements.jsonl").exists():
+        return ()
+    return results.load(asked or DEFAULT).measurements
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for every implementation on every workload: of the recorded run, or of the quick matrix."""
+    if {"workload", "implementation"} <= set(metafunc.fixturenames):
+        rows = [(row.workload, row.implementation) for row in recorded(metafunc.config)]
+        names = registry.implementations()
+        rows = rows or [(workload.name, name) for workload in workloads.quick() for name in names]
+        pairs = list(dict.fromkeys(rows))
+        metafunc.parametrize(("workload", "implementation"), pairs, ids=[f"{w}-{i}" for w, i in pairs])
+
+
+@pytest.fixture(scope="session")
+def campaign(request: pytest.FixtureRequest) -> Callable[[str, str], Measurement]:
+    """Return the measurement of an implementation on a workload."""
+    rows = recorded(request.config) or tuple(_measured(request.config))
+    request.config.stash[_ROWS] = rows
+    found = {(row.workload, row.implementation): row for row in rows}
+    return lambda workload, implementation: found[workload, implementation]
+
+
+_ROWS = pytest.StashKey[tuple[Measurement, ...]]()
+
+
+def _measured(config: pytest.Config) -> Iterator[Measurement]:
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+
+    def progress(what: str, done: int, total: int) -> None:
+        if terminal is not None and done == total:
+            terminal.write_line(f"benchmark campaign: {what} {done}/{total}")
+
+    found = list(registry.implementations().values())
+    return benchmark.run(found, workloads.quick(), gate=conforms, progress=progress, **QUICK)
+
+
+@functools.cache
+def conforms(implementation: registry.Implementation, case: Case) -> str:
+    """Return "" if the implementation conforms on a case, else its first verdict that says it does not."""
+    for item in conformance.plan([implementation], [case]):
+        for verdict in conformance.run(item):
+            if verdict.status in NONCONFORMING:
+                return f"{verdict.check}: {verdict.reason}"
+    return ""
+
+
+def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[object], output_json: dict[str, object]) -> None:
+    output_json["attention_harness"] = benchmark_json.summary(config.stash.get(_ROWS, ()))
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, object]) -> None:
+    machine_info.clear()
+    machine_info.update(benchmark_json.machine_info(machine.environment()))

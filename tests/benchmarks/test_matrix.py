@@ -1,0 +1,68 @@
+"""The benchmark matrix under pytest-benchmark, as its recorder: JSON, tables, histograms and `compare` are the plugin's.
+
+The plugin times one function after the other; here the interleaved samples of a campaign are replayed to it through its
+own `timer` option. Its tables then show the times, and `extra_info` the ratio that they do not allow to compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from harness import cases, inputs, registry, workloads
+from harness.benchmark_json import extra_info
+from harness.measurements import Measurement
+
+
+class ReplayClock:
+    """A clock whose successive readings are 0 and the duration of the next sample."""
+
+    __name__ = "replay_clock"
+
+    def __init__(self) -> None:
+        self._readings: Iterator[float] = iter(())
+
+    def load(self, samples: Sequence[float], calls: int) -> None:
+        """Replay samples, in seconds for one call, of so many calls each."""
+        self._readings = iter([reading for sample in samples for reading in (0.0, sample * calls)])
+
+    def __call__(self) -> float:
+        return next(self._readings)
+
+
+CLOCK = ReplayClock()
+
+
+@pytest.mark.benchmark(timer=CLOCK, disable_gc=True, warmup=False)
+def test_matrix(
+    benchmark: pytest.FixtureRequest,
+    campaign: Callable[[str, str], Measurement],
+    workload: str,
+    implementation: str,
+) -> None:
+    """What conforms has a time on the workload."""
+    if not benchmark.enabled:  # --benchmark-disable, or xdist: then it is run, not timed
+        benchmark.pedantic(smoke(workload, implementation))
+        return
+    row = campaign(workload, implementation)
+    if row.status in ("refused", "unsupported", "unavailable"):
+        pytest.skip(f"{row.status}: {row.reason}")
+    assert "measured" == row.status, row.reason
+    samples = [seconds for one_pass in row.wall_s for seconds in one_pass]
+    benchmark.group = workload
+    benchmark.extra_info.update(extra_info(row))
+    CLOCK.load(samples, row.calls_per_sample)
+    benchmark.pedantic(lambda: None, rounds=len(samples), iterations=row.calls_per_sample)
+
+
+def smoke(workload: str, name: str) -> Callable[[], object]:
+    """Return one untimed call, or skip where it cannot be made."""
+    found = registry.implementations()[name]
+    (known,) = workloads.select([workload])
+    case = cases.parse(known.case).on(found.device)
+    why_not = found.refuses(case) or found.unavailable()
+    if why_not:
+        pytest.skip(why_not)
+    call, tensors = found.prepare(case), inputs.tensors(case)
+    return lambda: call(**tensors)
