@@ -70,7 +70,7 @@ def run(
     time_per_arm  seconds for each arm, cell and pass, at least; slow calls take 15 rounds
     gate          returns "" if an implementation conforms on a case, else why not: then it is refused, never timed
     progress      is called with what is being done, how much of it is done, and how much there is
-    extend        give inconclusive cells as many passes again
+    extend        give cells with an inconclusive or unreliable answer as many passes again
     """
     if passes < 2 or threads < 1 or not time_per_arm >= 0:
         raise HarnessError(
@@ -98,7 +98,7 @@ def run(
         for cell in open_cells:
             cell.level = judging.LEVEL
         _passes(open_cells, range(passes, 2 * passes), 2 * passes, plan, baseline, seed, progress)
-    except KeyboardInterrupt:  # what was measured is not lost
+    except (KeyboardInterrupt, HarnessError):  # what was measured is not lost
         yield from (row for cell in cells for row in _combined(cell, baseline))
         raise
     yield from (row for cell in cells for row in _combined(cell, baseline))
@@ -183,7 +183,7 @@ def _sort(cells: Sequence[Cell], records: Sequence[dict[str, Any]]) -> None:
 
 
 def _is_open(cell: Cell, baseline: str) -> bool:
-    return any(row.answer == "inconclusive" for row in _combined(cell, baseline))
+    return any(row.answer in ("inconclusive", "unreliable") for row in _combined(cell, baseline))
 
 
 def _combined(cell: Cell, baseline: str) -> Iterator[Measurement]:

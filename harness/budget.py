@@ -320,9 +320,12 @@ class Weights(Tracked):
         shift_variance = np.where(visible, scores.variance, 0.0) + _MEAN_SQUARE_ROUNDING * unit**2 * (
             gap**2 + model.exp_ulp**2 + 1
         )
+        # Parts merged by exp(lse_i - lse) are never normalised together: the roundings of lse stay as a common factor.
+        log_sum = np.abs(peak) + np.log(np.maximum(total, 1.0))
+        self.merging = np.expm1(2 * unit * (log_sum + 1)) if model.split_keys else np.zeros_like(log_sum)
         if model.split_keys:
-            shift = shift + 2 * unit * (np.abs(peak) + np.log(max(keys, 1)))
-            shift_variance = shift_variance + (unit * peak) ** 2
+            shift = shift + 2 * unit * log_sum
+            shift_variance = shift_variance + (unit * log_sum) ** 2
         self.shift = np.minimum(shift, _LARGEST_SHIFT)
         self.shift_variance = shift_variance
         self.sum_roundings = keys + -(-keys // model.block) * (2 * model.exp_ulp + 2) + 4
@@ -336,9 +339,11 @@ class Weights(Tracked):
         weights = np.where(self.empty[..., None], empty_weight(keys, empty_rows), weights)
         with np.errstate(invalid="ignore"):
             relative = relative + (1 + relative) * (2 * g / (1 - g) if g < 1 else np.inf)
+            relative = relative + (1 + relative) * self.merging
             bound = np.minimum(np.nan_to_num(weights) * relative, 1.0) + np.where(visible, model.acc.smallest, 0.0)
             bound = bound + model.io.roundoff * (np.abs(weights) + bound) + model.io.half_spacing
         common = (weights**2 * shift_variance).sum(-1, keepdims=True)  # of the normaliser, which all of a row share
+        common = common + self.merging**2
         variance = weights**2 * (shift_variance + common) + _MEAN_SQUARE_ROUNDING * (model.io.roundoff * weights) ** 2
         super().__init__(model, weights, bound, variance + model.io.half_spacing**2 / 3)
         self.stored = True
@@ -357,9 +362,8 @@ class Weights(Tracked):
         out = p @ v
         grown = np.nan_to_num(p) * np.exp(self.shift)
         g = gamma(self.sum_roundings, unit)
-        split = 2 * unit * (np.log(max(n, 1)) + 1) if model.split_keys else 0.0
         stored = model.probabilities.roundoff
-        theta = (1 + stored) * (1 + g) ** 2 * (1 + split) - 1
+        theta = (1 + stored) * (1 + g) ** 2 * (1 + self.merging) - 1  # (..., Lq, 1)
 
         w = np.nan_to_num(p) * np.expm1(self.shift)
         spread = _weighted_spread(w, v, out)
@@ -379,7 +383,7 @@ class Weights(Tracked):
         variance = _weighted_spread(squares * self.shift_variance, v, out)
         step = np.maximum((stored * p) ** 2 * _MEAN_SQUARE_ROUNDING, model.probabilities.half_spacing**2 / 3)
         variance = variance + np.minimum(step, squares) @ v**2
-        variance = variance + _sum_variance(n, squares @ v**2, 1.2 * out, model.acc)
+        variance = variance + _sum_variance(n, squares @ v**2, 1.2 * out, model.acc) + (self.merging * out) ** 2
         if not isinstance(values.bound, float):
             variance = variance + squares @ values.variance
         result = self._rounded(out, bound, variance, model.io)

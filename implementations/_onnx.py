@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import logging
-import struct
+import ctypes
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,11 +41,17 @@ _OPTIONS = {"mask": _BY_RANK, "bias": _BY_RANK, "valid_lens": {1: "B", 2: "B Lq"
 # Lengths of the example that is exported: different, and none is 0 or 1, so that nothing is specialised.
 _EXAMPLE = {"B": 2, "Lq": 5, "Lk": 7}
 
+# ONNX Runtime 1.31 and tensors without elements: ReduceSum(axes=-1, keepdims=0) leaves (2, 0, 8) as it is, and MatMul of
+# (2, 0, 8) by (8) fails with "left operand cannot broadcast on dim 1". These mechanisms reduce over pairs that way.
+_REDUCE_PAIRS = ("additive", "concat_tanh", "gaussian_kernel")
+
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 Axes = tuple[tuple[str, tuple["str | int", ...]], ...]
 
 
-def prepare(case: Case, open_session: Callable[[bytes, str], onnxruntime.InferenceSession]) -> Callable[..., Any]:
+def prepare(
+    case: Case, open_session: Callable[[bytes, str], onnxruntime.InferenceSession]
+) -> Callable[..., Any]:
     """Return the mechanism as an ONNX graph, for any batch and lengths.
 
     The graph is built at the first call, as torch.compile does it, and kept: along which axes a mask or bias is
@@ -57,12 +63,19 @@ def prepare(case: Case, open_session: Callable[[bytes, str], onnxruntime.Inferen
     @functools.lru_cache(maxsize=1024)
     def graph(shapes: Shapes) -> Graph:
         model = export(function.func, settings, axes_of(case.mechanism, shapes), case.dtype)
-        return Graph(open_session(model, case.dtype))
+        return Graph(open_session(model, case.dtype), dict(shapes))
 
     def call(**tensors: torch.Tensor) -> Any:
         return graph(tuple((name, x.shape) for name, x in tensors.items()))(tensors)
 
     return call
+
+
+def unsupported(case: Case) -> str:
+    """Return why ONNX Runtime cannot take the case, or ""."""
+    if case.mechanism in _REDUCE_PAIRS and 0 in (case.sizes["B"], case.sizes["Lq"], case.sizes["Lk"]):
+        return "ONNX Runtime does not reduce a tensor without elements: a wrong shape by ReduceSum, an error by MatMul"
+    return ""
 
 
 def axes_of(mechanism: str, shapes: Shapes) -> Axes:
@@ -75,7 +88,9 @@ def axes_of(mechanism: str, shapes: Shapes) -> Axes:
     }
 
     def axis(letter: str, length: int) -> str | int:
-        letter = "Lq" if letter == "Lk" and "Lk" not in lengths else letter  # a sequence that attends to itself
+        letter = (
+            "Lq" if letter == "Lk" and "Lk" not in lengths else letter
+        )  # a sequence that attends to itself
         return letter if letter != "-" and length == lengths[letter] else length  # otherwise it is broadcast
 
     found = []
@@ -86,7 +101,9 @@ def axes_of(mechanism: str, shapes: Shapes) -> Axes:
 
 
 @functools.cache
-def export(function: Callable[..., Any], settings: tuple[tuple[str, Any], ...], axes: Axes, dtype: str) -> bytes:
+def export(
+    function: Callable[..., Any], settings: tuple[tuple[str, Any], ...], axes: Axes, dtype: str
+) -> bytes:
     """Return the serialised graph of an eager function."""
     import torch
 
@@ -102,47 +119,57 @@ def export(function: Callable[..., Any], settings: tuple[tuple[str, Any], ...], 
         tensors[name] = torch.ones(shape, dtype=types.get(name, getattr(torch, dtype)))
         dynamic[name] = {i: dims[axis] for i, axis in enumerate(letters) if axis in dims}
     with _quiet(), _exact_scalars(dtype):
-        program = torch.export.export(Module().eval(), (), {"tensors": tensors}, dynamic_shapes={"tensors": dynamic})
+        program = torch.export.export(
+            Module().eval(), (), {"tensors": tensors}, dynamic_shapes={"tensors": dynamic}
+        )
         model = torch.onnx.export(program, input_names=list(tensors), opset_version=OPSET, verbose=False)
     return model.model_proto.SerializeToString()
 
 
 class Graph:
-    """An open session as a function of torch tensors: it reads and writes their memory, without copies."""
+    """An open session as a function of torch tensors of given shapes: it reads and writes their memory, not copies."""
 
-    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, shapes: dict[str, tuple[int, ...]]) -> None:
         import torch
         from onnx import TensorProto
 
         self.session = session
-        self.inputs = [(given.name, given.shape) for given in session.get_inputs()]
-        self.outputs = [(made.name, made.shape) for made in session.get_outputs()]
+        self.inputs = [given.name for given in session.get_inputs()]
+        lengths = {
+            axis: length
+            for given in session.get_inputs()
+            for axis, length in zip(given.shape, shapes[given.name], strict=True)
+        }
+        self.outputs = [
+            (made.name, [lengths.get(axis, axis) for axis in made.shape]) for made in session.get_outputs()
+        ]
+        self.nowhere = torch.empty(1)
         self.elements = {
             torch.float64: TensorProto.DOUBLE,
             torch.float32: TensorProto.FLOAT,
             torch.float16: TensorProto.FLOAT16,
-            torch.bfloat16: TensorProto.BFLOAT16,
             torch.int64: TensorProto.INT64,
             torch.bool: TensorProto.BOOL,
         }
 
     def __call__(self, tensors: dict[str, torch.Tensor]) -> Any:
         binding = self.session.io_binding()
-        lengths: dict[str | int, int] = {}
-        given, made = [], []  # alive until the session has run
-        for name, axes in self.inputs:
-            given.append(tensors[name].contiguous())
-            lengths.update(zip(axes, given[-1].shape, strict=True))
-            binding.bind_input(name, *self._memory(given[-1]))
-        for name, axes in self.outputs:
-            first = given[0]  # floating, as every mechanism's first input is
-            made.append(first.new_empty([lengths[axis] if isinstance(axis, str) else axis for axis in axes]))
-            binding.bind_output(name, *self._memory(made[-1]))
+        given = [tensors[name].contiguous() for name in self.inputs]  # alive until the session has run
+        for name, x in zip(self.inputs, given, strict=True):
+            binding.bind_input(name, *self._memory(x))
+        made = [
+            given[0].new_empty(shape) for _, shape in self.outputs
+        ]  # the first input is floating everywhere
+        for (name, _), x in zip(self.outputs, made, strict=True):
+            binding.bind_output(name, *self._memory(x))
         self.session.run_with_iobinding(binding)
         return tuple(made) if len(made) > 1 else made[0]
 
     def _memory(self, x: torch.Tensor) -> tuple[Any, ...]:
-        return x.device.type, x.device.index or 0, self.elements[x.dtype], tuple(x.shape), x.data_ptr()
+        address = (
+            x.data_ptr() or self.nowhere.data_ptr()
+        )  # an empty tensor's is null, which a binding refuses
+        return x.device.type, x.device.index or 0, self.elements[x.dtype], x.shape, address
 
 
 def session_options(dtype: str) -> onnxruntime.SessionOptions:
@@ -174,7 +201,7 @@ def _exact_scalars(dtype: str) -> Iterator[None]:
     from torch.overrides import TorchFunctionMode
 
     def exact(x: Any) -> Any:
-        inexact = isinstance(x, float) and struct.unpack("f", struct.pack("f", x))[0] != x
+        inexact = isinstance(x, float) and ctypes.c_float(x).value != x
         return torch.tensor(x, dtype=torch.float64) if inexact else x
 
     class Exact(TorchFunctionMode):

@@ -26,6 +26,11 @@ def unavailable() -> str:
     return _onnx.missing("onnx")
 
 
+def unsupported(case: Case) -> str:
+    """Return why ONNX Runtime cannot take the case."""
+    return _onnx.unsupported(case)
+
+
 def prepare(case: Case) -> Callable[..., Any]:
     """Return the mechanism's graph in ONNX Runtime."""
     return _onnx.prepare(case, open_session)

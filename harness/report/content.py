@@ -1,0 +1,302 @@
+"""What a report says, as tables of text: rows in, content out. Nothing is read, drawn or written here.
+
+Nothing that was not run may look as if it had been: a cell without a verdict says so, verdicts are counted against the
+plan, and a skipped check keeps its reason.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from harness.report import timings, words
+from harness.report.matrix import Cell, Matrix, matrix
+from harness.results import Run
+from harness.values import NONCONFORMING, NOT_CHECKED, Status, Verdict
+from reference.specification import Erratum, Mechanism
+
+SEVERITY = (
+    Status.CRASH,
+    Status.TIMEOUT,
+    Status.ERROR,
+    Status.FAIL,
+    Status.UNEXPECTED_PASS,
+    Status.KNOWN_FAILURE,
+    Status.PASS,
+    Status.UNAVAILABLE,
+    Status.UNSUPPORTED,
+)
+OTHERS = 12  # further cases that a group of failures names
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The answer in a sentence. tone: good, bad or open. warnings: what keeps it from being the whole answer."""
+
+    word: str
+    tone: str
+    sentence: str
+    sum: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What became of an implementation's checks. counts: status -> how many, for every status of the report."""
+
+    implementation: str
+    summary: str
+    word: str
+    tone: str
+    counts: Mapping[str, int]
+    worst: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Answers of one kind: implementation, mechanism, check and status. `worst` is told in full, others are named."""
+
+    worst: Verdict
+    count: int
+    share: str
+    error: str
+    budget: str
+    where: str
+    others: tuple[tuple[str, str], ...]
+    unnamed: int
+
+    @property
+    def status(self) -> str:
+        return self.worst.status.replace("_", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class Heatmap:
+    """A heatmap: rows down, columns across; NaN where there is no number."""
+
+    case: str
+    title: str
+    rows: str
+    columns: str
+    values: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A mechanism: what it is, where it comes from, what its weights look like."""
+
+    name: str
+    summary: str = ""
+    formula: str = ""
+    source: str = ""
+    errata: tuple[Erratum, ...] = ()
+    panels: tuple[Heatmap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """All that a report shows, in its order."""
+
+    headline: Headline
+    statuses: tuple[tuple[str, int], ...]
+    totals: tuple[Total, ...]
+    matrix: Matrix
+    worst: tuple[Cell, ...]
+    failures: tuple[Group, ...]
+    known: tuple[Group, ...]
+    timing: timings.Timing
+    mechanisms: tuple[Described, ...]
+    machine: tuple[tuple[str, str], ...]
+    command: str
+    dates: tuple[tuple[str, str], ...]
+
+
+def assemble(run: Run, mechanisms: Mapping[str, Mechanism]) -> Content:
+    """Return what the report of a run says."""
+    verdicts, repeated = settled(run.verdicts)
+    headline = _headline(verdicts, run.facts, repeated)
+    declared = _dict(run.facts.get("implementations"))
+    names = _union(declared, (v.implementation for v in verdicts), (m.implementation for m in run.measurements))
+    formulas = _union(mechanisms, (v.mechanism for v in verdicts))
+    table = matrix(verdicts, formulas, names)
+    described = tuple(_described(name, mechanisms.get(name), run.heatmaps) for name in _union(formulas, run.heatmaps))
+    present = [status for status in SEVERITY[::-1] if any(v.status is status for v in verdicts)]
+    return Content(
+        headline=headline,
+        statuses=tuple((s.replace("_", " "), sum(v.status is s for v in verdicts)) for s in Status),
+        totals=tuple(_total(name, declared.get(name), verdicts, present, headline) for name in names),
+        matrix=table,
+        worst=tuple(cell for row in table.rows for cell in row.cells if cell.worst),
+        failures=_groups([v for v in verdicts if v.status in NONCONFORMING]),
+        known=_groups([v for v in verdicts if v.status is Status.KNOWN_FAILURE]),
+        timing=timings.timing(run.measurements, verdicts),
+        mechanisms=described,
+        machine=tuple(words.flattened(_dict(run.facts.get("environment")))),
+        command=_command(run.facts.get("command")),
+        dates=tuple(_dates(run.facts)),
+    )
+
+
+def settled(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], int]:
+    """Return one verdict for each question, the worst if it was answered twice, and how many were too many.
+
+    A resumed run may answer a question again; counted twice it would hide one that was never asked.
+    """
+    kept: dict[tuple[str, str, str], Verdict] = {}
+    total = 0
+    for verdict in verdicts:
+        total += 1
+        question = (verdict.implementation, verdict.case, verdict.check)
+        earlier = kept.get(question)
+        if earlier is None or SEVERITY.index(verdict.status) < SEVERITY.index(earlier.status):
+            kept[question] = verdict
+    return list(kept.values()), total - len(kept)
+
+
+def _headline(verdicts: Sequence[Verdict], facts: Mapping[str, Any], repeated: int) -> Headline:
+    skipped = {status: sum(v.status is status for v in verdicts) for status in NOT_CHECKED}
+    checked = len(verdicts) - sum(skipped.values())
+    wrong = [v for v in verdicts if v.status in NONCONFORMING]
+    planned = facts.get("planned")
+    warnings = [*_gaps(len(verdicts), planned, bool(facts.get("finished"))), *_repeats(repeated)]
+    open_ended = planned != len(verdicts) or not facts.get("finished")
+    word, tone, sentence = _answer(verdicts, checked, wrong, open_ended)
+    terms = [f"{words.number(checked)} checked", *(f"{words.number(n)} {s}" for s, n in skipped.items())]
+    return Headline(word, tone, sentence, f"{' + '.join(terms)} = {_right_side(len(verdicts), planned)}", tuple(warnings))
+
+
+def _answer(
+    verdicts: Sequence[Verdict], checked: int, wrong: Sequence[Verdict], open_ended: bool
+) -> tuple[str, str, str]:
+    names = list(dict.fromkeys(v.implementation for v in wrong))
+    known = sum(v.status is Status.KNOWN_FAILURE for v in verdicts)
+    upstream = f"; {words.counted(known, 'known upstream failure')} among them" if known else ""
+    asked = len({v.implementation for v in verdicts if v.status not in NOT_CHECKED})
+    over = f"{words.counted(checked, 'check')} of {words.counted(asked, 'implementation')}"
+    if wrong:
+        so_far = " so far" if open_ended else ""
+        return "Does not conform", "bad", f"{words.number(len(wrong))} of {over} went wrong{so_far}, in {words.listed(names)}."
+    if not checked:
+        return "Nothing was checked", "open", "Nothing is shown to conform."
+    if open_ended:
+        return "Incomplete", "open", f"{over} did not go wrong{upstream}, but the run is not whole, so it is no proof."
+    return "Conforms", "good", f"{over}, none of them wrong{upstream}."
+
+
+def _gaps(found: int, planned: Any, finished: bool) -> Iterable[str]:
+    if not isinstance(planned, int) or isinstance(planned, bool):
+        yield "Incomplete: the run does not say how many verdicts were planned, so what is missing cannot be told."
+    elif found < planned:
+        yield (
+            f"Incomplete: {words.number(planned - found)} of {words.number(planned)} planned verdicts are missing. "
+            "What is missing was not run; a cell below may rest on a part of its checks."
+        )
+    elif found > planned:
+        yield f"Inconsistent: {words.number(found)} verdicts, but {words.number(planned)} were planned."
+    if not finished:
+        yield "Incomplete: the run has not recorded its end. It was interrupted, or is still going on."
+
+
+def _repeats(repeated: int) -> Iterable[str]:
+    if repeated:
+        yield f"{words.counted(repeated, 'question')} answered more than once; the worst answer counts."
+
+
+def _right_side(found: int, planned: Any) -> str:
+    if planned == found:
+        return f"{words.number(found)} planned"
+    known = isinstance(planned, int)
+    return f"{words.number(found)}, {f'but {words.number(planned)} were planned' if known else 'of an unknown plan'}"
+
+
+def _total(
+    name: str, facts: Any, verdicts: Sequence[Verdict], present: Sequence[Status], headline: Headline
+) -> Total:
+    own = [v for v in verdicts if v.implementation == name]
+    counts = Counter(v.status for v in own)
+    wrong = sum(counts[status] for status in NONCONFORMING)
+    checked = len(own) - sum(counts[status] for status in NOT_CHECKED)
+    whole = not headline.warnings
+    word, tone = ("does not conform", "bad") if wrong else ("conforms", "good") if whole else ("none wrong so far", "open")
+    if not checked:
+        word, tone = ("not checked" if own else "not run"), "open"
+    measured = [v.share for v in own if v.share is not None]
+    about = _dict(facts)
+    summary = " ".join(filter(None, (about.get("summary"), _absent(about.get("unavailable")))))
+    shown = {status.replace("_", " "): counts[status] for status in present}
+    return Total(name, summary, word, tone, shown, words.share(max(measured, key=words.worse, default=None)))
+
+
+def _absent(reason: Any) -> str:
+    return f"Unavailable on this machine: {reason}" if reason else ""
+
+
+def _groups(verdicts: Iterable[Verdict]) -> tuple[Group, ...]:
+    """Return the verdicts by kind, each kind with its worst first."""
+    kinds: dict[tuple[str, ...], list[Verdict]] = {}
+    for verdict in verdicts:
+        kind = (verdict.implementation, verdict.mechanism, verdict.check, verdict.status)
+        kinds.setdefault(kind, []).append(verdict)
+    return tuple(_group(sorted(kind, key=lambda v: -words.worse(v.share))) for kind in kinds.values())
+
+
+def _group(kind: Sequence[Verdict]) -> Group:
+    worst, *rest = kind
+    budget = worst.error / worst.share if worst.error is not None and worst.share else None
+    return Group(
+        worst=worst,
+        count=len(kind),
+        share=words.share(worst.share),
+        error=words.amount(worst.error),
+        budget=words.amount(budget if budget is None or 0 <= budget < float("inf") else None),
+        where=f"output[{', '.join(map(str, worst.where))}]" if worst.where is not None else words.NOTHING,
+        others=tuple((v.case, words.share(v.share)) for v in rest[:OTHERS]),
+        unnamed=max(0, len(rest) - OTHERS),
+    )
+
+
+def _described(name: str, mechanism: Mechanism | None, heatmaps: Mapping[str, Any]) -> Described:
+    panels = tuple(_heatmap(panel) for panel in heatmaps.get(name, ()))
+    if mechanism is None:
+        return Described(name, panels=panels)
+    module = sys.modules.get(mechanism.evaluate.__module__)
+    summary = ((module.__doc__ if module else "") or "").strip().split("\n")[0]
+    return Described(name, summary, mechanism.formula, mechanism.source, mechanism.errata, panels)
+
+
+def _heatmap(data: Mapping[str, Any]) -> Heatmap:
+    rows = [[float("nan") if v is None else float(v) for v in row] for row in data.get("values", ())]
+    width = max(map(len, rows), default=0)
+    whole = tuple(tuple(row + [float("nan")] * (width - len(row))) for row in rows if width)
+    names = (str(data.get(key, "")) for key in ("case", "title", "rows", "columns"))
+    return Heatmap(*names, whole)
+
+
+def _command(command: Any) -> str:
+    return shlex.join(map(str, command)) if isinstance(command, list | tuple) else str(command or "")
+
+
+def _dates(facts: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    started, finished = (str(facts.get(key) or "") for key in ("started", "finished"))
+    yield "started", started or "not recorded"
+    yield "finished", finished or "not recorded"
+    try:
+        took = (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds()
+    except (ValueError, TypeError):  # absent, or one with and one without a time zone
+        took = None
+    if took is not None:
+        yield "took", words.seconds(took)
+    yield "tier", words.plain(facts.get("tier"))
+
+
+def _dict(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _union(*names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(name for group in names for name in group))

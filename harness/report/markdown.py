@@ -1,0 +1,245 @@
+"""Content as Markdown, for a repository or a build log. Every text of a run is escaped; a cell stays one line."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from harness.report import words
+from harness.report.content import Content, Described, Group, Heatmap
+from harness.report.matrix import Cell, Matrix
+from harness.report.timings import Line, Panel, Timing
+
+SHADES = " ░▒▓█"
+LARGEST = 32  # rows and columns of a heatmap in characters; a larger one is averaged down
+ABSOLUTE = (
+    "They belong to this machine at that hour: compare them with no other machine's, and with no other run's. "
+    "The ratios above are the result."
+)
+
+
+def render(told: Content) -> str:
+    """Return the report."""
+    sections = (
+        _summary(told),
+        _matrix(told.matrix, told.worst),
+        _failures(told),
+        _timing(told.timing),
+        _mechanisms(told.mechanisms),
+        _machine(told),
+    )
+    return "\n".join(line for section in sections for line in (*section, "")).rstrip("\n") + "\n"
+
+
+# --- the pieces of Markdown
+
+
+def escaped(text: str) -> str:
+    """Return a text on one line in which nothing is markup."""
+    line = " ".join(text.split())
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = re.sub(r"([\\`*\[\]|~$#!])", r"\\\1", line)
+    return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", line)  # within a word it is no emphasis
+
+
+def code(text: str) -> str:
+    """Return a name as code, or escaped where code cannot hold it inside a table."""
+    return f"`{text}`" if re.fullmatch(r"[\w.:@+=,/ -]*\w[\w.:@+=,/ -]*", text) and text == text.strip() else escaped(text)
+
+
+def block(text: str, language: str = "") -> Iterator[str]:
+    """Yield a code block whose fence is longer than any in the text."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    yield from (f"{fence}{language}", *text.splitlines(), fence)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Yield a table of cells that are Markdown already."""
+    yield "| " + " | ".join(header) + " |"
+    yield "|" + " --- |" * len(header)
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+
+
+# --- the sections
+
+
+def _summary(told: Content) -> Iterator[str]:
+    head = told.headline
+    yield from ("# Attention conformance and benchmark report", "")
+    yield from (f"**{escaped(head.word)}.** {escaped(head.sentence)}", "", escaped(head.sum))
+    for warning in head.warnings:
+        yield from ("", f"> **{escaped(warning)}**")
+    yield ""
+    yield from table([status for status, _ in told.statuses], [[words.number(n) for _, n in told.statuses]])
+    if told.totals:
+        counted = list(told.totals[0].counts)
+        header = ["implementation", "answer", *counted, "worst share of budget", "what it is"]
+        rows = (
+            [code(t.implementation), t.word, *map(words.number, t.counts.values()), t.worst, escaped(t.summary)]
+            for t in told.totals
+        )
+        yield from ("", *table(header, rows))
+
+
+def _matrix(found: Matrix, worst: Sequence[Cell]) -> Iterator[str]:
+    yield from ("## Mechanisms by implementations", "")
+    if not found.implementations:
+        yield "No implementation took part in this run."
+        return
+    yield (
+        "The number after *pass* is the largest error as a share of its budget: at most 1 passes. Numbers in brackets "
+        "are the notes below. *not run*: the run holds no verdict there."
+    )
+    yield ""
+    names = [code(name) for name in found.implementations]
+    rows = ([code(row.mechanism), *(_cell(cell) for cell in row.cells)] for row in found.rows)
+    yield from table(["mechanism", *names], rows)
+    if found.notes:
+        yield from ("", "**Not checked, and why**", "")
+        for note in found.notes:
+            about = f"{words.counted(note.checks, 'check')} of {words.listed([code(m) for m in note.mechanisms])}"
+            yield f"- [{note.number}] {code(note.implementation)} *{note.status}*: {escaped(note.reason)} ({about})"
+    if worst:
+        yield from ("", "<details><summary>Where the worst share of each cell lies</summary>", "")
+        yield from table(["mechanism", "implementation", "share", "check", "case"], map(_worst, worst))
+        yield from ("", "</details>")
+
+
+def _cell(cell: Cell) -> str:
+    text = ", ".join((cell.text, *cell.extras))
+    strong = f"**{text}**" if cell.state not in ("pass", "unsupported", "unavailable", "none") else text
+    return strong + "".join(f" [{number}]" for number in cell.notes)
+
+
+def _worst(cell: Cell) -> list[str]:
+    verdict = cell.worst
+    assert verdict is not None
+    return [code(cell.mechanism), code(cell.implementation), cell.share, escaped(verdict.check), code(verdict.case)]
+
+
+def _failures(told: Content) -> Iterator[str]:
+    yield from ("## Failures", "")
+    if not told.failures:
+        checked = told.headline.word != "Nothing was checked"
+        yield "None among the checks that were run." if checked else "None, since nothing was checked."
+    for group in told.failures:
+        yield from _group(group)
+    if told.known:
+        yield from ("", "## Known failures", "", "Declared with an upstream reason; they do not count against conformance.", "")
+        for group in told.known:
+            yield from _group(group)
+
+
+def _group(group: Group) -> Iterator[str]:
+    worst = group.worst
+    yield f"### {code(worst.implementation)} on {code(worst.mechanism)}: {group.status}, check {escaped(worst.check)}"
+    yield from ("", escaped(worst.reason) or "It gives no reason.", "")
+    yield from table(
+        ["case", "where", "error", "budget", "share of budget"],
+        [[code(worst.case), code(group.where), group.error, group.budget, group.share]],
+    )
+    yield from ("", *(block(worst.replay, "sh") if worst.replay else ["No replay command was recorded."]), "")
+    if group.others:
+        more = f", and {group.unnamed} more in verdicts.jsonl" if group.unnamed else ""
+        named = (f"{code(case)} (share {share})" for case, share in group.others)
+        yield f"{words.number(group.count - 1)} more of this kind: {', '.join(named)}{more}."
+        yield ""
+
+
+def _timing(found: Timing) -> Iterator[str]:
+    yield from ("## Times relative to the baseline", "")
+    if not found.panels:
+        yield "No measurement was made in this run."
+        return
+    yield "Time over the baseline's, with its interval; below 1 is faster. Only what conforms is timed and ranked."
+    yield ""
+    rows = ([code(name), *map(words.number, counts)] for name, counts in found.tally)
+    yield from table(["workloads by answer", *found.answers], rows)
+    for mechanism, panels in found.groups.items():
+        yield from ("", f"### {code(mechanism)}")
+        for panel in panels:
+            yield from _panel(panel)
+    yield from ("", "<details><summary>Absolute times</summary>", "", ABSOLUTE, "")
+    yield from table(
+        ["workload", "implementation", "one call: median (range of the passes)", "samples"],
+        (
+            [code(panel.workload), code(line.implementation), line.time, line.samples]
+            for panel in found.panels
+            for line in panel.lines
+            if line.kind == "measured"
+        ),
+    )
+    yield from ("", "</details>")
+
+
+def _panel(panel: Panel) -> Iterator[str]:
+    yield from ("", f"**{code(panel.workload)}**: {code(panel.case)}", "", escaped(panel.caption), "")
+    header = ["implementation", "ratio [low, high]", "answer", "could show", "prepare", "first call", "peak memory", "remark"]
+    yield from table(header, map(_line, panel.lines))
+
+
+def _line(line: Line) -> list[str]:
+    numbers = [line.detectable, line.prepare, line.first_call, line.peak]
+    return [code(line.implementation), line.ratio, escaped(line.answer), *numbers, escaped(line.remark)]
+
+
+def _mechanisms(described: Sequence[Described]) -> Iterator[str]:
+    yield from ("## Mechanisms", "")
+    yield f"Attention weights as the float64 reference computes them. In characters: `{SHADES}` from 0 to the largest."
+    for mechanism in described:
+        yield from ("", f"### {code(mechanism.name)}", "", escaped(mechanism.summary))
+        if mechanism.formula:
+            yield from ("", *block(mechanism.formula, "math"))
+        if mechanism.source:
+            yield from ("", f"Source: {escaped(mechanism.source)}.")
+        for erratum in mechanism.errata:
+            yield from ("", f"- *Erratum*, {escaped(erratum.source)}. It says: {escaped(erratum.says)}.")
+            yield f"  Right: {escaped(erratum.right)}. Shown by {code(erratum.shown_by)}."
+        if not mechanism.panels:
+            yield from ("", "No heatmap was stored in this run.")
+        for panel in mechanism.panels:
+            yield from _heatmap(panel)
+
+
+def _heatmap(panel: Heatmap) -> Iterator[str]:
+    yield from ("", f"{escaped(panel.title)}; {escaped(panel.rows)} down, {escaped(panel.columns)} across; {code(panel.case)}")
+    yield from ("", *block("\n".join(shaded(panel)), "text"))
+
+
+def shaded(panel: Heatmap) -> Iterator[str]:
+    """Yield the lines of a heatmap in characters, two for each column; a number that is none is a question mark."""
+    values = _averaged(panel.values)
+    peak = max((abs(v) for row in values for v in row if math.isfinite(v)), default=0.0)
+    for row in values:
+        yield "│" + "".join(_shade(value, peak) * 2 for value in row) + "│"
+
+
+def _shade(value: float, peak: float) -> str:
+    if not math.isfinite(value):
+        return "?"
+    return SHADES[min(len(SHADES) - 1, math.ceil(abs(value) / peak * (len(SHADES) - 1) - 1e-9))] if peak else SHADES[0]
+
+
+def _averaged(values: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Return the values, or the means of blocks of them where there are too many."""
+    step = max(1, math.ceil(max(len(values), len(values[0]) if values else 0) / LARGEST))
+    return [
+        [_mean([v for row in values[i : i + step] for v in row[j : j + step]]) for j in range(0, len(values[0]), step)]
+        for i in range(0, len(values), step)
+    ]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _machine(told: Content) -> Iterator[str]:
+    yield from ("## Machine, versions, and how to run this again", "")
+    yield from table(["", ""], ([escaped(name), escaped(text)] for name, text in (*told.dates, *told.machine)))
+    yield from ("", "The whole run again:", "")
+    yield from block(told.command) if told.command else ["The command was not recorded."]
+    yield from ("", "One case, with the error map and the likely cause:", "")
+    yield from block("python -m harness replay CASE --implementation NAME", "sh")

@@ -1,0 +1,139 @@
+"""Mechanisms by implementations: what each cell says in words, and the reasons of what was not checked."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from harness.report import words
+from harness.values import NONCONFORMING, NOT_CHECKED, Status, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one implementation is worth on one mechanism.
+
+    state   a status, or "none" where there is no verdict
+    text    the status word, with the worst share of the budget where it passed
+    extras  what else is true of the cell, e.g. "12 unsupported"
+    notes   numbers of the reasons, in `Matrix.notes`
+    worst   the verdict with the largest share of its budget
+    """
+
+    mechanism: str
+    implementation: str
+    state: str
+    text: str
+    extras: tuple[str, ...] = ()
+    notes: tuple[int, ...] = ()
+    worst: Verdict | None = None
+
+    @property
+    def share(self) -> str:
+        return words.share(self.worst.share if self.worst else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Why checks of an implementation were not asked: a reason, how many checks, of which mechanisms."""
+
+    number: int
+    implementation: str
+    status: str
+    reason: str
+    checks: int
+    mechanisms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A mechanism's cells, in the order of the implementations."""
+
+    mechanism: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The cells by row, and the notes under the table."""
+
+    implementations: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[Note, ...]
+
+
+def matrix(verdicts: Sequence[Verdict], mechanisms: Iterable[str], implementations: Sequence[str]) -> Matrix:
+    """Return a cell for every pair, whether or not anything was asked there."""
+    notes = _notes(verdicts, implementations)
+    numbers = {(n.implementation, n.status, _shape(n.reason, n.mechanisms[0])): n.number for n in notes}
+    by_cell: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in verdicts:
+        by_cell.setdefault((verdict.mechanism, verdict.implementation), []).append(verdict)
+    rows = []
+    for mechanism in mechanisms:
+        found = [(name, by_cell.get((mechanism, name), [])) for name in implementations]
+        rows.append(Row(mechanism, tuple(_cell(mechanism, name, own, numbers) for name, own in found)))
+    return Matrix(tuple(implementations), tuple(rows), notes)
+
+
+def _cell(
+    mechanism: str, implementation: str, own: Sequence[Verdict], numbers: dict[tuple[str, str, str], int]
+) -> Cell:
+    counts = Counter(v.status for v in own)
+    shares = [v for v in own if v.share is not None]
+    worst = max(shares, key=lambda v: words.worse(v.share), default=None)
+    state, text, extras = parts(counts, words.share(worst.share) if worst else "")
+    keys = [(v.implementation, str(v.status), _shape(v.reason, mechanism)) for v in own if v.status in NOT_CHECKED]
+    cited = tuple(sorted({numbers[key] for key in keys}))
+    return Cell(mechanism, implementation, state, text, extras, cited, worst)
+
+
+def parts(counts: Counter[Status], share: str) -> tuple[str, str, tuple[str, ...]]:
+    """Return state, text and extras of a cell: the worst status first, and every status that occurs is named."""
+    wrong = [status for status in NONCONFORMING if counts[status]]
+    skipped = [status for status in NOT_CHECKED if counts[status]]
+    checked = sum(counts.values()) - sum(counts[status] for status in skipped)
+    left_out = [f"{counts[status]} {status}" for status in skipped]
+    known = counts[Status.KNOWN_FAILURE]
+    upstream = [words.counted(known, "known failure")] if known else []
+    if wrong:
+        first, *more = (f"{status.replace('_', ' ')} ({counts[status]})" for status in wrong)
+        return wrong[0].value, first, (*more, *upstream, f"of {checked} checked", *left_out)
+    if counts[Status.PASS]:
+        return Status.PASS.value, f"pass {share}", (*upstream, *left_out)
+    if known:
+        return Status.KNOWN_FAILURE.value, f"known failure ({known})", tuple(left_out)
+    if skipped:
+        first = Status.UNAVAILABLE if counts[Status.UNAVAILABLE] else Status.UNSUPPORTED
+        return first.value, first.value, tuple(left_out) if len(skipped) > 1 else ()
+    return "none", "not run", ()
+
+
+def _notes(verdicts: Iterable[Verdict], implementations: Sequence[str]) -> tuple[Note, ...]:
+    """Return the distinct reasons, numbered in the order of the implementations.
+
+    "mechanism cosine not declared" and its like for the other mechanisms are one reason.
+    """
+    found: dict[tuple[str, str, str], list[Verdict]] = {}
+    for v in verdicts:
+        if v.status in NOT_CHECKED:
+            found.setdefault((v.implementation, str(v.status), _shape(v.reason, v.mechanism)), []).append(v)
+    ordered = sorted(found.values(), key=lambda own: implementations.index(own[0].implementation))
+    return tuple(
+        Note(
+            number,
+            own[0].implementation,
+            str(own[0].status),
+            own[0].reason,
+            len(own),
+            tuple(dict.fromkeys(v.mechanism for v in own)),
+        )
+        for number, own in enumerate(ordered, 1)
+    )
+
+
+def _shape(reason: str, mechanism: str) -> str:
+    """Return a reason without the name of its mechanism, so that equal reasons can be told."""
+    return re.sub(rf"\b{re.escape(mechanism)}\b", "\0", reason)

@@ -1,0 +1,39 @@
+"""Content as one HTML page that loads nothing: no script, no font, no picture from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from harness.report import figures
+from harness.report.content import Content
+from harness.values import HarnessError
+
+TEMPLATE = Path(__file__).with_name("page.html.j2")
+
+
+def render(told: Content) -> str:
+    """Return the page. Whatever comes from a run is escaped; only the figures are markup."""
+    try:
+        import jinja2
+        from markupsafe import Markup
+    except ImportError as error:
+        raise HarnessError(figures.MISSING) from error
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["slug"] = _slug
+    limits = figures.limits(told.timing.panels)
+    intervals = [Markup(figures.intervals(p, limits, f"times{i}")) for i, p in enumerate(told.timing.panels)]
+    formulas, heatmaps = [], []
+    for i, mechanism in enumerate(told.mechanisms):
+        drawn = figures.formula(mechanism.formula, f"formula{i}") if mechanism.formula else []
+        formulas.append([Markup(part) for part in drawn])
+        heatmaps.append([Markup(figures.heatmap(p, f"heat{i}-{j}")) for j, p in enumerate(mechanism.panels)])
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(told=told, intervals=intervals, formulas=formulas, heatmaps=heatmaps)
+
+
+def _slug(text: str) -> str:
+    """Return a name as part of a CSS class."""
+    return re.sub(r"[^a-z]+", "-", text.lower()).strip("-") or "none"

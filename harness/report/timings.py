@@ -1,0 +1,161 @@
+"""Times relative to the baseline, as rows of text. Only what conforms has a place in the order and in the figure."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.measurements import ANSWERS, Measurement
+from harness.report import words
+from harness.values import NONCONFORMING, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One implementation on one workload.
+
+    kind        its status; "measured" alone means that it was timed and conforms
+    answer      faster, slower, ... or the status of what was not timed
+    point       (ratio, low, high) for the figure; None unless it was measured and compared
+    time        median of all its samples, for one call, with the range of the passes' medians
+    remark      why it was not timed, or what to know about the answer
+    """
+
+    implementation: str
+    kind: str
+    answer: str
+    remark: str = ""
+    ratio: str = words.NOTHING
+    point: tuple[float, float | None, float | None] | None = None
+    detectable: str = words.NOTHING
+    prepare: str = words.NOTHING
+    first_call: str = words.NOTHING
+    peak: str = words.NOTHING
+    time: str = words.NOTHING
+    samples: str = words.NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A workload: its lines, the ranked ones first."""
+
+    workload: str
+    mechanism: str
+    case: str
+    threads: int
+    baseline: str
+    caption: str
+    lines: tuple[Line, ...]
+
+    @property
+    def plotted(self) -> tuple[Line, ...]:
+        """The lines of the figure."""
+        return tuple(line for line in self.lines if line.point is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Every workload's panel, by mechanism, and how often each implementation had which answer."""
+
+    panels: tuple[Panel, ...]
+    answers: tuple[str, ...]
+    tally: tuple[tuple[str, tuple[int, ...]], ...]
+
+    @property
+    def groups(self) -> dict[str, list[Panel]]:
+        """The panels by mechanism."""
+        grouped: dict[str, list[Panel]] = {}
+        for panel in self.panels:
+            grouped.setdefault(panel.mechanism, []).append(panel)
+        return grouped
+
+
+def timing(measurements: Sequence[Measurement], verdicts: Sequence[Verdict] = ()) -> Timing:
+    """Return the tables of the measurements; `verdicts` withhold the rank of what went wrong on the same case."""
+    bad = [v for v in verdicts if v.status in NONCONFORMING]
+    wrong = {(v.implementation, v.case): v for v in bad}
+    elsewhere = Counter((v.implementation, v.mechanism) for v in bad)
+    cells: dict[tuple[str, str, int], list[Measurement]] = {}
+    for row in measurements:
+        cells.setdefault((row.workload, row.case, row.threads), []).append(row)
+    panels = [_panel(rows, wrong, elsewhere) for rows in cells.values()]
+    order = list(dict.fromkeys(panel.mechanism for panel in panels))
+    panels.sort(key=lambda panel: order.index(panel.mechanism))
+    counts = Counter((line.implementation, line.answer) for panel in panels for line in panel.lines)
+    answers = tuple(a for a in (*ANSWERS, *dict.fromkeys(a for _, a in counts)) if any(a == key[1] for key in counts))
+    answers = tuple(dict.fromkeys(answers))
+    names = dict.fromkeys(name for name, _ in counts)
+    return Timing(tuple(panels), answers, tuple((n, tuple(counts[n, a] for a in answers)) for n in names))
+
+
+def _panel(
+    rows: Sequence[Measurement], wrong: dict[tuple[str, str], Verdict], elsewhere: Counter[tuple[str, str]]
+) -> Panel:
+    first = rows[0]
+    baseline = next((row.baseline for row in rows if row.baseline), "")
+    lines = [
+        _line(row, wrong.get((row.implementation, row.case)), elsewhere[row.implementation, row.mechanism])
+        for row in rows
+    ]
+    lines.sort(key=lambda line: (line.kind != "measured", line.point is None, (line.point or (0.0,))[0]))
+    spoilt = (baseline, first.case) in wrong
+    return Panel(
+        first.workload,
+        first.mechanism,
+        first.case,
+        first.threads,
+        baseline,
+        _caption(rows, baseline, spoilt),
+        tuple(lines),
+    )
+
+
+def _caption(rows: Sequence[Measurement], baseline: str, spoilt: bool) -> str:
+    compared = [row for row in rows if row.ratio is not None]
+    facts = [words.counted(rows[0].threads, "thread")]
+    if baseline:
+        facts.append(f"baseline {baseline}")
+    clocks = sorted({row.clock for row in compared if row.clock})
+    if clocks:
+        facts.append(f"{words.listed(clocks)} time")
+    levels = sorted({row.level for row in compared if row.level is not None})
+    if levels:
+        facts.append(f"{words.listed([words.percent(level) for level in levels])} intervals")
+    twins = sorted({row.sentinel_ratio for row in compared if row.sentinel_ratio is not None})
+    if twins:
+        facts.append(f"the baseline's twin, whose truth is 1, came out at {words.listed([f'{t:.3f}' for t in twins])}")
+    if not compared:
+        facts.append("no comparison: the baseline was not measured" if not baseline else "no comparison")
+    if spoilt:
+        facts.append("WARNING: the baseline itself does not conform on this case")
+    return "; ".join(facts)
+
+
+def _line(row: Measurement, verdict: Verdict | None, elsewhere: int) -> Line:
+    if row.status != "measured":
+        return Line(row.implementation, row.status, row.status, row.reason)
+    if verdict is not None:
+        why = f"timed, but it does not conform on this case ({verdict.status}, check {verdict.check}): not ranked"
+        return Line(row.implementation, "refused", "refused", f"{why}. {verdict.reason}")
+    drawable = row.ratio is not None and math.isfinite(row.ratio) and row.ratio > 0
+    point = (row.ratio, row.low, row.high) if drawable and row.ratio is not None else None
+    fails = f"{words.counted(elsewhere, 'check')} of this mechanism went wrong on other cases" if elsewhere else ""
+    medians = [statistics.median(samples) for samples in row.wall_s]
+    every = statistics.median(time for samples in row.wall_s for time in samples)
+    return Line(
+        row.implementation,
+        "measured",
+        row.answer or "not compared",
+        "; ".join(filter(None, (row.reason, fails))),
+        "1" if row.answer == "baseline" else words.ratio(*point) if point else words.NOTHING,
+        point,
+        words.percent(row.detectable),
+        words.seconds(statistics.median(row.prepare_s)) if row.prepare_s else words.NOTHING,
+        words.seconds(row.first_call_s),
+        words.size(row.peak_bytes),
+        f"{words.seconds(every)} ({words.seconds(min(medians))} to {words.seconds(max(medians))})",
+        f"{words.counted(len(row.wall_s), 'pass', 'passes')}, {words.number(sum(map(len, row.wall_s)))} samples",
+    )

@@ -1,0 +1,278 @@
+"""The campaign: who is timed, what a death costs, and what reaches the measurements."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import benchmark, benchmark_json, benchmark_worker, cases, machine, registry, workloads
+from harness.measurements import Measurement
+from harness.values import HarnessError
+from harness.workloads import Workload
+
+SMALL = "dot_product-B1H1Hk1Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous-0"
+LARGE = "dot_product-B1H2Hk2Lq32Lk32D16Dv16-float32-plain-ordinary-contiguous-0"
+WORKLOADS = (Workload("small", "made up", SMALL), Workload("large", "made up", LARGE))
+
+HEAD = """
+from harness import Capabilities
+
+CAPABILITIES = Capabilities(mechanisms=("dot_product",))
+
+
+def attend(query, key, value):
+    return (query @ key.mT).softmax(-1) @ value
+
+"""
+FILES = {
+    "steady": "def prepare(case):\n    return attend\n",
+    # the same three times over: slower on any machine
+    "thrice": "def prepare(case):\n    return lambda **t: [attend(**t) for _ in range(3)][0]\n",
+    "wrong": "def prepare(case):\n    open(__file__ + '.prepared', 'a').close()\n    return attend\n",
+    "absent": "def unavailable():\n    return 'no such device'\ndef prepare(case):\n    return attend\n",
+    "narrow": "def unsupported(case):\n    return 'one head only' if case.sizes['H'] > 1 else ''\n"
+    "def prepare(case):\n    return attend\n",
+    "raising": "def prepare(case):\n    raise RuntimeError('no kernel\\nat all')\n",
+    # its process dies, as a crash of native code does
+    "dying": "import os, signal\ndef prepare(case):\n    if case.sizes['H'] > 1:\n"
+    "        os.kill(os.getpid(), signal.SIGKILL)\n    return attend\n",
+    # calls 2 and later are warm-up and rounds: then it is not known which arm it was
+    "late": "import os, signal\ndef prepare(case):\n    calls = []\n    def call(**t):\n        calls.append(1)\n"
+    "        if case.sizes['H'] > 1 and len(calls) > 1:\n            os.kill(os.getpid(), signal.SIGKILL)\n"
+    "        return attend(**t)\n    return call\n",
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return the implementations' files by name."""
+    folder = tmp_path_factory.mktemp("implementations")
+    for name, text in FILES.items():
+        (folder / f"{name}.py").write_text(f'"""Stand-in."""\n{HEAD}\n{text}')
+    return {name: folder / f"{name}.py" for name in FILES}
+
+
+@pytest.fixture(scope="module")
+def campaign(files: dict[str, Path]) -> tuple[dict[tuple[str, str], Measurement], list[tuple[str, int, int]]]:
+    """Run one campaign with an implementation of every kind. Return its measurements and its progress."""
+    names = ("thrice", "wrong", "absent", "narrow", "raising", "dying")
+    load = [files[name] for name in (*names, "steady")]
+    known = registry.implementations(load)
+    shown: list[tuple[str, int, int]] = []
+    rows = benchmark.run(
+        [known[name] for name in names],
+        WORKLOADS,
+        passes=2,
+        time_per_arm=0.01,
+        baseline="steady",
+        gate=lambda implementation, case: "drops the last key" if implementation.name == "wrong" else "",
+        progress=lambda *step: shown.append(step),
+        load=load,
+    )
+    return {(row.workload, row.implementation): row for row in rows}, shown
+
+
+Campaign = tuple[dict[tuple[str, str], Measurement], list[tuple[str, int, int]]]
+
+
+def test_every_implementation_has_an_answer_on_every_workload(campaign: Campaign) -> None:
+    """Nothing is silently dropped, and the baseline runs although nobody named it."""
+    names = {"steady", "thrice", "wrong", "absent", "narrow", "raising", "dying"}
+
+    assert {(w.name, name) for w in WORKLOADS for name in names} == set(campaign[0])
+
+
+def test_what_is_refused_is_never_timed(campaign: Campaign, files: dict[str, Path]) -> None:
+    """The gate's reason is the measurement's, and the implementation was not even prepared."""
+    row = campaign[0]["small", "wrong"]
+
+    assert ("refused", "drops the last key") == (row.status, row.reason)
+    assert not Path(f"{files['wrong']}.prepared").exists()
+
+
+def test_what_is_not_measured_says_why(campaign: Campaign) -> None:
+    """Declared limits, missing devices and exceptions each have their status; narrow runs where it can."""
+    rows = campaign[0]
+
+    assert ("unavailable", "no such device") == (rows["small", "absent"].status, rows["small", "absent"].reason)
+    assert ("unsupported", "one head only") == (rows["large", "narrow"].status, rows["large", "narrow"].reason)
+    assert "measured" == rows["small", "narrow"].status
+    assert "error" == rows["small", "raising"].status
+    assert "RuntimeError: no kernel" in rows["small", "raising"].reason
+
+
+def test_a_process_that_dies_loses_its_own_item_alone(campaign: Campaign) -> None:
+    """A kill while an arm is prepared is that arm's error in that cell; all others have both passes."""
+    rows = campaign[0]
+
+    assert "error" == rows["large", "dying"].status
+    assert "SIGKILL" in rows["large", "dying"].reason
+    for found in (rows["small", "dying"], rows["large", "steady"], rows["large", "thrice"], rows["small", "thrice"]):
+        assert ("measured", 2) == (found.status, len(found.wall_s))
+
+
+def test_the_baseline_is_compared_with_itself(campaign: Campaign) -> None:
+    """Its ratio is 1; its twin was measured; its samples pair with everyone's."""
+    base, arm = campaign[0]["large", "steady"], campaign[0]["large", "thrice"]
+
+    assert ("baseline", 1.0, "steady") == (base.answer, base.ratio, arm.baseline)
+    assert base.sentinel_ratio is not None
+    assert [len(p) for p in base.wall_s] == [len(p) for p in arm.wall_s]
+
+
+def test_three_times_the_work_takes_longer(campaign: Campaign) -> None:
+    """The ratio is that of the arm to the baseline, not the other way round."""
+    ratio = campaign[0]["large", "thrice"].ratio
+
+    assert ratio is not None
+    assert 1.5 < ratio
+
+
+def test_progress_is_shown_to_its_end(campaign: Campaign) -> None:
+    """Checking, preparing and timing are shown for each pass, and the timing of all cells is reached."""
+    shown = campaign[1]
+
+    assert [("checking", 14, 14)] == [step for step in shown if step[0] == "checking" and step[1] == step[2]]
+    for number in (1, 2):
+        assert (f"pass {number} of 2, timing", 2, 2) in shown
+        assert any(step[0] == f"pass {number} of 2, preparing" for step in shown)
+    assert all(0 <= done <= total for _, done, total in shown)
+
+
+def plan(cells: list[dict[str, Any]], load: list[Path]) -> dict[str, Any]:
+    """Return the plan of a pass."""
+    paths = [str(path) for path in load]
+    return {"cells": cells, "threads": 1, "time_per_arm": 0, "load": paths, "seed": "0", "peak": False}
+
+
+def test_a_death_while_timing_loses_its_cell_alone(files: dict[str, Path]) -> None:
+    """Between rounds nobody knows whose fault it was: the cell has an error, the other its samples."""
+    both = {"arms": ["steady", "late"]}
+    shown: list[dict[str, Any]] = []
+    order = [{"case": LARGE, **both}, {"case": SMALL, **both}]
+    records = benchmark_worker.run_pass(plan(order, [files["steady"], files["late"]]), shown.append)
+    samples = {(r["case"], r["arm"]) for r in records if r["event"] == "samples"}
+    errors = [(r["case"], r["arm"]) for r in records if r["event"] == "error"]
+
+    assert {(SMALL, "steady"), (SMALL, "late")} == samples
+    assert [(LARGE, "")] == errors
+    assert [SMALL] == [r["case"] for r in shown if r["event"] == "end"]
+
+
+def test_a_process_that_cannot_start_is_an_error(tmp_path: Path) -> None:
+    """A broken plan is one line of explanation, not an endless restart."""
+    with pytest.raises(HarnessError, match="died before it measured anything.*nowhere"):
+        benchmark_worker.run_pass(plan([{"case": SMALL, "arms": ["x"]}], [tmp_path / "nowhere.py"]), lambda _: None)
+
+
+def test_a_process_that_hangs_is_given_up(tmp_path: Path) -> None:
+    """Nothing finished within the limit ends the wait; a process that ends by itself is no stall."""
+    records = tmp_path / "records.jsonl"
+    records.write_text("")
+    sleeping = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        assert benchmark_worker._watch(sleeping, records, lambda _: None, 0.3)
+    finally:
+        sleeping.kill()
+        sleeping.wait()
+    assert not benchmark_worker._watch(sleeping, records, lambda _: None, 0.3)
+
+
+def test_half_a_line_is_not_read(tmp_path: Path) -> None:
+    """What a killed process was writing is left out; the lines before it count."""
+    path = tmp_path / "records.jsonl"
+    path.write_text('{"event": "ready"}\n{"event": "sam')
+
+    assert [{"event": "ready"}] == benchmark_worker._read(path)
+
+
+@pytest.mark.parametrize("wrong", [{"passes": 1}, {"threads": 0}, {"time_per_arm": -1.0}, {"baseline": "egaer"}])
+def test_an_impossible_campaign_is_refused(wrong: dict[str, Any]) -> None:
+    """Too few passes, no thread, negative time and an unknown baseline are the user's mistakes, told at once."""
+    usual: dict[str, Any] = {"passes": 2, "time_per_arm": 0.1, "gate": lambda *_: "", "progress": lambda *_: None}
+    with pytest.raises(HarnessError, match="passes|Did you mean 'eager'"):
+        list(benchmark.run([], WORKLOADS, **usual | wrong))
+
+
+def lost(cell: benchmark.Cell) -> Callable[[int], None]:
+    """Return what adds a pass to a cell in which an arm's ratio to the baseline is a number."""
+
+    def add(factor: float) -> None:
+        record = {"event": "samples", "prepare_s": 0.0, "first_call_s": 0.1, "calls": 1, "one_thread": True}
+        record |= {"peak_bytes": None, "faults": 0.0}
+        times = {"steady": 1.0, f"steady{benchmark.TWIN}": 1.0, "arm": factor}
+        cell.taken.append({name: record | {"wall_s": [t] * 15, "cpu_s": [t] * 15} for name, t in times.items()})
+
+    return add
+
+
+def test_a_pass_that_was_lost_leaves_the_others() -> None:
+    """An error in one pass of three is stated; the other two decide."""
+    case = cases.parse(SMALL)
+    cell = benchmark.Cell(WORKLOADS[0], case, 1, 0.95, arms=["steady", "arm"])
+    add = lost(cell)
+    add(1.5)
+    add(1.5)
+    cell.taken.append({"arm": {"event": "error", "reason": "killed"}})
+    rows = {row.implementation: row for row in benchmark._combined(cell, "steady")}
+
+    assert ("slower", 2, "pass 3: killed") == (rows["arm"].answer, len(rows["arm"].wall_s), rows["arm"].reason)
+
+
+def test_without_a_baseline_there_are_times_and_no_ratios() -> None:
+    """Where the baseline was refused the others are measured, and compared with nothing."""
+    cell = benchmark.Cell(WORKLOADS[0], cases.parse(SMALL), 1, 0.95, arms=["arm"])
+    add = lost(cell)
+    add(1.5)
+    cell.taken = [{"arm": taken["arm"]} for taken in cell.taken]
+    (row,) = benchmark._combined(cell, "steady")
+
+    assert ("measured", "", "", None) == (row.status, row.answer, row.baseline, row.ratio)
+
+
+def test_the_quick_matrix_has_every_mechanism() -> None:
+    """Names and cases are unique, every case is valid, and the quick part leaves no mechanism out."""
+    every = workloads.default()
+
+    assert set(registry.mechanisms()) == {workload.mechanism for workload in workloads.quick()}
+    assert len(every) == len({w.name for w in every}) == len({w.case for w in every})
+    assert [w.case for w in every] == [cases.parse(w.case).id for w in every]
+    assert all(w.cites for w in every)
+    with pytest.raises(HarnessError, match="Did you mean 'bert_base'"):
+        workloads.select(["bert_bsae"])
+
+
+def test_pytest_benchmark_compares_our_document(campaign: Campaign, tmp_path: Path) -> None:
+    """Its own command reads the file, groups by workload and lists every measured arm."""
+    document = benchmark_json.document(campaign[0].values(), machine.environment())
+    path = tmp_path / "0001_run.json"
+    path.write_text(json.dumps(document, allow_nan=False))
+    command = [sys.executable, "-m", "pytest_benchmark", "compare", str(path), "--group-by=group", "--columns=median"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+
+    assert "benchmark 'large'" in shown
+    assert "large-thrice" in shown
+    assert "large-wrong" not in shown
+    assert 8 == len(document["attention_harness"]["not_measured"])
+
+
+def test_the_environment_is_plain_data() -> None:
+    """It goes into a file, and two readings agree in everything but the load."""
+    first, second = machine.environment(), machine.environment()
+
+    assert first == json.loads(json.dumps(first, allow_nan=False))
+    assert {k: v for k, v in first.items() if k != "load"} == {k: v for k, v in second.items() if k != "load"}
+
+
+def test_planning_imports_no_framework() -> None:
+    """Benchmark, statistics, measurements and workloads load on a machine without torch."""
+    names = ("benchmark", "benchmark_json", "machine", "measurements", "statistics", "timing", "workloads")
+    code = f"import sys; from harness import {', '.join(names)}; sys.exit('torch' in sys.modules)"
+
+    assert 0 == subprocess.run([sys.executable, "-c", code], check=False).returncode

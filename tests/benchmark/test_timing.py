@@ -1,0 +1,209 @@
+"""The loop that takes samples: what it does, not how long it takes."""
+
+from __future__ import annotations
+
+import gc
+import random
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness import timing
+from harness.timing import Arm, Sample
+
+
+def fake_sampler(seen: list[str]) -> timing.Sampler:
+    """Return a sampler that calls once and notes it instead of reading a clock."""
+
+    def take(call: timing.Call, tensors: timing.Tensors, calls: int) -> Sample:
+        seen.append(call(**tensors))
+        return Sample(1.0 * calls, 1.0, 0.0)
+
+    return take
+
+
+def named(*names: str, calls: int = 1) -> dict[str, Arm]:
+    """Return arms whose call returns their name."""
+    return {name: Arm(lambda name=name: name, calls, True) for name in names}
+
+
+def test_every_round_calls_every_arm_once() -> None:
+    """The arms of a round are a permutation, and the permutations differ."""
+    seen: list[str] = []
+    timing.rounds(named("a", "b", "c"), {}, time_per_arm=0, rng=random.Random(0), take=fake_sampler(seen), least=40)
+    orders = [tuple(seen[i : i + 3]) for i in range(0, len(seen), 3)]
+
+    assert 40 == len(orders)
+    assert all(sorted(order) == ["a", "b", "c"] for order in orders)
+    assert 6 == len(set(orders))
+
+
+def test_the_order_depends_on_the_seed_alone() -> None:
+    """The same seed gives the same order; another gives another."""
+
+    def order(seed: int) -> list[str]:
+        seen: list[str] = []
+        take = fake_sampler(seen)
+        timing.rounds(named("a", "b", "c"), {}, time_per_arm=0, rng=random.Random(seed), take=take, least=10)
+        return seen
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+
+
+def test_every_arm_has_a_sample_of_every_round() -> None:
+    """Samples are aligned by round, so that they can be paired; there are at least 15."""
+    found = timing.rounds(named("a", "b"), {}, time_per_arm=0, rng=random.Random(0), take=fake_sampler([]))
+
+    assert {"a": timing.ROUNDS, "b": timing.ROUNDS} == {name: len(samples) for name, samples in found.items()}
+
+
+def test_rounds_go_on_until_the_time_is_used() -> None:
+    """A time above what 15 rounds take gives more rounds; no arms end at once."""
+    found = timing.rounds(named("a"), {}, time_per_arm=0.02, rng=random.Random(0))
+
+    assert timing.ROUNDS < len(found["a"])
+    assert {} == timing.rounds({}, {}, time_per_arm=1e9, rng=random.Random(0))
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_not_collected_while_timing(enabled: bool) -> None:
+    """The collector is off during rounds and afterwards as it was before."""
+    states: list[bool] = []
+    arm = {"a": Arm(lambda: states.append(gc.isenabled()), 1, True)}
+    was = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        timing.rounds(arm, {}, time_per_arm=0, rng=random.Random(0))
+        assert {False} == set(states)
+        assert enabled == gc.isenabled()
+    finally:
+        (gc.enable if was else gc.disable)()
+
+
+def test_a_sample_makes_the_calls_it_is_told_to() -> None:
+    """The tensors arrive by name, once for each call, and the times are positive and for one call."""
+    seen: list[Any] = []
+    sample = timing.host_sample(lambda query: seen.append(query), {"query": 7}, 5)
+
+    assert [7] * 5 == seen
+    assert 0 < sample.wall_s
+    assert 0 <= sample.cpu_s
+
+
+def test_warming_calls_at_least_three_times_more() -> None:
+    """Slow calls are warmed by few, fast ones by many; a fast one repeats within a sample, a slow one does not."""
+    count = 0
+
+    def slow() -> None:
+        nonlocal count
+        count += 1
+        timing.time.sleep(0.03)
+
+    assert 1 == timing.warm(slow, {}).calls
+    assert 1 + timing.WARM_CALLS == count
+    assert 1 < timing.warm(lambda: None, {}).calls
+
+
+def test_a_call_with_threads_of_its_own_is_noticed() -> None:
+    """CPU time that another thread spends does not belong to this one: it would look fast."""
+    hashlib = pytest.importorskip("hashlib")
+    from concurrent.futures import ThreadPoolExecutor
+
+    def burn() -> None:
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 20000)  # gives up the interpreter lock
+
+    with ThreadPoolExecutor(1) as pool:
+        assert not timing.warm(lambda: pool.submit(burn).result(), {}).one_thread
+    assert timing.warm(burn, {}).one_thread
+
+
+MIB = 1 << 20
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the resettable high-water mark is Linux's")
+
+
+@linux
+def test_the_peak_is_what_one_call_adds() -> None:
+    """64 MiB held inside the call are seen, whether kept in the result or freed before it returns."""
+    for call in (lambda: b"x" * (64 * MIB), lambda: len(b"x" * (64 * MIB))):
+        peak, reason = timing.peak_bytes(call)
+        assert "" == reason
+        assert 60 * MIB < (peak or 0) < 72 * MIB
+
+
+@linux
+def test_memory_that_was_freed_and_kept_is_not_overlooked() -> None:
+    """With the allocator pinned a freed block stays in the process; using it again still counts."""
+    timing.pin_allocator()
+    for _ in range(3):
+        del (block := [b"x" * MIB for _ in range(64)])[:]
+        peak, _ = timing.peak_bytes(lambda: [b"x" * MIB for _ in range(64)])
+        assert 60 * MIB < (peak or 0) < 72 * MIB
+
+
+@linux
+def test_an_earlier_peak_does_not_hide_a_later_one() -> None:
+    """The mark is reset: a small call after a large one shows little."""
+    timing.peak_bytes(lambda: b"x" * (64 * MIB))
+    peak, _ = timing.peak_bytes(lambda: None)
+
+    assert (peak or 0) < 16 * MIB
+
+
+def test_without_the_kernels_mark_there_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere than on Linux the peak is unknown, not zero."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+
+    peak, reason = timing.peak_bytes(lambda: None)
+    assert peak is None
+    assert "Linux" in reason
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A stand-in for torch with a device that notes what it is asked: 3 ms pass between two events."""
+    log: list[str] = []
+
+    def noting(what: str) -> Callable[..., None]:
+        return lambda *_, **__: log.append(what)
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+            self.record, self.synchronize = noting("record"), noting("wait for event")
+
+        def elapsed_time(self, other: object) -> float:
+            return 3.0
+
+    cuda = types.SimpleNamespace(Event=Event, synchronize=noting("synchronize"), _sleep=noting("hold"))
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))
+    return log
+
+
+def test_a_device_is_timed_by_events(device: list[str]) -> None:
+    """All earlier work is waited for, events enclose the calls, and the last event is waited for before it is read."""
+    sample = timing.device_sample(lambda: device.append("call"), {}, 3, hold_cycles=10)
+
+    assert ["synchronize", "hold", "record", "call", "call", "call", "record", "wait for event"] == device
+    assert 1e-3 == pytest.approx(sample.wall_s)
+    assert sample.cpu_s != sample.cpu_s  # NaN: the host's CPU time says nothing
+
+
+def test_cold_times_flush_before_each_single_call(device: list[str]) -> None:
+    """The cache is overwritten before the first event; several calls in a sample would mix cold and warm."""
+    flush = types.SimpleNamespace(zero_=lambda: device.append("flush"))
+    timing.device_sample(lambda: device.append("call"), {}, 1, flush=flush)
+
+    assert ["flush", "synchronize", "record", "call", "record", "wait for event"] == device
+    with pytest.raises(ValueError, match="one call"):
+        timing.device_sample(lambda: None, {}, 2, flush=flush)
+
+
+def test_a_single_call_on_a_device_is_waited_for(device: list[str]) -> None:
+    """The first call's time includes the device's work."""
+    timing.once(lambda: device.append("call"), {}, "cuda")
+
+    assert ["call", "synchronize"] == device

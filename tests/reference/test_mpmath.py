@@ -1,0 +1,126 @@
+"""The float64 references against an evaluation at 50 digits: how far is the oracle itself from the truth?
+
+The budget of float64 is twice the bound of one evaluation, since the reference errs as much as what it judges. So the
+reference may use half of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from harness import inputs
+from harness.budget import Model, Tracked
+from harness.cases import parse, variants
+from harness.checks.subject import budget_of
+from harness.registry import mechanisms
+from harness.values import Arithmetic, Case
+from reference import core
+from tests.reference import in_mpmath
+from tests.reference.in_mpmath import mp
+
+CONTENTS = ("ordinary", "large", "shifted", "nearly_equal", "tiny")
+OPTIONS = (
+    {},
+    {"mask": "full"},
+    {"mask": "head"},
+    {"bias": "full"},
+    {"bias": "query"},
+    {"valid_lens": "batch"},
+    {"valid_lens": "query"},
+    {"causal": "top_left"},
+    {"causal": "bottom_right"},
+    {"scale": 0.375},
+    {"mask": "batch", "bias": "full", "valid_lens": "query", "causal": "bottom_right"},
+    {"mask": "query", "bias": "query", "valid_lens": "batch", "causal": "top_left", "scale": 0.375},
+)
+# Every axis a length of its own; more keys than queries, then fewer.
+SIZES = {"B": 2, "H": 2, "Hk": 2, "D": 3, "Dv": 4, "Dq": 3, "Dk": 4, "E": 6, "Eq": 5, "Ek": 3, "Ev": 4, "A": 5, "O": 3}
+LENGTHS = ({"Lq": 3, "Lk": 5, "L": 4, "P": 5}, {"Lq": 5, "Lk": 3, "L": 5, "P": 3})
+FLOAT64 = Model.of(Arithmetic(), "float64")
+
+
+def cases_of(mechanism: str) -> list[Case]:
+    """Return every choice, option set that the mechanism knows, content and head grouping."""
+    known, found = mechanisms()[mechanism], []
+    for variant, (number, options) in itertools.product(variants(), enumerate(OPTIONS)):
+        own = {name: level for name, level in options.items() if variant.knows(name)(level)}
+        if variant.mechanism is not known or (options and not own):
+            continue
+        for turn, content in enumerate(CONTENTS):
+            sizes = {axis: (SIZES | LENGTHS[(turn + number) % 2])[axis] for axis in known.axes}
+            heads = [{}, {"H": 4}] if "grouped_heads" in known.options else [{}]
+            found += [Case(mechanism, sizes | h, "float64", own | variant.choices, content, seed=number) for h in heads]
+    return [parse(case.id) for case in dict.fromkeys(found)]
+
+
+def shares(got: np.ndarray, exact: np.ndarray, bound: np.ndarray) -> np.ndarray:
+    """Return every element's error as a share of half its budget."""
+    error = in_mpmath.table(exact.shape, lambda *at: abs(mp.mpf(float(got[at])) - exact[at])).astype(float)
+    return np.divide(error, bound / 2, out=np.where(error > 0, np.inf, 0.0), where=bound > 0)
+
+
+@pytest.mark.parametrize("mechanism", mechanisms())
+def test_the_reference_errs_less_than_half_its_float64_budget(mechanism, record_property):
+    """Output and weights, and the value at the centre of the budget, lie within half of the bound."""
+    worst = {}
+    for case in cases_of(mechanism):
+        given = inputs.exact(inputs.tensors(case))
+        tensors = {declared.name: given.pop(declared.name) for declared in mechanisms()[mechanism].inputs}
+        options = given | inputs.arguments(case)
+        reference = mechanisms()[mechanism].evaluate(**tensors, **options)
+        truth = in_mpmath.evaluate(mechanism, tensors, options)
+        for got, exact, budget in zip(reference, truth, budget_of(case, Arithmetic(), "zero"), strict=True):
+            if exact is not None:
+                assert got.shape == exact.shape == budget.value.shape, case.id
+                share = max(shares(value, exact, budget.bound).max() for value in (got, budget.value))
+                worst[case.id] = max(share, worst.get(case.id, 0.0))
+    where = max(worst, key=worst.__getitem__)
+    record_property("worst_share", worst[where])
+    print(f"{mechanism}: worst share {worst[where]:.3f} of {len(worst)} cases, at {where}")
+    assert {} == {case: share for case, share in worst.items() if share > 1}
+
+
+def test_every_mechanism_has_its_formula_in_mpmath():
+    """None is left out, and the comparison is not empty."""
+    assert set(in_mpmath.FORMULAS) == set(mechanisms())
+    assert all(len(cases_of(mechanism)) >= len(CONTENTS) for mechanism in mechanisms())
+
+
+def test_the_options_reach_empty_rows_and_both_grouped_and_plain_heads():
+    """Among the cases are queries that see no key, by a mask, by a bias, by a length and by a corner."""
+    cases = cases_of("scaled_dot_product")
+    empty = [case for case in cases if budget_of(case, Arithmetic(), "zero")[0].empty.any()]
+    for option in ("mask", "valid_lens", "causal"):
+        assert [case for case in empty if tuple(case.options) == (option,)], option
+    assert {1, 2} == {case.sizes["H"] // case.sizes["Hk"] for case in cases}
+
+
+@pytest.mark.parametrize("scores", [(1e300, -1e300, 1e300), (-1e300, -1e300, -1e300), (1e300, 0.0, 1.0), (5e-324,) * 3])
+def test_the_softmax_survives_extreme_scores(scores):
+    """Scores up to 1e300 of either sign give the truth within the bound of one evaluation."""
+    given = np.array([[scores]])
+    visible = np.ones(given.shape, bool)
+    truth = in_mpmath.softmax(lambda *at: mp.mpf(float(given[at])), given.shape, {})
+    bound = 2 * Tracked(FLOAT64, given).softmax(visible, "zero").bound
+    weights = core.softmax(given, visible)
+    assert shares(weights, truth, bound).max() <= 1
+    assert float(truth.sum()) == 1.0
+
+
+def test_a_huge_hidden_score_does_not_flatten_the_seen_ones():
+    """The peak is taken over the visible keys alone."""
+    scores, visible = np.array([[[1e300, 1.0, 1.0]]]), np.array([[[False, True, True]]])
+    assert core.softmax(scores, visible).tolist() == [[[0.0, 0.5, 0.5]]]
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200, 5e-324, 1.0])
+def test_normalise_survives_lengths_whose_squares_do_not(size):
+    """Vectors of norm 1e-200 and 1e200 become unit vectors within the bound of one evaluation."""
+    given = np.array([[3.0, -4.0, 12.0], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]]) * size
+    vectors = in_mpmath.numbers(given)
+    lengths = [mp.sqrt(in_mpmath.dot(vector, vector)) for vector in vectors]
+    truth = in_mpmath.table(given.shape, lambda i, j: vectors[i, j] / lengths[i] if lengths[i] else mp.zero)
+    assert shares(core.normalise(given), truth, 2 * Tracked(FLOAT64, given).normalise().bound).max() <= 1
