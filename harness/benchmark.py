@@ -1,8 +1,9 @@
 """The benchmark: which implementations meet on which workload, the passes in fresh processes, and what they say.
 
-A cell is one case with every implementation that conforms on it, the baseline among them, and a twin of the baseline: a
-second `prepare` of the same implementation, so that it differs from the baseline in all that two arms can differ in -
-closure, compiled code, buffers, place in memory - except in what they compute. Its ratio is 1; what it measures is noise.
+A cell is one case with every implementation that conforms on it, the baseline among them, and a twin of the baseline:
+a second `prepare` of the same implementation, so that it differs from the baseline in all that two arms can differ in
+- closure, compiled code, buffers, place in memory - except in what they compute. Its ratio is 1; what it measures is
+noise.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from harness.registry import implementations as every_implementation
 from harness.statistics import Pass, thinned
 from harness.values import Case, HarnessError
 from harness.workloads import Workload
+
+PASSES, QUICK_PASSES = 5, 3  # fresh processes
+TIME_PER_ARM = 0.1  # seconds for each arm, cell and pass, at least
 
 Gate = Callable[[Implementation, Case], str]
 Progress = Callable[[str, int, int], None]
@@ -53,8 +57,8 @@ def run(
     implementations: Sequence[Implementation],
     workloads: Sequence[Workload],
     *,
-    passes: int,
-    time_per_arm: float,
+    passes: int = PASSES,
+    time_per_arm: float = TIME_PER_ARM,
     threads: int = 1,
     baseline: str = "eager",
     gate: Gate,
@@ -86,11 +90,10 @@ def run(
     for workload, case in cases:
         cell = Cell(workload, case, threads, level)
         for entrant in entrants:
-            progress("checking", len(cells) * len(entrants) + entrants.index(entrant), len(cases) * len(entrants))
             _admit(cell, entrant, gate)
         cells.append(cell)
+        progress("checking", len(cells), len(cases))
         yield from (cell.blank(name, *why) for name, why in cell.excluded.items())
-    progress("checking", len(cases) * len(entrants), len(cases) * len(entrants))
     plan = {"threads": threads, "time_per_arm": time_per_arm, "load": [str(path.resolve()) for path in load]}
     try:
         _passes(cells, range(passes), passes, plan, baseline, seed, progress)
@@ -149,22 +152,21 @@ def _passes(
     order = [{"case": case, "arms": names} for case, names in arms.items()]
     for number in numbers if cells else ():
         this = {**plan, "cells": order, "seed": f"{seed}/{number}", "peak": number == numbers.start}
-        notice = _notice(f"pass {number + 1} of {total}", sum(map(len, arms.values())), len(cells), progress)
+        notice = _notice(f"pass {number + 1} of {total}", len(cells), progress)
         _sort(cells, run_pass(this, notice))
 
 
-def _notice(what: str, arms: int, cells: int, progress: Progress) -> Callable[[dict[str, Any]], None]:
-    """Return what shows the records of a pass as progress: first the arms that are prepared, then the cells."""
-    prepared, ended = 0, 0
+def _notice(what: str, cells: int, progress: Progress) -> Callable[[dict[str, Any]], None]:
+    """Return what shows the records of a pass as progress: the cells that are prepared, then those that are timed."""
+    done = {"prepared": 0, "end": 0}
 
     def notice(record: dict[str, Any]) -> None:
-        nonlocal prepared, ended
-        prepared += record["event"] in ("prepared", "error")
-        ended += record["event"] == "end"
-        if record["event"] in ("ready", "prepared"):
-            progress(f"{what}, preparing", min(prepared, arms), arms)
-        elif record["event"] == "end":
-            progress(f"{what}, timing", min(ended, cells), cells)
+        event = record["event"]
+        if event == "ready":
+            progress(f"{what}, preparing", min(done["prepared"], cells), cells)
+        elif event in done:
+            done[event] += 1  # beyond the cells where a process died: the next one prepares again
+            progress(f"{what}, {'timing' if event == 'end' else 'preparing'}", min(done[event], cells), cells)
 
     return notice
 
@@ -230,7 +232,9 @@ def _compared(row: Measurement, cell: Cell, baseline: str) -> Measurement:
     ]
     if not common:
         return row
-    arm, base, twin = ([Pass(tuple(r["wall_s"]), tuple(r["cpu_s"])) for r in side] for side in zip(*common, strict=True))
+    arm, base, twin = (
+        [Pass(tuple(r["wall_s"]), tuple(r["cpu_s"])) for r in side] for side in zip(*common, strict=True)
+    )
     one_thread = cell.threads == 1 and all(record["one_thread"] for side in common for record in side)
     found = judging.compare(arm, base, twin, one_thread=one_thread, level=cell.level)
     itself = row.implementation == baseline

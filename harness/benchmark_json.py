@@ -12,15 +12,17 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
+from harness import machine
 from harness.measurements import Measurement
 from harness.values import HarnessError
 
 _SAMPLES = ("wall_s", "cpu_s", "prepare_s")
 
 
-def document(measurements: Iterable[Measurement], environment: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the document. `environment` is `harness.machine.environment()`."""
+def document(measurements: Iterable[Measurement], environment: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the document; `environment` is that of the run, or else this machine's."""
     rows = list(measurements)
+    environment = machine.environment() if environment is None else environment
     return {
         "machine_info": machine_info(environment),
         "commit_info": _commit_info(environment.get("git")),

@@ -6,6 +6,7 @@ file tells what was lost and who caused it, and another process goes on without 
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import math
@@ -68,9 +69,7 @@ def _remaining(cells: Sequence[Record], records: Sequence[Record], culprit: Reco
     return left
 
 
-def _one_process(
-    plan: Mapping[str, Any], folder: Path, notice: Write, stall_s: float
-) -> tuple[list[Record], str]:
+def _one_process(plan: Mapping[str, Any], folder: Path, notice: Write, stall_s: float) -> tuple[list[Record], str]:
     """Return what one process wrote, and why it died or ""."""
     plan_path, records_path, errors_path = folder / "plan.json", folder / "records.jsonl", folder / "errors.txt"
     plan_path.write_text(json.dumps(plan))
@@ -179,12 +178,12 @@ class Prepared:
                 call = found[name.removesuffix(TWIN)].prepare(self.case)
                 prepare_s = time.perf_counter() - began
                 first_call_s = timing.once(call, self.tensors, self.case.device)
-            except Exception as error:  # noqa: BLE001 - whatever it raises is its answer
+            except Exception as error:  # whatever it raises is its answer
                 write({"event": "error", "case": self.case.id, "arm": name, "reason": _line(error)})
                 continue
             self.calls[name] = call
             self.costs[name] = {"prepare_s": prepare_s, "first_call_s": first_call_s}
-            write({"event": "prepared", "case": self.case.id, "arm": name})
+        write({"event": "prepared", "case": self.case.id})
 
     def measure(self, plan: Mapping[str, Any], rng: random.Random, write: Write) -> None:
         """Warm the arms, time them in rounds, and write a record for each."""
@@ -194,7 +193,8 @@ class Prepared:
         take = timing.sampler(case.device)
         samples = timing.rounds(arms, tensors, time_per_arm=plan["time_per_arm"], rng=rng, take=take)
         for name, arm in arms.items():
-            peak = timing.peak_bytes(lambda call=arm.call: call(**tensors), case.device)[0] if plan["peak"] else None
+            call = functools.partial(arm.call, **tensors)
+            peak = timing.peak_bytes(call, case.device)[0] if plan["peak"] else None
             facts = {"calls": arm.calls, "one_thread": arm.one_thread, "peak_bytes": peak}
             where = {"event": "samples", "case": case.id, "arm": name}
             write({**where, **self.costs[name], **facts, **_columns(samples[name])})

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.verb(options))
     except HarnessError as error:
-        print(f"attention-harness: {error}", file=sys.stderr)
+        print(f"attention-harness: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         sys.stderr.close()
@@ -106,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--case", action="append", default=[], metavar="ID", help="only this case, whatever the tier")
     _tier(command)
     _out(command)
+    command.add_argument("--resume", action="store_true", help="go on with the run in --out")
     command.add_argument("--jobs", type=_count, default=0, help="worker processes; one for each core if not given")
     command.add_argument("--timeout", type=float, default=None, metavar="S", help="seconds for one case; default 300")
 

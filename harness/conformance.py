@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,11 @@ class Item:
     case: Case
     checks: tuple[Check, ...]
     skip: tuple[Status, str] | None = None
+
+    @property
+    def keys(self) -> list[tuple[str, str, str]]:
+        """What names each of its verdicts: implementation, case, check."""
+        return [(self.implementation.name, self.case.id, check.name) for check in self.checks]
 
     @property
     def id(self) -> str:
@@ -57,7 +63,7 @@ def run(item: Item) -> Iterator[Verdict]:
 def _asked(item: Item, check: Check, subject: Subject) -> Verdict:
     try:
         judgement = check.ask(subject)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit in an implementation must not end this run, least of all with 0
         return verdict(item, check, Status.ERROR, reason=_last_line(error))
     status = Status.FAIL if judgement.reason else Status.PASS
     return verdict(
@@ -92,11 +98,11 @@ def verdict(item: Item, check: Check, status: Status, **facts: object) -> Verdic
 
 def replay_command(implementation: Implementation, case: Case) -> str:
     """Return the command that asks the same questions again."""
-    load = f" --load {implementation.path}" if implementation.loaded else ""
+    load = f" --load {shlex.quote(str(implementation.path))}" if implementation.loaded else ""
     return f"python -m harness check {implementation.name}{load} --case {case.id}"
 
 
-def _last_line(error: Exception) -> str:
+def _last_line(error: BaseException) -> str:
     try:
         text = str(error).strip().split("\n")[0]
     except Exception:  # an exception whose own text raises is still only an error

@@ -93,6 +93,4 @@ def _cuda() -> list[dict[str, Any]]:
     if torch is None or not torch.cuda.is_available():
         return []
     properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    return [
-        {"name": p.name, "memory_bytes": p.total_memory, "capability": f"{p.major}.{p.minor}"} for p in properties
-    ]
+    return [{"name": p.name, "memory_bytes": p.total_memory, "capability": f"{p.major}.{p.minor}"} for p in properties]

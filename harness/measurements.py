@@ -113,10 +113,10 @@ def _comparison(row: Measurement) -> str:
         return "baseline, ratio and answer come together"
     if row.ratio is None:
         return "an interval without a ratio" if row.low is not None or row.high is not None else ""
-    if row.answer not in ANSWERS or row.clock not in CLOCKS or row.clock == "cpu" and not row.cpu_s:
+    if row.answer not in ANSWERS or row.clock not in CLOCKS or (row.clock == "cpu" and not row.cpu_s):
         return f"answer {row.answer!r} on clock {row.clock!r} is not possible"
     itself = row.implementation == row.baseline
-    if (row.answer == "baseline") != itself or itself and row.ratio != 1:
+    if (row.answer == "baseline") != itself or (itself and row.ratio != 1):
         return "the baseline, and only the baseline, is compared with itself"
     if (row.low is None) != (row.high is None) or (row.low is None) != (row.level is None):
         return "low, high and level come together"
@@ -125,6 +125,6 @@ def _comparison(row: Measurement) -> str:
         return f"{row.answer} without an interval" if claims else ""
     if not 0 < row.low <= row.ratio <= row.high < math.inf:
         return f"ratio {row.ratio} outside its interval [{row.low}, {row.high}]"
-    if row.answer == "faster" and row.high >= 1 or row.answer == "slower" and row.low <= 1:
+    if (row.answer == "faster" and row.high >= 1) or (row.answer == "slower" and row.low <= 1):
         return f"{row.answer}, although its interval [{row.low}, {row.high}] contains 1 or lies on the other side"
     return "an answer is withheld without a reason" if row.answer == "unreliable" and not row.reason else ""

@@ -160,7 +160,7 @@ def _from_file(path: Path) -> Implementation:
         spec.loader.exec_module(module)
     except HarnessError as error:
         raise HarnessError(f"--load {path}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends in sys.exit() must not end this one
         raise HarnessError(f"--load {path}: importing it raised {type(error).__name__}: {error}") from error
     return _validated(Implementation(path.stem, module, path, loaded=True))
 
@@ -175,5 +175,5 @@ def _validated(found: Implementation) -> Implementation:
         raise HarnessError(f"{where}: no function prepare(case) that returns the callable to judge")
     for name in capabilities.mechanisms:
         if name not in mechanisms():
-            raise HarnessError(f"{where}: CAPABILITIES names " + str(unknown("mechanism", name, mechanisms())))
+            raise HarnessError(f"{where}: CAPABILITIES names " + str(unknown("mechanism", str(name), mechanisms())))
     return found

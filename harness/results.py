@@ -52,20 +52,50 @@ class Writer:
             )
         try:
             directory.mkdir(parents=True, exist_ok=True)
+            return cls(directory, facts)
         except OSError as error:
             raise HarnessError(f"cannot make the run directory {directory}: {error.strerror}") from error
-        return cls(directory, facts)
 
-    def add(self, item: Verdict | Measurement) -> None:
-        """Append one verdict or measurement."""
-        name = "verdicts.jsonl" if isinstance(item, Verdict) else "measurements.jsonl"
-        with (self.directory / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(item.to_json(), allow_nan=False) + "\n")
+    @classmethod
+    def resume(cls, directory: Path, facts: Mapping[str, Any]) -> tuple[Self, tuple[Verdict, ...], str]:
+        """Go on with a run: (writer, verdicts it already has, what had to be repaired). Same plan and machine only."""
+        repaired = _drop_torn_line(directory / "verdicts.jsonl")
+        earlier = load(directory)
+        for name in ("tier", "planned"):
+            if earlier.facts.get(name) != facts[name]:
+                raise HarnessError(
+                    f"{directory} holds another run: its {name} is {earlier.facts.get(name)!r}, now {facts[name]!r}; "
+                    f"resume with its own command: {earlier.facts.get('command')}"
+                )
+        if _identity(earlier.facts.get("environment", {})) != _identity(facts["environment"]):
+            raise HarnessError(f"{directory} was begun on another machine or with other versions; begin a new run")
+        return cls(directory, earlier.facts), earlier.verdicts, repaired
+
+    def add(self, *items: Verdict | Measurement) -> None:
+        """Append verdicts or measurements, in one write."""
+        for name, kind in (("verdicts.jsonl", Verdict), ("measurements.jsonl", Measurement)):
+            lines = [json.dumps(item.to_json(), allow_nan=False) + "\n" for item in items if isinstance(item, kind)]
+            if lines:
+                with (self.directory / name).open("a", encoding="utf-8") as file:
+                    file.write("".join(lines))
 
     def update(self, **facts: Any) -> None:
         """Add facts to run.json."""
         self.facts |= facts
         write_json(self.directory / "run.json", self.facts)
+
+
+def _drop_torn_line(path: Path) -> str:
+    """Cut off a last line that a kill left unfinished, and say so."""
+    if not path.exists():
+        return ""
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole == len(content):
+        return ""
+    with path.open("r+b") as file:
+        file.truncate(whole)
+    return f"{path}: dropped {len(content) - whole} bytes of an unfinished last line"
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -99,7 +129,7 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise HarnessError(f"{path.parent} is no run directory: it has no {path.name}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise HarnessError(f"{path} cannot be read: {error}") from error
 
 
@@ -113,7 +143,7 @@ def _rows(path: Path, kind: type[Any]) -> Iterator[Any]:
     for number, line in enumerate(lines, 1):
         try:
             yield kind.from_json(json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise HarnessError(f"{path}, line {number}: not a {kind.__name__.lower()}: {error!r}") from error
 
 
@@ -121,25 +151,22 @@ def merge(runs: Sequence[Run]) -> Run:
     """Return several runs of one machine as one: a check and a benchmark, say."""
     first = runs[0]
     for run in runs[1:]:
-        here, there = (_identity(r.facts.get("environment", {})) for r in (first, run))
+        here, there = (_identity(r.facts.get("environment") or {}) for r in (first, run))
         if here != there:
             raise HarnessError(
                 f"{first.directory} and {run.directory} come from different machines or versions, which one report "
                 "would mix; write a report for each"
             )
+    verdicts = {(v.implementation, v.case, v.check): v for run in runs for v in run.verdicts}
+    repeated = sum(len(run.verdicts) for run in runs) - len(verdicts)  # a benchmark asks again what it is to time
     facts = dict(first.facts) | {
         "command": "; ".join(str(run.facts.get("command")) for run in runs),
-        "planned": sum(int(run.facts.get("planned", 0)) for run in runs),
+        "planned": sum(int(run.facts.get("planned", 0)) for run in runs) - repeated,
         "finished": runs[-1].facts.get("finished"),
         "implementations": {k: v for run in runs for k, v in run.facts.get("implementations", {}).items()},
     }
-    return Run(
-        first.directory,
-        facts,
-        tuple(verdict for run in runs for verdict in run.verdicts),
-        tuple(measurement for run in runs for measurement in run.measurements),
-        first.heatmaps,
-    )
+    measurements = tuple(measurement for run in runs for measurement in run.measurements)
+    return Run(first.directory, facts, tuple(verdicts.values()), measurements, first.heatmaps)
 
 
 def _identity(environment: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,12 +27,14 @@ def check(options: argparse.Namespace) -> int:
     chosen = registry.select(options.names, options.load)
     items = list(plan(chosen, _cases(options)))
     planned = sum(len(item.checks) for item in items)
-    writer = _writer(options, chosen, planned)
-    verdicts: list[Verdict] = []
-    for verdict in _told(items, options, planned):
-        verdicts.append(verdict)
+    writer, verdicts = _writer(options, chosen, planned)
+    done = {(verdict.implementation, verdict.case, verdict.check) for verdict in verdicts}
+    left = [item for item in items if any(key not in done for key in item.keys)]
+    for reached in _told(left, options, planned, len(verdicts)):
+        new = [v for v in reached if (v.implementation, v.case, v.check) not in done]
+        verdicts.extend(new)
         if writer:
-            writer.add(verdict)
+            writer.add(*new)
     if writer:
         writer.update(finished=_now())
     if options.json:
@@ -52,12 +54,14 @@ def _cases(options: argparse.Namespace) -> list[Case]:
     return [case for case in matrix(options.tier) if not wanted or case.mechanism in wanted]
 
 
-def _told(items: Sequence[Item], options: argparse.Namespace, planned: int) -> Iterator[Verdict]:
-    """Yield the verdicts, with progress, and failures as they come."""
+def _told(
+    items: Sequence[Item], options: argparse.Namespace, planned: int, done: int
+) -> Iterator[list[Verdict]]:
+    """Yield the verdicts of each item, with progress, and failures as they come."""
     seconds = options.timeout or execution.ITEM_SECONDS
-    done, told = 0, time.monotonic()
+    told = time.monotonic()
     with console.progress() as bar:
-        task = bar.add_task("check", total=planned)
+        task = bar.add_task("check", total=planned, completed=done)
         for item, verdicts in execution.run(items, jobs=options.jobs, load=options.load, seconds=seconds):
             bar.update(task, advance=len(verdicts), description=f"check {item.implementation.name}")
             done += len(verdicts)
@@ -67,7 +71,7 @@ def _told(items: Sequence[Item], options: argparse.Namespace, planned: int) -> I
             for verdict in verdicts:
                 if verdict.status in NONCONFORMING:
                     console.failure(verdict)
-                yield verdict
+            yield verdicts
 
 
 def bench(options: argparse.Namespace) -> int:
@@ -78,8 +82,8 @@ def bench(options: argparse.Namespace) -> int:
     if options.baseline not in [implementation.name for implementation in chosen]:
         chosen = [*registry.select([options.baseline], options.load), *chosen]
     wanted = workloads.select(options.workload) if options.workload else _matrix(options.quick)
-    writer = _writer(options, chosen, 0)
-    verdicts = _gate(chosen, wanted, options, writer)
+    writer, _ = _writer(options, chosen, 0)
+    refused = _gate(chosen, wanted, options, writer)
     measured: list[Measurement] = []
     for measurement in benchmark.run(
         chosen,
@@ -88,7 +92,7 @@ def bench(options: argparse.Namespace) -> int:
         time_per_arm=benchmark.TIME_PER_ARM,
         threads=options.threads,
         baseline=options.baseline,
-        gate=lambda implementation, case: verdicts.get((implementation.name, case.id), ""),
+        gate=lambda implementation, case: refused.get((implementation.name, case.id), ""),
         progress=lambda what, done, total: console.line(f"bench: {what} ({done} of {total})"),
         seed=options.seed,
         load=options.load,
@@ -139,9 +143,13 @@ def _keep_benchmark(directory: Path, measured: Sequence[Measurement]) -> None:
 
 def _writer(
     options: argparse.Namespace, chosen: Sequence[registry.Implementation], planned: int
-) -> Writer | None:
+) -> tuple[Writer | None, list[Verdict]]:
+    """Return the writer of --out, if any, and the verdicts that a resumed run already has."""
+    resume = getattr(options, "resume", False)
     if options.out is None:
-        return None
+        if resume:
+            raise HarnessError("--resume needs --out DIR, the run directory to go on with")
+        return None, []
     from harness.heatmaps import heatmaps
     from harness.machine import environment
 
@@ -153,9 +161,13 @@ def _writer(
         "environment": environment(),
         "implementations": {i.name: {"summary": i.summary, "unavailable": i.unavailable()} for i in chosen},
     }
+    if resume:
+        writer, verdicts, repaired = Writer.resume(options.out, facts)
+        console.line(repaired or f"resume: {len(verdicts)} of {planned} verdicts are there")
+        return writer, list(verdicts)
     writer = Writer.start(options.out, facts)
     write_json(options.out / "heatmaps.json", heatmaps())
-    return writer
+    return writer, []
 
 
 def _now() -> str:

@@ -144,9 +144,7 @@ def compare(
 
 
 def _medians(arm: Sequence[Pass], baseline: Sequence[Pass], clock: str) -> list[float]:
-    return [
-        log_ratio(getattr(a, f"{clock}_s"), getattr(b, f"{clock}_s")) for a, b in zip(arm, baseline, strict=True)
-    ]
+    return [log_ratio(getattr(a, f"{clock}_s"), getattr(b, f"{clock}_s")) for a, b in zip(arm, baseline, strict=True)]
 
 
 def _unreliable(drift: float, half: float) -> str:

@@ -126,7 +126,7 @@ class Capabilities:
 AXES = ("B", "H", "Hk", "Lq", "Lk", "L", "P", "D", "Dq", "Dk", "Dv", "E", "Eq", "Ek", "Ev", "A", "O")
 """Every size letter, in the order in which a case's id names them."""
 
-_SIZES = re.compile(r"([A-Z][a-z]*)(\d+)")
+_SIZES = re.compile(r"([A-Z][a-z]*)(\d{1,9})")
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +173,7 @@ class Case:
         body, _, device = text.partition("@")
         head, *rest = body.split("-", 3)
         tail = rest[2].rsplit("-", 3) if len(rest) == 3 else []
-        if len(tail) != 4 or not tail[3].isdecimal():
+        if len(tail) != 4 or not re.fullmatch(r"\d{1,18}", tail[3]) or not text.isprintable():
             raise HarnessError(f"malformed case id {text!r}; expected {shape}")
         sizes = {axis: int(length) for axis, length in _SIZES.findall(rest[0])}
         unknown = [axis for axis in sizes if axis not in AXES]

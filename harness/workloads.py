@@ -1,7 +1,7 @@
 """Named workloads: shapes of real models, of the notes and of the papers, as data.
 
-Each is one case, small enough that a call of the eager implementation in float32 takes 0.1 to 20 ms on one core. Lengths
-are cut where a model's own would take longer; `cites` says so. Seeds are chosen so that every query sees some key.
+Each is one case, small enough that a call of the eager implementation takes 0.1 to 20 ms on one core. Lengths are cut
+where a model's own would take longer; `cites` says so. Seeds are chosen so that every query sees some key.
 """
 
 from __future__ import annotations
@@ -28,7 +28,13 @@ class Workload:
 
 
 def _case(
-    mechanism: str, sizes: str, *, dtype: str = "float32", options: str = "plain", content: str = "ordinary", seed: int = 0
+    mechanism: str,
+    sizes: str,
+    *,
+    dtype: str = "float32",
+    options: str = "plain",
+    content: str = "ordinary",
+    seed: int = 0,
 ) -> str:
     return f"{mechanism}-{sizes}-{dtype}-{options}-{content}-contiguous-{seed}"
 
@@ -43,17 +49,13 @@ WORKLOADS = (
     Workload(
         "minilm_layer0",
         "recorded from all-MiniLM-L6-v2, layer 0: two texts of 64 and 53 tokens (harness/recordings)",
-        _case(
-            "scaled_dot_product", "B2H12Hk12Lq64Lk64D32Dv32", options="mask=batch", content="recorded.minilm_layer0"
-        ),
+        _case("scaled_dot_product", "B2H12Hk12Lq64Lk64D32Dv32", options="mask=batch", content="recorded.minilm_layer0"),
         quick=True,
     ),
     Workload(
         "minilm_layer4",
         "recorded from all-MiniLM-L6-v2, layer 4: the milder scores of the same texts (harness/recordings)",
-        _case(
-            "scaled_dot_product", "B2H12Hk12Lq64Lk64D32Dv32", options="mask=batch", content="recorded.minilm_layer4"
-        ),
+        _case("scaled_dot_product", "B2H12Hk12Lq64Lk64D32Dv32", options="mask=batch", content="recorded.minilm_layer4"),
     ),
     Workload(
         "bert_base",
@@ -84,7 +86,7 @@ WORKLOADS = (
     ),
     Workload(
         "vit_b16",
-        "ViT-B/16 (Dosovitskiy et al. 2021, table 1): 12 heads of 64, 224 x 224 pixels in patches of 16, and a class token",
+        "ViT-B/16 (Dosovitskiy et al. 2021, table 1): 12 heads of 64, patches of 16 of 224 pixels, a class token",
         _case("scaled_dot_product", "B1H12Hk12Lq197Lk197D64Dv64"),
         quick=True,
     ),
@@ -100,8 +102,8 @@ WORKLOADS = (
     ),
     Workload(
         "mpt_7b_bias",
-        "MPT-7B (MosaicML 2023): 32 heads of 128 with a bias by head (ALiBi, Press et al. 2022), here of random numbers; "
-        "64 of its 2048 tokens",
+        "MPT-7B (MosaicML 2023): 32 heads of 128 with a bias by head (ALiBi, Press et al. 2022), here "
+        "random; 64 of its 2048 tokens",
         _case("scaled_dot_product", "B1H32Hk32Lq64Lk64D128Dv128", options="bias=head"),
     ),
     Workload(
@@ -113,8 +115,8 @@ WORKLOADS = (
     ),
     Workload(
         "swin_v2_tiny",
-        "Swin V2 tiny, first stage (Liu et al. 2022): cosine scores in windows of 8 x 8, 3 heads of 32; 64 windows of a "
-        "256 x 256 picture, without its learned temperature",
+        "Swin V2 tiny, first stage (Liu et al. 2022): cosine scores in windows of 8 x 8, 3 heads of 32; 64 windows "
+        "of a 256 x 256 picture, without its learned temperature",
         _case("cosine", "B64H3Hk3Lq64Lk64D32Dv32"),
         quick=True,
     ),
@@ -161,8 +163,8 @@ WORKLOADS = (
     ),
     Workload(
         "seq2seq_location",
-        "note 001's seq2seq module, whose shape is AttnDecoderRNN of the PyTorch translation tutorial: hidden size 256, "
-        "10 positions; batch 32 of 10 words",
+        "note 001's seq2seq module, whose shape is AttnDecoderRNN of the PyTorch translation tutorial: hidden size "
+        "256, 10 positions; batch 32 of 10 words",
         _case("location", "B32Lq10P10Dq256Dk256Dv256O256"),
         quick=True,
     ),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib.util
 import logging
-import ctypes
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from harness.values import Case
 
-# The opset that torch's exporter writes by itself. Later ones pass through a version converter and add no operator that
-# these graphs use: Attention is made of torch's fused function alone.
+# The opset that torch's exporter writes by default. Later ones add no operator that these graphs use: Attention is made
+# of torch's fused function alone.
 OPSET = 20
 
 # The axes whose length may change from call to call; "-" is a width, fixed in the graph.
@@ -41,17 +41,15 @@ _OPTIONS = {"mask": _BY_RANK, "bias": _BY_RANK, "valid_lens": {1: "B", 2: "B Lq"
 # Lengths of the example that is exported: different, and none is 0 or 1, so that nothing is specialised.
 _EXAMPLE = {"B": 2, "Lq": 5, "Lk": 7}
 
-# ONNX Runtime 1.31 and tensors without elements: ReduceSum(axes=-1, keepdims=0) leaves (2, 0, 8) as it is, and MatMul of
-# (2, 0, 8) by (8) fails with "left operand cannot broadcast on dim 1". These mechanisms reduce over pairs that way.
+# ONNX Runtime 1.31 and tensors without elements: ReduceSum(axes=-1, keepdims=0) leaves (2, 0, 8) as it is, and MatMul
+# of (2, 0, 8) by (8) fails: "left operand cannot broadcast on dim 1". These mechanisms reduce over pairs that way.
 _REDUCE_PAIRS = ("additive", "concat_tanh", "gaussian_kernel")
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 Axes = tuple[tuple[str, tuple["str | int", ...]], ...]
 
 
-def prepare(
-    case: Case, open_session: Callable[[bytes, str], onnxruntime.InferenceSession]
-) -> Callable[..., Any]:
+def prepare(case: Case, open_session: Callable[[bytes, str], onnxruntime.InferenceSession]) -> Callable[..., Any]:
     """Return the mechanism as an ONNX graph, for any batch and lengths.
 
     The graph is built at the first call, as torch.compile does it, and kept: along which axes a mask or bias is
@@ -88,9 +86,7 @@ def axes_of(mechanism: str, shapes: Shapes) -> Axes:
     }
 
     def axis(letter: str, length: int) -> str | int:
-        letter = (
-            "Lq" if letter == "Lk" and "Lk" not in lengths else letter
-        )  # a sequence that attends to itself
+        letter = "Lq" if letter == "Lk" and "Lk" not in lengths else letter  # a sequence that attends to itself
         return letter if letter != "-" and length == lengths[letter] else length  # otherwise it is broadcast
 
     found = []
@@ -101,9 +97,7 @@ def axes_of(mechanism: str, shapes: Shapes) -> Axes:
 
 
 @functools.cache
-def export(
-    function: Callable[..., Any], settings: tuple[tuple[str, Any], ...], axes: Axes, dtype: str
-) -> bytes:
+def export(function: Callable[..., Any], settings: tuple[tuple[str, Any], ...], axes: Axes, dtype: str) -> bytes:
     """Return the serialised graph of an eager function."""
     import torch
 
@@ -115,14 +109,15 @@ def export(
     dims = {letter: torch.export.Dim(letter) for letter in _EXAMPLE}
     tensors, dynamic = {}, {}
     for name, letters in axes:
-        shape = [_EXAMPLE.get(axis, axis) for axis in letters]
+        shape = [axis if isinstance(axis, int) else _EXAMPLE[axis] for axis in letters]
         tensors[name] = torch.ones(shape, dtype=types.get(name, getattr(torch, dtype)))
         dynamic[name] = {i: dims[axis] for i, axis in enumerate(letters) if axis in dims}
     with _quiet(), _exact_scalars(dtype):
         program = torch.export.export(
-            Module().eval(), (), {"tensors": tensors}, dynamic_shapes={"tensors": dynamic}
+            Module().eval(), (), {"tensors": tensors}, dynamic_shapes={"tensors": dynamic}, strict=False
         )
-        model = torch.onnx.export(program, input_names=list(tensors), opset_version=OPSET, verbose=False)
+        model = torch.onnx.export(program, input_names=list(tensors), opset_version=OPSET, dynamo=True, verbose=False)
+    assert model is not None  # with a path to write to it would be
     return model.model_proto.SerializeToString()
 
 
@@ -140,9 +135,7 @@ class Graph:
             for given in session.get_inputs()
             for axis, length in zip(given.shape, shapes[given.name], strict=True)
         }
-        self.outputs = [
-            (made.name, [lengths.get(axis, axis) for axis in made.shape]) for made in session.get_outputs()
-        ]
+        self.outputs = [(made.name, [lengths.get(axis, axis) for axis in made.shape]) for made in session.get_outputs()]
         self.nowhere = torch.empty(1)
         self.elements = {
             torch.float64: TensorProto.DOUBLE,
@@ -157,18 +150,14 @@ class Graph:
         given = [tensors[name].contiguous() for name in self.inputs]  # alive until the session has run
         for name, x in zip(self.inputs, given, strict=True):
             binding.bind_input(name, *self._memory(x))
-        made = [
-            given[0].new_empty(shape) for _, shape in self.outputs
-        ]  # the first input is floating everywhere
+        made = [given[0].new_empty(shape) for _, shape in self.outputs]  # the first input is floating everywhere
         for (name, _), x in zip(self.outputs, made, strict=True):
             binding.bind_output(name, *self._memory(x))
         self.session.run_with_iobinding(binding)
         return tuple(made) if len(made) > 1 else made[0]
 
     def _memory(self, x: torch.Tensor) -> tuple[Any, ...]:
-        address = (
-            x.data_ptr() or self.nowhere.data_ptr()
-        )  # an empty tensor's is null, which a binding refuses
+        address = x.data_ptr() or self.nowhere.data_ptr()  # an empty tensor's is null, which a binding refuses
         return x.device.type, x.device.index or 0, self.elements[x.dtype], x.shape, address
 
 

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from harness.values import Capabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor
 
     from harness.values import Case
@@ -34,26 +32,16 @@ CAPABILITIES = Capabilities(
     ),
     dtypes=("float64", "float32", "bfloat16", "float16"),
     devices=("cpu", "cuda"),
-    options=(
-        "mask",
-        "bias",
-        "valid_lens",
-        "causal_top_left",
-        "causal_bottom_right",
-        "scale",
-        "grouped_heads",
-    ),
+    options=("mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right", "scale", "grouped_heads"),
     gradients=True,
     weights=True,
     poison_safe=False,  # a weight of zero meets the hidden value: 0 * NaN = NaN
 )
 
 
-def prepare(case: Case) -> Callable[..., Any]:
+def prepare(case: Case) -> functools.partial[Any]:
     """Return the mechanism's function with what is not a tensor filled in."""
-    settings = {
-        name: case.options[name] for name in ("causal", "scale", "score", "positions") if name in case.options
-    }
+    settings = {name: case.options[name] for name in ("causal", "scale", "score", "positions") if name in case.options}
     if case.mechanism == "multi_head":
         settings["heads"] = case.sizes["H"]
     return functools.partial(globals()[case.mechanism], **settings)
@@ -100,16 +88,12 @@ def concat_tanh(
     return attend(features.tanh().sum(-1), value, **visibility)
 
 
-def tanh_gated(
-    query: Tensor, key: Tensor, value: Tensor, W: Tensor, **visibility: Any
-) -> tuple[Tensor, Tensor]:
+def tanh_gated(query: Tensor, key: Tensor, value: Tensor, W: Tensor, **visibility: Any) -> tuple[Tensor, Tensor]:
     """Score by the inner product with the keys behind a tanh layer."""
     return attend(query @ linear(key, W).tanh().mT, value, **visibility)
 
 
-def gaussian_kernel(
-    query: Tensor, key: Tensor, value: Tensor, w: Tensor, **visibility: Any
-) -> tuple[Tensor, Tensor]:
+def gaussian_kernel(query: Tensor, key: Tensor, value: Tensor, w: Tensor, **visibility: Any) -> tuple[Tensor, Tensor]:
     """Score by the log of a Gaussian kernel (Nadaraya-Watson)."""
     difference = w * (query.unsqueeze(-2) - key.unsqueeze(-3))
     return attend((difference * difference).sum(-1) * -0.5, value, **visibility)
@@ -170,9 +154,7 @@ def multi_head(
 ) -> tuple[Tensor, Tensor]:
     """Attend in several subspaces side by side, then project the joined answers."""
     projections = ((query, W_q), (key, W_k), (value, W_v))
-    output, weights = scaled_dot_product(
-        *(split_heads(linear(x, W), heads) for x, W in projections), **visibility
-    )
+    output, weights = scaled_dot_product(*(split_heads(linear(x, W), heads) for x, W in projections), **visibility)
     return linear(merge_heads(output), W_o), weights
 
 
@@ -248,10 +230,7 @@ def visible_keys(
         lens = valid_lens if valid_lens.ndim == 2 else valid_lens[:, None]  # (B, Lq or 1)
         conditions.append(position < (lens if scores.ndim == 3 else lens[:, None])[..., None])
     if causal is not None:
-        last = (
-            torch.arange(queries, device=scores.device)
-            + {"top_left": 0, "bottom_right": keys - queries}[causal]
-        )
+        last = torch.arange(queries, device=scores.device) + {"top_left": 0, "bottom_right": keys - queries}[causal]
         conditions.append(position <= last[:, None])
     return functools.reduce(torch.logical_and, conditions) if conditions else None
 
@@ -270,16 +249,12 @@ def normalise(x: Tensor) -> Tensor:
     wide = x if x.dtype == torch.float64 else x.float()
     largest = wide.detach().abs().amax(-1, keepdim=True)  # divided out, so that no square over- or underflows
     wide = wide / largest.masked_fill(largest == 0, math.inf)
-    return (wide / torch.linalg.vector_norm(wide, dim=-1, keepdim=True).clamp_min(1)).to(
-        x.dtype
-    )  # 0, or at least 1
+    return (wide / torch.linalg.vector_norm(wide, dim=-1, keepdim=True).clamp_min(1)).to(x.dtype)  # 0, or at least 1
 
 
 def repeat_heads(x: Tensor, query: Tensor) -> Tensor:
     """Return x with each key head repeated for its neighbours among the query heads."""
-    return (
-        x if x.shape[-3] == query.shape[-3] else x.repeat_interleave(query.shape[-3] // x.shape[-3], dim=-3)
-    )
+    return x if x.shape[-3] == query.shape[-3] else x.repeat_interleave(query.shape[-3] // x.shape[-3], dim=-3)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

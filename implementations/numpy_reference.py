@@ -33,15 +33,7 @@ CAPABILITIES = Capabilities(
         "cross_attention",
     ),
     dtypes=("float64", "float32", "bfloat16", "float16"),
-    options=(
-        "mask",
-        "bias",
-        "valid_lens",
-        "causal_top_left",
-        "causal_bottom_right",
-        "scale",
-        "grouped_heads",
-    ),
+    options=("mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right", "scale", "grouped_heads"),
     weights=True,
     arithmetic=Arithmetic(accumulator="float64", rounded_scores=False, stored_probabilities=False),
 )
@@ -53,9 +45,7 @@ def prepare(case: Case) -> Callable[..., Any]:
 
     mechanism = importlib.import_module(f"reference.{case.mechanism}").MECHANISM
     dtype = getattr(torch, case.dtype)
-    settings = {
-        name: case.options[name] for name in ("causal", "scale", *mechanism.choices) if name in case.options
-    }
+    settings = {name: case.options[name] for name in ("causal", "scale", *mechanism.choices) if name in case.options}
     settings |= {keyword: case.sizes[axis] for keyword, axis in mechanism.settings.items()}
 
     def evaluate(**tensors: torch.Tensor) -> tuple[torch.Tensor, ...] | torch.Tensor:

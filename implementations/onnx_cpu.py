@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from harness.values import Case
 
 # bfloat16 is left out: ONNX Runtime 1.31 has no CPU kernel for its MatMul (NOT_IMPLEMENTED).
-CAPABILITIES = replace(
-    eager.CAPABILITIES, dtypes=("float64", "float32", "float16"), devices=("cpu",), gradients=False
-)
+CAPABILITIES = replace(eager.CAPABILITIES, dtypes=("float64", "float32", "float16"), devices=("cpu",), gradients=False)
 
 
 def unavailable() -> str:
@@ -51,6 +49,4 @@ def _opened(model: bytes, dtype: str, threads: int) -> onnxruntime.InferenceSess
     options.intra_op_num_threads = threads
     # NchwcTransformer crashes the process on float16 graphs (ONNX Runtime 1.31; it concerns convolutions alone).
     skip = ["NchwcTransformer"] if dtype == "float16" else None
-    return onnxruntime.InferenceSession(
-        model, options, providers=["CPUExecutionProvider"], disabled_optimizers=skip
-    )
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"], disabled_optimizers=skip)

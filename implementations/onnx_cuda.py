@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from harness.values import Case
 
 # bfloat16 is left out until it has been measured on a GPU.
-CAPABILITIES = replace(
-    eager.CAPABILITIES, dtypes=("float64", "float32", "float16"), devices=("cuda",), gradients=False
-)
+CAPABILITIES = replace(eager.CAPABILITIES, dtypes=("float64", "float32", "float16"), devices=("cuda",), gradients=False)
 _PROVIDER = "CUDAExecutionProvider"
 
 
@@ -67,9 +65,7 @@ def _opened(model: bytes, dtype: str, device: int, stream: int) -> onnxruntime.I
     }  # float32 is float32
     session = onnxruntime.InferenceSession(model, options, providers=[(_PROVIDER, settings)])
     if _PROVIDER not in session.get_providers():  # its libraries did not load: ONNX Runtime only warns
-        raise RuntimeError(
-            f"ONNX Runtime fell back to {', '.join(session.get_providers())}; expected {_PROVIDER}"
-        )
+        raise RuntimeError(f"ONNX Runtime fell back to {', '.join(session.get_providers())}; expected {_PROVIDER}")
     elsewhere = {
         node.op_type
         for part in session.get_provider_graph_assignment_info()

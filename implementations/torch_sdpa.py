@@ -19,15 +19,7 @@ CAPABILITIES = Capabilities(
     mechanisms=("dot_product", "scaled_dot_product", "multi_head", "self_attention", "cross_attention"),
     dtypes=("float64", "float32", "bfloat16", "float16"),
     devices=("cpu", "cuda"),
-    options=(
-        "mask",
-        "bias",
-        "valid_lens",
-        "causal_top_left",
-        "causal_bottom_right",
-        "scale",
-        "grouped_heads",
-    ),
+    options=("mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right", "scale", "grouped_heads"),
     gradients=True,
     arithmetic=Arithmetic(rounded_scores=False),
 )
@@ -60,7 +52,7 @@ def scaled_dot_product(
     *,
     scale: float | None = None,
     causal: str | None = None,
-    **conditions: Tensor,
+    **conditions: Any,
 ) -> Tensor:
     """Attend to (B, H, L, D) with every condition in one mask; top-left causality alone needs none."""
     from torch.nn.functional import scaled_dot_product_attention
@@ -138,10 +130,7 @@ def combined(
         conditions.append(position < lens[:, None, :, None])
     if causal is not None:
         queries = query.shape[-2]
-        last = (
-            torch.arange(queries, device=query.device)
-            + {"top_left": 0, "bottom_right": keys - queries}[causal]
-        )
+        last = torch.arange(queries, device=query.device) + {"top_left": 0, "bottom_right": keys - queries}[causal]
         conditions.append(position <= last[:, None])
     visible = functools.reduce(torch.logical_and, conditions) if conditions else None
     if bias is None or visible is None:

@@ -167,7 +167,9 @@ def _headline(verdicts: Sequence[Verdict], facts: Mapping[str, Any], repeated: i
     open_ended = planned != len(verdicts) or not facts.get("finished")
     word, tone, sentence = _answer(verdicts, checked, wrong, open_ended)
     terms = [f"{words.number(checked)} checked", *(f"{words.number(n)} {s}" for s, n in skipped.items())]
-    return Headline(word, tone, sentence, f"{' + '.join(terms)} = {_right_side(len(verdicts), planned)}", tuple(warnings))
+    return Headline(
+        word, tone, sentence, f"{' + '.join(terms)} = {_right_side(len(verdicts), planned)}", tuple(warnings)
+    )
 
 
 def _answer(
@@ -180,7 +182,11 @@ def _answer(
     over = f"{words.counted(checked, 'check')} of {words.counted(asked, 'implementation')}"
     if wrong:
         so_far = " so far" if open_ended else ""
-        return "Does not conform", "bad", f"{words.number(len(wrong))} of {over} went wrong{so_far}, in {words.listed(names)}."
+        return (
+            "Does not conform",
+            "bad",
+            f"{words.number(len(wrong))} of {over} went wrong{so_far}, in {words.listed(names)}.",
+        )
     if not checked:
         return "Nothing was checked", "open", "Nothing is shown to conform."
     if open_ended:
@@ -214,15 +220,15 @@ def _right_side(found: int, planned: Any) -> str:
     return f"{words.number(found)}, {f'but {words.number(planned)} were planned' if known else 'of an unknown plan'}"
 
 
-def _total(
-    name: str, facts: Any, verdicts: Sequence[Verdict], present: Sequence[Status], headline: Headline
-) -> Total:
+def _total(name: str, facts: Any, verdicts: Sequence[Verdict], present: Sequence[Status], headline: Headline) -> Total:
     own = [v for v in verdicts if v.implementation == name]
     counts = Counter(v.status for v in own)
     wrong = sum(counts[status] for status in NONCONFORMING)
     checked = len(own) - sum(counts[status] for status in NOT_CHECKED)
     whole = not headline.warnings
-    word, tone = ("does not conform", "bad") if wrong else ("conforms", "good") if whole else ("none wrong so far", "open")
+    word, tone = (
+        ("does not conform", "bad") if wrong else ("conforms", "good") if whole else ("none wrong so far", "open")
+    )
     if not checked:
         word, tone = ("not checked" if own else "not run"), "open"
     measured = [v.share for v in own if v.share is not None]
@@ -273,8 +279,8 @@ def _heatmap(data: Mapping[str, Any]) -> Heatmap:
     rows = [[float("nan") if v is None else float(v) for v in row] for row in data.get("values", ())]
     width = max(map(len, rows), default=0)
     whole = tuple(tuple(row + [float("nan")] * (width - len(row))) for row in rows if width)
-    names = (str(data.get(key, "")) for key in ("case", "title", "rows", "columns"))
-    return Heatmap(*names, whole)
+    case, title, down, across = (str(data.get(key, "")) for key in ("case", "title", "rows", "columns"))
+    return Heatmap(case, title, down, across, whole)
 
 
 def _command(command: Any) -> str:

@@ -6,12 +6,14 @@ whole page, its ids repeat from figure to figure, and its black would not show o
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -31,7 +33,7 @@ ANSWER_INK = {"faster": "#010205", "slower": "#010206", "same": "#010207"}
 _PAGE = {INK: "currentColor", FAINT: "var(--line)", "#010205": "var(--faster)", "#010206": "var(--slower)"}
 _PAGE["#010207"] = "currentColor"
 
-_STYLE = {
+_STYLE: dict[str, Any] = {
     "svg.hashsalt": "attention-harness",  # the same figure has the same ids on every run
     "svg.fonttype": "none",
     "font.size": 9,
@@ -51,22 +53,35 @@ _STYLE = {
     "savefig.facecolor": "none",
 }
 # What mathtext does not know, in words that it knows and that mean the same.
-_SPOKEN = ((r"\tfrac12", r"\frac{1}{2}"), (r"\tfrac", r"\frac"), (r"\lVert", r"\Vert"), (r"\rVert", r"\Vert"))
-_SPOKEN += ((r"\textstyle", ""), (r"\dots", r"\ldots"))
+_SPOKEN = (
+    (r"\\frac(?![a-zA-Z])", r"\\dfrac"),  # what stands alone is set large
+    (r"\\tfrac(\d)(\d)", r"\\frac{\1}{\2}"),
+    (r"\\tfrac(?![a-zA-Z])", r"\\frac"),
+    (r"\\[lr]Vert(?![a-zA-Z])", r"\\Vert"),
+    (r"\\textstyle(?![a-zA-Z])", ""),
+    (r"\\dots(?![a-zA-Z])", r"\\ldots"),
+    (r"(\\sum_(?:\w|\{[^}]*\}))", r"\1\\,"),  # mathtext leaves no room after a sum
+)
+
+
+def require() -> None:
+    """Say how to install matplotlib where it is not."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise HarnessError(MISSING) from error
 
 
 @contextmanager
 def _drawing() -> Iterator[None]:
     """Draw in our style, whatever the user's own; a glyph that a font lacks is the browser's to find."""
-    try:
-        import matplotlib
-        import matplotlib.figure
-    except ImportError as error:
-        raise HarnessError(MISSING) from error
+    require()
+    import matplotlib
+
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
+        matplotlib.rcParams.update(_STYLE)  # type: ignore[arg-type]
         yield
 
 
@@ -79,13 +94,22 @@ def _figure(width: float, height: float) -> Figure:
 # --- times
 
 
-def intervals(panel: timings.Panel, limits: tuple[float, float], name: str) -> str:
-    """Return dots and intervals on a logarithmic axis, the baseline at 1; `limits` are shared by all panels."""
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What all interval figures share, so that one can be compared with the next: the axis and the room for names."""
+
+    limits: tuple[float, float]
+    margin: float
+
+
+def intervals(panel: timings.Panel, frame: Frame, name: str) -> str:
+    """Return dots and intervals on a logarithmic axis, the baseline at 1."""
     lines = panel.plotted
     if not lines:
         return ""
     with _drawing():
-        margin, width = 1.45, 4.6
+        width = 3.7
+        margin, limits = frame.margin, frame.limits
         height = 0.62 + 0.27 * len(lines)
         figure = _figure(width, height)
         axes = figure.add_axes((margin / width, 0.46 / height, (width - margin - 0.12) / width, 1 - 0.54 / height))
@@ -104,11 +128,14 @@ def alternative(panel: timings.Panel) -> str:
     return f"Time over that of {panel.baseline} on {panel.workload}: {', '.join(told)}"
 
 
-def limits(panels: Sequence[timings.Panel]) -> tuple[float, float]:
-    """Return a range of ratios that holds every interval, and 1 with some room on both sides."""
-    ends = [e for p in panels for line in p.plotted for e in line.point or () if e is not None and 0 < e < math.inf]
+def frame(panels: Sequence[timings.Panel]) -> Frame:
+    """Return a range of ratios that holds every interval, and 1 with some room on both sides; and the margin."""
+    lines = [line for panel in panels for line in panel.plotted]
+    ends = [end for line in lines for end in line.point or () if end is not None and 0 < end < math.inf]
     ends += [0.8, 1.25]
-    return max(min(ends) / 1.15, 1e-6), min(max(ends) * 1.15, 1e6)
+    longest = max((len(_cut(line.implementation)) for line in lines), default=0)
+    limits = max(min(ends) / 1.15, 1e-6), min(max(ends) * 1.15, 1e6)
+    return Frame(limits, 0.2 + 0.078 * longest)
 
 
 def _dot(axes: Axes, height: float, line: timings.Line, limits: tuple[float, float]) -> None:
@@ -116,7 +143,9 @@ def _dot(axes: Axes, height: float, line: timings.Line, limits: tuple[float, flo
     colour = ANSWER_INK.get(line.answer, INK)
     firm = line.answer in ("faster", "slower", "same", "baseline")
     if low is not None and high is not None:
-        axes.plot([max(low, limits[0]), min(high, limits[1])], [height] * 2, color=colour, lw=1.6, ls="-" if firm else ":")
+        axes.plot(
+            [max(low, limits[0]), min(high, limits[1])], [height] * 2, color=colour, lw=1.6, ls="-" if firm else ":"
+        )
     marker = {"faster": "<", "slower": ">", "baseline": "D", "unreliable": "X"}.get(line.answer, "o")
     face = colour if firm else "none"
     axes.plot([ratio], [height], marker, color=colour, mfc=face, mec=colour, ms=5.5, mew=1.2, clip_on=False)
@@ -148,7 +177,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return [10.0**p for p in powers[:: len(powers) // 6 + 1] if low <= 10.0**p <= high] + [1.0]
 
 
-def _cut(name: str, most: int = 20) -> str:
+def _cut(name: str, most: int = 18) -> str:
     name = " ".join(name.split())
     return name if len(name) <= most else name[: most - 1] + "…"
 
@@ -162,9 +191,9 @@ def heatmap(panel: Heatmap, name: str) -> str:
         return ""
     with _drawing():
         rows, columns = len(panel.values), len(panel.values[0])
-        width = min(3.0, max(1.5, 0.36 * columns))
-        height = min(3.0, max(0.36, 0.36 * rows), max(0.7, width * rows / columns))
-        whole = (width + 1.35, height + 0.62)
+        width = min(3.0, max(1.4, 0.33 * columns))
+        height = min(3.0, max(0.33, 0.33 * rows), max(0.7, width * rows / columns))
+        whole = (width + 1.2, height + 0.62)
         figure = _figure(*whole)
         axes = figure.add_axes((0.52 / whole[0], 0.5 / whole[1], width / whole[0], height / whole[1]))
         shown = _shown(axes, panel)
@@ -174,7 +203,7 @@ def heatmap(panel: Heatmap, name: str) -> str:
         axes.set_xticks(_places(columns, 9))
         axes.set_yticks(_places(rows, 9 if height > 1 else 3))
         axes.tick_params(length=2)
-        if width / columns >= 0.34 and height / rows >= 0.2:
+        if width / columns >= 0.29 and height / rows >= 0.2:
             _write_values(axes, panel, shown)
         return _svg(figure, name, describe(panel))
 
@@ -232,27 +261,28 @@ def _write_values(axes: Axes, panel: Heatmap, shown: Any) -> None:
 # --- formulas
 
 
-def formula(latex: str, name: str) -> list[str]:
+@functools.cache
+def formula(latex: str, name: str) -> tuple[str, ...]:
     """Return a formula's parts as SVG, so that they can wrap on a narrow page; nothing if mathtext cannot read one."""
     drawn = []
     for place, part in enumerate(re.split(r"(?<=[,;])\s*\\quad\s*", latex)):
         picture = _math(part, f"{name}-{place}")
         if not picture:
-            return []
+            return ()
         drawn.append(picture)
-    return drawn
+    return tuple(drawn)
 
 
 def _math(latex: str, name: str) -> str:
     spoken = latex
-    for word, known in _SPOKEN:
-        spoken = re.sub(re.escape(word) + r"(?![a-zA-Z])", known.replace("\\", r"\\"), spoken)
+    for pattern, known in _SPOKEN:
+        spoken = re.sub(pattern, known, spoken)
     with _drawing():
         import matplotlib
 
         matplotlib.rcParams["svg.fonttype"] = "path"  # the page has no mathematical font
         figure = _figure(1, 1)
-        figure.text(0, 0, f"${spoken}$", fontsize=13)
+        figure.text(0, 0, f"${spoken}$", fontsize=14)
         try:
             return _svg(figure, name, latex, bbox_inches="tight", pad_inches=0.03)
         except (ValueError, RuntimeError):  # mathtext names what it cannot parse; the page then shows the source

@@ -45,7 +45,9 @@ def escaped(text: str) -> str:
 
 def code(text: str) -> str:
     """Return a name as code, or escaped where code cannot hold it inside a table."""
-    return f"`{text}`" if re.fullmatch(r"[\w.:@+=,/ -]*\w[\w.:@+=,/ -]*", text) and text == text.strip() else escaped(text)
+    return (
+        f"`{text}`" if re.fullmatch(r"[\w.:@+=,/ -]*\w[\w.:@+=,/ -]*", text) and text == text.strip() else escaped(text)
+    )
 
 
 def block(text: str, language: str = "") -> Iterator[str]:
@@ -128,7 +130,13 @@ def _failures(told: Content) -> Iterator[str]:
     for group in told.failures:
         yield from _group(group)
     if told.known:
-        yield from ("", "## Known failures", "", "Declared with an upstream reason; they do not count against conformance.", "")
+        yield from (
+            "",
+            "## Known failures",
+            "",
+            "Declared with an upstream reason; they do not count against conformance.",
+            "",
+        )
         for group in told.known:
             yield from _group(group)
 
@@ -177,7 +185,16 @@ def _timing(found: Timing) -> Iterator[str]:
 
 def _panel(panel: Panel) -> Iterator[str]:
     yield from ("", f"**{code(panel.workload)}**: {code(panel.case)}", "", escaped(panel.caption), "")
-    header = ["implementation", "ratio [low, high]", "answer", "could show", "prepare", "first call", "peak memory", "remark"]
+    header = [
+        "implementation",
+        "ratio [low, high]",
+        "answer",
+        "could show",
+        "prepare",
+        "first call",
+        "peak memory",
+        "remark",
+    ]
     yield from table(header, map(_line, panel.lines))
 
 
@@ -205,8 +222,11 @@ def _mechanisms(described: Sequence[Described]) -> Iterator[str]:
 
 
 def _heatmap(panel: Heatmap) -> Iterator[str]:
-    yield from ("", f"{escaped(panel.title)}; {escaped(panel.rows)} down, {escaped(panel.columns)} across; {code(panel.case)}")
-    yield from ("", *block("\n".join(shaded(panel)), "text"))
+    step = _step(panel.values)
+    means = f"; means of blocks of {step} by {step}" if step > 1 else ""
+    axes = f"{escaped(panel.rows)} down, {escaped(panel.columns)} across"
+    yield from ("", f"{escaped(panel.title)}; {axes}{means}; {code(panel.case)}", "")
+    yield from block("\n".join(shaded(panel)), "text") if panel.values else ["The panel holds no numbers."]
 
 
 def shaded(panel: Heatmap) -> Iterator[str]:
@@ -225,11 +245,15 @@ def _shade(value: float, peak: float) -> str:
 
 def _averaged(values: Sequence[Sequence[float]]) -> list[list[float]]:
     """Return the values, or the means of blocks of them where there are too many."""
-    step = max(1, math.ceil(max(len(values), len(values[0]) if values else 0) / LARGEST))
+    step = _step(values)
     return [
         [_mean([v for row in values[i : i + step] for v in row[j : j + step]]) for j in range(0, len(values[0]), step)]
         for i in range(0, len(values), step)
     ]
+
+
+def _step(values: Sequence[Sequence[float]]) -> int:
+    return max(1, math.ceil(max(len(values), len(values[0]) if values else 0) / LARGEST))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -63,6 +63,14 @@ class Matrix:
     rows: tuple[Row, ...]
     notes: tuple[Note, ...]
 
+    @property
+    def reasons(self) -> dict[str, list[Note]]:
+        """The notes by implementation."""
+        grouped: dict[str, list[Note]] = {}
+        for note in self.notes:
+            grouped.setdefault(note.implementation, []).append(note)
+        return grouped
+
 
 def matrix(verdicts: Sequence[Verdict], mechanisms: Iterable[str], implementations: Sequence[str]) -> Matrix:
     """Return a cell for every pair, whether or not anything was asked there."""
@@ -82,8 +90,10 @@ def _cell(
     mechanism: str, implementation: str, own: Sequence[Verdict], numbers: dict[tuple[str, str, str], int]
 ) -> Cell:
     counts = Counter(v.status for v in own)
-    shares = [v for v in own if v.share is not None]
-    worst = max(shares, key=lambda v: words.worse(v.share), default=None)
+    wrong = any(counts[status] for status in NONCONFORMING)
+    # a known failure beyond its budget is not the share of the pass beside it
+    told = own if wrong or not counts[Status.PASS] else [v for v in own if v.status is Status.PASS]
+    worst = max((v for v in told if v.share is not None), key=lambda v: words.worse(v.share), default=None)
     state, text, extras = parts(counts, words.share(worst.share) if worst else "")
     keys = [(v.implementation, str(v.status), _shape(v.reason, mechanism)) for v in own if v.status in NOT_CHECKED]
     cited = tuple(sorted({numbers[key] for key in keys}))
@@ -105,9 +115,11 @@ def parts(counts: Counter[Status], share: str) -> tuple[str, str, tuple[str, ...
         return Status.PASS.value, f"pass {share}", (*upstream, *left_out)
     if known:
         return Status.KNOWN_FAILURE.value, f"known failure ({known})", tuple(left_out)
+    if len(skipped) > 1:
+        absent, unsupported = counts[Status.UNAVAILABLE], counts[Status.UNSUPPORTED]
+        return Status.UNAVAILABLE.value, f"unavailable ({absent})", (f"{unsupported} unsupported",)
     if skipped:
-        first = Status.UNAVAILABLE if counts[Status.UNAVAILABLE] else Status.UNSUPPORTED
-        return first.value, first.value, tuple(left_out) if len(skipped) > 1 else ()
+        return skipped[0].value, skipped[0].value, ()
     return "none", "not run", ()
 
 

@@ -16,18 +16,21 @@ def render(told: Content) -> str:
     """Return the page. Whatever comes from a run is escaped; only the figures are markup."""
     try:
         import jinja2
+        import markupsafe
         from markupsafe import Markup
     except ImportError as error:
         raise HarnessError(figures.MISSING) from error
+    figures.require()
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["slug"] = _slug
-    limits = figures.limits(told.timing.panels)
-    intervals = [Markup(figures.intervals(p, limits, f"times{i}")) for i, p in enumerate(told.timing.panels)]
+    environment.filters["soft"] = lambda text: Markup(str(markupsafe.escape(text)).replace("_", "_<wbr>"))
+    frame = figures.frame(told.timing.panels)
+    intervals = [Markup(figures.intervals(p, frame, f"times{i}")) for i, p in enumerate(told.timing.panels)]
     formulas, heatmaps = [], []
     for i, mechanism in enumerate(told.mechanisms):
-        drawn = figures.formula(mechanism.formula, f"formula{i}") if mechanism.formula else []
+        drawn = figures.formula(mechanism.formula, f"formula{i}") if mechanism.formula else ()
         formulas.append([Markup(part) for part in drawn])
         heatmaps.append([Markup(figures.heatmap(p, f"heat{i}-{j}")) for j, p in enumerate(mechanism.panels)])
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))

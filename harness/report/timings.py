@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.measurements import ANSWERS, Measurement
+from harness.measurements import ANSWERS, STATUSES, Measurement
 from harness.report import words
 from harness.values import NONCONFORMING, Verdict
 
@@ -85,8 +85,8 @@ def timing(measurements: Sequence[Measurement], verdicts: Sequence[Verdict] = ()
     order = list(dict.fromkeys(panel.mechanism for panel in panels))
     panels.sort(key=lambda panel: order.index(panel.mechanism))
     counts = Counter((line.implementation, line.answer) for panel in panels for line in panel.lines)
-    answers = tuple(a for a in (*ANSWERS, *dict.fromkeys(a for _, a in counts)) if any(a == key[1] for key in counts))
-    answers = tuple(dict.fromkeys(answers))
+    given = {answer for _, answer in counts}
+    answers = tuple(a for a in (*ANSWERS, "not compared", *STATUSES) if a in given)
     names = dict.fromkeys(name for name, _ in counts)
     return Timing(tuple(panels), answers, tuple((n, tuple(counts[n, a] for a in answers)) for n in names))
 
@@ -100,7 +100,7 @@ def _panel(
         _line(row, wrong.get((row.implementation, row.case)), elsewhere[row.implementation, row.mechanism])
         for row in rows
     ]
-    lines.sort(key=lambda line: (line.kind != "measured", line.point is None, (line.point or (0.0,))[0]))
+    lines.sort(key=_rank)
     spoilt = (baseline, first.case) in wrong
     return Panel(
         first.workload,
@@ -111,6 +111,12 @@ def _panel(
         _caption(rows, baseline, spoilt),
         tuple(lines),
     )
+
+
+def _rank(line: Line) -> tuple[bool, bool, bool, float]:
+    """Return a key that sorts by ratio what was measured; an answer that was withheld comes after those given."""
+    ratio = line.point[0] if line.point else 0.0
+    return line.kind != "measured", line.point is None, line.answer == "unreliable", ratio
 
 
 def _caption(rows: Sequence[Measurement], baseline: str, spoilt: bool) -> str:

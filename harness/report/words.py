@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-NOTHING = "–"  # noqa: RUF001  what a table shows where there is nothing to state
+NOTHING = "–"  # what a table shows where there is nothing to state
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _SIZES = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
@@ -70,7 +70,7 @@ def size(count: float | None) -> str:
 
 
 def ratio(value: float, low: float | None, high: float | None) -> str:
-    """Return "0.553 [0.547, 0.559]" with as many decimals as three digits of the ratio, or of its nearness to 1, need."""
+    """Return "0.553 [0.547, 0.559]": three digits of the ratio, and three decimals where it is near 1."""
     if not (math.isfinite(value) and value > 0):
         return amount(value)
     places = 3 if 0.9 < value < 1.1 else max(0, min(6, 2 - math.floor(math.log10(value))))

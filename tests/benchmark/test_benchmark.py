@@ -92,7 +92,7 @@ def test_what_is_refused_is_never_timed(campaign: Campaign, files: dict[str, Pat
     """The gate's reason is the measurement's, and the implementation was not even prepared."""
     row = campaign[0]["small", "wrong"]
 
-    assert ("refused", "drops the last key") == (row.status, row.reason)
+    assert (row.status, row.reason) == ("refused", "drops the last key")
     assert not Path(f"{files['wrong']}.prepared").exists()
 
 
@@ -100,10 +100,10 @@ def test_what_is_not_measured_says_why(campaign: Campaign) -> None:
     """Declared limits, missing devices and exceptions each have their status; narrow runs where it can."""
     rows = campaign[0]
 
-    assert ("unavailable", "no such device") == (rows["small", "absent"].status, rows["small", "absent"].reason)
-    assert ("unsupported", "one head only") == (rows["large", "narrow"].status, rows["large", "narrow"].reason)
-    assert "measured" == rows["small", "narrow"].status
-    assert "error" == rows["small", "raising"].status
+    assert (rows["small", "absent"].status, rows["small", "absent"].reason) == ("unavailable", "no such device")
+    assert (rows["large", "narrow"].status, rows["large", "narrow"].reason) == ("unsupported", "one head only")
+    assert rows["small", "narrow"].status == "measured"
+    assert rows["small", "raising"].status == "error"
     assert "RuntimeError: no kernel" in rows["small", "raising"].reason
 
 
@@ -111,17 +111,17 @@ def test_a_process_that_dies_loses_its_own_item_alone(campaign: Campaign) -> Non
     """A kill while an arm is prepared is that arm's error in that cell; all others have both passes."""
     rows = campaign[0]
 
-    assert "error" == rows["large", "dying"].status
+    assert rows["large", "dying"].status == "error"
     assert "SIGKILL" in rows["large", "dying"].reason
     for found in (rows["small", "dying"], rows["large", "steady"], rows["large", "thrice"], rows["small", "thrice"]):
-        assert ("measured", 2) == (found.status, len(found.wall_s))
+        assert (found.status, len(found.wall_s)) == ("measured", 2)
 
 
 def test_the_baseline_is_compared_with_itself(campaign: Campaign) -> None:
     """Its ratio is 1; its twin was measured; its samples pair with everyone's."""
     base, arm = campaign[0]["large", "steady"], campaign[0]["large", "thrice"]
 
-    assert ("baseline", 1.0, "steady") == (base.answer, base.ratio, arm.baseline)
+    assert (base.answer, base.ratio, arm.baseline) == ("baseline", 1.0, "steady")
     assert base.sentinel_ratio is not None
     assert [len(p) for p in base.wall_s] == [len(p) for p in arm.wall_s]
 
@@ -131,14 +131,14 @@ def test_three_times_the_work_takes_longer(campaign: Campaign) -> None:
     ratio = campaign[0]["large", "thrice"].ratio
 
     assert ratio is not None
-    assert 1.5 < ratio
+    assert ratio > 1.5
 
 
 def test_progress_is_shown_to_its_end(campaign: Campaign) -> None:
     """Checking, preparing and timing are shown for each pass, and the timing of all cells is reached."""
     shown = campaign[1]
 
-    assert [("checking", 14, 14)] == [step for step in shown if step[0] == "checking" and step[1] == step[2]]
+    assert [step for step in shown if step[0] == "checking" and step[1] == step[2]] == [("checking", 2, 2)]
     for number in (1, 2):
         assert (f"pass {number} of 2, timing", 2, 2) in shown
         assert any(step[0] == f"pass {number} of 2, preparing" for step in shown)
@@ -161,13 +161,13 @@ def test_a_death_while_timing_loses_its_cell_alone(files: dict[str, Path]) -> No
     errors = [(r["case"], r["arm"]) for r in records if r["event"] == "error"]
 
     assert {(SMALL, "steady"), (SMALL, "late")} == samples
-    assert [(LARGE, "")] == errors
-    assert [SMALL] == [r["case"] for r in shown if r["event"] == "end"]
+    assert errors == [(LARGE, "")]
+    assert [r["case"] for r in shown if r["event"] == "end"] == [SMALL]
 
 
 def test_a_process_that_cannot_start_is_an_error(tmp_path: Path) -> None:
     """A broken plan is one line of explanation, not an endless restart."""
-    with pytest.raises(HarnessError, match="died before it measured anything.*nowhere"):
+    with pytest.raises(HarnessError, match=r"died before it measured anything.*nowhere"):
         benchmark_worker.run_pass(plan([{"case": SMALL, "arms": ["x"]}], [tmp_path / "nowhere.py"]), lambda _: None)
 
 
@@ -189,24 +189,24 @@ def test_half_a_line_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     path.write_text('{"event": "ready"}\n{"event": "sam')
 
-    assert [{"event": "ready"}] == benchmark_worker._read(path)
+    assert benchmark_worker._read(path) == [{"event": "ready"}]
 
 
 @pytest.mark.parametrize("wrong", [{"passes": 1}, {"threads": 0}, {"time_per_arm": -1.0}, {"baseline": "egaer"}])
 def test_an_impossible_campaign_is_refused(wrong: dict[str, Any]) -> None:
     """Too few passes, no thread, negative time and an unknown baseline are the user's mistakes, told at once."""
     usual: dict[str, Any] = {"passes": 2, "time_per_arm": 0.1, "gate": lambda *_: "", "progress": lambda *_: None}
-    with pytest.raises(HarnessError, match="passes|Did you mean 'eager'"):
+    with pytest.raises(HarnessError, match=r"passes|Did you mean 'eager'"):
         list(benchmark.run([], WORKLOADS, **usual | wrong))
 
 
-def lost(cell: benchmark.Cell) -> Callable[[int], None]:
+def adder(cell: benchmark.Cell) -> Callable[[float], None]:
     """Return what adds a pass to a cell in which an arm's ratio to the baseline is a number."""
 
     def add(factor: float) -> None:
         record = {"event": "samples", "prepare_s": 0.0, "first_call_s": 0.1, "calls": 1, "one_thread": True}
         record |= {"peak_bytes": None, "faults": 0.0}
-        times = {"steady": 1.0, f"steady{benchmark.TWIN}": 1.0, "arm": factor}
+        times = {"steady": 1.0, f"steady{benchmark_worker.TWIN}": 1.0, "arm": factor}
         cell.taken.append({name: record | {"wall_s": [t] * 15, "cpu_s": [t] * 15} for name, t in times.items()})
 
     return add
@@ -216,24 +216,24 @@ def test_a_pass_that_was_lost_leaves_the_others() -> None:
     """An error in one pass of three is stated; the other two decide."""
     case = cases.parse(SMALL)
     cell = benchmark.Cell(WORKLOADS[0], case, 1, 0.95, arms=["steady", "arm"])
-    add = lost(cell)
+    add = adder(cell)
     add(1.5)
     add(1.5)
     cell.taken.append({"arm": {"event": "error", "reason": "killed"}})
     rows = {row.implementation: row for row in benchmark._combined(cell, "steady")}
 
-    assert ("slower", 2, "pass 3: killed") == (rows["arm"].answer, len(rows["arm"].wall_s), rows["arm"].reason)
+    assert (rows["arm"].answer, len(rows["arm"].wall_s), rows["arm"].reason) == ("slower", 2, "pass 3: killed")
 
 
 def test_without_a_baseline_there_are_times_and_no_ratios() -> None:
     """Where the baseline was refused the others are measured, and compared with nothing."""
     cell = benchmark.Cell(WORKLOADS[0], cases.parse(SMALL), 1, 0.95, arms=["arm"])
-    add = lost(cell)
+    add = adder(cell)
     add(1.5)
     cell.taken = [{"arm": taken["arm"]} for taken in cell.taken]
     (row,) = benchmark._combined(cell, "steady")
 
-    assert ("measured", "", "", None) == (row.status, row.answer, row.baseline, row.ratio)
+    assert (row.status, row.answer, row.baseline, row.ratio) == ("measured", "", "", None)
 
 
 def test_the_quick_matrix_has_every_mechanism() -> None:
@@ -259,7 +259,7 @@ def test_pytest_benchmark_compares_our_document(campaign: Campaign, tmp_path: Pa
     assert "benchmark 'large'" in shown
     assert "large-thrice" in shown
     assert "large-wrong" not in shown
-    assert 8 == len(document["attention_harness"]["not_measured"])
+    assert len(document["attention_harness"]["not_measured"]) == 8
 
 
 def test_the_environment_is_plain_data() -> None:
@@ -275,4 +275,4 @@ def test_planning_imports_no_framework() -> None:
     names = ("benchmark", "benchmark_json", "machine", "measurements", "statistics", "timing", "workloads")
     code = f"import sys; from harness import {', '.join(names)}; sys.exit('torch' in sys.modules)"
 
-    assert 0 == subprocess.run([sys.executable, "-c", code], check=False).returncode
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

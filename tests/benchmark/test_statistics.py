@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import pytest
 
@@ -43,8 +44,8 @@ def test_a_quantile_has_its_probability(df: int) -> None:
     """Quantile and probability undo each other, and all of the probability lies below infinity."""
     theta = math.atan(student_quantile(0.9, df) / math.sqrt(df))
 
-    assert 0.9 == pytest.approx(student_probability(theta, df), abs=1e-12)
-    assert 1.0 == pytest.approx(student_probability(math.pi / 2, df), abs=1e-12)
+    assert pytest.approx(student_probability(theta, df), abs=1e-12) == 0.9
+    assert pytest.approx(student_probability(math.pi / 2, df), abs=1e-12) == 1.0
 
 
 @pytest.mark.parametrize(("level", "df"), [(0, 4), (1, 4), (0.95, 0)])
@@ -69,7 +70,7 @@ def arms(
     return made
 
 
-def answers(count: int, factor: float, **circumstances: float) -> list[str]:
+def answers(count: int, factor: float, **circumstances: Any) -> list[str]:
     """Return the answers for so many seeds and one true factor."""
     found = []
     for seed in range(count):
@@ -116,7 +117,7 @@ def test_rounds_are_paired() -> None:
 
 def test_one_spoilt_round_changes_nothing() -> None:
     """A call that was interrupted for a second does not move the median."""
-    assert 0.0 == log_ratio([1.0] * 9 + [1e3], [1.0] * 10)
+    assert log_ratio([1.0] * 9 + [1e3], [1.0] * 10) == 0.0
 
 
 def spoilt_by(factor: float) -> Comparison:
@@ -127,8 +128,8 @@ def spoilt_by(factor: float) -> Comparison:
 
 def test_an_unreliable_sentinel_withholds_the_answer() -> None:
     """A twin 5 % off makes its cell unreliable, whatever the difference, and the reason says so."""
-    assert "slower" == spoilt_by(1.0).answer
-    assert "unreliable" == spoilt_by(1.05).answer
+    assert spoilt_by(1.0).answer == "slower"
+    assert spoilt_by(1.05).answer == "unreliable"
     assert "twin" in spoilt_by(1.05).reason
 
 
@@ -138,7 +139,7 @@ def test_a_sentinel_that_is_called_slower_withholds_the_answer() -> None:
     found = compare(arm, base, twin)
 
     assert 0 < found.sentinel_ratio - 1 < 0.02
-    assert "unreliable" == found.answer
+    assert found.answer == "unreliable"
     assert "slower" in found.reason
 
 
@@ -148,8 +149,8 @@ def test_the_sentinel_widens_the_margin() -> None:
     shifted = [Pass(tuple(t * 1.008 for t in p.wall_s), tuple(t * 1.008 for t in p.cpu_s)) for p in twin]
     further = [Pass(tuple(t * 1.0145 for t in p.wall_s), tuple(t * 1.0145 for t in p.cpu_s)) for p in twin]
 
-    assert "slower" == compare(arm, base, shifted).answer
-    assert "slower" != compare(arm, base, further).answer
+    assert compare(arm, base, shifted).answer == "slower"
+    assert compare(arm, base, further).answer != "slower"
 
 
 def preempted(passes: list[Pass], share: float, rng: random.Random) -> list[Pass]:
@@ -165,8 +166,8 @@ def test_a_preempted_cell_is_judged_by_cpu_time() -> None:
     heavy = [preempted(side, 0.6, random.Random(i)) for i, side in enumerate((arm, base, twin))]
     light = [preempted(side, 0.02, random.Random(i)) for i, side in enumerate((arm, base, twin))]
 
-    assert ("cpu", "slower") == (compare(*heavy).clock, compare(*heavy).answer)
-    assert ("wall", "slower") == (compare(*light).clock, compare(*light).answer)
+    assert (compare(*heavy).clock, compare(*heavy).answer) == ("cpu", "slower")
+    assert (compare(*light).clock, compare(*light).answer) == ("wall", "slower")
     assert 0.5 < compare(*heavy).preempted < 0.7
 
 
@@ -175,7 +176,7 @@ def test_several_threads_have_no_cpu_time_to_fall_back_on() -> None:
     base, twin, arm = arms(3, 1.0, 1.0, 1.1)
     heavy = [preempted(side, 0.6, random.Random(i)) for i, side in enumerate((arm, base, twin))]
 
-    assert "unreliable" == compare(*heavy, one_thread=False).answer
+    assert compare(*heavy, one_thread=False).answer == "unreliable"
     assert "preempted" in compare(*heavy, one_thread=False).reason
 
 
@@ -183,10 +184,12 @@ def test_a_device_has_no_cpu_time() -> None:
     """Samples without CPU times are judged by the wall's clock."""
     base, twin, arm = ([Pass(p.wall_s) for p in side] for side in arms(4, 1.0, 1.0, 1.1))
 
-    assert ("wall", "slower", 0.0) == tuple(
-        getattr(compare(arm, base, twin), name) for name in ("clock", "answer", "preempted")
+    assert tuple(getattr(compare(arm, base, twin), name) for name in ("clock", "answer", "preempted")) == (
+        "wall",
+        "slower",
+        0.0,
     )
-    assert 0.0 == preempted_share((arm, base))
+    assert preempted_share((arm, base)) == 0.0
 
 
 def test_one_pass_decides_nothing() -> None:
@@ -194,9 +197,9 @@ def test_one_pass_decides_nothing() -> None:
     base, twin, arm = arms(5, 1.0, 1.0, 2.0, passes=1)
     found = compare(arm, base, twin)
 
-    assert 2.0 == pytest.approx(found.ratio, rel=0.05)
-    assert (None, None, None, None) == (found.low, found.high, found.level, found.detectable)
-    assert "inconclusive" == found.answer
+    assert pytest.approx(found.ratio, rel=0.05) == 2.0
+    assert (found.low, found.high, found.level, found.detectable) == (None, None, None, None)
+    assert found.answer == "inconclusive"
 
 
 @pytest.mark.parametrize(
@@ -231,7 +234,7 @@ def test_thinning_keeps_order_and_alignment() -> None:
     """At most 200 samples are kept, the same rounds whatever they hold; fewer are kept as they are."""
     kept = thinned(range(1000))
 
-    assert 200 == len(kept)
+    assert len(kept) == 200
     assert list(kept) == sorted(kept)
     assert tuple(2 * i for i in kept) == thinned([2 * i for i in range(1000)])
-    assert (1, 2, 3) == thinned([1, 2, 3])
+    assert thinned([1, 2, 3]) == (1, 2, 3)

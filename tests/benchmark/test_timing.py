@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import sys
+import time
 import types
 from collections.abc import Callable
 from typing import Any
@@ -36,9 +37,9 @@ def test_every_round_calls_every_arm_once() -> None:
     timing.rounds(named("a", "b", "c"), {}, time_per_arm=0, rng=random.Random(0), take=fake_sampler(seen), least=40)
     orders = [tuple(seen[i : i + 3]) for i in range(0, len(seen), 3)]
 
-    assert 40 == len(orders)
+    assert len(orders) == 40
     assert all(sorted(order) == ["a", "b", "c"] for order in orders)
-    assert 6 == len(set(orders))
+    assert len(set(orders)) == 6
 
 
 def test_the_order_depends_on_the_seed_alone() -> None:
@@ -58,15 +59,15 @@ def test_every_arm_has_a_sample_of_every_round() -> None:
     """Samples are aligned by round, so that they can be paired; there are at least 15."""
     found = timing.rounds(named("a", "b"), {}, time_per_arm=0, rng=random.Random(0), take=fake_sampler([]))
 
-    assert {"a": timing.ROUNDS, "b": timing.ROUNDS} == {name: len(samples) for name, samples in found.items()}
+    assert {name: len(samples) for name, samples in found.items()} == {"a": timing.ROUNDS, "b": timing.ROUNDS}
 
 
 def test_rounds_go_on_until_the_time_is_used() -> None:
     """A time above what 15 rounds take gives more rounds; no arms end at once."""
     found = timing.rounds(named("a"), {}, time_per_arm=0.02, rng=random.Random(0))
 
-    assert timing.ROUNDS < len(found["a"])
-    assert {} == timing.rounds({}, {}, time_per_arm=1e9, rng=random.Random(0))
+    assert len(found["a"]) > timing.ROUNDS
+    assert timing.rounds({}, {}, time_per_arm=1e9, rng=random.Random(0)) == {}
 
 
 @pytest.mark.parametrize("enabled", [True, False])
@@ -89,9 +90,9 @@ def test_a_sample_makes_the_calls_it_is_told_to() -> None:
     seen: list[Any] = []
     sample = timing.host_sample(lambda query: seen.append(query), {"query": 7}, 5)
 
-    assert [7] * 5 == seen
-    assert 0 < sample.wall_s
-    assert 0 <= sample.cpu_s
+    assert seen == [7] * 5
+    assert sample.wall_s > 0
+    assert sample.cpu_s >= 0
 
 
 def test_warming_calls_at_least_three_times_more() -> None:
@@ -101,11 +102,11 @@ def test_warming_calls_at_least_three_times_more() -> None:
     def slow() -> None:
         nonlocal count
         count += 1
-        timing.time.sleep(0.03)
+        time.sleep(0.03)
 
-    assert 1 == timing.warm(slow, {}).calls
-    assert 1 + timing.WARM_CALLS == count
-    assert 1 < timing.warm(lambda: None, {}).calls
+    assert timing.warm(slow, {}).calls == 1
+    assert count == 1 + timing.WARM_CALLS
+    assert timing.warm(lambda: None, {}).calls > 1
 
 
 def test_a_call_with_threads_of_its_own_is_noticed() -> None:
@@ -130,7 +131,7 @@ def test_the_peak_is_what_one_call_adds() -> None:
     """64 MiB held inside the call are seen, whether kept in the result or freed before it returns."""
     for call in (lambda: b"x" * (64 * MIB), lambda: len(b"x" * (64 * MIB))):
         peak, reason = timing.peak_bytes(call)
-        assert "" == reason
+        assert reason == ""
         assert 60 * MIB < (peak or 0) < 72 * MIB
 
 
@@ -139,7 +140,8 @@ def test_memory_that_was_freed_and_kept_is_not_overlooked() -> None:
     """With the allocator pinned a freed block stays in the process; using it again still counts."""
     timing.pin_allocator()
     for _ in range(3):
-        del (block := [b"x" * MIB for _ in range(64)])[:]
+        blocks = [b"x" * MIB for _ in range(64)]
+        del blocks
         peak, _ = timing.peak_bytes(lambda: [b"x" * MIB for _ in range(64)])
         assert 60 * MIB < (peak or 0) < 72 * MIB
 
@@ -187,8 +189,8 @@ def test_a_device_is_timed_by_events(device: list[str]) -> None:
     """All earlier work is waited for, events enclose the calls, and the last event is waited for before it is read."""
     sample = timing.device_sample(lambda: device.append("call"), {}, 3, hold_cycles=10)
 
-    assert ["synchronize", "hold", "record", "call", "call", "call", "record", "wait for event"] == device
-    assert 1e-3 == pytest.approx(sample.wall_s)
+    assert device == ["synchronize", "hold", "record", "call", "call", "call", "record", "wait for event"]
+    assert pytest.approx(sample.wall_s) == 1e-3
     assert sample.cpu_s != sample.cpu_s  # NaN: the host's CPU time says nothing
 
 
@@ -197,7 +199,7 @@ def test_cold_times_flush_before_each_single_call(device: list[str]) -> None:
     flush = types.SimpleNamespace(zero_=lambda: device.append("flush"))
     timing.device_sample(lambda: device.append("call"), {}, 1, flush=flush)
 
-    assert ["flush", "synchronize", "record", "call", "record", "wait for event"] == device
+    assert device == ["flush", "synchronize", "record", "call", "record", "wait for event"]
     with pytest.raises(ValueError, match="one call"):
         timing.device_sample(lambda: None, {}, 2, flush=flush)
 
@@ -206,4 +208,4 @@ def test_a_single_call_on_a_device_is_waited_for(device: list[str]) -> None:
     """The first call's time includes the device's work."""
     timing.once(lambda: device.append("call"), {}, "cuda")
 
-    assert ["call", "synchronize"] == device
+    assert device == ["call", "synchronize"]

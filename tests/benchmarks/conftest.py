@@ -6,9 +6,9 @@ This process never times anything itself, so plugins, coverage and assertion rew
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +16,7 @@ from harness import benchmark, benchmark_json, conformance, machine, registry, r
 from harness.measurements import Measurement
 from harness.values import NONCONFORMING, Case
 
-DEFAULT = Path(__file__).parents[2] / "reports" / "latest" / "run"
-QUICK = {"passes": 3, "time_per_arm": 0.05}
+LATEST = Path(__file__).parents[2] / "reports" / "latest"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,17 +24,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--measurements",
         metavar="DIR",
         type=Path,
-        help=f"run directory whose measurements are recorded (default: {DEFAULT.parent.name}/{DEFAULT.name} of reports, "
-        "or where there is none a quick campaign, measured now)",
+        help="run directory whose measurements are recorded (default: the one in reports/latest, or where there is "
+        "none a quick campaign, measured now)",
     )
 
 
 def recorded(config: pytest.Config) -> tuple[Measurement, ...]:
     """Return the measurements of the run directory; none where a campaign has to be made."""
     asked: Path | None = config.getoption("measurements", default=None)
-    if asked is None and not (DEFAULT / "measurements.jsonl").exists():
-        return ()
-    return results.load(asked or DEFAULT).measurements
+    latest = [path.parent for path in sorted(LATEST.glob("*/measurements.jsonl"))]
+    directory = asked or next(iter(latest), None)
+    return results.load(directory).measurements if directory else ()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -51,24 +50,27 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def campaign(request: pytest.FixtureRequest) -> Callable[[str, str], Measurement]:
     """Return the measurement of an implementation on a workload."""
-    rows = recorded(request.config) or tuple(_measured(request.config))
+    rows: tuple[Measurement, ...] = recorded(request.config) or tuple(_measured(request.config))
     request.config.stash[_ROWS] = rows
     found = {(row.workload, row.implementation): row for row in rows}
     return lambda workload, implementation: found[workload, implementation]
 
 
-_ROWS = pytest.StashKey[tuple[Measurement, ...]]()
+_ROWS = pytest.StashKey[Any]()
 
 
 def _measured(config: pytest.Config) -> Iterator[Measurement]:
     terminal = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
 
     def progress(what: str, done: int, total: int) -> None:
-        if terminal is not None and done == total:
-            terminal.write_line(f"benchmark campaign: {what} {done}/{total}")
+        if terminal is not None and capture is not None and done in (0, total):
+            with capture.global_and_fixture_disabled():
+                terminal.write_line(f"benchmark campaign: {what} {done}/{total}")
 
     found = list(registry.implementations().values())
-    return benchmark.run(found, workloads.quick(), gate=conforms, progress=progress, **QUICK)
+    passes = benchmark.QUICK_PASSES
+    return benchmark.run(found, workloads.quick(), passes=passes, gate=conforms, progress=progress)
 
 
 @functools.cache
@@ -81,7 +83,9 @@ def conforms(implementation: registry.Implementation, case: Case) -> str:
     return ""
 
 
-def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[object], output_json: dict[str, object]) -> None:
+def pytest_benchmark_update_json(
+    config: pytest.Config, benchmarks: list[object], output_json: dict[str, object]
+) -> None:
     output_json["attention_harness"] = benchmark_json.summary(config.stash.get(_ROWS, ()))
 
 

@@ -1,4 +1,4 @@
-"""The benchmark matrix under pytest-benchmark, as its recorder: JSON, tables, histograms and `compare` are the plugin's.
+"""The benchmark matrix with pytest-benchmark as its recorder: JSON, tables, histograms and `compare` are the plugin's.
 
 The plugin times one function after the other; here the interleaved samples of a campaign are replayed to it through its
 own `timer` option. Its tables then show the times, and `extra_info` the ratio that they do not allow to compute.
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
 
-from harness import cases, inputs, registry, workloads
 from harness.benchmark_json import extra_info
 from harness.measurements import Measurement
 
@@ -36,33 +36,20 @@ CLOCK = ReplayClock()
 
 @pytest.mark.benchmark(timer=CLOCK, disable_gc=True, warmup=False)
 def test_matrix(
-    benchmark: pytest.FixtureRequest,
+    benchmark: BenchmarkFixture,
     campaign: Callable[[str, str], Measurement],
     workload: str,
     implementation: str,
 ) -> None:
     """What conforms has a time on the workload."""
-    if not benchmark.enabled:  # --benchmark-disable, or xdist: then it is run, not timed
-        benchmark.pedantic(smoke(workload, implementation))
-        return
+    if not benchmark.enabled:  # by default, and by pytest-xdist
+        pytest.skip("benchmarks are off: add --benchmark-enable, and no --numprocesses")
     row = campaign(workload, implementation)
     if row.status in ("refused", "unsupported", "unavailable"):
         pytest.skip(f"{row.status}: {row.reason}")
-    assert "measured" == row.status, row.reason
+    assert row.status == "measured", row.reason
     samples = [seconds for one_pass in row.wall_s for seconds in one_pass]
     benchmark.group = workload
     benchmark.extra_info.update(extra_info(row))
     CLOCK.load(samples, row.calls_per_sample)
     benchmark.pedantic(lambda: None, rounds=len(samples), iterations=row.calls_per_sample)
-
-
-def smoke(workload: str, name: str) -> Callable[[], object]:
-    """Return one untimed call, or skip where it cannot be made."""
-    found = registry.implementations()[name]
-    (known,) = workloads.select([workload])
-    case = cases.parse(known.case).on(found.device)
-    why_not = found.refuses(case) or found.unavailable()
-    if why_not:
-        pytest.skip(why_not)
-    call, tensors = found.prepare(case), inputs.tensors(case)
-    return lambda: call(**tensors)

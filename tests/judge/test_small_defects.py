@@ -13,7 +13,11 @@ from harness.judge import judge
 from harness.values import Arithmetic, Case
 from tests.judge.variants import FUSED, implementation, online
 
-PLAIN = [case for case in matrix("default") if case.content == "ordinary" and case.seed == 0 and case.dtype != "bfloat16"]
+PLAIN = [
+    case
+    for case in matrix("default")
+    if case.content == "ordinary" and case.seed == 0 and min(case.sizes.values()) > 1 and case.dtype != "bfloat16"
+]
 PAIRWISE = [
     Case("scaled_dot_product", {"B": 2, "H": 3, "Hk": 3, "Lq": 33, "Lk": 65, "D": 16, "Dv": 16}, dtype)
     for dtype in ("float64", "float32")
@@ -58,8 +62,6 @@ def test_one_defect_is_seen(damage, case):
     """The reference output with a single defect is rejected; without it, it passes."""
     output, budget = exact_output(case)
     assert "" == judge(output, budget).reason
-    if output.size == 0 or (damage in (swap_rows, shift_columns) and min(output.shape[-2:]) < 2):
-        pytest.skip("nothing to damage: the output has no second row or column")
     damage(output, budget)
     assert "" != judge(output, budget).reason
 
@@ -112,7 +114,7 @@ def half_precision_weights(scores, value, visible):
 MISTAKES = {
     "scale by 1 + 1e-4": scaled(1 + 1e-4),
     "log2(e) = 1.4427": scaled(1.4427 * math.log(2)),
-    "eps 1e-6 in the denominator": eps_in_denominator(1e-5),
+    "eps 1e-5 in the denominator": eps_in_denominator(1e-5),
     "last key dropped": drop_key,
     "first key counted twice": count_twice,
     "weights in float16": half_precision_weights,

@@ -74,7 +74,7 @@ def softmax(score: Callable[..., Any], shape: tuple[int, ...], o: Mapping[str, A
 
 def attend(score: Callable[..., Any], q: Any, k: Any, v: Any, o: Mapping[str, Any]) -> tuple[Any, Any]:
     """Return output and weights for score(query vector, key vector); the heads of q share those of k and v."""
-    group = q.shape[-3] // k.shape[-3]
+    group = q.shape[-3] // k.shape[-3] if q.ndim == 4 else 1  # three axes: there are no heads
 
     def own(batch: int, *head: int) -> tuple[int, ...]:
         return (batch, *(one // group for one in head))
@@ -155,9 +155,7 @@ def location(x: Any, o: Any) -> tuple[Any, Any]:
     pair = np.concatenate([x["query"], x["key"]], -1)
     scores = layer(pair, x["W"], x["b"])
     weights = softmax(lambda *at: scores[at], scores.shape, o)
-    context = table(
-        (*scores.shape[:-1], x["value"].shape[-1]), lambda b, i, c: dot(weights[b, i], x["value"][b, :, c])
-    )
+    context = table((*scores.shape[:-1], x["value"].shape[-1]), lambda b, i, c: dot(weights[b, i], x["value"][b, :, c]))
     return layer(np.concatenate([x["query"], context], -1), x["W_c"], x["b_c"]), weights
 
 

@@ -1,0 +1,125 @@
+"""An id names one case and the same case for ever; whatever is not an id is refused in one line."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.cases import TIERS, matrix, parse
+from harness.values import Case, HarnessError
+
+PLAIN = "scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous-0"
+
+# A changed id is a changed case: every saved run and replay command of it goes stale. Meant to? Then update with
+#   python -c "from tests.cases.test_ids import *; print({tier: digest(tier) for tier in TIERS})"
+GOLDEN = {"quick": "ecf8a5c43090f613", "default": "cdcb38f415f05ddd", "thorough": "8b8cd41396cdc16f"}
+
+
+def digest(tier: str) -> str:
+    return hashlib.sha256("\n".join(case.id for case in matrix(tier)).encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_ids_and_their_order_are_stable(tier):
+    """The same ids in the same order as when the hash was taken."""
+    assert GOLDEN[tier] == digest(tier)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_every_id_parses_back(tier):
+    """An id rebuilds its case, field by field, and no two cases share one."""
+    fields = ("mechanism", "sizes", "dtype", "options", "content", "layout", "seed", "device")
+    for case in matrix(tier):
+        again = parse(case.id)
+        assert case.id == again.id
+        assert [getattr(case, name) for name in fields] == [getattr(again, name) for name in fields]
+    assert len(matrix(tier)) == len({case.id for case in matrix(tier)})
+
+
+def test_tiers_grow():
+    """Quick is a fraction of the default, which is a fraction of thorough."""
+    quick, default, thorough = (len(matrix(tier)) for tier in TIERS)
+    assert 2 * quick < default
+    assert 2 * default < thorough
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("scaled", "skaled"), "no mechanism 'skaled_dot_product'. Did you mean 'scaled_dot_product'"),
+        (("float32", "float8"), "unknown dtype 'float8'; known: float64"),
+        (("contiguous", "sparse"), "unknown layout 'sparse'; known: contiguous"),
+        (("ordinary", "dull"), "unknown content 'dull'; known: ordinary"),
+        (("ordinary", "example.none"), "no example 'none'"),
+        (("ordinary", "recorded.none"), "no recording 'none'; known: minilm"),
+        (("plain", "mask=round"), "option mask=round is not known to scaled_dot_product"),
+        (("plain", "mask=full+mask=full"), "option 'mask=full' is not name=value, once"),
+        (("plain", "scale=inf"), "'inf' is not a finite number"),
+        (("plain", "tilt=1"), "option tilt=1 is not known"),
+        (("plain", "dropout=0.5"), "does not take dropout"),
+        (("H3Hk3", "H3Hk2"), "H must be a multiple of Hk"),
+        (("H3Hk3", "H3Hk0"), "H must be a multiple of Hk"),
+        (("Dv8", ""), "has the sizes B H Lq D Hk Lk Dv, got B H Hk Lq Lk D"),
+        (("Dv8", "Dw8"), "unknown size 'Dw'; known: B, H"),
+        (("B2", "B02"), "its canonical form is 'scaled_dot_product-B2H3"),
+        (("-0", "-x"), "expected mechanism-sizes-dtype-options-content-layout-seed"),
+        (("-contiguous", ""), "expected mechanism-sizes-dtype-options-content-layout-seed"),
+    ],
+)
+def test_a_malformed_id_says_what_is_wrong(change, complaint):
+    """The complaint names the part, and what would be right."""
+    with pytest.raises(HarnessError) as caught:
+        parse(PLAIN.replace(*change))
+    assert complaint in str(caught.value)
+
+
+def test_what_a_mechanism_lacks_is_refused():
+    """A formula of one choice needs it named; masks by head need heads; an operator without scores takes no mask."""
+    for text, complaint in (
+        ("projected-B2Lq5Lk7D16Dv8Eq18Ek11Ev8-float32-plain-ordinary-contiguous-0", "projected needs score="),
+        ("self_attention-B2L5E16-float32-mask=head+positions=none-ordinary-contiguous-0", "has no heads"),
+        ("positional_encoding-B2L5E16-float32-mask=full-ordinary-contiguous-0", "does not take mask"),
+        ("location-B2Lq5P7Dq16Dk9Dv8O9-float32-causal=top_left-ordinary-contiguous-0", "not take causal_top_left"),
+    ):
+        with pytest.raises(HarnessError) as caught:
+            parse(text)
+        assert complaint in str(caught.value)
+
+
+def case_or_complaint(text: str) -> None:
+    """The one thing that holds of every text."""
+    try:
+        case = parse(text)
+    except HarnessError as error:
+        assert [str(error)] == str(error).splitlines()
+    else:
+        assert isinstance(case, Case)
+        assert text == case.id
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.text(st.one_of(st.characters(), st.sampled_from("-+=@0123456789BHLkqDv.\n"))))
+def test_any_text(text):
+    """Any text is a case of that id, or one line."""
+    case_or_complaint(text)
+
+
+IDS = [case.id for case in matrix("quick")]
+PIECES = st.one_of(
+    st.sampled_from([piece for text in IDS for piece in text.replace("+", "-").split("-")]),
+    st.text(max_size=3),
+    st.sampled_from(["-", "+", "=", "@", "\n", "\x85", "٣", "1" * 5000, "scale=1e999", "scale=nan", "-1", "@cuda"]),
+)
+
+
+@settings(max_examples=600, deadline=None, derandomize=True)
+@given(st.sampled_from(IDS), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 12), PIECES), min_size=1, max_size=3))
+def test_a_mutated_id(text, edits):
+    """So is an id of which pieces were cut out, put in or replaced."""
+    for where, cut, put in edits:
+        start = int(where * len(text))
+        text = text[:start] + put + text[start + cut :]
+    case_or_complaint(text)

@@ -1,0 +1,101 @@
+"""An implementation that crashes, hangs or raises costs its own verdicts and nobody else's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import conformance, execution, registry
+from harness.cases import parse
+from harness.conformance import Item
+from harness.values import Status, Verdict
+from tests.registry.sources import TINY, write
+
+OTHER = TINY.replace("Lk3", "Lk4")
+SECONDS = 8.0  # long enough for a worker to start on a busy machine
+
+HARM = {
+    "segfaults": {"top": "import ctypes", "body": "ctypes.string_at(0)"},
+    "vanishes": {"top": "import os", "body": "os._exit(0)"},
+    "sleeps": {"top": "import time", "body": "time.sleep(600) if key.shape[-2] == 3 else None"},
+    "raises": {"body": "raise RuntimeError('boom\\nand more')"},
+    "exits": {"top": "import sys", "body": "sys.exit(0)"},
+    "mute": {
+        "top": "class Mute(Exception):\n    def __str__(self): raise ValueError\n    __repr__ = __str__",
+        "body": "raise Mute",
+    },
+    "unsendable": {"body": "raise type('Local', (Exception,), {})(lambda: 0)"},
+    "right": {},
+    "wrong": {"scores": "query @ key.mT"},
+}
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory) -> dict[tuple[str, str], tuple[Item, list[Verdict]]]:
+    """Return what one worker made of every implementation on two cases, by name and case."""
+    folder = tmp_path_factory.mktemp("harm")
+    load: list[Path] = [write(folder / f"{name}.py", **parts) for name, parts in HARM.items()]
+    items = list(conformance.plan(registry.select(list(HARM), load), [parse(TINY), parse(OTHER)]))
+    answered = list(execution.run(items, jobs=1, load=load, seconds=SECONDS))
+    assert [item.id for item in items] == [item.id for item, _ in answered], "in the order of the plan"
+    return {(item.implementation.name, item.case.id): (item, verdicts) for item, verdicts in answered}
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "reason"),
+    [
+        ("segfaults", Status.CRASH, "its process died: SIGSEGV"),
+        ("vanishes", Status.CRASH, "its process died: exit status 0"),
+        ("sleeps", Status.TIMEOUT, "no answer within 8 s"),
+        ("raises", Status.ERROR, "RuntimeError: boom"),
+        ("exits", Status.ERROR, "SystemExit: 0"),
+        ("mute", Status.ERROR, "Mute: (its message cannot be shown)"),
+        ("unsendable", Status.ERROR, "Local: <function"),
+    ],
+)
+def test_harm_has_its_own_verdict(answers, name, status, reason):
+    """Every check of the item has the status, a reason in one line, and the command that replays it."""
+    item, verdicts = answers[name, TINY]
+    assert [check.name for check in item.checks] == [verdict.check for verdict in verdicts]
+    assert {status} == {verdict.status for verdict in verdicts}
+    assert all(verdict.reason.startswith(reason) for verdict in verdicts)
+    assert all(1 == len(verdict.reason.splitlines()) for verdict in verdicts)
+    assert all(f"check {name} --load " in verdict.replay and TINY in verdict.replay for verdict in verdicts)
+
+
+@pytest.mark.parametrize("case", [TINY, OTHER])
+def test_the_others_are_complete_and_right(answers, case):
+    """The item after each of them is answered as if nothing had happened."""
+    item, verdicts = answers["right", case]
+    assert [check.name for check in item.checks] == [verdict.check for verdict in verdicts]
+    assert {Status.PASS} == {verdict.status for verdict in verdicts}
+    assert all(0 <= verdict.share <= 1 for verdict in verdicts)
+    accuracy = next(verdict for verdict in answers["wrong", case][1] if verdict.check == "accuracy")
+    assert Status.FAIL is accuracy.status
+    assert accuracy.share > 1
+    assert accuracy.where is not None
+
+
+def test_what_sleeps_on_one_case_answers_the_next(answers):
+    """A time limit ends the item, not the implementation."""
+    assert {Status.PASS} == {verdict.status for verdict in answers["sleeps", OTHER][1]}
+
+
+def test_a_worker_gives_the_verdicts_of_this_process(answers):
+    """Where an item runs does not change what is measured."""
+    for name in ("right", "wrong"):
+        item, verdicts = answers[name, TINY]
+        here = [(verdict.check, verdict.status, verdict.share, verdict.where) for verdict in conformance.run(item)]
+        assert here == [(verdict.check, verdict.status, verdict.share, verdict.where) for verdict in verdicts]
+
+
+def test_what_is_not_checked_needs_no_worker(monkeypatch):
+    """Unsupported items are answered without a process, and nothing planned yields nothing."""
+    monkeypatch.setattr(execution.ProcessPool, "__init__", None)
+    items = list(conformance.plan(registry.select(["eager"]), [parse(TINY)]))
+    skipped = Item(items[0].implementation, items[0].case, items[0].checks, (Status.UNAVAILABLE, "no such chip"))
+    [(item, verdicts)] = execution.run([skipped], jobs=1)
+    assert skipped is item
+    assert {(Status.UNAVAILABLE, "no such chip")} == {(verdict.status, verdict.reason) for verdict in verdicts}
+    assert [] == list(execution.run([], jobs=1))

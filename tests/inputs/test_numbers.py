@@ -1,0 +1,119 @@
+"""What the numbers are like: of both signs, spread, rounded exactly, and held exactly for the reference."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from harness import inputs
+from harness.cases import matrix, parse
+from harness.registry import mechanisms
+
+LARGE = parse("scaled_dot_product-B4H4Hk4Lq64Lk64D32Dv32-float64-plain-ordinary-contiguous-0")
+
+
+@pytest.mark.parametrize("name", ["query", "key", "value"])
+def test_ordinary_numbers_are_normal(name):
+    """Mean 0, variance 1, kurtosis 2.9 (twelve uniforms), as often below zero as above."""
+    x = inputs.tensors(LARGE)[name].numpy()
+    assert 0.0 == pytest.approx(x.mean(), abs=0.02)
+    assert 1.0 == pytest.approx(x.var(), abs=0.03)
+    assert 2.9 == pytest.approx((x**4).mean() / x.var() ** 2, abs=0.1)
+    assert 0.5 == pytest.approx((x < 0).mean(), abs=0.01)
+    assert 3.0 < np.abs(x).max() <= 6.0
+    assert x.size == np.unique(x).size
+
+
+@pytest.mark.parametrize("content", inputs.DISTRIBUTIONS)
+@pytest.mark.parametrize("mechanism", mechanisms())
+def test_nothing_is_uniform_between_0_and_1(mechanism, content):
+    """No floating tensor lies in (0, 1), where all weights are alike; but `w`, a width, is near 1."""
+    case = next(case for case in matrix() if case.mechanism == mechanism and case.content == "ordinary")
+    for name, x in inputs.exact(inputs.tensors(replace(case, content=content, dtype="float64"))).items():
+        if x.dtype.kind == "f" and name != "w" and x.size >= 30:
+            assert x.min() < 0 or x.max() > 1, name
+            assert x.std() > 0, name
+
+
+CLAIMS = {
+    "large": lambda plain, x: np.array_equal(plain["query"] * 4, x["query"]),
+    "shifted": lambda plain, x: np.array_equal(plain["value"] + 10, x["value"]),
+    "peaked": lambda plain, x: np.array_equal(plain["key"][..., ::5, :] * 8, x["key"][..., ::5, :]),
+    "nearly_equal": lambda plain, x: np.ptp(x["key"], axis=-2).max() < 0.02 and np.abs(x["key"]).max() > 2,
+    "outlier": lambda plain, x: np.array_equal(plain["key"][..., 0] * 8, x["key"][..., 0]),
+    "tiny": lambda plain, x: 0 < np.abs(x["query"]).max() < 0.002,
+}
+
+
+@pytest.mark.parametrize("content", CLAIMS)
+def test_a_distribution_does_what_it_says(content):
+    """Each changes the ordinary numbers in its own way, and no other changes them so."""
+    plain = inputs.exact(inputs.tensors(LARGE))
+    made = {name: inputs.exact(inputs.tensors(replace(LARGE, content=name))) for name in inputs.DISTRIBUTIONS}
+    assert [content] == [name for name, given in made.items() if CLAIMS[content](plain, given)]
+
+
+def test_every_distribution_is_claimed():
+    """A new distribution gets a claim above."""
+    assert {"ordinary", *CLAIMS} == set(inputs.DISTRIBUTIONS)
+
+
+def to_bfloat16(number: float) -> float:
+    """Round a float32 to the nearest bfloat16, ties to even, by its bits."""
+    bits = int.from_bytes(struct.pack(">f", number), "big")
+    bits += 0x7FFF + (bits >> 16 & 1)
+    return float(struct.unpack(">f", (bits >> 16 << 16).to_bytes(4, "big"))[0])
+
+
+def test_half_precision_is_rounded_to_nearest():
+    """bfloat16 and float16 inputs are the float32 inputs, each rounded once, ties to even."""
+    given = {dtype: inputs.tensors(replace(LARGE, dtype=dtype))["query"] for dtype in ("float32", "float16", "bfloat16")}
+    single = given["float32"].numpy()
+    assert np.array_equal(single.astype(np.float16), given["float16"].numpy())
+    expected = [to_bfloat16(x) for x in single.flat[:5000].tolist()]
+    assert expected == given["bfloat16"].flatten()[:5000].tolist()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_exact_holds_the_same_numbers(dtype):
+    """The reference gets the rounded numbers, bit for bit, in memory of its own."""
+    options = {"mask": "full", "bias": "query", "valid_lens": "batch"}
+    given = inputs.tensors(replace(LARGE, dtype=dtype, options=options, layout="offset"))
+    exact = inputs.exact(given)
+    assert {"query": "f", "key": "f", "value": "f", "mask": "b", "bias": "f", "valid_lens": "i"} == {
+        name: array.dtype.kind for name, array in exact.items()
+    }
+    assert all(8 == array.itemsize for name, array in exact.items() if name != "mask")
+    for name, tensor in given.items():
+        assert torch.equal(tensor, torch.from_numpy(exact[name]).to(tensor.dtype)), name
+        exact[name][...] = 0
+    assert given["query"].abs().max() > 1
+
+
+def test_masks_bias_and_lengths():
+    """A mask shows about 7 keys of 10, a bias hides by -inf, lengths lie between none and all of the keys."""
+    options = {"mask": "full", "bias": "full", "valid_lens": "query"}
+    given = inputs.tensors(replace(LARGE, options=options))
+    assert 0.7 == pytest.approx(given["mask"].double().mean().item(), abs=0.01)
+    assert 0.8 == pytest.approx(given["bias"].isfinite().double().mean().item(), abs=0.01)
+    assert not given["bias"].isnan().any()
+    assert (0, 64) == (given["valid_lens"].min(), given["valid_lens"].max())
+    assert {"mask": (4, 4, 64, 64), "bias": (4, 4, 64, 64), "valid_lens": (4, 64)} == {
+        name: tuple(given[name].shape) for name in options
+    }
+
+
+@pytest.mark.parametrize(
+    ("form", "shape"), [("full", (4, 4, 9, 5)), ("batch", (4, 1, 1, 5)), ("head", (1, 4, 9, 5)), ("query", (9, 5))]
+)
+def test_forms_of_a_mask(form, shape):
+    """Each form has the shape that broadcasts to batch, heads, queries and keys."""
+    case = replace(LARGE, sizes=dict(LARGE.sizes) | {"Lq": 9, "Lk": 5}, options={"mask": form, "bias": form})
+    given = inputs.tensors(case)
+    assert [shape, shape] == [tuple(given["mask"].shape), tuple(given["bias"].shape)]
+    odd = inputs.tensors(replace(case, seed=1))["mask"]
+    assert not odd.reshape(-1, 5)[0].any(), "an odd seed hides the first row"

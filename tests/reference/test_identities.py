@@ -1,0 +1,138 @@
+"""What single mechanisms promise, and what they owe to each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reference import core
+from reference.projected import projected
+from tests.reference.test_semantics import budget, call, drawn
+
+
+def test_a_zero_vector_has_cosine_zero_with_everything():
+    """A zero query weighs all keys alike; a zero key scores 0 among keys whose cosine is 1 and -1."""
+    given, _ = drawn("cosine", Lk=4)
+    given["query"][0, 0, 0] = 0
+    _, weights = call("cosine", given)
+    assert weights[0, 0, 0].tolist() == [0.25] * 4
+    key = np.array([[[[0.0, 0.0], [3.0, 4.0], [-3.0, -4.0]]]])
+    assert core.normalise(key)[0, 0, 0].tolist() == [0.0, 0.0]
+    _, weights = call("cosine", {"query": key[:, :, 1:2], "key": key, "value": key})
+    (none, same, opposite), ratio = weights[0, 0, 0], np.exp(1.0)
+    allowed = budget("masked_softmax", {"scores": np.array([[[[0.0, 1.0, -1.0]]]])})[0, 0, 0] * ratio
+    assert abs(same - none * ratio) <= 2 * allowed.max()
+    assert abs(none - opposite * ratio) <= 2 * allowed.max()
+
+
+def test_the_cosine_does_not_see_lengths():
+    """Powers of two on queries and keys change no bit."""
+    given, _ = drawn("cosine")
+    longer = given | {"query": given["query"] * 2.0**40, "key": given["key"] * 2.0**-600}
+    assert call("cosine", given)[0].tolist() == call("cosine", longer)[0].tolist()
+
+
+def test_an_unknown_score_raises_and_names_the_known_ones():
+    """As in note 000, an attention type that does not exist is a ValueError."""
+    given, _ = drawn("projected", {"score": "cosine"})
+    with pytest.raises(ValueError, match=r"'dot'.*dot_product, cosine, scaled_dot_product"):
+        projected(**given, score="dot")
+
+
+def test_cross_attention_adds_to_the_sequence_that_asks():
+    """Output less sequence is the projected attention; with W_v = 0 the sequence comes back; it sets the length."""
+    given, _ = drawn("cross_attention", Lq=3, Lk=5)
+    output, weights = call("cross_attention", given)
+    assert (given["sequence"].shape, (2, 3, 5)) == (output.shape, weights.shape)
+    parts = {"query": given["sequence"], "key": given["context"], "value": given["context"]}
+    parts |= {name: given[name] for name in ("W_q", "W_k", "W_v")}
+    change, _ = call("projected", parts, score="scaled_dot_product")
+    assert (given["sequence"] + change).tolist() == output.tolist()
+    unchanged, _ = call("cross_attention", given | {"W_v": np.zeros_like(given["W_v"])})
+    assert given["sequence"].tolist() == unchanged.tolist()
+
+
+def test_self_attention_follows_a_permutation_unless_positions_are_added():
+    """Without positions the output is permuted as the sequence is; with them it is another output."""
+    given, _ = drawn("self_attention", {"positions": "none"})
+    order = [3, 0, 4, 1, 2]
+    permuted = {"sequence": given["sequence"][:, order]}
+    for positions, follows in (("none", True), ("sinusoidal", False)):
+        expected = call("self_attention", given, positions=positions)[0][:, order]
+        got, _ = call("self_attention", permuted, positions=positions)
+        within = np.abs(got - expected) <= budget("self_attention", permuted, positions=positions)
+        assert follows == within.all()
+
+
+def test_self_attention_is_the_scaled_dot_product_of_one_sequence():
+    """Q = K = V = X; with positions, X + P in all three places."""
+    given, _ = drawn("self_attention", {"positions": "none"})
+    x = given["sequence"]
+    placed, none = call("positional_encoding", given)
+    assert none is None
+    for positions, sequence in (("none", x), ("sinusoidal", placed)):
+        three = dict.fromkeys(("query", "key", "value"), sequence)
+        assert call("scaled_dot_product", three)[0].tolist() == (
+            call("self_attention", given, positions=positions)[0].tolist()
+        )
+
+
+def test_one_head_without_projections_is_the_scaled_dot_product():
+    """multi_head with H = 1 and identities for its weights gives the same bits."""
+    given, _ = drawn("multi_head", H=1, E=4, Eq=4, Ek=4, Ev=4, O=4)
+    identities = dict.fromkeys(("W_q", "W_k", "W_v", "W_o"), np.eye(4))
+    plain = {name: given[name][:, None] for name in ("query", "key", "value")}
+    output, weights = call("multi_head", given | identities, heads=1)
+    for expected, got in zip(call("scaled_dot_product", plain), (output[:, None], weights), strict=True):
+        assert expected.tolist() == got.tolist()
+
+
+def test_each_head_owns_its_columns():
+    """Head h attends with columns h E/H to (h + 1) E/H, and its output stands there; lengths serve every head."""
+    given, _ = drawn("multi_head", H=2, E=6, Eq=6, Ek=6, Ev=6, O=6)
+    identities = dict.fromkeys(("W_q", "W_k", "W_v", "W_o"), np.eye(6))
+    lens = np.array([2, 5])
+    output, weights = call("multi_head", given | identities, heads=2, valid_lens=lens)
+    for head, columns in enumerate((slice(0, 3), slice(3, 6))):
+        own = {name: given[name][:, None, :, columns] for name in ("query", "key", "value")}
+        expected, expected_weights = call("scaled_dot_product", own, valid_lens=lens)
+        allowed = budget("scaled_dot_product", own, valid_lens=lens)
+        assert (np.abs(output[:, None, :, columns] - expected) <= allowed).all()
+        assert (weights[:, head] > 0).tolist() == (expected_weights[:, 0] > 0).tolist()
+
+
+def test_concat_tanh_is_additive_with_weights_of_one():
+    """W = [W_q, W_k], b = 0 and w_v = 1 make the two formulas one."""
+    given, _ = drawn("concat_tanh")
+    given["b"] = np.zeros_like(given["b"])
+    width = given["query"].shape[-1]
+    parts = {"W_q": given["W"][:, :width], "W_k": given["W"][:, width:], "w_v": np.ones(len(given["b"]))}
+    pair = {name: given[name] for name in ("query", "key", "value")}
+    difference = np.abs(call("concat_tanh", given)[0] - call("additive", pair | parts)[0])
+    assert (difference <= budget("concat_tanh", given)).all()
+
+
+def test_a_sharp_score_fetches_the_value_of_the_best_key():
+    """Soft addressing becomes hard addressing as the scale grows."""
+    given, _ = drawn("scaled_dot_product")
+    output, weights = call("scaled_dot_product", given, scale=1e6)
+    best = (given["query"] @ given["key"].swapaxes(-1, -2)).argmax(-1)
+    assert np.take_along_axis(given["value"], best[..., None], -2).tolist() == output.tolist()
+    assert np.eye(5)[best].tolist() == weights.tolist()
+
+
+def test_a_wide_kernel_takes_the_mean_and_a_narrow_one_the_nearest():
+    """gaussian_kernel with w = 0 weighs all alike; as w grows only the nearest key counts."""
+    given, _ = drawn("gaussian_kernel", Lk=4)
+    assert (call("gaussian_kernel", given | {"w": np.zeros(1)})[1] == 0.25).all()
+    far = ((given["query"][..., :, None, :] - given["key"][..., None, :, :]) ** 2).sum(-1)
+    assert np.eye(4)[far.argmin(-1)].tolist() == call("gaussian_kernel", given | {"w": np.full(1, 1e4)})[1].tolist()
+
+
+def test_the_encoding_starts_with_zeros_and_ones_and_alternates():
+    """Position 0 is (0, 1, 0, 1, ...); an odd width ends with a sine; the first pair turns by one radian a step."""
+    for width in (1, 2, 7, 8):
+        encoding, _ = call("positional_encoding", {"sequence": np.zeros((1, 4, width))})
+        assert [float(column % 2) for column in range(width)] == encoding[0, 0].tolist()
+        assert np.sin(np.arange(4.0)).tolist() == encoding[0, :, 0].tolist()
+        assert width == 1 or np.cos(np.arange(4.0)).tolist() == encoding[0, :, 1].tolist()

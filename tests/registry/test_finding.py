@@ -1,0 +1,121 @@
+"""An implementation is found by its file: in the folder, by `--load`, or by an installed package's entry point."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import implementations as shipped
+from harness import registry
+from harness.cases import parse
+from harness.values import HarnessError
+from tests.registry.sources import TINY, write
+
+FOLDER = Path(shipped.__path__[0])
+
+
+def install(directory: Path, name: str, value: str) -> None:
+    """Lay out what pip leaves of a package with one entry point."""
+    facts = directory / f"{name}_package-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-package\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text(f"[attention_harness.implementations]\n{name} = {value}\n")
+
+
+def test_the_folder_is_the_registry():
+    """Every file of implementations/ but those that begin with _ is one, by its name, and nothing else is."""
+    files = {path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_")}
+    found = registry.implementations()
+    assert {"eager", "compiled", "onnx_cpu"} <= files
+    assert files == {name for name, one in found.items() if one.path.parent == FOLDER}
+    assert all(name == one.name and not one.loaded for name, one in found.items())
+
+
+def test_a_loaded_file_is_found(tmp_path):
+    """It has its file's name, its docstring's first line, and computes."""
+    found = registry.implementations([write(tmp_path / "mine.py")])["mine"]
+    assert ("mine", True, "Scaled dot product of mine.") == (found.name, found.loaded, found.summary)
+    assert callable(found.prepare(parse(TINY)))
+    assert "mine" not in registry.implementations()
+
+
+def test_loaded_files_are_what_is_meant(tmp_path):
+    """With --load and no name, the loaded ones alone are selected; with a name, that one; with neither, all."""
+    files = [write(tmp_path / "mine.py"), write(tmp_path / "yours.py")]
+    assert ["mine", "yours"] == [found.name for found in registry.select([], files)]
+    assert ["eager"] == [found.name for found in registry.select(["eager"], files)]
+    assert list(registry.implementations()) == [found.name for found in registry.select([])]
+
+
+def test_an_installed_package_is_found(tmp_path, monkeypatch):
+    """Its entry point's name is the implementation's, and it stands among the shipped ones."""
+    write(tmp_path / "far_away.py")
+    install(tmp_path, "installed", "far_away")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = registry.implementations()
+    assert {*found} >= {"installed", "eager"}
+    assert tmp_path / "far_away.py" == found["installed"].path
+    assert not found["installed"].loaded
+
+
+def test_a_broken_package_is_named(tmp_path, monkeypatch):
+    """An entry point that does not load is one line with its name, its value and why."""
+    install(tmp_path, "broken", "no_such_module_anywhere")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(HarnessError, match="entry point broken = no_such_module_anywhere does not load: No module"):
+        registry.implementations()
+
+
+def test_a_name_twice_is_refused(tmp_path, monkeypatch):
+    """Two files of one name are an error that names both: loaded and shipped, loaded twice, installed and shipped."""
+    mine = write(tmp_path / "eager.py")
+    with pytest.raises(HarnessError, match="two implementations named 'eager'") as caught:
+        registry.implementations([mine])
+    assert str(mine) in str(caught.value)
+    assert str(FOLDER / "eager.py") in str(caught.value)
+    (tmp_path / "other").mkdir()
+    twins = [write(tmp_path / "twin.py"), write(tmp_path / "other" / "twin.py")]
+    with pytest.raises(HarnessError, match="two implementations named 'twin'"):
+        registry.implementations(twins)
+    install(tmp_path, "compiled", "twin")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(HarnessError, match="two implementations named 'compiled'"):
+        registry.implementations()
+
+
+def test_two_files_of_one_stem_do_not_mix(tmp_path):
+    """Loading another file of the same name later gives the other file's code."""
+    (tmp_path / "other").mkdir()
+    first = registry.implementations([write(tmp_path / "same.py", top="MARK = 1")])["same"]
+    second = registry.implementations([write(tmp_path / "other" / "same.py", top="MARK = 2")])["same"]
+    assert (1, 2) == (first.module.MARK, second.module.MARK)
+
+
+def test_known_failures_match_check_and_case(tmp_path):
+    """A pattern of KNOWN_FAILURES is held against `check:case id`; the first that matches gives the reason."""
+    known = 'KNOWN_FAILURES = {"weights:*": "bug 1", "*-float32-plain-*": "bug 2"}'
+    found = registry.implementations([write(tmp_path / "mine.py", bottom=known)])["mine"]
+    case, other = parse(TINY), parse(TINY.replace("float32", "float64"))
+    assert ("bug 1", "bug 2", "") == (
+        found.known_failure("weights", other),
+        found.known_failure("accuracy", case),
+        found.known_failure("accuracy", other),
+    )
+
+
+def test_listing_imports_no_framework():
+    """Every kind of list works on a machine without torch: it, and everything as heavy, stays unimported."""
+    script = (
+        "import json, sys\nfrom harness.cli import main\n"
+        "for kind in ('implementations', 'mechanisms', 'cases', 'checks', 'workloads'):\n"
+        "    assert main(['list', kind, '--json']) == 0\n"
+        "print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    modules = set(json.loads(done.stderr))
+    assert "numpy" in modules
+    assert set() == modules & {"torch", "onnx", "onnxruntime", "onnxscript", "triton", "jax", "matplotlib", "scipy"}

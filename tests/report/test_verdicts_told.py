@@ -1,0 +1,174 @@
+"""What the report says of verdicts: nothing that was not run may look as if it had been."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from harness.report import build, markdown, page
+from harness.report.content import settled
+from harness.values import NONCONFORMING, Status
+
+
+def cell(told, mechanism="cosine", implementation="eager"):
+    """Return one cell of the matrix."""
+    row = next(row for row in told.matrix.rows if row.mechanism == mechanism)
+    return next(found for found in row.cells if found.implementation == implementation)
+
+
+def test_a_cell_without_a_verdict_says_not_run(run, verdict):
+    """In the content, in Markdown and on the page: with no word of passing."""
+    told = build(run([verdict()], implementations={"eager": {}, "absent": {}}))
+    assert (cell(told, implementation="absent").text, cell(told, implementation="absent").state) == ("not run", "none")
+    assert cell(told, mechanism="additive").text == "not run"
+    assert "| `additive` | not run | not run |" in markdown.render(told)
+    assert '<span class="mark none">not run</span>' in page.render(told)
+    assert next(total.word for total in told.totals if total.implementation == "absent") == "not run"
+
+
+def test_every_mechanism_has_a_row_even_in_an_empty_run(run):
+    """The matrix is over what exists, not over what was asked."""
+    rows = [row.mechanism for row in build(run()).matrix.rows]
+    assert {"cosine", "additive", "multi_head"} <= set(rows)
+
+
+def test_an_empty_run_shows_nothing_to_conform(run):
+    """No verdict is no proof; every format is still written."""
+    told = build(run())
+    assert told.headline.word == "Nothing was checked"
+    assert "None, since nothing was checked." in markdown.render(told)
+    assert "None, since nothing was checked." in page.render(told)
+    assert "No measurement was made in this run." in page.render(told)
+
+
+def test_a_run_without_any_fact_can_be_told(run):
+    """A report of half a run is better than a traceback."""
+    empty = dict.fromkeys(("command", "started", "finished", "tier", "planned", "environment", "implementations"))
+    told = build(run(**empty))
+    assert len(told.headline.warnings) == 2
+    assert "The command was not recorded." in page.render(told)
+
+
+def test_a_whole_run_without_failures_conforms(run, verdict):
+    """Its sum adds up to the plan, and there is no warning."""
+    told = build(run([verdict(), verdict(), verdict(Status.UNSUPPORTED), verdict(Status.UNAVAILABLE)]))
+    assert (told.headline.word, told.headline.warnings) == ("Conforms", ())
+    assert told.headline.sum == "2 checked + 1 unsupported + 1 unavailable = 4 planned"
+
+
+@pytest.mark.parametrize("status", NONCONFORMING)
+def test_one_verdict_that_does_not_conform_decides(run, verdict, status):
+    """The headline, the implementation, the cell and the failures all name it."""
+    told = build(run([verdict()] * 1 + [verdict(status)] + [verdict() for _ in range(20)]))
+    assert told.headline.word == "Does not conform"
+    assert told.totals[0].word == "does not conform"
+    assert f"{status.replace('_', ' ')} (1)" == cell(told).text
+    assert [status] == [group.worst.status for group in told.failures]
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"planned": 5}, "3 of 5 planned verdicts are missing"),
+        ({"planned": 1}, "but 1 were planned"),
+        ({"planned": None}, "does not say how many verdicts were planned"),
+        ({"finished": None}, "has not recorded its end"),
+    ],
+)
+def test_a_run_that_is_not_whole_is_announced(run, verdict, facts, said):
+    """Loudly, in both formats, and it is never said to conform."""
+    told = build(run([verdict(), verdict()], **facts))
+    assert (told.headline.word, told.headline.tone) == ("Incomplete", "open")
+    assert told.totals[0].word == "none wrong so far"
+    assert said in markdown.render(told)
+    assert said in page.render(told)
+    assert 'role="alert"' in page.render(told)
+
+
+def test_an_answer_given_twice_does_not_hide_one_never_asked(run, verdict):
+    """Two of two planned lines are there, but they answer one question: one is missing, and the worst counts."""
+    twice = [verdict(case="a"), verdict(Status.FAIL, case="a")]
+    assert ([twice[1]], 1) == settled(twice)
+    told = build(run(twice, planned=2))
+    assert any("1 of 2 planned verdicts are missing" in warning for warning in told.headline.warnings)
+    assert any("answered more than once" in warning for warning in told.headline.warnings)
+
+
+def test_only_skipped_checks_are_nothing_checked(run, verdict):
+    """What is unavailable does not conform by being absent."""
+    told = build(run([verdict(Status.UNAVAILABLE), verdict(Status.UNSUPPORTED)]))
+    assert told.headline.word == "Nothing was checked"
+    assert told.totals[0].word == "not checked"
+    assert (cell(told).text, cell(told).extras) == ("unavailable (1)", ("1 unsupported",))
+
+
+def test_a_partly_unsupported_cell_says_both(run, verdict):
+    """The share is the worst of those that passed; the reasons are numbered notes with their counts."""
+    skipped = [verdict(Status.UNSUPPORTED, reason="no float16") for _ in range(12)]
+    told = build(run([verdict(share=0.63), verdict(share=0.1), *skipped]))
+    assert (cell(told).text, cell(told).extras) == ("pass 0.63", ("12 unsupported",))
+    assert [(note.reason, note.checks) for note in told.matrix.notes] == [("no float16", 12)]
+    assert "pass 0.63, 12 unsupported [1]" in markdown.render(told)
+    assert 'href="#note1"' in page.render(told)
+    assert '<li id="note1"' in page.render(told)
+
+
+def test_reasons_that_differ_in_their_mechanism_alone_are_one_note(run, verdict):
+    """Otherwise a kernel for one mechanism would bring a dozen."""
+    told = build(
+        run(
+            [
+                verdict(Status.UNSUPPORTED, mechanism="cosine", reason="mechanism cosine not declared"),
+                verdict(Status.UNSUPPORTED, mechanism="additive", reason="mechanism additive not declared"),
+                verdict(Status.UNSUPPORTED, mechanism="additive", reason="no float16"),
+            ]
+        )
+    )
+    assert [note.mechanisms for note in told.matrix.notes] == [("cosine", "additive"), ("additive",)]
+    assert (cell(told).notes, cell(told, mechanism="additive").notes) == ((1,), (1, 2))
+
+
+@pytest.mark.parametrize(("share", "word"), [(math.nan, "not a number"), (math.inf, "infinite")])
+def test_shares_that_are_no_numbers_are_the_worst(run, verdict, share, word):
+    """They survive every format and are told before any finite share."""
+    told = build(run([verdict(Status.FAIL, share=1e300), verdict(Status.FAIL, share=share, error=share), verdict()]))
+    assert (word, 2) == (told.failures[0].share, told.failures[0].count)
+    assert word == told.totals[0].worst
+    assert word in markdown.render(told)
+    assert word in page.render(told)
+
+
+def test_a_failure_just_above_its_budget_does_not_read_as_one(run, verdict):
+    """1.0001 is shown as more than 1."""
+    assert build(run([verdict(Status.FAIL, share=1.0001)])).failures[0].share == "1.01"
+
+
+def test_a_failure_tells_where_how_much_and_how_to_replay(run, verdict):
+    """The budget is the error over its share; the replay command stands in a code block."""
+    replay = "python -m harness check eager --case c"
+    wrong = verdict(Status.FAIL, share=4.0, error=2.0, where=(0, 1), replay=replay, reason="|error| too large")
+    told = build(run([wrong]))
+    found = told.failures[0]
+    assert (found.error, found.budget, found.where, found.share) == ("2", "0.5", "output[0, 1]", "4.00")
+    assert f"```sh\n{replay}\n```" in markdown.render(told)
+    assert f"<pre><code>{replay}</code></pre>" in page.render(told)
+
+
+def test_every_failure_of_a_kind_is_counted(run, verdict):
+    """A hundred of one kind are one entry: the worst in full, a dozen by name, the others by number."""
+    found = build(run([verdict(Status.FAIL, share=float(2 + i)) for i in range(100)])).failures
+    assert [(g.count, g.share, len(g.others), g.unnamed) for g in found] == [(100, "1.0e+02", 12, 87)]
+
+
+def test_a_known_failure_is_told_but_does_not_decide(run, verdict):
+    """It stands apart from the failures, with its upstream reason."""
+    told = build(run([verdict(), verdict(Status.KNOWN_FAILURE, reason="upstream issue 7")]))
+    assert (told.headline.word, told.failures, len(told.known)) == ("Conforms", (), 1)
+    assert "upstream issue 7" in page.render(told)
+
+
+def test_the_share_of_a_passing_cell_is_of_what_passed(run, verdict):
+    """A known failure beyond its budget does not become the share of a pass."""
+    told = build(run([verdict(share=0.5), verdict(Status.KNOWN_FAILURE, share=7.0)]))
+    assert (cell(told).text, cell(told).extras) == ("pass 0.50", ("1 known failure",))
