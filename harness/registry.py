@@ -159,8 +159,10 @@ def _from_file(path: Path) -> Implementation:
     try:
         spec.loader.exec_module(module)
     except HarnessError as error:
+        del sys.modules[name]
         raise HarnessError(f"--load {path}: {error}") from error
     except (Exception, SystemExit) as error:  # a script that ends in sys.exit() must not end this one
+        del sys.modules[name]
         raise HarnessError(f"--load {path}: importing it raised {type(error).__name__}: {error}") from error
     return _validated(Implementation(path.stem, module, path, loaded=True))
 

@@ -157,16 +157,18 @@ def merge(runs: Sequence[Run]) -> Run:
                 f"{first.directory} and {run.directory} come from different machines or versions, which one report "
                 "would mix; write a report for each"
             )
-    verdicts = {(v.implementation, v.case, v.check): v for run in runs for v in run.verdicts}
-    repeated = sum(len(run.verdicts) for run in runs) - len(verdicts)  # a benchmark asks again what it is to time
+    verdicts = tuple(verdict for run in runs for verdict in run.verdicts)
+    questions = {(verdict.implementation, verdict.case, verdict.check) for verdict in verdicts}
+    repeated = len(verdicts) - len(questions)  # a benchmark asks again what it is to time; the report counts them once
     facts = dict(first.facts) | {
         "command": "; ".join(str(run.facts.get("command")) for run in runs),
         "planned": sum(int(run.facts.get("planned", 0)) for run in runs) - repeated,
-        "finished": runs[-1].facts.get("finished"),
+        "finished": runs[-1].facts.get("finished") if all(run.facts.get("finished") for run in runs) else None,
         "implementations": {k: v for run in runs for k, v in run.facts.get("implementations", {}).items()},
     }
     measurements = tuple(measurement for run in runs for measurement in run.measurements)
-    return Run(first.directory, facts, tuple(verdicts.values()), measurements, first.heatmaps)
+    heatmaps = next((run.heatmaps for run in runs if run.heatmaps), {})
+    return Run(first.directory, facts, verdicts, measurements, heatmaps)
 
 
 def _identity(environment: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,13 +36,14 @@ OTHERS = 12  # further cases that a group of failures names
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """The answer in a sentence. tone: good, bad or open. warnings: what keeps it from being the whole answer."""
+    """The answer in a sentence. tone: good, bad or open. whole: everything that was planned is there."""
 
     word: str
     tone: str
     sentence: str
     sum: str
     warnings: tuple[str, ...]
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,12 @@ def _headline(verdicts: Sequence[Verdict], facts: Mapping[str, Any], repeated: i
     word, tone, sentence = _answer(verdicts, checked, wrong, open_ended)
     terms = [f"{words.number(checked)} checked", *(f"{words.number(n)} {s}" for s, n in skipped.items())]
     return Headline(
-        word, tone, sentence, f"{' + '.join(terms)} = {_right_side(len(verdicts), planned)}", tuple(warnings)
+        word,
+        tone,
+        sentence,
+        f"{' + '.join(terms)} = {_right_side(len(verdicts), planned)}",
+        tuple(warnings),
+        not open_ended,
     )
 
 
@@ -225,7 +231,7 @@ def _total(name: str, facts: Any, verdicts: Sequence[Verdict], present: Sequence
     counts = Counter(v.status for v in own)
     wrong = sum(counts[status] for status in NONCONFORMING)
     checked = len(own) - sum(counts[status] for status in NOT_CHECKED)
-    whole = not headline.warnings
+    whole = headline.whole
     word, tone = (
         ("does not conform", "bad") if wrong else ("conforms", "good") if whole else ("none wrong so far", "open")
     )

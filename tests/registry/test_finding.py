@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from harness.values import HarnessError
 from tests.registry.sources import TINY, write
 
 FOLDER = Path(shipped.__path__[0])
+ROOT = FOLDER.parent
 
 
 def install(directory: Path, name: str, value: str) -> None:
@@ -107,15 +111,44 @@ def test_known_failures_match_check_and_case(tmp_path):
     )
 
 
+HEAVY = {"torch", "onnx", "onnxruntime", "onnxscript", "triton", "jax", "matplotlib", "scipy"}
+
+
+def python(script: str, *options: str, path: Sequence[Path] = ()) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, *path)))}
+    command = [sys.executable, *options, "-c", script]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
 def test_listing_imports_no_framework():
-    """Every kind of list works on a machine without torch: it, and everything as heavy, stays unimported."""
+    """To know what there is takes no torch: only `unavailable()` may ask it, for a device."""
     script = (
-        "import json, sys\nfrom harness.cli import main\n"
-        "for kind in ('implementations', 'mechanisms', 'cases', 'checks', 'workloads'):\n"
+        "import json, sys\nfrom harness import registry\nfrom harness.cli import main\n"
+        "assert 'eager' in registry.implementations()\n"
+        "for kind in ('mechanisms', 'cases', 'checks', 'workloads'):\n"
         "    assert main(['list', kind, '--json']) == 0\n"
         "print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = python(script)
+    assert 0 == done.returncode, done.stderr
     modules = set(json.loads(done.stderr))
     assert "numpy" in modules
-    assert set() == modules & {"torch", "onnx", "onnxruntime", "onnxscript", "triton", "jax", "matplotlib", "scipy"}
+    assert set() == modules & HEAVY
+
+
+def test_listing_works_on_a_bare_machine(tmp_path):
+    """Without torch and ONNX every kind is listed, and what needs ONNX says what is missing."""
+    for package in Path(sysconfig.get_paths()["purelib"]).iterdir():
+        if not package.name.startswith(("torch", "functorch", "onnx", "triton", "nvidia", "__pycache__")):
+            (tmp_path / package.name).symlink_to(package)
+    script = (
+        "import importlib.util, sys\nfrom harness.cli import main\n"
+        "assert importlib.util.find_spec('torch') is None\n"
+        "assert main(['list', 'cases']) == 0\nsys.exit(main(['list']))"
+    )
+    done = python(script, "-S", path=[tmp_path])
+    assert 0 == done.returncode, done.stderr
+    rows = dict(line.split("\t", 1) for line in done.stdout.splitlines() if "\t" in line)
+    assert "eager" in rows
+    assert "onnx" in rows["onnx_cpu"].split("\t")[-1]
+    assert rows["onnx_cpu"].count("\t") == 1, "summary, and what is missing"

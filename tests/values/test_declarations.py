@@ -1,0 +1,108 @@
+"""A case is its id, and a declaration that cannot be meant is refused in words."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from harness.values import AXES, Arithmetic, Capabilities, Case, HarnessError
+
+CASE = Case("cosine", {"D": 8, "Lq": 5, "B": 2, "H": 4, "Hk": 2, "Lk": 7, "Dv": 6}, options={"mask": "full"})
+
+
+def test_an_id_holds_everything():
+    """Sizes stand in one order, options in theirs, the device only where it is not the CPU."""
+    assert "cosine-B2H4Hk2Lq5Lk7D8Dv6-float32-mask=full-ordinary-contiguous-0" == CASE.id == str(CASE)
+    assert CASE.id + "@cuda" == CASE.on("cuda").id
+    assert CASE == CASE.on("cuda").on("cpu")
+    assert CASE != CASE.on("cuda")
+    assert 1 == len({CASE, dataclasses.replace(CASE), Case.from_id(CASE.id)})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"dtype": "bfloat16", "layout": "offset", "content": "recorded.minilm_layer0", "seed": 12},
+        {"options": {}},
+        {"options": {"mask": "full", "causal": "top_left", "scale": 0.375, "score": "cosine"}},
+        {"options": {"scale": 1e-07}},
+        {"options": {"scale": -2.0, "dropout": 0.1}},
+        {"device": "cuda"},
+    ],
+)
+def test_an_id_comes_back_as_the_case(changes):
+    """Field by field, the scale as a number even where its text has a sign in it."""
+    case = dataclasses.replace(CASE, **changes)
+    again = Case.from_id(case.id)
+    for field in dataclasses.fields(Case):
+        assert getattr(case, field.name) == getattr(again, field.name), field.name
+
+
+def test_every_size_letter_is_read_back():
+    """No letter is taken for another."""
+    sizes = {axis: n for n, axis in enumerate(AXES)}
+    assert sizes == dict(Case.from_id(Case("cosine", sizes).id).sizes)
+
+
+def test_a_case_is_frozen_to_its_depth():
+    """Neither a field nor what lies in it can be changed."""
+    with pytest.raises(AttributeError):
+        CASE.seed = 1
+    with pytest.raises(TypeError):
+        CASE.sizes["B"] = 1
+    with pytest.raises(TypeError):
+        CASE.options["mask"] = "head"
+
+
+def test_what_a_case_requires():
+    """Its options, causality by its corner, and grouped heads where there are fewer key heads."""
+    assert ("mask", "grouped_heads") == CASE.requires
+    plain = dataclasses.replace(CASE, options={}, sizes=dict(CASE.sizes) | {"Hk": 4})
+    assert () == plain.requires
+    every = {"scale": 2.0, "dropout": 0.1, "bias": "full", "valid_lens": "batch", "causal": "bottom_right"}
+    expected = {"scale", "dropout", "bias", "valid_lens", "causal_bottom_right"}
+    assert expected == set(dataclasses.replace(plain, options=every | {"positions": "none"}).requires)
+
+
+@pytest.mark.parametrize(
+    ("declared", "complaint"),
+    [
+        ({"mechanisms": "cosine"}, "mechanisms must be a tuple of names, got 'cosine'"),
+        ({"mechanisms": ()}, "mechanisms must be a tuple of names, got ()"),
+        ({"dtypes": "float32"}, "dtypes must be a tuple of names, got 'float32'"),
+        ({"dtypes": ()}, "dtypes must be a tuple of names, got ()"),
+        ({"dtypes": ("float",)}, "unknown dtype 'float'; known: float64, float32, bfloat16, float16"),
+        ({"devices": ()}, "devices must be a tuple of names"),
+        ({"devices": ("gpu",)}, "unknown device 'gpu'; known: cpu, cuda"),
+        ({"options": "mask"}, "options must be a tuple of names, got 'mask'"),
+        ({"options": ("causal",)}, "unknown option 'causal'; known: mask, bias, valid_lens, causal_top_left"),
+        ({"empty_rows": "garbage"}, "empty_rows 'garbage' is none of zero, nan, mean"),
+    ],
+)
+def test_a_declaration_that_cannot_be_meant(declared, complaint):
+    """The message names the field, what it got and what it takes."""
+    with pytest.raises(HarnessError) as caught:
+        Capabilities(**{"mechanisms": ("cosine",)} | declared)
+    assert str(caught.value).startswith("capabilities: ")
+    assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [{"accumulator": "fp32"}, {"block": 0}, {"exp_ulp": -1.0}, {"exp_ulp": float("nan")}])
+def test_an_arithmetic_that_cannot_be_meant(wrong):
+    """Neither an unknown accumulator, nor an empty block, nor a negative error."""
+    with pytest.raises(HarnessError, match="arithmetic: "):
+        Arithmetic(**wrong)
+
+
+def test_what_was_not_declared_is_refused_with_its_name():
+    """A declaration says why it leaves a case out: mechanism, dtype, or the options it lacks; else nothing."""
+    able = Capabilities(("cosine",), options=("mask", "grouped_heads"))
+    assert "" == able.refuses(CASE)
+    assert "mechanism additive not declared" == able.refuses(Case("additive", {}))
+    refusal = able.refuses(dataclasses.replace(CASE, dtype="float16"))
+    assert "dtype float16 not declared (declares float32)" == refusal
+    refusal = Capabilities(("cosine",), options=("bias",)).refuses(CASE)
+    assert "option mask, grouped_heads not declared (declares bias)" == refusal
+    assert "option mask, grouped_heads not declared (declares none)" == Capabilities(("cosine",)).refuses(CASE)
