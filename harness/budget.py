@@ -236,9 +236,7 @@ class Tracked:
 
     def _elementary(self, value: Array, bound: Any, variance: Any) -> Tracked:
         ulps = 2 * self.model.exp_ulp * self.model.acc.roundoff
-        return self._rounded(
-            value, bound + ulps * np.abs(value), variance + (ulps * value) ** 2 / 12, self.model.step
-        )
+        return self._rounded(value, bound + ulps * np.abs(value), variance + (ulps * value) ** 2 / 12, self.model.step)
 
     # --- the shared operations of `reference.core`
 
@@ -246,9 +244,7 @@ class Tracked:
         """Return a constant that the implementation computes itself, in its accumulator's precision."""
         value = np.asarray(constant, np.float64)
         relative = roundings * self.model.acc.roundoff
-        return self._rounded(
-            value, relative * np.abs(value), (relative * value) ** 2 / 12, self.model.step
-        )
+        return self._rounded(value, relative * np.abs(value), (relative * value) ** 2 / 12, self.model.step)
 
     def linear(self, parts: tuple[Tracked, ...], weight: Tracked, bias: Tracked | None) -> Tracked:
         """Return a layer's output, stored in the case's dtype: gamma_{n+1} (|x| |W| + |b|), and the input's errors.
@@ -459,7 +455,9 @@ def budgets(
     direct = scores is not None and output.direct
     linear = (scores.shift.max(-1, initial=0.0) <= _FIRST_ORDER) if direct or own else None
     empty = None if scores is None else scores.empty
-    return _budget(output.as_output(), linear, empty, dtype), None if scores is None else _budget(scores, None, empty, dtype)
+    return _budget(output.as_output(), linear, empty, dtype), None if scores is None else _budget(
+        scores, None, empty, dtype
+    )
 
 
 def _budget(result: Tracked, linear: Any, empty: Any, dtype: str) -> Budget:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-
 from harness import inputs
 from harness.registry import mechanism, mechanisms
 from harness.values import DTYPES, Case, HarnessError

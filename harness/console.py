@@ -49,7 +49,9 @@ def progress() -> Progress:
     """Return a progress bar with the time left; without a terminal, `line` tells now and then instead."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True)
-    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=not console.is_terminal)
+    return Progress(
+        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    )
 
 
 def line(text: str) -> None:

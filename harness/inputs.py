@@ -100,9 +100,7 @@ def check_content(case: Case) -> None:
         known = [example.name for example in mechanism.examples]
         if name in known:
             return
-        raise HarnessError(
-            f"no example {name!r} of {mechanism.name}; known: {', '.join(known) or 'none'}"
-        )
+        raise HarnessError(f"no example {name!r} of {mechanism.name}; known: {', '.join(known) or 'none'}")
     if prefix == "recorded" and name:
         if name in recordings():
             return
@@ -136,9 +134,7 @@ def _recorded(content: str, name: str) -> Any:
 
 def shape_of(axes: tuple[str, ...], sizes: Mapping[str, int]) -> tuple[int, ...]:
     """Return lengths for axes such as ("A", "Dq+Dk") or ("1",)."""
-    return tuple(
-        sum(int(letter) if letter.isdigit() else sizes[letter] for letter in axis.split("+")) for axis in axes
-    )
+    return tuple(sum(int(letter) if letter.isdigit() else sizes[letter] for letter in axis.split("+")) for axis in axes)
 
 
 def _tensor(case: Case, declared: Input) -> Array:
@@ -237,9 +233,7 @@ def arguments(case: Case) -> dict[str, Any]:
 
 def exact(given: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     """Return tensors as NumPy arrays that hold the same numbers: float64, bool or int64."""
-    return {
-        name: (t.double() if t.is_floating_point() else t).cpu().numpy().copy() for name, t in given.items()
-    }
+    return {name: (t.double() if t.is_floating_point() else t).cpu().numpy().copy() for name, t in given.items()}
 
 
 # --- memory layouts: the same numbers, elsewhere

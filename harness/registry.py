@@ -6,6 +6,7 @@ the group `attention_harness.implementations`. Loading one runs its code. Nothin
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import fnmatch
 import functools
@@ -157,7 +158,8 @@ def _from_file(path: Path) -> Implementation:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # so that its classes pickle, and torch.compile finds its source
     try:
-        spec.loader.exec_module(module)
+        with contextlib.redirect_stdout(sys.stderr):  # standard output may have to be one JSON document
+            spec.loader.exec_module(module)
     except HarnessError as error:
         del sys.modules[name]
         raise HarnessError(f"--load {path}: {error}") from error

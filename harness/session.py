@@ -54,9 +54,7 @@ def _cases(options: argparse.Namespace) -> list[Case]:
     return [case for case in matrix(options.tier) if not wanted or case.mechanism in wanted]
 
 
-def _told(
-    items: Sequence[Item], options: argparse.Namespace, planned: int, done: int
-) -> Iterator[list[Verdict]]:
+def _told(items: Sequence[Item], options: argparse.Namespace, planned: int, done: int) -> Iterator[list[Verdict]]:
     """Yield the verdicts of each item, with progress, and failures as they come."""
     seconds = options.timeout or execution.ITEM_SECONDS
     told = time.monotonic()

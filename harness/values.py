@@ -95,21 +95,15 @@ class Capabilities:
     def __post_init__(self) -> None:
         for name, known in (("dtypes", DTYPES), ("devices", DEVICES), ("options", OPTIONS)):
             declared = getattr(self, name)
-            if isinstance(declared, str) or not declared and name != "options":
+            if isinstance(declared, str) or (not declared and name != "options"):
                 raise HarnessError(f"capabilities: {name} must be a tuple of names, got {declared!r}")
             for value in declared:
                 if value not in known:
-                    raise HarnessError(
-                        f"capabilities: unknown {name[:-1]} {value!r}; known: {', '.join(known)}"
-                    )
+                    raise HarnessError(f"capabilities: unknown {name[:-1]} {value!r}; known: {', '.join(known)}")
         if isinstance(self.mechanisms, str) or not self.mechanisms:
-            raise HarnessError(
-                f"capabilities: mechanisms must be a tuple of names, got {self.mechanisms!r}"
-            )
+            raise HarnessError(f"capabilities: mechanisms must be a tuple of names, got {self.mechanisms!r}")
         if self.empty_rows not in EMPTY_ROWS:
-            raise HarnessError(
-                f"capabilities: empty_rows {self.empty_rows!r} is none of {', '.join(EMPTY_ROWS)}"
-            )
+            raise HarnessError(f"capabilities: empty_rows {self.empty_rows!r} is none of {', '.join(EMPTY_ROWS)}")
 
     def refuses(self, case: Case) -> str:
         """Return why the declaration leaves this case out, or "" when it takes it."""

@@ -7,9 +7,7 @@ from reference.scaled_dot_product import scaled_dot_product
 from reference.specification import VISIBILITY, Mechanism, parameter, tensor
 
 
-def cross_attention(
-    sequence: Any, context: Any, W_q: Any, W_k: Any, W_v: Any, **visibility: Any
-) -> tuple[Any, Any]:
+def cross_attention(sequence: Any, context: Any, W_q: Any, W_k: Any, W_v: Any, **visibility: Any) -> tuple[Any, Any]:
     r"""$$\hat E = E + \operatorname{softmax}\left(\frac{Q K^\top}{\sqrt{D}}\right) V, \quad
     Q = E W_q^\top,\; K = C W_k^\top,\; V = C W_v^\top$$
 

@@ -125,9 +125,7 @@ def one_row_mask(mask: torch.Tensor | None) -> torch.Tensor:
         raise ValueError("the padding mask did not arrive: register a mask function under the same name")
     row = mask[:, :, :1]
     if mask.dtype != torch.bool or not torch.equal(mask, row.expand_as(mask)):
-        raise ValueError(
-            f"expected a boolean padding mask with equal rows, got {mask.dtype} {tuple(mask.shape)}"
-        )
+        raise ValueError(f"expected a boolean padding mask with equal rows, got {mask.dtype} {tuple(mask.shape)}")
     return row
 
 
@@ -135,9 +133,7 @@ def tokenize(model_path: Path) -> Mapping[str, torch.Tensor]:
     """Return token ids and padding mask of the texts, each padded to `LENGTH` and none cut."""
     tokenizer = AutoTokenizer.from_pretrained(model_path, local_files_only=True)
     excerpts = [text.excerpt for text in TEXTS]
-    tokens = tokenizer(
-        excerpts, padding="max_length", max_length=LENGTH, truncation=False, return_tensors="pt"
-    )
+    tokens = tokenizer(excerpts, padding="max_length", max_length=LENGTH, truncation=False, return_tensors="pt")
     if tokens["input_ids"].shape[1] != LENGTH:
         raise ValueError(f"a text has {tokens['input_ids'].shape[1]} tokens, more than {LENGTH}: shorten it")
     return tokens
@@ -163,9 +159,7 @@ def check_undisturbed(recorded: torch.Tensor, stock: torch.Tensor) -> None:
     """Recording must leave the model's answer as it is, bit for bit."""
     if not torch.equal(recorded, stock):
         worst = (recorded - stock).abs().max().item()
-        raise ValueError(
-            f"the recorded run differs from the stock model by {worst:.1e}, expected no difference"
-        )
+        raise ValueError(f"the recorded run differs from the stock model by {worst:.1e}, expected no difference")
 
 
 def visible_scores(arrays: Mapping[str, np.ndarray], layer: str) -> np.ndarray:
@@ -183,9 +177,7 @@ def describe_layer(arrays: Mapping[str, np.ndarray], layer: str) -> dict[str, An
     exact = weights @ arrays[f"{layer}.value"].astype(np.float64)
     worst = float(np.abs(exact - arrays[f"{layer}.output"]).max())
     if not worst <= WORST_ERROR_ALLOWED:
-        raise ValueError(
-            f"{layer}: output is {worst:.1e} from the formula, at most {WORST_ERROR_ALLOWED} expected"
-        )
+        raise ValueError(f"{layer}: output is {worst:.1e} from the formula, at most {WORST_ERROR_ALLOWED} expected")
     return {
         "logit_range": [round(float(np.nanmin(scores)), 3), round(float(np.nanmax(scores)), 3)],
         "largest_weight": round(float(weights.max()), 6),

@@ -276,3 +276,31 @@ def test_planning_imports_no_framework() -> None:
     code = f"import sys; from harness import {', '.join(names)}; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_only_open_cells_are_extended(monkeypatch: pytest.MonkeyPatch, files: dict[str, Path]) -> None:
+    """A clear cell keeps its two passes and the higher level of a first look; an inconclusive one gets two more."""
+    count = 0
+
+    def fake(plan: dict[str, Any], notice: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+        nonlocal count
+        count += 1
+        record = {"event": "samples", "prepare_s": 0.0, "first_call_s": 0.1, "calls": 1, "one_thread": True}
+        record |= {"peak_bytes": None, "faults": 0.0}
+        found = []
+        for cell in plan["cells"]:
+            for arm in cell["arms"]:
+                factor = 1.0 if arm != "thrice" else 3.0 if cell["case"] == SMALL else 1.0 + 0.2 * count
+                times = [factor] * 15
+                found.append(record | {"case": cell["case"], "arm": arm, "wall_s": times, "cpu_s": times})
+        return found
+
+    monkeypatch.setattr(benchmark, "run_pass", fake)
+    load = [files["steady"], files["thrice"]]
+    known = registry.implementations(load)
+    quiet: dict[str, Any] = {"gate": lambda *_: "", "progress": lambda *_: None}
+    rows = benchmark.run([known["thrice"]], WORKLOADS, passes=2, baseline="steady", load=load, extend=True, **quiet)
+    found = {row.workload: row for row in rows if row.implementation == "thrice"}
+
+    assert (len(found["small"].wall_s), found["small"].level, found["small"].answer) == (2, 0.99, "slower")
+    assert (len(found["large"].wall_s), found["large"].level) == (4, 0.95)

@@ -1,4 +1,4 @@
-"""Every feasible pair of levels of two factors occurs in the default matrix: counted without the library that makes it."""
+"""Every feasible pair of levels of two factors is in the default matrix, counted without the library that makes it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ def triples(name: str, sizes: tuple[tuple[str, int], ...]) -> list[tuple[Any, An
         for lengths, widths, batches in products
         if variant.groups(batches)
         and sizes
-        == tuple(
-            variant.case(plain | {"lengths": lengths, "widths": widths, "batches": batches}, 0).sizes.items()
-        )
+        == tuple(variant.case(plain | {"lengths": lengths, "widths": widths, "batches": batches}, 0).sizes.items())
     ]
 
 
@@ -102,10 +100,10 @@ def test_the_count_of_pairs_sees_a_hole():
 
 def test_no_case_breaks_a_constraint():
     """What the mechanisms do not know is in no case, whatever levels it may have been made from."""
-    assert [] == [case.id for case in drawn() if not all(map(allowed, rows(case)))]
+    assert [case.id for case in drawn() if not all(map(allowed, rows(case)))] == []
 
 
 def test_sizes_are_made_from_the_levels():
     """Every drawn case but those of length 0 and of the plain rows has lengths, widths and batches of the factors."""
     strange = [case.id for case in drawn() if not list(rows(case)) and min(case.sizes.values()) > 0]
-    assert [] == [case for case in strange if not case.endswith("-ordinary-contiguous-0")]
+    assert [case for case in strange if not case.endswith("-ordinary-contiguous-0")] == []

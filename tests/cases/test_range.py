@@ -1,4 +1,4 @@
-"""No case of the default matrix asks for numbers outside its dtype's range; some rows see nothing, most see something."""
+"""No case of the default matrix leaves its dtype's range; some rows see nothing, most see something."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def budgets() -> dict[Case, tuple[Budget, Budget | None]]:
 def test_no_case_overflows(budgets):
     """By its budget's own account no case leaves the range of its dtype."""
     every = [(case.id, budget) for case, pair in budgets.items() for budget in pair if budget is not None]
-    assert {} == {name: budget.overflow for name, budget in every if budget.overflow}
+    assert {name: budget.overflow for name, budget in every if budget.overflow} == {}
 
 
 def test_values_and_bounds_are_numbers(budgets):

@@ -21,20 +21,36 @@ FAULTS = {
         ("x.unflatten(-1, (heads, -1)).transpose(1, 2)", "x.reshape(x.shape[0], heads, x.shape[1], -1)")
     ],
     "bfloat16 scores inside a float32 call": [
-        ("weights = softmax(scores, **visibility)\n    return weights @", "weights = softmax(scores.bfloat16().to(scores.dtype), **visibility)\n    return weights @")
+        (
+            "weights = softmax(scores, **visibility)\n    return weights @",
+            "weights = softmax(scores.bfloat16().to(scores.dtype), **visibility)\n    return weights @",
+        )
     ],
     "an input changed in place": [("scores = query @ key.mT\n", "scores = query.mul_(2) @ key.mT / 2\n")],
-    "bias before the scale": [("scores / math.sqrt(query.shape[-1])", "(scores + visibility.pop('bias', 0)) / math.sqrt(query.shape[-1])")],
-    "grouped heads tiled": [
-        ("x.repeat_interleave(query.shape[-3] // x.shape[-3], dim=-3)", "x.repeat(1, query.shape[-3] // x.shape[-3], 1, 1)")
+    "bias before the scale": [
+        ("scores / math.sqrt(query.shape[-1])", "(scores + visibility.pop('bias', 0)) / math.sqrt(query.shape[-1])")
     ],
-    "empty rows are the mean": [(".masked_fill(empty, 0.0)\n    return scores.softmax(-1).masked_fill(empty, 0.0)", ".masked_fill(empty, 0.0)\n    return scores.softmax(-1)")],
+    "grouped heads tiled": [
+        (
+            "x.repeat_interleave(query.shape[-3] // x.shape[-3], dim=-3)",
+            "x.repeat(1, query.shape[-3] // x.shape[-3], 1, 1)",
+        )
+    ],
+    "empty rows are the mean": [
+        (
+            ".masked_fill(empty, 0.0)\n    return scores.softmax(-1).masked_fill(empty, 0.0)",
+            ".masked_fill(empty, 0.0)\n    return scores.softmax(-1)",
+        )
+    ],
     "residual missing": [("return sequence + change", "return change")],
     "encoding shifted by one position": [("torch.arange(length, device", "torch.arange(1, length + 1, device")],
     "kernel without its half": [("* -0.5", "* -1.0")],
     "a finite fill": [("masked_fill(~visible, -math.inf)", "masked_fill(~visible, -50.0)")],
     "answers cached by shape": [
-        ("return functools.partial(globals()[case.mechanism], **settings)", "cache = {}\n    f = functools.partial(globals()[case.mechanism], **settings)\n    return lambda **t: cache.setdefault(tuple(x.shape for x in t.values()), None) or cache.update({tuple(x.shape for x in t.values()): f(**t)}) or cache[tuple(x.shape for x in t.values())]")
+        (
+            "return functools.partial(globals()[case.mechanism], **settings)",
+            "cache = {}\n    f = functools.partial(globals()[case.mechanism], **settings)\n    return lambda **t: cache.setdefault(tuple(x.shape for x in t.values()), None) or cache.update({tuple(x.shape for x in t.values()): f(**t)}) or cache[tuple(x.shape for x in t.values())]",
+        )
     ],
 }
 

@@ -40,9 +40,9 @@ def test_contiguous():
 def test_transposed_is_a_view_across_its_memory():
     """Heads and lengths are swapped in memory, a matrix lies by columns; what has one axis cannot be transposed."""
     made = laid("transposed") | {"W_o": inputs.tensors(replace(LAYER, layout="transposed"))["W_o"]}
-    assert ["valid_lens"] == [name for name, tensor in made.items() if tensor.is_contiguous()]
-    assert (5 * 3 * 16, 16, 3 * 16, 1) == made["query"].stride()
-    assert (1, 9) == made["W_o"].stride()
+    assert [name for name, tensor in made.items() if tensor.is_contiguous()] == ["valid_lens"]
+    assert made["query"].stride() == (5 * 3 * 16, 16, 3 * 16, 1)
+    assert made["W_o"].stride() == (1, 9)
 
 
 def test_offset_lies_among_nan():
@@ -60,10 +60,10 @@ def test_offset_lies_among_nan():
 def test_expanded_repeats_the_first_entry_by_a_stride_of_0():
     """Batches are one and the same memory; parameters, which have no batch, lie as usual."""
     for name, tensor in laid("expanded").items():
-        assert 0 == tensor.stride(0), name
+        assert tensor.stride(0) == 0, name
         assert torch.equal(PLAIN[name][:1].expand_as(tensor), tensor), name
     made, usual = inputs.tensors(replace(LAYER, layout="expanded")), inputs.tensors(LAYER)
-    assert all(0 != made[p.name].stride(0) for p in mechanisms()["multi_head"].inputs if p.parameter)
+    assert all(made[p.name].stride(0) != 0 for p in mechanisms()["multi_head"].inputs if p.parameter)
     assert torch.equal(usual["W_o"], made["W_o"])
 
 
@@ -71,7 +71,7 @@ def test_expanded_repeats_the_first_entry_by_a_stride_of_0():
 def test_nothing_is_lost_at_length_0(layout):
     """Empty tensors keep their shape in every layout."""
     empty = replace(CASE, sizes=dict(CASE.sizes) | {"Lk": 0}, layout=layout)
-    assert (2, 3, 0, 16) == inputs.tensors(empty)["key"].shape
+    assert inputs.tensors(empty)["key"].shape == (2, 3, 0, 16)
 
 
 @pytest.mark.parametrize("case", recorded_cases(), ids=str)
@@ -92,7 +92,7 @@ def test_a_recording_loads(case):
 def test_recordings_are_real():
     """Nothing that a generator would draw: heavy tails, and heads that differ from each other."""
     query = inputs.tensors(recorded_cases()[0])["query"].numpy()
-    assert ("minilm_layer0", "minilm_layer4") == inputs.recordings()[:2]
+    assert inputs.recordings()[:2] == ("minilm_layer0", "minilm_layer4")
     assert query.std(axis=(0, 2, 3)).max() > 1.2 * query.std(axis=(0, 2, 3)).min()
 
 

@@ -20,10 +20,10 @@ LARGE = parse("scaled_dot_product-B4H4Hk4Lq64Lk64D32Dv32-float64-plain-ordinary-
 def test_ordinary_numbers_are_normal(name):
     """Mean 0, variance 1, kurtosis 2.9 (twelve uniforms), as often below zero as above."""
     x = inputs.tensors(LARGE)[name].numpy()
-    assert 0.0 == pytest.approx(x.mean(), abs=0.02)
-    assert 1.0 == pytest.approx(x.var(), abs=0.03)
-    assert 2.9 == pytest.approx((x**4).mean() / x.var() ** 2, abs=0.1)
-    assert 0.5 == pytest.approx((x < 0).mean(), abs=0.01)
+    assert pytest.approx(x.mean(), abs=0.02) == 0.0
+    assert pytest.approx(x.var(), abs=0.03) == 1.0
+    assert pytest.approx((x**4).mean() / x.var() ** 2, abs=0.1) == 2.9
+    assert pytest.approx((x < 0).mean(), abs=0.01) == 0.5
     assert 3.0 < np.abs(x).max() <= 6.0
     assert x.size == np.unique(x).size
 
@@ -71,7 +71,9 @@ def to_bfloat16(number: float) -> float:
 
 def test_half_precision_is_rounded_to_nearest():
     """bfloat16 and float16 inputs are the float32 inputs, each rounded once, ties to even."""
-    given = {dtype: inputs.tensors(replace(LARGE, dtype=dtype))["query"] for dtype in ("float32", "float16", "bfloat16")}
+    given = {
+        dtype: inputs.tensors(replace(LARGE, dtype=dtype))["query"] for dtype in ("float32", "float16", "bfloat16")
+    }
     single = given["float32"].numpy()
     assert np.array_equal(single.astype(np.float16), given["float16"].numpy())
     expected = [to_bfloat16(x) for x in single.flat[:5000].tolist()]
@@ -84,10 +86,15 @@ def test_exact_holds_the_same_numbers(dtype):
     options = {"mask": "full", "bias": "query", "valid_lens": "batch"}
     given = inputs.tensors(replace(LARGE, dtype=dtype, options=options, layout="offset"))
     exact = inputs.exact(given)
-    assert {"query": "f", "key": "f", "value": "f", "mask": "b", "bias": "f", "valid_lens": "i"} == {
-        name: array.dtype.kind for name, array in exact.items()
+    assert {name: array.dtype.kind for name, array in exact.items()} == {
+        "query": "f",
+        "key": "f",
+        "value": "f",
+        "mask": "b",
+        "bias": "f",
+        "valid_lens": "i",
     }
-    assert all(8 == array.itemsize for name, array in exact.items() if name != "mask")
+    assert all(array.itemsize == 8 for name, array in exact.items() if name != "mask")
     for name, tensor in given.items():
         assert torch.equal(tensor, torch.from_numpy(exact[name]).to(tensor.dtype)), name
         exact[name][...] = 0
@@ -98,17 +105,20 @@ def test_masks_bias_and_lengths():
     """A mask shows about 7 keys of 10, a bias hides by -inf, lengths lie between none and all of the keys."""
     options = {"mask": "full", "bias": "full", "valid_lens": "query"}
     given = inputs.tensors(replace(LARGE, options=options))
-    assert 0.7 == pytest.approx(given["mask"].double().mean().item(), abs=0.01)
-    assert 0.8 == pytest.approx(given["bias"].isfinite().double().mean().item(), abs=0.01)
+    assert pytest.approx(given["mask"].double().mean().item(), abs=0.01) == 0.7
+    assert pytest.approx(given["bias"].isfinite().double().mean().item(), abs=0.01) == 0.8
     assert not given["bias"].isnan().any()
-    assert (0, 64) == (given["valid_lens"].min(), given["valid_lens"].max())
-    assert {"mask": (4, 4, 64, 64), "bias": (4, 4, 64, 64), "valid_lens": (4, 64)} == {
-        name: tuple(given[name].shape) for name in options
+    assert (given["valid_lens"].min(), given["valid_lens"].max()) == (0, 64)
+    assert {name: tuple(given[name].shape) for name in options} == {
+        "mask": (4, 4, 64, 64),
+        "bias": (4, 4, 64, 64),
+        "valid_lens": (4, 64),
     }
 
 
 @pytest.mark.parametrize(
-    ("form", "shape"), [("full", (4, 4, 9, 5)), ("batch", (4, 1, 1, 5)), ("head", (1, 4, 9, 5)), ("query", (9, 5))]
+    ("form", "shape"),
+    [("full", (4, 4, 9, 5)), ("batch", (4, 1, 1, 5)), ("head", (1, 4, 9, 5)), ("query", (9, 5))],
 )
 def test_forms_of_a_mask(form, shape):
     """Each form has the shape that broadcasts to batch, heads, queries and keys."""

@@ -144,7 +144,9 @@ def implementation(name: str, attend: Attend, arithmetic: Arithmetic) -> registr
 
     def whole(scores, value, *, bias=None, **visibility):
         finished = scores if bias is None else scores + bias.masked_fill(bias == -math.inf, 0.0)
-        visible = eager.visible_keys(scores, visibility.get("mask"), bias, visibility.get("valid_lens"), visibility.get("causal"))
+        visible = eager.visible_keys(
+            scores, visibility.get("mask"), bias, visibility.get("valid_lens"), visibility.get("causal")
+        )
         visible = torch.ones_like(scores, dtype=torch.bool) if visible is None else visible.expand(scores.shape)
         return attend(finished, value, visible), None
 

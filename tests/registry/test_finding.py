@@ -42,7 +42,7 @@ def test_the_folder_is_the_registry():
 def test_a_loaded_file_is_found(tmp_path):
     """It has its file's name, its docstring's first line, and computes."""
     found = registry.implementations([write(tmp_path / "mine.py")])["mine"]
-    assert ("mine", True, "Scaled dot product of mine.") == (found.name, found.loaded, found.summary)
+    assert (found.name, found.loaded, found.summary) == ("mine", True, "Scaled dot product of mine.")
     assert callable(found.prepare(parse(TINY)))
     assert "mine" not in registry.implementations()
 
@@ -50,8 +50,8 @@ def test_a_loaded_file_is_found(tmp_path):
 def test_loaded_files_are_what_is_meant(tmp_path):
     """With --load and no name, the loaded ones alone are selected; with a name, that one; with neither, all."""
     files = [write(tmp_path / "mine.py"), write(tmp_path / "yours.py")]
-    assert ["mine", "yours"] == [found.name for found in registry.select([], files)]
-    assert ["eager"] == [found.name for found in registry.select(["eager"], files)]
+    assert [found.name for found in registry.select([], files)] == ["mine", "yours"]
+    assert [found.name for found in registry.select(["eager"], files)] == ["eager"]
     assert list(registry.implementations()) == [found.name for found in registry.select([])]
 
 
@@ -96,7 +96,7 @@ def test_two_files_of_one_stem_do_not_mix(tmp_path):
     (tmp_path / "other").mkdir()
     first = registry.implementations([write(tmp_path / "same.py", top="MARK = 1")])["same"]
     second = registry.implementations([write(tmp_path / "other" / "same.py", top="MARK = 2")])["same"]
-    assert (1, 2) == (first.module.MARK, second.module.MARK)
+    assert (first.module.MARK, second.module.MARK) == (1, 2)
 
 
 def test_known_failures_match_check_and_case(tmp_path):
@@ -104,11 +104,11 @@ def test_known_failures_match_check_and_case(tmp_path):
     known = 'KNOWN_FAILURES = {"weights:*": "bug 1", "*-float32-plain-*": "bug 2"}'
     found = registry.implementations([write(tmp_path / "mine.py", bottom=known)])["mine"]
     case, other = parse(TINY), parse(TINY.replace("float32", "float64"))
-    assert ("bug 1", "bug 2", "") == (
+    assert (
         found.known_failure("weights", other),
         found.known_failure("accuracy", case),
         found.known_failure("accuracy", other),
-    )
+    ) == ("bug 1", "bug 2", "")
 
 
 HEAVY = {"torch", "onnx", "onnxruntime", "onnxscript", "triton", "jax", "matplotlib", "scipy"}
@@ -130,7 +130,7 @@ def test_listing_imports_no_framework():
         "print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
     )
     done = python(script)
-    assert 0 == done.returncode, done.stderr
+    assert done.returncode == 0, done.stderr
     modules = set(json.loads(done.stderr))
     assert "numpy" in modules
     assert set() == modules & HEAVY
@@ -147,7 +147,7 @@ def test_listing_works_on_a_bare_machine(tmp_path):
         "assert main(['list', 'cases']) == 0\nsys.exit(main(['list']))"
     )
     done = python(script, "-S", path=[tmp_path])
-    assert 0 == done.returncode, done.stderr
+    assert done.returncode == 0, done.stderr
     rows = dict(line.split("\t", 1) for line in done.stdout.splitlines() if "\t" in line)
     assert "eager" in rows
     assert "onnx" in rows["onnx_cpu"].split("\t")[-1]

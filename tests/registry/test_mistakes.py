@@ -22,17 +22,32 @@ MISTAKES = {
         HEAD + GOOD.format("").replace("cosine", "cosin") + PREPARE,
         "CAPABILITIES names no mechanism 'cosin'. Did you mean 'cosine'?",
     ),
-    "mechanism is no name": (HEAD + GOOD.format("").replace('"cosine"', "1") + PREPARE, "names no mechanism '1'"),
+    "mechanism is no name": (
+        HEAD + GOOD.format("").replace('"cosine"', "1") + PREPARE,
+        "names no mechanism '1'",
+    ),
     "mechanisms is a string": (
         HEAD + 'CAPABILITIES = Capabilities(mechanisms="cosine")\n' + PREPARE,
         "mechanisms must be a tuple of names, got 'cosine'",
     ),
-    "unknown option": (HEAD + GOOD.format(', options=("maks",)') + PREPARE, "unknown option 'maks'; known: mask, bias"),
-    "unknown dtype": (HEAD + GOOD.format(', dtypes=("fp32",)') + PREPARE, "unknown dtype 'fp32'; known: float64"),
-    "unknown device": (HEAD + GOOD.format(', devices=("tpu",)') + PREPARE, "unknown device 'tpu'; known: cpu, cuda"),
+    "unknown option": (
+        HEAD + GOOD.format(', options=("maks",)') + PREPARE,
+        "unknown option 'maks'; known: mask, bias",
+    ),
+    "unknown dtype": (
+        HEAD + GOOD.format(', dtypes=("fp32",)') + PREPARE,
+        "unknown dtype 'fp32'; known: float64",
+    ),
+    "unknown device": (
+        HEAD + GOOD.format(', devices=("tpu",)') + PREPARE,
+        "unknown device 'tpu'; known: cpu, cuda",
+    ),
     "unknown field": (HEAD + GOOD.format(", speed=9") + PREPARE, "unexpected keyword argument 'speed'"),
     "syntax": ("def prepare(case) return 1\n", "importing it raised SyntaxError: "),
-    "missing package": ("import no_such_package\n", "raised ModuleNotFoundError: No module named 'no_such_package'"),
+    "missing package": (
+        "import no_such_package\n",
+        "raised ModuleNotFoundError: No module named 'no_such_package'",
+    ),
     "raises": ("raise RuntimeError('boom')\n", "importing it raised RuntimeError: boom"),
     "exits": ("import sys\nsys.exit(0)\n", "importing it raised SystemExit: 0"),
     "not text": ("\0", "importing it raised"),
@@ -54,7 +69,7 @@ def test_a_mistake_in_a_file(mistake, tmp_path):
     text = complaint(path)
     assert expected in text
     assert str(path) in text
-    assert 1 == len(text.splitlines())
+    assert len(text.splitlines()) == 1
 
 
 def test_no_file(tmp_path):

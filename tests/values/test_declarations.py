@@ -15,9 +15,9 @@ def test_an_id_holds_everything():
     """Sizes stand in one order, options in theirs, the device only where it is not the CPU."""
     assert "cosine-B2H4Hk2Lq5Lk7D8Dv6-float32-mask=full-ordinary-contiguous-0" == CASE.id == str(CASE)
     assert CASE.id + "@cuda" == CASE.on("cuda").id
-    assert CASE == CASE.on("cuda").on("cpu")
-    assert CASE != CASE.on("cuda")
-    assert 1 == len({CASE, dataclasses.replace(CASE), Case.from_id(CASE.id)})
+    assert CASE.on("cuda").on("cpu") == CASE
+    assert CASE.on("cuda") != CASE
+    assert len({CASE, dataclasses.replace(CASE), Case.from_id(CASE.id)}) == 1
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def test_a_case_is_frozen_to_its_depth():
 
 def test_what_a_case_requires():
     """Its options, causality by its corner, and grouped heads where there are fewer key heads."""
-    assert ("mask", "grouped_heads") == CASE.requires
+    assert CASE.requires == ("mask", "grouped_heads")
     plain = dataclasses.replace(CASE, options={}, sizes=dict(CASE.sizes) | {"Hk": 4})
-    assert () == plain.requires
+    assert plain.requires == ()
     every = {"scale": 2.0, "dropout": 0.1, "bias": "full", "valid_lens": "batch", "causal": "bottom_right"}
     expected = {"scale", "dropout", "bias", "valid_lens", "causal_bottom_right"}
     assert expected == set(dataclasses.replace(plain, options=every | {"positions": "none"}).requires)
@@ -99,10 +99,10 @@ def test_an_arithmetic_that_cannot_be_meant(wrong):
 def test_what_was_not_declared_is_refused_with_its_name():
     """A declaration says why it leaves a case out: mechanism, dtype, or the options it lacks; else nothing."""
     able = Capabilities(("cosine",), options=("mask", "grouped_heads"))
-    assert "" == able.refuses(CASE)
-    assert "mechanism additive not declared" == able.refuses(Case("additive", {}))
+    assert able.refuses(CASE) == ""
+    assert able.refuses(Case("additive", {})) == "mechanism additive not declared"
     refusal = able.refuses(dataclasses.replace(CASE, dtype="float16"))
-    assert "dtype float16 not declared (declares float32)" == refusal
+    assert refusal == "dtype float16 not declared (declares float32)"
     refusal = Capabilities(("cosine",), options=("bias",)).refuses(CASE)
-    assert "option mask, grouped_heads not declared (declares bias)" == refusal
-    assert "option mask, grouped_heads not declared (declares none)" == Capabilities(("cosine",)).refuses(CASE)
+    assert refusal == "option mask, grouped_heads not declared (declares bias)"
+    assert Capabilities(("cosine",)).refuses(CASE) == "option mask, grouped_heads not declared (declares none)"
