@@ -43,7 +43,8 @@ class Format:
 
 
 def _ieee(precision: int, least_exponent: int, largest: float) -> Format:
-    return Format(2.0**-precision, 2.0**least_exponent, 2.0 ** (least_exponent - precision), largest)
+    half_spacing = max(2.0 ** (least_exponent - precision), 5e-324)  # float64 has no number for its own
+    return Format(2.0**-precision, 2.0**least_exponent, half_spacing, largest)
 
 
 FORMATS = {
@@ -240,7 +241,7 @@ class Tracked:
 
     # --- the shared operations of `reference.core`
 
-    def computed(self, constant: Array, roundings: float) -> Tracked:
+    def computed(self, constant: Array | np.float64, roundings: float) -> Tracked:
         """Return a constant that the implementation computes itself, in its accumulator's precision."""
         value = np.asarray(constant, np.float64)
         relative = roundings * self.model.acc.roundoff
@@ -309,12 +310,12 @@ class Weights(Tracked):
         gap = np.where(visible, scores.value - peak, 0.0)
         exponentials = np.where(visible, np.exp(gap), 0.0)
         total = exponentials.sum(-1, keepdims=True)
-        self.empty = ~visible.any(-1)
+        self.empty = np.asarray(~visible.any(-1))
         weights = np.divide(exponentials, total, out=np.zeros_like(exponentials), where=total > 0)
         size = np.abs(gap) + np.where(visible, np.abs(scores.value), 0.0)
         shift = np.where(visible, scores.bound, 0.0) + 2 * unit * size + 4 * model.exp_ulp * unit
         shift_variance = np.where(visible, scores.variance, 0.0) + _MEAN_SQUARE_ROUNDING * unit**2 * (
-            gap**2 + model.exp_ulp**2 + 1
+            np.minimum(np.abs(gap), 1e100) ** 2 + model.exp_ulp**2 + 1  # the square of more would overflow
         )
         # Parts merged by exp(lse_i - lse) are never normalised together: the roundings of lse stay as a common factor.
         log_sum = np.abs(peak) + np.log(np.maximum(total, 1.0))
@@ -452,8 +453,8 @@ def budgets(
     output, weights = evaluate(**tracked, **options)
     own = isinstance(output, Weights)
     scores = weights if isinstance(weights, Weights) else None
-    direct = scores is not None and output.direct
-    linear = (scores.shift.max(-1, initial=0.0) <= _FIRST_ORDER) if direct or own else None
+    weighs = scores is not None and (own or output.direct)
+    linear = (scores.shift.max(-1, initial=0.0) <= _FIRST_ORDER) if scores is not None and weighs else None
     empty = None if scores is None else scores.empty
     return _budget(output.as_output(), linear, empty, dtype), None if scores is None else _budget(
         scores, None, empty, dtype

@@ -16,7 +16,7 @@ import numpy as np
 
 from harness import inputs
 from harness.registry import mechanism, mechanisms
-from harness.values import DTYPES, Case, HarnessError
+from harness.values import DEVICES, DTYPES, Case, HarnessError
 from reference.specification import Mechanism
 
 # Lengths: either longer, 1, both sides of the blocks of 16, 32, 64 and 128, and equal to each other and to the widths.
@@ -40,8 +40,15 @@ FACTORS: dict[str, tuple[Any, ...]] = {
     "causal": (None, "top_left", "bottom_right"),
     "scale": (None, 0.375),
 }
+# For each part of a level of these factors, the axes in which it shows.
+_AXES_OF = {
+    "lengths": (("Lq", "L"), ("Lk", "P")),
+    "widths": (("D", "Dq", "E", "A"), ("Dv", "Dk", "Ev", "O")),
+    "batches": (("B",), ("H",), ("Hk",)),
+}
 _OPTIONAL = ("mask", "bias", "valid_lens", "causal", "scale")
 _HALF_PRECISION_LENGTH = 33  # half-precision matrix products are slow on a CPU: keep these cases small
+_MAY_BE_EMPTY = ("B", "Lq", "Lk", "L", "P")
 TIERS = ("quick", "default", "thorough")
 
 
@@ -52,23 +59,31 @@ class Variant:
     mechanism: Mechanism
     choices: Mapping[str, str]
 
-    def knows(self, option: str) -> Callable[[Any], bool]:
-        """Return whether a level of an option's factor is known to the mechanism."""
-        options, scores = self.mechanism.options, self.mechanism.scores
+    @property
+    def name(self) -> str:
+        """Mechanism and choices."""
+        return "-".join((self.mechanism.name, *self.choices.values()))
 
-        def known(level: Any) -> bool:
-            name = f"causal_{level}" if option == "causal" else option
-            return level is None or (name in options and (level != "head" or "H" in scores))
+    def levels(self, factor: str) -> frozenset[Any]:
+        """Return the levels of a factor that the mechanism knows; of those that look alike to it, the first."""
+        return frozenset(level for level in FACTORS[factor] if self._knows(factor, level))
 
-        return known
-
-    def groups(self, batches: tuple[int, int, int]) -> bool:
-        """Return whether these heads and key heads are known to the mechanism."""
-        return batches[1] == batches[2] or "grouped_heads" in self.mechanism.options
+    def _knows(self, factor: str, level: Any) -> bool:
+        options, axes = self.mechanism.options, self.mechanism.axes
+        if factor in _AXES_OF:
+            shown = [any(axis in axes for axis in of_part) for of_part in _AXES_OF[factor]]
+            seen = [tuple(part for part, show in zip(other, shown) if show) for other in FACTORS[factor]]
+            place = FACTORS[factor].index(level)
+            grouped = factor == "batches" and level[1] != level[2]
+            return seen.index(seen[place]) == place and (not grouped or "grouped_heads" in options)
+        if factor not in _OPTIONAL or level is None:
+            return True
+        name = f"causal_{level}" if factor == "causal" else factor
+        return name in options and (level != "head" or "H" in self.mechanism.scores)
 
     def case(self, levels: Mapping[str, Any], seed: int) -> Case:
         """Return the case of one level for every factor."""
-        options = {option: levels[option] for option in _OPTIONAL if levels[option] is not None} | self.choices
+        options = {option: levels[option] for option in _OPTIONAL if levels[option] is not None} | dict(self.choices)
         sizes = _sizes(self.mechanism, levels["lengths"], levels["widths"], levels["batches"])
         name, dtype, content, layout = self.mechanism.name, levels["dtype"], levels["content"], levels["layout"]
         return Case(name, sizes, dtype, options, content, layout, seed)
@@ -76,15 +91,16 @@ class Variant:
 
 def constraints() -> list[tuple[tuple[str, str], Callable[[Any, Any], bool]]]:
     """Return what excludes pairs of levels: (two factors, predicate on their levels)."""
+    known = {(variant.name, factor): variant.levels(factor) for variant in variants() for factor in FACTORS}
 
     def small(lengths: tuple[int, int], dtype: str) -> bool:
         return dtype in ("float64", "float32") or max(lengths) <= _HALF_PRECISION_LENGTH
 
-    known = [
-        (("variant", option), lambda variant, level, option=option: variant.knows(option)(level))
-        for option in _OPTIONAL
+    own = [
+        (("variant", factor), lambda variant, level, factor=factor: level in known[variant.name, factor])
+        for factor in (*_AXES_OF, *_OPTIONAL)
     ]
-    return [*known, (("variant", "batches"), Variant.groups), (("lengths", "dtype"), small)]
+    return [*own, (("lengths", "dtype"), small)]
 
 
 def _sizes(
@@ -222,9 +238,28 @@ def parse(text: str) -> Case:
         raise HarnessError(f"{text}: unknown dtype {case.dtype!r}; known: {', '.join(DTYPES)}")
     if case.layout not in inputs.LAYOUTS:
         raise HarnessError(f"{text}: unknown layout {case.layout!r}; known: {', '.join(inputs.LAYOUTS)}")
+    if case.device not in DEVICES:
+        raise HarnessError(f"{text}: unknown device {case.device!r}; known: {', '.join(DEVICES)}")
+    for axis, length in case.sizes.items():
+        if length == 0 and axis not in _MAY_BE_EMPTY:
+            raise HarnessError(f"{text}: {axis} must be 1 or more; only {', '.join(_MAY_BE_EMPTY)} may be 0")
     _check_options(text, case, known)
     inputs.check_content(case)
+    _check_given(text, case)
     return case
+
+
+def _check_given(text: str, case: Case) -> None:
+    """Refuse a worked example or a recording under other sizes or options than its own."""
+    if case.content in inputs.DISTRIBUTIONS:
+        return
+    given = [own for own in (*example_cases(), *recorded_cases()) if own.content == case.content]
+    given = [own for own in given if own.mechanism == case.mechanism]
+    if not given:
+        raise HarnessError(f"{text}: {case.content} is not an input of {case.mechanism}")
+    own = given[0]
+    if own.sizes != case.sizes or own.options != case.options or case.layout == "expanded":
+        raise HarnessError(f"{text}: {case.content} stands for one problem alone: {own.id}, in any dtype and device")
 
 
 def _check_options(text: str, case: Case, known: Mechanism) -> None:

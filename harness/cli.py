@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -108,7 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     _out(command)
     command.add_argument("--resume", action="store_true", help="go on with the run in --out")
     command.add_argument("--jobs", type=_count, default=0, help="worker processes; one for each core if not given")
-    command.add_argument("--timeout", type=float, default=None, metavar="S", help="seconds for one case; default 300")
+    command.add_argument(
+        "--timeout", type=_seconds, default=None, metavar="S", help="seconds for one case; default 300"
+    )
 
     command = _verb(verbs, "bench", bench)
     _implementations(command)
@@ -164,6 +167,16 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds above 0")
+    return value
 
 
 def _json(data: Any) -> int:

@@ -1,4 +1,4 @@
-"""The plan - which check of which implementation on which case - and the verdicts. pytest and the command line share it."""
+"""The plan - which check of which implementation on which case - and the verdicts; pytest and the CLI share it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.checks import CHECKS, Check, Subject
+from harness.machine import cuda_devices
 from harness.registry import Implementation
 from harness.values import Case, Status, Verdict
 
@@ -35,16 +36,17 @@ class Item:
 def plan(implementations: Sequence[Implementation], cases: Iterable[Case]) -> Iterator[Item]:
     """Yield every implementation on every case: what cannot be asked is planned too, with its reason."""
     absent = {implementation.name: implementation.unavailable() for implementation in implementations}
+    no_cuda = "" if cuda_devices() else "no CUDA device"
     for case in cases:
         for implementation in implementations:
-            here = case.on(implementation.device)
+            here = case if case.device != "cpu" else case.on(implementation.device)
             checks = tuple(check for check in CHECKS if check.applies(implementation, here))
             skip = None
             refusal = implementation.refuses(here)
             if refusal:
                 skip = (Status.UNSUPPORTED, refusal)
-            elif absent[implementation.name]:
-                skip = (Status.UNAVAILABLE, absent[implementation.name])
+            elif absent[implementation.name] or (here.device == "cuda" and no_cuda):
+                skip = (Status.UNAVAILABLE, absent[implementation.name] or no_cuda)
             yield Item(implementation, here, checks, skip)
 
 
@@ -64,7 +66,7 @@ def _asked(item: Item, check: Check, subject: Subject) -> Verdict:
     try:
         judgement = check.ask(subject)
     except (Exception, SystemExit) as error:  # sys.exit in an implementation must not end this run, least of all with 0
-        return verdict(item, check, Status.ERROR, reason=_last_line(error))
+        return verdict(item, check, Status.ERROR, reason=last_line(error))
     status = Status.FAIL if judgement.reason else Status.PASS
     return verdict(
         item,
@@ -102,7 +104,8 @@ def replay_command(implementation: Implementation, case: Case) -> str:
     return f"python -m harness check {implementation.name}{load} --case {case.id}"
 
 
-def _last_line(error: BaseException) -> str:
+def last_line(error: BaseException) -> str:
+    """Return an exception's name and the first line of its message."""
     try:
         text = str(error).strip().split("\n")[0]
     except Exception:  # an exception whose own text raises is still only an error

@@ -1,4 +1,4 @@
-"""Where work runs: each item in a worker process with a time limit, so that a crash or a hang is a verdict and not the end.
+"""Where work runs: each item in a worker process with a time limit, so that a crash or a hang is a verdict.
 
 The pool is pebble's. Workers are started by a fork server, never forked from a process that has used torch: that
 deadlocks in torch's thread pool.
@@ -95,6 +95,8 @@ def _collect(item: Item, future: ProcessFuture[list[Verdict]], seconds: float) -
         return lost(item, Status.TIMEOUT, f"no answer within {seconds:g} s")
     except ProcessExpired as error:
         return lost(item, Status.CRASH, f"its process died: {_cause(error.exitcode)}")
+    except Exception as error:  # raised in the worker, around the checks: the run goes on
+        return lost(item, Status.ERROR, conformance.last_line(error))
 
 
 def lost(item: Item, status: Status, reason: str) -> list[Verdict]:

@@ -174,8 +174,8 @@ def _mask(case: Case, mechanism: Mechanism) -> NDArray[np.bool_]:
     if case.content.startswith("recorded."):
         return _fitted(case, "mask", _recorded(case.content, "mask"), shape)
     mask = _choice(case, "mask", shape, _HIDDEN) < _SHOWN
-    if case.seed % 2 and mask.size:
-        mask[(0,) * (mask.ndim - 1)] = False  # a row that sees no key
+    if case.seed % 2 and math.prod(shape[:-1]) > 1:
+        mask[(-1,) * (mask.ndim - 1)] = False  # a row that sees no key; not the first, which `expanded` repeats
     return mask
 
 
@@ -192,8 +192,10 @@ def _valid_lens(case: Case, mechanism: Mechanism) -> NDArray[np.int64]:
         return np.asarray(example.options["valid_lens"], np.int64)
     shape = (batch,) if case.options["valid_lens"] == "batch" else (batch, queries)
     lens = _choice(case, "valid_lens", shape, keys + 1)
-    if case.seed % 2 == 0 and lens.size:
-        lens.flat[0] = 0  # a row that sees no key
+    if lens.size > 1 and case.seed % 2 == 0:
+        lens.flat[-1] = 0  # a row that sees no key
+    if lens.size:
+        lens.flat[0] = max(lens.flat[0], 1)  # and one that sees some, which `expanded` repeats
     return lens
 
 

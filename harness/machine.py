@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import os
 import platform
@@ -29,7 +30,7 @@ def environment() -> dict[str, Any]:
         "memory_bytes": _memory_bytes(),
         "packages": versions(),
         "threads": _threads(),
-        "cuda": _cuda(),
+        "cuda": cuda_devices(),
         "git": git_revision(),
         "load": [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None,
     }
@@ -87,10 +88,23 @@ def _threads() -> int | None:
     return torch.get_num_threads() if torch is not None else None
 
 
-def _cuda() -> list[dict[str, Any]]:
-    """Return the devices that torch sees. torch is not imported for it: where nothing needed it, nothing ran on one."""
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
+def cuda_devices() -> list[dict[str, Any]]:
+    """Return the CUDA devices that the driver sees. The driver is asked, not torch: listing must not import that."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1" if sys.platform != "win32" else "nvcuda.dll")
+    except OSError:
         return []
-    properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    return [{"name": p.name, "memory_bytes": p.total_memory, "capability": f"{p.major}.{p.minor}"} for p in properties]
+    count = ctypes.c_int()
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return []
+    return [_cuda_device(driver, index) for index in range(count.value)]
+
+
+def _cuda_device(driver: ctypes.CDLL, index: int) -> dict[str, Any]:
+    name, memory, parts = ctypes.create_string_buffer(256), ctypes.c_size_t(), [ctypes.c_int(), ctypes.c_int()]
+    driver.cuDeviceGetName(name, len(name), index)
+    driver.cuDeviceTotalMem_v2(ctypes.byref(memory), index)
+    for number, part in zip((75, 76), parts, strict=True):  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
+        driver.cuDeviceGetAttribute(ctypes.byref(part), number, index)
+    capability = ".".join(str(part.value) for part in parts)
+    return {"name": name.value.decode(errors="replace"), "memory_bytes": memory.value, "capability": capability}

@@ -1,7 +1,7 @@
 """Finds mechanisms and implementations: the folder listing is the registry.
 
-An implementation is a file in `implementations/`, a path given to `--load`, or an entry point of an installed package in
-the group `attention_harness.implementations`. Loading one runs its code. Nothing here imports a framework.
+An implementation is a file in `implementations/`, a path given to `--load`, or an entry point of an installed package
+in the group `attention_harness.implementations`. Loading one runs its code. Nothing here imports a framework.
 """
 
 from __future__ import annotations
@@ -63,14 +63,18 @@ class Implementation:
 
     def unavailable(self) -> str:
         """Return why this machine cannot run it, or ""."""
-        ask = getattr(self.module, "unavailable", None)
-        return str(ask() or "") if ask else ""
+        return self._asked("unavailable")
 
     def refuses(self, case: Case) -> str:
         """Return why it does not take the case, or "": the declaration first, then the module's `unsupported`."""
-        declared = self.capabilities.refuses(case)
-        ask = getattr(self.module, "unsupported", None)
-        return declared or (str(ask(case) or "") if ask else "")
+        return self.capabilities.refuses(case) or self._asked("unsupported", case)
+
+    def _asked(self, name: str, *arguments: Case) -> str:
+        ask = getattr(self.module, name, None)
+        try:
+            return str(ask(*arguments) or "") if ask else ""
+        except Exception as error:
+            raise HarnessError(f"{self.path}: {name}() raised {type(error).__name__}: {error}") from error
 
     def known_failure(self, check: str, case: Case) -> str:
         """Return the upstream reason declared for a check of a case, or ""."""
@@ -92,7 +96,7 @@ class Implementation:
 def implementations(load: Sequence[Path] = ()) -> dict[str, Implementation]:
     """Return every implementation by name: shipped, installed, then the files to load. A name twice is an error."""
     found: dict[str, Implementation] = {}
-    for implementation in (*_in_folder(), *_installed(), *(_from_file(path) for path in load)):
+    for implementation in (*_in_folder(), *_installed(), *(_from_file(path) for path in _once(load))):
         earlier = found.get(implementation.name)
         if earlier is not None:
             raise HarnessError(
@@ -101,6 +105,11 @@ def implementations(load: Sequence[Path] = ()) -> dict[str, Implementation]:
             )
         found[implementation.name] = implementation
     return found
+
+
+def _once(load: Sequence[Path]) -> list[Path]:
+    """Return the files to load, each once however it is spelt."""
+    return list({path.resolve(): path for path in load}.values())
 
 
 def select(names: Iterable[str], load: Sequence[Path] = ()) -> list[Implementation]:
@@ -177,6 +186,9 @@ def _validated(found: Implementation) -> Implementation:
         raise HarnessError(f"{where}: no CAPABILITIES = Capabilities(...) at module level")
     if not callable(getattr(found.module, "prepare", None)):
         raise HarnessError(f"{where}: no function prepare(case) that returns the callable to judge")
+    failures = getattr(found.module, "KNOWN_FAILURES", {})
+    if not isinstance(failures, dict) or not all(isinstance(reason, str) and reason for reason in failures.values()):
+        raise HarnessError(f"{where}: KNOWN_FAILURES must be a dict from a pattern of check:case to a reason")
     for name in capabilities.mechanisms:
         if name not in mechanisms():
             raise HarnessError(f"{where}: CAPABILITIES names " + str(unknown("mechanism", str(name), mechanisms())))

@@ -61,12 +61,14 @@ class Writer:
         """Go on with a run: (writer, verdicts it already has, what had to be repaired). Same plan and machine only."""
         repaired = _drop_torn_line(directory / "verdicts.jsonl")
         earlier = load(directory)
-        for name in ("tier", "planned"):
-            if earlier.facts.get(name) != facts[name]:
-                raise HarnessError(
-                    f"{directory} holds another run: its {name} is {earlier.facts.get(name)!r}, now {facts[name]!r}; "
-                    f"resume with its own command: {earlier.facts.get('command')}"
-                )
+        if earlier.facts.get("plan") != facts["plan"]:
+            raise HarnessError(
+                f"{directory} holds another run: {earlier.facts.get('planned')} checks, not these {facts['planned']}; "
+                f"resume with its own command: {earlier.facts.get('command')}"
+            )
+        for name, about in facts["implementations"].items():
+            if earlier.facts.get("implementations", {}).get(name, {}).get("sha256") != about["sha256"]:
+                raise HarnessError(f"{name} has changed since {directory} was begun; begin a new run")
         if _identity(earlier.facts.get("environment", {})) != _identity(facts["environment"]):
             raise HarnessError(f"{directory} was begun on another machine or with other versions; begin a new run")
         return cls(directory, earlier.facts), earlier.verdicts, repaired

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
 
 from harness import registry
@@ -36,6 +38,8 @@ def write(name: str, mechanism: str, directory: Path) -> Path:
     known = registry.mechanism(mechanism)
     if not name.isidentifier() or name.startswith("_"):
         raise HarnessError(f"{name!r} cannot name a file of Python: use letters, digits and _, not _ first")
+    if name in sys.stdlib_module_names or importlib.util.find_spec(name) is not None:
+        raise HarnessError(f"a file {name}.py would hide the module {name} from Python; choose another name")
     if not directory.is_dir():
         raise HarnessError(f"{directory} is not a directory")
     path = directory / f"{name}.py"

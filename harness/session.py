@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shlex
 import sys
@@ -27,7 +28,7 @@ def check(options: argparse.Namespace) -> int:
     chosen = registry.select(options.names, options.load)
     items = list(plan(chosen, _cases(options)))
     planned = sum(len(item.checks) for item in items)
-    writer, verdicts = _writer(options, chosen, planned)
+    writer, verdicts = _writer(options, chosen, items)
     done = {(verdict.implementation, verdict.case, verdict.check) for verdict in verdicts}
     left = [item for item in items if any(key not in done for key in item.keys)]
     for reached in _told(left, options, planned, len(verdicts)):
@@ -80,7 +81,7 @@ def bench(options: argparse.Namespace) -> int:
     if options.baseline not in [implementation.name for implementation in chosen]:
         chosen = [*registry.select([options.baseline], options.load), *chosen]
     wanted = workloads.select(options.workload) if options.workload else _matrix(options.quick)
-    writer, _ = _writer(options, chosen, 0)
+    writer, _ = _writer(options, chosen, [])
     refused = _gate(chosen, wanted, options, writer)
     measured: list[Measurement] = []
     for measurement in benchmark.run(
@@ -140,7 +141,7 @@ def _keep_benchmark(directory: Path, measured: Sequence[Measurement]) -> None:
 
 
 def _writer(
-    options: argparse.Namespace, chosen: Sequence[registry.Implementation], planned: int
+    options: argparse.Namespace, chosen: Sequence[registry.Implementation], items: Sequence[Item]
 ) -> tuple[Writer | None, list[Verdict]]:
     """Return the writer of --out, if any, and the verdicts that a resumed run already has."""
     resume = getattr(options, "resume", False)
@@ -151,13 +152,15 @@ def _writer(
     from harness.heatmaps import heatmaps
     from harness.machine import environment
 
+    planned = sum(len(item.checks) for item in items)
     facts = {
         "command": "python -m harness " + shlex.join(sys.argv[1:]),
         "started": _now(),
         "tier": getattr(options, "tier", "quick" if getattr(options, "quick", False) else "default"),
         "planned": planned,
+        "plan": _digest(repr([item.keys for item in items])),
         "environment": environment(),
-        "implementations": {i.name: {"summary": i.summary, "unavailable": i.unavailable()} for i in chosen},
+        "implementations": {i.name: _told_of(i) for i in chosen},
     }
     if resume:
         writer, verdicts, repaired = Writer.resume(options.out, facts)
@@ -166,6 +169,17 @@ def _writer(
     writer = Writer.start(options.out, facts)
     write_json(options.out / "heatmaps.json", heatmaps())
     return writer, []
+
+
+def _told_of(implementation: registry.Implementation) -> dict[str, str]:
+    """Return what a run keeps of an implementation: a resumed run must be of the same file."""
+    text = implementation.path.read_bytes() if implementation.path.is_file() else b""
+    about = {"summary": implementation.summary, "unavailable": implementation.unavailable()}
+    return about | {"sha256": _digest(text.hex())}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _now() -> str:

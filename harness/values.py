@@ -107,6 +107,8 @@ class Capabilities:
 
     def refuses(self, case: Case) -> str:
         """Return why the declaration leaves this case out, or "" when it takes it."""
+        if case.device not in self.devices:
+            return f"device {case.device} not declared (declares {', '.join(self.devices)})"
         if case.mechanism not in self.mechanisms:
             return f"mechanism {case.mechanism} not declared"
         if case.dtype not in self.dtypes:
@@ -149,7 +151,8 @@ class Case:
     def __post_init__(self) -> None:
         ordered = {axis: self.sizes[axis] for axis in sorted(self.sizes, key=AXES.index)}
         object.__setattr__(self, "sizes", MappingProxyType(ordered))
-        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+        options = {name: self.options[name] for name in sorted(self.options, key=_option_order)}
+        object.__setattr__(self, "options", MappingProxyType(options))
 
     @property
     def id(self) -> str:
@@ -208,6 +211,12 @@ class Case:
         return self.id
 
 
+def _option_order(name: str) -> tuple[int, str]:
+    """Visibility first, then numbers, then a mechanism's choices: the order in which an id names them."""
+    order = ("mask", "bias", "valid_lens", "causal", "scale", "dropout")
+    return (order.index(name) if name in order else len(order), name)
+
+
 def _number(text: str, case_id: str) -> float:
     try:
         value = float(text)
@@ -241,6 +250,7 @@ class Verdict:
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "status", Status(self.status))
         subject = f"{self.status} of {self.implementation} on {self.case}, check {self.check}"
         if self.status in (Status.PASS, Status.UNEXPECTED_PASS):
             if self.share is None or not 0 <= self.share <= 1:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from harness.machine import cuda_devices
 from implementations import _onnx, eager
 
 if TYPE_CHECKING:
@@ -25,11 +27,12 @@ def unavailable() -> str:
     missing = _onnx.missing("cuda")
     if missing:
         return missing
-    import onnxruntime
-    import torch
-
-    if not torch.cuda.is_available():
+    if not cuda_devices():
         return "no CUDA device"
+    if "+cpu" in importlib.metadata.version("torch"):
+        return "this torch is a CPU build: install one for CUDA"
+    import onnxruntime
+
     if _PROVIDER not in onnxruntime.get_available_providers():
         return f"this onnxruntime has no {_PROVIDER}: pip install attention-harness[cuda]"
     return ""

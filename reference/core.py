@@ -45,6 +45,8 @@ def visible_keys(
         between = (1,) * (len(shape) - 3)
         visible &= np.arange(keys) < lens.reshape(lens.shape[0], *between, lens.shape[1], 1)
     if causal is not None:
+        if causal not in ("top_left", "bottom_right"):
+            raise ValueError(f"unknown causal corner {causal!r}; known: top_left, bottom_right")
         visible &= np.tri(queries, keys, {"top_left": 0, "bottom_right": keys - queries}[causal], dtype=bool)
     return visible
 
@@ -66,6 +68,8 @@ def softmax(scores: Any, visible: NDArray[np.bool_], empty_rows: str = "zero") -
 
 def empty_weight(keys: int, empty_rows: str) -> float:
     """Return the weight of every key in a row that sees none."""
+    if empty_rows not in ("zero", "nan", "mean"):
+        raise ValueError(f"unknown policy {empty_rows!r} for empty rows; known: zero, nan, mean")
     return {"zero": 0.0, "nan": np.nan, "mean": 1.0 / max(keys, 1)}[empty_rows]
 
 
@@ -115,7 +119,7 @@ def normalise(x: Any) -> Any:
     return np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
 
 
-def computed(constant: NDArray[np.float64], like: Any, roundings: float) -> Any:
+def computed(constant: NDArray[np.float64] | np.float64, like: Any, roundings: float) -> Any:
     """Return a constant that every implementation computes for itself, right to so many roundings."""
     if hasattr(like, "computed"):
         return like.computed(constant, roundings)

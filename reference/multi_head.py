@@ -54,8 +54,8 @@ MECHANISM = Mechanism(
     requires=(("E", "H"),),
     errata=(
         Erratum(
-            source="note 004, MultiHeadAttention",
-            says="uses transpose_qkv, transpose_output and masked_softmax",
+            source="note 004, MultiHeadAttention and AdditiveAttention",
+            says="the one uses transpose_qkv and transpose_output, the other masked_softmax",
             right="they are never defined: split_heads and merge_heads, (B, L, H D) <-> (B, H, L, D), and the masked "
             "softmax of note 003",
             shown_by="tests/reference/test_errata.py::test_the_multi_head_module_uses_undefined_functions",

@@ -9,8 +9,9 @@ from reference.core import computed
 from reference.specification import Erratum, Mechanism, tensor
 
 _BASE = 10000.0
-# The rate is a power: its exponent is rounded, which the logarithm of the base amplifies, and so are power and quotient.
-_ROUNDINGS_OF_RATE = math.log(_BASE) + 3
+# The rate is pow(base, -2i/E) or exp(-2i ln(base)/E): exponent, or constant and product, are rounded, which the
+# logarithm of the base amplifies; so are power and quotient.
+_ROUNDINGS_OF_RATE = 2 * math.log(_BASE) + 3
 
 
 def positional_encoding(sequence: Any) -> tuple[Any, None]:

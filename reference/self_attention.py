@@ -11,10 +11,13 @@ def self_attention(sequence: Any, *, positions: str, **visibility: Any) -> tuple
     r"""$$O = \operatorname{softmax}\left(\frac{Z Z^\top}{\sqrt{E}}\right) Z, \quad Z = X \text{ or } X + P$$
 
     Shapes: sequence (B, L, E) -> output (B, L, E), weights (B, L, L). positions: "none", or "sinusoidal" to add
-    the encoding P first. Without positions, permuting the sequence permutes the output; with them it does not.
+    the encoding P first; another raises ValueError. Without positions, permuting the sequence permutes the output; with
+    them it does not.
     Empty rows: a position that sees no position has zero weights and zero output.
     Source: notes 001, 003 and 004: Q = K = V; note 004 for the positions.
     """
+    if positions not in ("none", "sinusoidal"):
+        raise ValueError(f"unknown positions {positions!r}; known: none, sinusoidal")
     if positions == "sinusoidal":
         sequence, _ = positional_encoding(sequence)
     return scaled_dot_product(sequence, sequence, sequence, **visibility)

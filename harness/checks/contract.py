@@ -34,7 +34,7 @@ def purity(subject: Subject) -> Judgement:
 
 
 def is_ordinary(implementation: Implementation, case: Case) -> bool:
-    """Whether the case is one of those on which repeated calls are tried: plain content and memory, no length below 2."""
+    """Whether repeated calls are tried on the case: plain content and memory, no length below 2."""
     lengths = [case.sizes[axis] for axis in _GROWN if axis in case.sizes]
     return case.content == "ordinary" and case.layout == "contiguous" and min(lengths) > 1
 

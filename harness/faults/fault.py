@@ -34,6 +34,6 @@ def planted(fault: Fault) -> registry.Implementation:
     return registry.Implementation(f"fault:{fault.name}", module, Path(eager.path))
 
 
-def faults(kind: str, rows: Iterable[tuple[str, str, str] | tuple[str, str, str, str]]) -> tuple[Fault, ...]:
+def faults(kind: str, rows: Iterable[tuple[str, ...]]) -> tuple[Fault, ...]:
     """Return faults of one patch each from rows (name, what stands, what is put[, cites])."""
     return tuple(Fault(name, kind, ((stands, put),), *cites) for name, stands, put, *cites in rows)

@@ -26,4 +26,4 @@ def test_the_quick_suite_is_red(fault, tmp_path):
 
 def test_the_same_file_without_a_fault_is_green(tmp_path):
     """What is accused above is the fault."""
-    assert [] == accused(planted("", tmp_path))
+    assert accused(planted("", tmp_path)) == []

@@ -61,9 +61,9 @@ def shift_columns(output, budget):
 def test_one_defect_is_seen(damage, case):
     """The reference output with a single defect is rejected; without it, it passes."""
     output, budget = exact_output(case)
-    assert "" == judge(output, budget).reason
+    assert judge(output, budget).reason == ""
     damage(output, budget)
-    assert "" != judge(output, budget).reason
+    assert judge(output, budget).reason != ""
 
 
 def test_a_wrong_shape_is_seen():
@@ -130,4 +130,4 @@ def test_a_small_mistake_is_seen(mistake, case):
     wrong = implementation("wrong", MISTAKES[mistake], FUSED)
     [item] = conformance.plan([wrong], [case])
     verdict = next(verdict for verdict in conformance.run(item) if verdict.check == "accuracy")
-    assert "fail" == verdict.status, (verdict.share, verdict.reason)
+    assert verdict.status == "fail", (verdict.share, verdict.reason)
