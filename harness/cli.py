@@ -62,6 +62,23 @@ def bench(options: argparse.Namespace) -> int:
     return session.bench(options)
 
 
+def faults(options: argparse.Namespace) -> int:
+    """Plant faults and print what the suite catches; 1 when one is missed."""
+    from harness import power
+
+    outcomes = []
+    for outcome in power.measure(options.names, options.tier, options.jobs):
+        outcomes.append(outcome)
+        if outcome.witness is None or len(outcomes) % 25 == 0:
+            what = f"MISSED {outcome.fault}" if outcome.witness is None else f"{len(outcomes)} faults tried"
+            console.line(f"faults: {what}")
+    if options.json:
+        _json({"faults": [outcome.to_json() for outcome in outcomes]})
+    else:
+        print(power.table(outcomes))
+    return 0 if all(outcome.witness for outcome in outcomes) else 1
+
+
 def report(options: argparse.Namespace) -> int:
     """Write report.md and index.html from run directories."""
     from harness import report as pages
@@ -96,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
     command = _verb(verbs, "list", list_)
-    kinds = ("implementations", "mechanisms", "cases", "checks", "workloads")
+    kinds = ("implementations", "mechanisms", "cases", "checks", "faults", "workloads")
     command.add_argument("kind", nargs="?", choices=kinds, metavar="KIND", help=", ".join(kinds))
     _load(command)
     _tier(command)
@@ -112,6 +129,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--timeout", type=_seconds, default=None, metavar="S", help="seconds for one case; default 300"
     )
+
+    command = _verb(verbs, "faults", faults)
+    command.add_argument("names", nargs="*", metavar="NAME", help="faults; all if none")
+    _tier(command)
+    command.add_argument("--jobs", type=_count, default=0, help="worker processes; one for each core if not given")
 
     command = _verb(verbs, "bench", bench)
     _implementations(command)

@@ -20,6 +20,7 @@ _COLUMNS = {
     "mechanisms": ("name", "inputs", "options", "source"),
     "cases": ("id",),
     "checks": ("name", "summary"),
+    "faults": ("kind", "name", "cites"),
     "workloads": ("name", "case", "cites"),
 }
 

@@ -104,4 +104,5 @@ def _ratio(error: NDArray[np.float64], allowed: NDArray[np.float64]) -> NDArray[
     """Return error / allowed; nothing allowed and no error is 0, nothing allowed and an error is infinite."""
     allowed = np.broadcast_to(allowed, error.shape)
     none = np.where(error > 0, np.inf, 0.0)
-    return np.divide(error, allowed, out=none, where=allowed > 0)
+    with np.errstate(over="ignore"):
+        return np.divide(error, allowed, out=none, where=allowed > 0)

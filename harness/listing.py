@@ -62,6 +62,13 @@ def checks(options: argparse.Namespace) -> Rows:
     return [{"name": check.name, "summary": check.summary} for check in CHECKS]
 
 
+def faults(options: argparse.Namespace) -> Rows:
+    """Return the planted faults, by kind, and where the like has shipped."""
+    from harness.faults import FAULTS
+
+    return [{"name": fault.name, "kind": fault.kind, "cites": fault.cites} for fault in FAULTS]
+
+
 def workloads(options: argparse.Namespace) -> Rows:
     """Return the benchmark's workloads, and where each comes from."""
     from harness.workloads import WORKLOADS
@@ -77,5 +84,6 @@ KINDS: dict[str, Callable[[argparse.Namespace], Rows]] = {
     "mechanisms": mechanisms,
     "cases": cases,
     "checks": checks,
+    "faults": faults,
     "workloads": workloads,
 }
