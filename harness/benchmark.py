@@ -123,7 +123,8 @@ def _with_baseline(
 def _admit(cell: Cell, entrant: Implementation, gate: Gate) -> None:
     """Enter an implementation among the arms of a cell, or among the excluded with the reason."""
     devices = entrant.capabilities.devices
-    refused, absent = entrant.refuses(cell.case), entrant.unavailable()
+    device = cell.case.device if cell.case.device in devices else entrant.device
+    refused, absent = entrant.refuses(cell.case.on(device)), entrant.unavailable()
     if refused:
         cell.excluded[entrant.name] = ("unsupported", refused)
     elif absent:

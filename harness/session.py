@@ -76,6 +76,7 @@ def _told(items: Sequence[Item], options: argparse.Namespace, planned: int, done
 def bench(options: argparse.Namespace) -> int:
     """Check what is to be timed, time what conforms, keep and tell; 0 when everything that ran conforms."""
     from harness import benchmark, workloads
+    from harness.machine import cuda_devices
 
     chosen = registry.select(options.names, options.load)
     if options.baseline not in [implementation.name for implementation in chosen]:
@@ -95,6 +96,7 @@ def bench(options: argparse.Namespace) -> int:
         progress=lambda what, done, total: console.line(f"bench: {what} ({done} of {total})"),
         seed=options.seed,
         load=options.load,
+        devices=("cpu", "cuda") if cuda_devices() else ("cpu",),
     ):
         measured.append(measurement)
         if writer:

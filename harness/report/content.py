@@ -119,8 +119,8 @@ class Content:
 
 def assemble(run: Run, mechanisms: Mapping[str, Mechanism]) -> Content:
     """Return what the report of a run says."""
-    verdicts, repeated = settled(run.verdicts)
-    headline = _headline(verdicts, run.facts, repeated)
+    verdicts, different = settled(run.verdicts)
+    headline = _headline(verdicts, run.facts, different)
     declared = _dict(run.facts.get("implementations"))
     names = _union(declared, (v.implementation for v in verdicts), (m.implementation for m in run.measurements))
     formulas = _union(mechanisms, (v.mechanism for v in verdicts))
@@ -144,27 +144,27 @@ def assemble(run: Run, mechanisms: Mapping[str, Mechanism]) -> Content:
 
 
 def settled(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], int]:
-    """Return one verdict for each question, the worst if it was answered twice, and how many were too many.
+    """Return one verdict for each question, the worst if it was answered twice, and how many had different answers.
 
-    A resumed run may answer a question again; counted twice it would hide one that was never asked.
+    A benchmark asks again what it is to time; counted twice that would hide a question that was never asked.
     """
     kept: dict[tuple[str, str, str], Verdict] = {}
-    total = 0
+    different = 0
     for verdict in verdicts:
-        total += 1
         question = (verdict.implementation, verdict.case, verdict.check)
         earlier = kept.get(question)
+        different += earlier is not None and earlier.status is not verdict.status
         if earlier is None or SEVERITY.index(verdict.status) < SEVERITY.index(earlier.status):
             kept[question] = verdict
-    return list(kept.values()), total - len(kept)
+    return list(kept.values()), different
 
 
-def _headline(verdicts: Sequence[Verdict], facts: Mapping[str, Any], repeated: int) -> Headline:
+def _headline(verdicts: Sequence[Verdict], facts: Mapping[str, Any], different: int) -> Headline:
     skipped = {status: sum(v.status is status for v in verdicts) for status in NOT_CHECKED}
     checked = len(verdicts) - sum(skipped.values())
     wrong = [v for v in verdicts if v.status in NONCONFORMING]
     planned = facts.get("planned")
-    warnings = [*_gaps(len(verdicts), planned, bool(facts.get("finished"))), *_repeats(repeated)]
+    warnings = [*_gaps(len(verdicts), planned, bool(facts.get("finished"))), *_contradictions(different)]
     open_ended = planned != len(verdicts) or not facts.get("finished")
     word, tone, sentence = _answer(verdicts, checked, wrong, open_ended)
     terms = [f"{words.number(checked)} checked", *(f"{words.number(n)} {s}" for s, n in skipped.items())]
@@ -214,9 +214,9 @@ def _gaps(found: int, planned: Any, finished: bool) -> Iterable[str]:
         yield "Incomplete: the run has not recorded its end. It was interrupted, or is still going on."
 
 
-def _repeats(repeated: int) -> Iterable[str]:
-    if repeated:
-        yield f"{words.counted(repeated, 'question')} answered more than once; the worst answer counts."
+def _contradictions(different: int) -> Iterable[str]:
+    if different:
+        yield f"{words.counted(different, 'question')} answered twice, and differently; the worst answer counts."
 
 
 def _right_side(found: int, planned: Any) -> str:

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
-from harness.cases import BATCHES, FACTORS, LENGTHS, WIDTHS, constraints, matrix, variants
+import pytest
+
+from harness.cases import FACTORS, constraints, matrix, variants
 from harness.values import Case
 
 OPTIONS = ("mask", "bias", "valid_lens", "causal", "scale")
+SIZED = ("lengths", "widths", "batches")
+PLAIN = {"lengths": (5, 7), "widths": (16, 8), "batches": (2, 3, 3), "dtype": "float32"}
+PLAIN |= {"content": "ordinary", "layout": "contiguous"} | dict.fromkeys(OPTIONS)
 Levels = dict[str, Any]
 Pair = tuple[tuple[str, Any], tuple[str, Any]]
+Sizes = tuple[tuple[str, int], ...]
 KNOWN = {"-".join((variant.mechanism.name, *variant.choices.values())): variant for variant in variants()}
+EVERY: dict[str, tuple[Any, ...]] = {"variant": tuple(KNOWN)} | FACTORS
+
+
+def sizes(name: str, **levels: Any) -> Sizes:
+    return tuple(KNOWN[name].case(PLAIN | levels, 0).sizes.items())
 
 
 def variant_of(case: Case) -> str:
@@ -21,65 +31,76 @@ def variant_of(case: Case) -> str:
 
 
 @functools.cache
-def triples(name: str, sizes: tuple[tuple[str, int], ...]) -> list[tuple[Any, Any, Any]]:
-    """Return the lengths, widths and batches that give these sizes: more than one where the mechanism lacks an axis."""
-    variant = KNOWN[name]
-    plain = dict.fromkeys(FACTORS) | {"dtype": "float32", "content": "ordinary", "layout": "contiguous"}
-    products = itertools.product(LENGTHS, WIDTHS, BATCHES)
-    return [
-        (lengths, widths, batches)
-        for lengths, widths, batches in products
-        if variant.groups(batches)
-        and sizes
-        == tuple(variant.case(plain | {"lengths": lengths, "widths": widths, "batches": batches}, 0).sizes.items())
-    ]
+def shows(name: str, factor: str) -> bool:
+    """Whether the mechanism has an axis in which the factor shows at all."""
+    return factor not in SIZED or len({sizes(name, **{factor: level}) for level in FACTORS[factor]}) > 1
 
 
-def rows(case: Case) -> Iterator[Levels]:
-    """Yield the levels of every factor that the case may have been made from."""
+@functools.cache
+def triples(name: str) -> dict[Sizes, list[tuple[Any, ...]]]:
+    """Return the known lengths, widths and batches by the sizes they give."""
+    found: dict[Sizes, list[tuple[Any, ...]]] = {}
+    for levels in itertools.product(*(sorted(KNOWN[name].levels(factor)) for factor in SIZED)):
+        found.setdefault(sizes(name, **dict(zip(SIZED, levels, strict=True))), []).append(levels)
+    return found
+
+
+def rows(case: Case) -> list[Levels]:
+    """Return the levels of every factor that the case was made from: none where its sizes are no level's."""
     variant = variant_of(case)
     fixed: Levels = {"variant": variant, "dtype": case.dtype, "content": case.content, "layout": case.layout}
     fixed |= {option: case.options.get(option) for option in OPTIONS}
-    for lengths, widths, batches in triples(variant, tuple(case.sizes.items())):
-        yield fixed | {"lengths": lengths, "widths": widths, "batches": batches}
+    made = triples(variant).get(tuple(case.sizes.items()), [])
+    return [fixed | dict(zip(SIZED, levels, strict=True)) for levels in made]
+
+
+@functools.cache
+def excluded() -> frozenset[Pair]:
+    """Return the pairs that a constraint forbids, either way round."""
+    found = set()
+    for (left, right), allows in constraints():
+        for one, other in itertools.product(EVERY[left], EVERY[right]):
+            given = [KNOWN[level] if factor == "variant" else level for factor, level in ((left, one), (right, other))]
+            if not allows(*given):
+                found |= {((left, one), (right, other)), ((right, other), (left, one))}
+    return frozenset(found)
 
 
 def allowed(levels: Levels) -> bool:
-    levels = levels | {"variant": KNOWN[levels["variant"]]} if "variant" in levels else levels
-    return all(
-        allows(levels[left], levels[right])
-        for (left, right), allows in constraints()
-        if left in levels and right in levels
-    )
+    return excluded().isdisjoint(itertools.combinations(levels.items(), 2))
 
 
 def feasible(levels: Levels) -> bool:
     """Whether some level of every other factor goes with these."""
-    if not allowed(levels):
-        return False
-    rest = next((factor for factor in all_factors() if factor not in levels), None)
-    return rest is None or any(feasible(levels | {rest: level}) for level in all_factors()[rest])
+    rest = next((factor for factor in EVERY if factor not in levels), None)
+    if rest is None:
+        return True
+    fitting = (
+        level
+        for level in EVERY[rest]
+        if not any(((factor, other), (rest, level)) in excluded() for factor, other in levels.items())
+    )
+    return any(feasible(levels | {rest: level}) for level in fitting)
 
 
-def all_factors() -> dict[str, tuple[Any, ...]]:
-    return {"variant": tuple(KNOWN)} | FACTORS
-
-
-def feasible_pairs() -> set[Pair]:
-    return {
+@functools.cache
+def feasible_pairs() -> frozenset[Pair]:
+    return frozenset(
         ((one, level), (other, another))
-        for (one, levels), (other, others) in itertools.combinations(all_factors().items(), 2)
+        for (one, levels), (other, others) in itertools.combinations(EVERY.items(), 2)
         for level, another in itertools.product(levels, others)
-        if feasible({one: level, other: another})
-    }
+        if allowed({one: level, other: another}) and feasible({one: level, other: another})
+    )
 
 
 def occurring_pairs(cases: list[Case]) -> set[Pair]:
+    """Return the pairs in these cases. A pair counts where the mechanism has axes for both, or is itself one of them."""
     return {
         ((one, row[one]), (other, row[other]))
         for case in cases
         for row in rows(case)
-        for one, other in itertools.combinations(all_factors(), 2)
+        for one, other in itertools.combinations(EVERY, 2)
+        if one == "variant" or (shows(row["variant"], one) and shows(row["variant"], other))
     }
 
 
@@ -90,20 +111,51 @@ def drawn() -> list[Case]:
 
 def test_every_feasible_pair_occurs():
     """The default matrix has strength 2, with the mechanism and its choice as one of the factors."""
+    assert len(feasible_pairs()) > 2000
     assert set() == feasible_pairs() - occurring_pairs(drawn())
 
 
 def test_the_count_of_pairs_sees_a_hole():
-    """Half of the matrix does not hold every pair: the count above can fail."""
+    """Without half of the matrix, or without any one mechanism, pairs are missing."""
     assert feasible_pairs() - occurring_pairs(drawn()[::2])
+    for mechanism in {case.mechanism for case in drawn()}:
+        assert feasible_pairs() - occurring_pairs([case for case in drawn() if case.mechanism != mechanism]), mechanism
 
 
 def test_no_case_breaks_a_constraint():
-    """What the mechanisms do not know is in no case, whatever levels it may have been made from."""
+    """What the mechanisms do not know is in no case."""
     assert [case.id for case in drawn() if not all(map(allowed, rows(case)))] == []
 
 
 def test_sizes_are_made_from_the_levels():
     """Every drawn case but those of length 0 and of the plain rows has lengths, widths and batches of the factors."""
-    strange = [case.id for case in drawn() if not list(rows(case)) and min(case.sizes.values()) > 0]
+    strange = [case.id for case in drawn() if not rows(case) and min(case.sizes.values()) > 0]
     assert [case for case in strange if not case.endswith("-ordinary-contiguous-0")] == []
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_of_levels_that_look_alike_the_first_is_known(name):
+    """Known levels give sizes of their own, and what is not known looks like a known one or groups heads."""
+    assert {1} == {len(levels) for levels in triples(name).values()}
+    for factor in SIZED:
+        first: dict[Sizes, Any] = {}
+        for level in FACTORS[factor]:
+            first.setdefault(sizes(name, **{factor: level}), level)
+        grouped = "grouped_heads" in KNOWN[name].mechanism.options or factor != "batches"
+        assert {level for level in first.values() if grouped or level[1] == level[2]} == KNOWN[name].levels(factor)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_known_options_are_the_declared_ones(name):
+    """A level of an option is known exactly where the mechanism declares it; by head, where its scores have heads."""
+    known = KNOWN[name]
+    for option in OPTIONS:
+        declared = {None} | {
+            level
+            for level in FACTORS[option]
+            if (f"causal_{level}" if option == "causal" else option) in known.mechanism.options
+            and (level != "head" or "H" in known.mechanism.scores)
+        }
+        assert declared == known.levels(option), option
+    for factor in ("dtype", "content", "layout"):
+        assert set(FACTORS[factor]) == known.levels(factor), factor
