@@ -169,6 +169,18 @@ def score_shape(mechanism: Mechanism, case: Case, form: str) -> tuple[int, ...]:
     }[form]
 
 
+def _first_seen(case: Case, mechanism: Mechanism) -> int:
+    """Return the first query that a causal corner lets see the first key."""
+    queries, keys = shape_of(mechanism.scores, case.sizes)[-2:]
+    return max(queries - keys, 0) if case.options.get("causal") == "bottom_right" else 0
+
+
+def _show_one_key(hides: NDArray[Any], row: int, shown: Any) -> None:
+    """Let that query of the first batch and head see the first key, so that no case hides everything."""
+    if hides.size:
+        hides[(*(0,) * (hides.ndim - 2), min(row, hides.shape[-2] - 1), 0)] = shown
+
+
 def _mask(case: Case, mechanism: Mechanism) -> NDArray[np.bool_]:
     shape = score_shape(mechanism, case, case.options["mask"])
     if case.content.startswith("recorded."):
@@ -176,13 +188,16 @@ def _mask(case: Case, mechanism: Mechanism) -> NDArray[np.bool_]:
     mask = _choice(case, "mask", shape, _HIDDEN) < _SHOWN
     if case.seed % 2 and math.prod(shape[:-1]) > 1:
         mask[(-1,) * (mask.ndim - 1)] = False  # a row that sees no key; not the first, which `expanded` repeats
+    _show_one_key(mask, _first_seen(case, mechanism), True)
     return mask
 
 
 def _bias(case: Case, mechanism: Mechanism) -> Array:
     shape = score_shape(mechanism, case, case.options["bias"])
     bias = _normal(case, "bias", shape)
-    return np.where(_choice(case, "bias.hidden", shape, _HIDDEN) < _SHOWN + 1, bias, -np.inf)
+    shown = _choice(case, "bias.hidden", shape, _HIDDEN) < _SHOWN + 1
+    _show_one_key(shown, _first_seen(case, mechanism), True)
+    return np.where(shown, bias, -np.inf)
 
 
 def _valid_lens(case: Case, mechanism: Mechanism) -> NDArray[np.int64]:
@@ -194,8 +209,9 @@ def _valid_lens(case: Case, mechanism: Mechanism) -> NDArray[np.int64]:
     lens = _choice(case, "valid_lens", shape, keys + 1)
     if lens.size > 1 and case.seed % 2 == 0:
         lens.flat[-1] = 0  # a row that sees no key
-    if lens.size:
-        lens.flat[0] = max(lens.flat[0], 1)  # and one that sees some, which `expanded` repeats
+    if lens.size:  # and one that sees some, in the first batch, which `expanded` repeats
+        row = min(_first_seen(case, mechanism), lens.shape[-1] - 1) if lens.ndim == 2 else 0
+        lens.flat[row] = max(lens.flat[row], min(1, keys))
     return lens
 
 

@@ -73,7 +73,7 @@ class Implementation:
         ask = getattr(self.module, name, None)
         try:
             return str(ask(*arguments) or "") if ask else ""
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise HarnessError(f"{self.path}: {name}() raised {type(error).__name__}: {error}") from error
 
     def known_failure(self, check: str, case: Case) -> str:
@@ -187,7 +187,8 @@ def _validated(found: Implementation) -> Implementation:
     if not callable(getattr(found.module, "prepare", None)):
         raise HarnessError(f"{where}: no function prepare(case) that returns the callable to judge")
     failures = getattr(found.module, "KNOWN_FAILURES", {})
-    if not isinstance(failures, dict) or not all(isinstance(reason, str) and reason for reason in failures.values()):
+    texts = [*failures, *failures.values()] if isinstance(failures, dict) else [None]
+    if not all(isinstance(text, str) and text for text in texts):
         raise HarnessError(f"{where}: KNOWN_FAILURES must be a dict from a pattern of check:case to a reason")
     for name in capabilities.mechanisms:
         if name not in mechanisms():

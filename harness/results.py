@@ -59,8 +59,7 @@ class Writer:
     @classmethod
     def resume(cls, directory: Path, facts: Mapping[str, Any]) -> tuple[Self, tuple[Verdict, ...], str]:
         """Go on with a run: (writer, verdicts it already has, what had to be repaired). Same plan and machine only."""
-        repaired = _drop_torn_line(directory / "verdicts.jsonl")
-        earlier = load(directory)
+        earlier = Run(directory, _facts(directory))
         if earlier.facts.get("plan") != facts["plan"]:
             raise HarnessError(
                 f"{directory} holds another run: {earlier.facts.get('planned')} checks, not these {facts['planned']}; "
@@ -71,7 +70,8 @@ class Writer:
                 raise HarnessError(f"{name} has changed since {directory} was begun; begin a new run")
         if _identity(earlier.facts.get("environment", {})) != _identity(facts["environment"]):
             raise HarnessError(f"{directory} was begun on another machine or with other versions; begin a new run")
-        return cls(directory, earlier.facts), earlier.verdicts, repaired
+        repaired = _drop_torn_line(directory / "verdicts.jsonl")  # not before: another run is left as it is
+        return cls(directory, earlier.facts), load(directory).verdicts, repaired
 
     def add(self, *items: Verdict | Measurement) -> None:
         """Append verdicts or measurements, in one write."""
@@ -109,13 +109,7 @@ def write_json(path: Path, data: Any) -> None:
 
 def load(directory: Path) -> Run:
     """Read a run directory; what cannot be read is an error that names the file and the line."""
-    facts = _read_json(directory / "run.json")
-    schema = facts.get("schema") if isinstance(facts, dict) else None
-    if schema != SCHEMA:
-        raise HarnessError(
-            f"{directory / 'run.json'}: schema {schema!r}, this version reads {SCHEMA}; run the command again: "
-            f"{facts.get('command', 'unknown') if isinstance(facts, dict) else 'unknown'}"
-        )
+    facts = _facts(directory)
     heatmaps = directory / "heatmaps.json"
     return Run(
         directory,
@@ -124,6 +118,18 @@ def load(directory: Path) -> Run:
         tuple(_rows(directory / "measurements.jsonl", Measurement)),
         _read_json(heatmaps) if heatmaps.exists() else {},
     )
+
+
+def _facts(directory: Path) -> Any:
+    """Return run.json, of this schema."""
+    facts = _read_json(directory / "run.json")
+    schema = facts.get("schema") if isinstance(facts, dict) else None
+    if schema != SCHEMA:
+        raise HarnessError(
+            f"{directory / 'run.json'}: schema {schema!r}, this version reads {SCHEMA}; run the command again: "
+            f"{facts.get('command', 'unknown') if isinstance(facts, dict) else 'unknown'}"
+        )
+    return facts
 
 
 def _read_json(path: Path) -> Any:

@@ -38,13 +38,13 @@ def write(name: str, mechanism: str, directory: Path) -> Path:
     known = registry.mechanism(mechanism)
     if not name.isidentifier() or name.startswith("_"):
         raise HarnessError(f"{name!r} cannot name a file of Python: use letters, digits and _, not _ first")
+    path = directory / f"{name}.py"
+    if path.exists():
+        raise HarnessError(f"{path} exists; it is left as it is")
     if name in sys.stdlib_module_names or importlib.util.find_spec(name) is not None:
         raise HarnessError(f"a file {name}.py would hide the module {name} from Python; choose another name")
     if not directory.is_dir():
         raise HarnessError(f"{directory} is not a directory")
-    path = directory / f"{name}.py"
-    if path.exists():
-        raise HarnessError(f"{path} exists; it is left as it is")
     text = _SKELETON.format(
         title=known.name.replace("_", " ").capitalize(),
         name=name,

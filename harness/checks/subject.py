@@ -33,7 +33,7 @@ class Subject:
 
     def __init__(self, implementation: Implementation, case: Case) -> None:
         self.implementation = implementation
-        self.case = case.on(implementation.device)
+        self.case = case
 
     @functools.cached_property
     def callable(self) -> Any:

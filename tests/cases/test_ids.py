@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.cases import TIERS, matrix, parse
+from harness import inputs
+from harness.cases import TIERS, example_cases, matrix, parse, recorded_cases
+from harness.registry import mechanisms
 from harness.values import Case, HarnessError
 
 PLAIN = "scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous-0"
 
 # A changed id is a changed case: every saved run and replay command of it goes stale. Meant to? Then update with
 #   python -c "from tests.cases.test_ids import *; print({tier: digest(tier) for tier in TIERS})"
-GOLDEN = {"quick": "ecf8a5c43090f613", "default": "cdcb38f415f05ddd", "thorough": "8b8cd41396cdc16f"}
+GOLDEN = {"quick": "134954606bd12b0e", "default": "50172ec04afcaa64", "thorough": "82ec41104bb41d03"}
 
 
 def digest(tier: str) -> str:
@@ -65,6 +69,12 @@ def test_tiers_grow():
         (("Dv8", ""), "has the sizes B H Lq D Hk Lk Dv, got B H Hk Lq Lk D"),
         (("Dv8", "Dw8"), "unknown size 'Dw'; known: B, H"),
         (("B2", "B02"), "its canonical form is 'scaled_dot_product-B2H3"),
+        (("-0", "-0@tpu"), "unknown device 'tpu'; known: cpu, cuda"),
+        (("-0", "-0@cuda:1"), "unknown device 'cuda:1'; known: cpu, cuda"),
+        (("-0", "-0@cpu"), "its canonical form is 'scaled_dot_product-B2H3"),
+        (("D16", "D0"), "D must be 1 or more; only B, Lq, Lk, L, P may be 0"),
+        (("Dv8", "Dv0"), "Dv must be 1 or more"),
+        (("H3Hk3", "H0Hk3"), "H must be 1 or more"),
         (("-0", "-x"), "expected mechanism-sizes-dtype-options-content-layout-seed"),
         (("-contiguous", ""), "expected mechanism-sizes-dtype-options-content-layout-seed"),
     ],
@@ -74,6 +84,78 @@ def test_a_malformed_id_says_what_is_wrong(change, complaint):
     with pytest.raises(HarnessError) as caught:
         parse(PLAIN.replace(*change))
     assert complaint in str(caught.value)
+
+
+ORDER = ("mask=full", "bias=query", "valid_lens=batch", "causal=top_left", "scale=0.5")
+
+
+@pytest.mark.parametrize("options", list(itertools.combinations(ORDER, 2)), ids=str)
+def test_options_have_one_order(options):
+    """The other order is refused with the id that was meant, which is one."""
+    wrong, right = (PLAIN.replace("plain", "+".join(order)) for order in (options[::-1], options))
+    with pytest.raises(HarnessError) as caught:
+        parse(wrong)
+    assert str(caught.value) == f"malformed case id {wrong!r}; its canonical form is {right!r}"
+    assert right == parse(right).id
+    values = dict(item.split("=") for item in options[::-1])
+    values |= {"scale": 0.5} if "scale" in values else {}
+    assert right == replace(parse(PLAIN), options=values).id
+
+
+def test_choices_come_last():
+    """A mechanism's own choices stand behind what all know."""
+    with pytest.raises(HarnessError, match=r"its canonical form is '.*-mask=full\+positions=none-"):
+        parse("self_attention-B2L5E16-float32-positions=none+mask=full-ordinary-contiguous-0")
+
+
+MAY_BE_EMPTY = {"B", "Lq", "Lk", "L", "P"}
+
+
+@pytest.mark.parametrize("mechanism", mechanisms())
+def test_only_batches_and_lengths_may_be_0(mechanism):
+    """Every other axis needs a length; these axes may be empty, and then the case has inputs."""
+    case = next(case for case in matrix("quick") if case.mechanism == mechanism and case.content == "ordinary")
+    for axis in case.sizes:
+        empty = replace(case, sizes=dict(case.sizes) | {axis: 0}, options={**case.options})
+        if axis in MAY_BE_EMPTY:
+            assert empty == parse(empty.id)
+            assert inputs.tensors(empty)
+        else:
+            with pytest.raises(HarnessError, match=rf"{axis} must be 1 or more|must be a multiple of {axis}$"):
+                parse(empty.id)
+
+
+GIVEN = [*example_cases(), *recorded_cases()]
+
+
+@pytest.mark.parametrize("case", GIVEN, ids=str)
+def test_what_is_given_stands_for_one_problem_alone(case):
+    """An example or a recording has its own sizes and options in any dtype and plain layout; all else is refused."""
+    for other in ({"dtype": "float16"}, {"device": "cuda"}, {"layout": "transposed"}, {"layout": "offset"}):
+        assert parse(replace(case, **other).id) == replace(case, **other)
+    known = mechanisms()[case.mechanism]
+    more = {axis: length + length for axis, length in case.sizes.items()}  # doubled: multiples stay multiples
+    changes = [{"sizes": dict(case.sizes) | {axis: 2 * length}} for axis, length in case.sizes.items() if axis != "Hk"]
+    changes += [{"sizes": more}, {"layout": "expanded"}]
+    changes += [{"options": {n: v for n, v in case.options.items() if n != left}} for left in ("mask", "valid_lens")]
+    if "scale" in known.options:
+        changes.append({"options": {**case.options, "scale": 0.5}})
+    if known.scores:
+        changes.append({"options": {**case.options, "bias": "query"}})
+    own = next(given for given in GIVEN if (given.mechanism, given.content) == (case.mechanism, case.content))
+    for change in changes:
+        if (other := replace(case, **change)) != case:
+            with pytest.raises(HarnessError) as caught:
+                parse(other.id)
+            complaint = f"{other.id}: {case.content} stands for one problem alone: {own.id}, in any dtype and device"
+            assert complaint == str(caught.value)
+
+
+def test_a_recording_belongs_to_its_mechanism():
+    """Another mechanism of the same axes does not take it."""
+    case = replace(recorded_cases()[0], mechanism="dot_product")
+    with pytest.raises(HarnessError, match=rf": {case.content} is not an input of dot_product$"):
+        parse(case.id)
 
 
 def test_what_a_mechanism_lacks_is_refused():

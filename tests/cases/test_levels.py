@@ -8,6 +8,7 @@ from harness import inputs
 from harness.cases import FACTORS, TIERS, matrix
 from harness.registry import mechanisms
 from harness.values import DTYPES, HarnessError
+from reference.core import visible_keys
 
 FORMS = {
     "mask": {None, "full", "batch", "head", "query"},
@@ -91,6 +92,20 @@ def test_empty_rows_and_full_rows():
     lens = [(inputs.tensors(c)["valid_lens"], c) for c in matrix("default") if "valid_lens" in c.options]
     assert any((given == 0).any() for given, _ in lens)
     assert any((given == case.sizes.get("Lk", case.sizes.get("L"))).any() for given, case in lens)
+
+
+def test_no_case_hides_everything():
+    """Of every case but those with an empty length some query sees a key: an output of zeros alone asks nothing."""
+    asked = [c for c in matrix("default") if mechanisms()[c.mechanism].scores and min(c.sizes.values()) > 0]
+    assert len(asked) > 200
+    blind = []
+    for case in asked:
+        given = inputs.exact(inputs.tensors(case))
+        conditions = {name: given[name] for name in ("mask", "bias", "valid_lens") if name in given}
+        shape = inputs.shape_of(mechanisms()[case.mechanism].scores, case.sizes)
+        if not visible_keys(shape, **conditions, causal=case.options.get("causal")).any():
+            blind.append(case.id)
+    assert [] == blind
 
 
 def test_unknown_tier():

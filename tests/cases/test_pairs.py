@@ -94,7 +94,7 @@ def feasible_pairs() -> frozenset[Pair]:
 
 
 def occurring_pairs(cases: list[Case]) -> set[Pair]:
-    """Return the pairs in these cases. A pair counts where the mechanism has axes for both, or is itself one of them."""
+    """Return the pairs in these cases. One counts where the mechanism has axes for both, or is one of them."""
     return {
         ((one, row[one]), (other, row[other]))
         for case in cases

@@ -97,6 +97,58 @@ def test_an_existing_run_is_kept(harness, mistake, tmp_path):
     assert [line["check"] for line in before] == [line["check"] for line in lines(tmp_path / "run")]
 
 
+def test_another_plan_does_not_go_on(harness, mistake, tmp_path):
+    """A run of case A is not resumed with case B, although both have as many checks; nothing in it changes."""
+    other, run = TINY.replace("Lk3", "Lk4"), tmp_path / "run"
+    assert harness("check", "eager", "--case", TINY, "--out", run).status == 0
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    line = mistake("check", "eager", "--case", other, "--out", run, "--resume")
+    assert line.startswith(f"{run} holds another run: 4 checks, not these 4; resume with its own command: python -m ")
+    assert before == {path.name: path.read_bytes() for path in run.iterdir()}
+    assert harness("check", "eager", "--case", TINY, "--out", run, "--resume").status == 0
+
+
+def test_a_changed_file_does_not_go_on(harness, mistake, tmp_path):
+    """Verdicts on one text of a file do not stand beside those on another; the same text again is the same file."""
+    path, run = write(tmp_path / "mine.py"), tmp_path / "run"
+    text = path.read_bytes()
+    arguments = ("check", "--load", path, "--case", TINY, "--out", run)
+    assert harness(*arguments).status == 0
+    write(path, scores="-query @ key.mT")
+    assert f"mine has changed since {run} was begun; begin a new run" == mistake(*arguments, "--resume")
+    path.write_bytes(text)
+    assert harness(*arguments, "--resume").status == 0
+
+
+def test_an_explicit_device_is_kept(harness, monkeypatch):
+    """A case @cuda is not answered on the CPU: without a device it is unavailable, and nothing was checked."""
+    monkeypatch.setattr("harness.conformance.cuda_devices", list)
+    answer = harness("check", "eager", "--case", TINY + "@cuda", "--json")
+    verdicts = json.loads(answer.out)["verdicts"]
+    assert answer.status == 1
+    assert {(TINY + "@cuda", "unavailable", "no CUDA device")} == {
+        (v["case"], v["status"], v["reason"]) for v in verdicts
+    }
+
+
+def test_what_a_file_is_asked_before_the_run_may_not_end_it(mistake, tmp_path):
+    """An `unavailable` or `unsupported` that raises is a mistake in the file: one line, and no run begins."""
+    for name, given in (("unavailable", ""), ("unsupported", "case")):
+        path = write(
+            tmp_path / f"{name}_raises.py", bottom=f"def {name}({given}):\n    raise RuntimeError('two\\nlines')"
+        )
+        line = mistake("check", "--load", path, "--case", TINY, "--out", tmp_path / "run")
+        assert f"{path}: {name}() raised RuntimeError: two lines" == line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["unavailable()", "unsupported(case)"])
+def test_a_file_that_leaves_does_not_conform(harness, tmp_path, name):
+    """`sys.exit(0)` in what a file is asked before the run must not end it with the status of success."""
+    path = write(tmp_path / "leaves.py", bottom=f"def {name}:\n    raise SystemExit(0)")
+    assert harness("check", "--load", path, "--case", TINY).status == 2
+
+
 def test_nothing_checked_does_not_conform(harness, tmp_path):
     """A run in which everything was left out has shown nothing: status 1."""
     answer = harness("check", "--load", write(tmp_path / "right.py"), "--case", BFLOAT)
@@ -140,7 +192,15 @@ def test_a_file_without_prepare(mistake, tmp_path):
     assert "importing it raised RuntimeError: two lines" in mistake("check", "--load", path)
 
 
-@pytest.mark.parametrize("arguments", ["--jobs 0", "--jobs many", "--timeout soon", "--quick --thorough"])
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "1e999", "soon", ""])
+def test_a_time_limit_is_above_0(harness, seconds):
+    """A limit of 0 would fall back to the default, and a negative one would let nothing be answered."""
+    answer = harness("check", "eager", "--case", TINY, f"--timeout={seconds}")
+    assert (answer.status, answer.out) == (2, "")
+    assert f"argument --timeout: {seconds!r} is not a time in seconds above 0" in answer.err
+
+
+@pytest.mark.parametrize("arguments", ["--jobs 0", "--jobs many", "--quick --thorough"])
 def test_numbers_that_are_none(harness, arguments):
     """argparse's message and status 2."""
     answer = harness("check", "eager", *arguments.split())

@@ -130,6 +130,14 @@ def test_new_refuses_names_of_no_file(mistake, tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["torch", "json", "sys", "numpy", "harness", "reference", "implementations"])
+def test_new_refuses_names_of_modules(mistake, tmp_path, name):
+    """A file json.py in the working directory would be imported in place of the module."""
+    line = mistake("new", name, "--directory", tmp_path)
+    assert f"a file {name}.py would hide the module {name} from Python; choose another name" == line
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_new_writes_over_nothing(mistake, harness, tmp_path):
     """A file that exists is left as it is; a directory that does not is not made."""
     (tmp_path / "mine.py").write_text("precious")

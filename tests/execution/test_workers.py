@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pebble import ProcessFuture
 
 from harness import conformance, execution, registry
 from harness.cases import parse
+from harness.checks import Subject
 from harness.conformance import Item
 from harness.values import Status, Verdict
 from tests.registry.sources import TINY, write
@@ -24,6 +26,10 @@ HARM = {
     "mute": {
         "top": "class Mute(Exception):\n    def __str__(self): raise ValueError\n    __repr__ = __str__",
         "body": "raise Mute",
+    },
+    "two_faced": {
+        "top": "import multiprocessing",
+        "bottom": "def unsupported(case):\n    assert not multiprocessing.parent_process(), 'boom\\nand more'",
     },
     "unsendable": {"body": "raise type('Local', (Exception,), {})(lambda: 0)"},
     "right": {},
@@ -51,6 +57,7 @@ def answers(tmp_path_factory) -> dict[tuple[str, str], tuple[Item, list[Verdict]
         ("exits", Status.ERROR, "SystemExit: 0"),
         ("mute", Status.ERROR, "Mute: (its message cannot be shown)"),
         ("unsendable", Status.ERROR, "Local: <function"),
+        ("two_faced", Status.ERROR, "HarnessError: "),
     ],
 )
 def test_harm_has_its_own_verdict(answers, name, status, reason):
@@ -94,6 +101,44 @@ def test_a_worker_gives_the_verdicts_of_this_process(answers):
         item, verdicts = answers[name, TINY]
         here = [(verdict.check, verdict.status, verdict.share, verdict.where) for verdict in conformance.run(item)]
         assert here == [(verdict.check, verdict.status, verdict.share, verdict.where) for verdict in verdicts]
+
+
+@pytest.mark.parametrize("raised", [KeyError("boom"), RuntimeError("boom\nand more"), TypeError()])
+def test_whatever_a_worker_raises_is_an_error(raised):
+    """What goes wrong around the checks, as in sending an answer, is the verdict of every check of the item."""
+    [item] = conformance.plan(registry.select(["eager"]), [parse(TINY)])
+    future = ProcessFuture()
+    future.set_exception(raised)
+    verdicts = execution._collect(item, future, SECONDS)
+    assert [check.name for check in item.checks] == [verdict.check for verdict in verdicts]
+    expected = f"{type(raised).__name__}: {str(raised).partition(chr(10))[0]}"
+    assert {(Status.ERROR, expected)} == {(verdict.status, verdict.reason) for verdict in verdicts}
+
+
+def test_the_plan_keeps_a_device(monkeypatch):
+    """A case @cuda stays there, unsupported by whom it is not declared; a case of no device goes where each runs."""
+    chosen = registry.select(["eager", "onnx_cpu", "onnx_cuda"])
+    monkeypatch.setattr(chosen[2].module, "unavailable", lambda: "")
+
+    def planned(text: str) -> dict[str, tuple[str, object]]:
+        items = conformance.plan(chosen, [parse(text)])
+        return {item.implementation.name: (item.case.device, item.skip and item.skip[0]) for item in items}
+
+    monkeypatch.setattr(chosen[1].module, "unavailable", lambda: "")
+    for devices, absent in (([], Status.UNAVAILABLE), ([{"name": "H200"}], None)):
+        monkeypatch.setattr(conformance, "cuda_devices", lambda devices=devices: devices)
+        assert planned(TINY) == {"eager": ("cpu", None), "onnx_cpu": ("cpu", None), "onnx_cuda": ("cuda", absent)}
+        assert planned(TINY + "@cuda") == {
+            "eager": ("cuda", absent),
+            "onnx_cpu": ("cuda", Status.UNSUPPORTED),
+            "onnx_cuda": ("cuda", absent),
+        }
+
+
+def test_a_case_is_asked_on_its_own_device():
+    """What is judged under the name of a case @cuda is the implementation there, not on the CPU."""
+    for item in conformance.plan(registry.select(["eager"]), [parse(TINY), parse(TINY + "@cuda")]):
+        assert item.case == Subject(item.implementation, item.case).case
 
 
 def test_what_is_not_checked_needs_no_worker(monkeypatch):

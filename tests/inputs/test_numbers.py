@@ -13,6 +13,7 @@ from harness import inputs
 from harness.cases import matrix, parse
 from harness.registry import mechanisms
 
+SEEDS = range(1, 80, 2)
 LARGE = parse("scaled_dot_product-B4H4Hk4Lq64Lk64D32Dv32-float64-plain-ordinary-contiguous-0")
 
 
@@ -125,5 +126,41 @@ def test_forms_of_a_mask(form, shape):
     case = replace(LARGE, sizes=dict(LARGE.sizes) | {"Lq": 9, "Lk": 5}, options={"mask": form, "bias": form})
     given = inputs.tensors(case)
     assert [shape, shape] == [tuple(given["mask"].shape), tuple(given["bias"].shape)]
-    odd = inputs.tensors(replace(case, seed=1))["mask"]
-    assert not odd.reshape(-1, 5)[0].any(), "an odd seed hides the first row"
+    odd, even = (inputs.tensors(replace(case, seed=seed))["mask"].reshape(-1, 5) for seed in (1, 2))
+    assert (len(odd) > 1) == (not odd[-1].any()), "an odd seed hides the last row of several"
+    assert odd[0].any(), "but not the first, which the layout `expanded` repeats"
+    assert even[-1].any()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_mask_of_one_row_is_left_as_drawn(seed):
+    """Where all queries share a row nothing is planted: an odd seed hides no more of it than an even one."""
+    one = replace(LARGE, sizes=dict(LARGE.sizes) | {"B": 1}, options={"mask": "batch"}, seed=seed)
+    mask = inputs.tensors(one)["mask"]
+    assert mask.shape == (1, 1, 1, 64)
+    assert 30 < mask.sum() < 60
+    several = inputs.tensors(replace(one, sizes=LARGE.sizes))["mask"].reshape(4, 64)
+    assert (seed % 2 == 1) == (not several[-1].any())
+    assert several[:-1].any(-1).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("form", ["batch", "query"])
+@pytest.mark.parametrize(("batch", "queries", "keys"), [(4, 9, 5), (3, 1, 2), (1, 1, 5), (2, 1, 1)])
+def test_the_first_length_shows_a_key_and_the_last_of_an_even_seed_none(batch, queries, keys, form, seed):
+    """An empty row is planted where there are several; a first length of 0 would hide all of an expanded case."""
+    sizes = dict(LARGE.sizes) | {"B": batch, "Lq": queries, "Lk": keys}
+    lens = inputs.tensors(replace(LARGE, sizes=sizes, options={"valid_lens": form}, seed=seed))["valid_lens"]
+    assert ((batch,) if form == "batch" else (batch, queries)) == tuple(lens.shape)
+    assert 0 <= lens.min() <= lens.max() <= keys
+    assert lens.flatten()[0] >= 1
+    if lens.numel() > 1 and seed % 2 == 0:
+        assert lens.flatten()[-1] == 0
+
+
+def test_lengths_of_odd_seeds_are_drawn():
+    """Only even seeds plant: over some odd ones the last length takes every value there is."""
+    cases = (
+        replace(LARGE, sizes=dict(LARGE.sizes) | {"Lk": 3}, options={"valid_lens": "batch"}, seed=s) for s in SEEDS
+    )
+    assert {0, 1, 2, 3} == {int(inputs.tensors(case)["valid_lens"][-1]) for case in cases}

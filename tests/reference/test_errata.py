@@ -196,6 +196,10 @@ def test_the_multi_head_module_uses_undefined_functions():
     """Note 004 calls three functions that it never defines; with ours in their place its module agrees with ours."""
     assert {"transpose_qkv", "transpose_output"} == undefined(note_code.MULTI_HEAD)
     assert {"masked_softmax"} == undefined(note_code.ADDITIVE_AGAIN)
+    modules = [ast.parse(source).body for source in (note_code.MULTI_HEAD, note_code.ADDITIVE_AGAIN)]
+    names = [node.name for body in modules for node in body if isinstance(node, ast.ClassDef)]
+    [erratum] = MECHANISMS["multi_head"].errata
+    assert erratum.source == f"note 004, {' and '.join(names)}"
     sources = (note_code.MASK_SOFTMAX, note_code.DOT_PRODUCT, note_code.MULTI_HEAD)
     arguments = {
         "key_size": 3,

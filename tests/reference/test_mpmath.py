@@ -60,7 +60,7 @@ def cases_of(mechanism: str) -> list[Case]:
     """Return every choice, option set that the mechanism knows, content and head grouping."""
     known, found = mechanisms()[mechanism], []
     for variant, (number, options) in itertools.product(variants(), enumerate(OPTIONS)):
-        own = {name: level for name, level in options.items() if variant.knows(name)(level)}
+        own = {name: level for name, level in options.items() if level in variant.levels(name)}
         if variant.mechanism is not known or (options and not own):
             continue
         for turn, content in enumerate(CONTENTS):

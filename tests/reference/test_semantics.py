@@ -137,8 +137,30 @@ def test_the_corner_says_where_causality_starts(causal, queries, keys, seen):
 
 def test_an_unknown_corner_is_refused():
     """A misspelt corner raises instead of showing everything."""
-    with pytest.raises(KeyError, match="upper_left"):
+    complaint = "unknown causal corner 'upper_left'; known: top_left, bottom_right"
+    with pytest.raises(ValueError, match=complaint):
         core.visible_keys((1, 2, 2), causal="upper_left")
+    for variant in PAIRWISE:
+        if "causal_top_left" in variant.mechanism.options:
+            given, options = drawn(variant.mechanism.name, variant.choices)
+            with pytest.raises(ValueError, match=complaint):
+                call(variant.mechanism.name, given, **options, causal="upper_left")
+
+
+@VARIANT
+def test_an_unknown_policy_of_empty_rows_is_refused(variant):
+    """Even where no row is empty a misspelt policy raises."""
+    given, options = drawn(variant.mechanism.name, variant.choices)
+    with pytest.raises(ValueError, match="unknown policy 'zeros' for empty rows; known: zero, nan, mean"):
+        call(variant.mechanism.name, given, **options, empty_rows="zeros")
+
+
+@pytest.mark.parametrize("positions", ["", "sinusoid", None, True])
+def test_unknown_positions_are_refused(positions):
+    """What is neither "none" nor "sinusoidal" raises instead of leaving the positions out."""
+    given, _ = drawn("self_attention", {"positions": "none"})
+    with pytest.raises(ValueError, match=r"unknown positions .*; known: none, sinusoidal"):
+        call("self_attention", given, positions=positions)
 
 
 def test_lengths_for_every_query_of_a_batch_are_the_length_of_the_batch():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 import os
 import subprocess
@@ -91,6 +92,17 @@ def test_a_name_twice_is_refused(tmp_path, monkeypatch):
         registry.implementations()
 
 
+def test_the_same_file_twice_is_one(tmp_path, monkeypatch):
+    """However it is spelt, a file given twice is loaded once and is no clash with itself."""
+    path = write(tmp_path / "mine.py", top="import builtins\nbuiltins.loads += 1")
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(builtins, "loads", 0, raising=False)
+    spelt = [path, Path("mine.py"), Path("folder") / ".." / "mine.py", path]
+    assert [found.name for found in registry.select([], spelt)] == ["mine"]
+    assert builtins.loads == 1
+
+
 def test_two_files_of_one_stem_do_not_mix(tmp_path):
     """Loading another file of the same name later gives the other file's code."""
     (tmp_path / "other").mkdir()
@@ -121,13 +133,16 @@ def python(script: str, *options: str, path: Sequence[Path] = ()) -> subprocess.
 
 
 def test_listing_imports_no_framework():
-    """To know what there is takes no torch: only `unavailable()` may ask it, for a device."""
+    """To know what there is takes no torch, not even to ask for a device; no kind of list imports it."""
     script = (
         "import json, sys\nfrom harness import registry\nfrom harness.cli import main\n"
         "assert 'eager' in registry.implementations()\n"
         "for kind in ('mechanisms', 'cases', 'checks', 'workloads'):\n"
         "    assert main(['list', kind, '--json']) == 0\n"
-        "print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+        "before = sorted(sys.modules)\n"
+        "assert main(['list', 'implementations', '--json']) == 0\n"
+        "assert 'torch' not in sys.modules\n"
+        "print(json.dumps(before), file=sys.stderr)"
     )
     done = python(script)
     assert done.returncode == 0, done.stderr

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from harness import registry
+from harness.cases import parse
 from harness.values import HarnessError
-from tests.registry.sources import write
+from tests.registry.sources import TINY, write
 
 HEAD = "from harness import Capabilities\n"
 GOOD = 'CAPABILITIES = Capabilities(mechanisms=("cosine",){})\n'
@@ -50,6 +51,23 @@ MISTAKES = {
     ),
     "raises": ("raise RuntimeError('boom')\n", "importing it raised RuntimeError: boom"),
     "exits": ("import sys\nsys.exit(0)\n", "importing it raised SystemExit: 0"),
+    "known failures are a list": (
+        HEAD + GOOD.format("") + PREPARE + "KNOWN_FAILURES = ['weights:*']\n",
+        "KNOWN_FAILURES must be a dict from a pattern of check:case to a reason",
+    ),
+    "known failures are nothing": (HEAD + GOOD.format("") + PREPARE + "KNOWN_FAILURES = None\n", "must be a dict"),
+    "known failure without a reason": (
+        HEAD + GOOD.format("") + PREPARE + "KNOWN_FAILURES = {'weights:*': ''}\n",
+        "KNOWN_FAILURES must be a dict",
+    ),
+    "reason is no text": (
+        HEAD + GOOD.format("") + PREPARE + "KNOWN_FAILURES = {'weights:*': 7}\n",
+        "KNOWN_FAILURES must be a dict",
+    ),
+    "pattern is no text": (
+        HEAD + GOOD.format("") + PREPARE + "KNOWN_FAILURES = {7: 'bug 7'}\n",
+        "KNOWN_FAILURES must be a dict",
+    ),
     "not text": ("\0", "importing it raised"),
 }
 
@@ -70,6 +88,32 @@ def test_a_mistake_in_a_file(mistake, tmp_path):
     assert expected in text
     assert str(path) in text
     assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        ("RuntimeError('boom')", "RuntimeError: boom"),
+        ("KeyError(1)", "KeyError: 1"),
+        ("SystemExit(0)", "SystemExit: 0"),
+    ],
+)
+def test_a_question_that_raises(tmp_path, raised, told):
+    """What goes wrong in `unavailable` or `unsupported` is one line that names the file and the function."""
+    for name, given in (("unavailable", ""), ("unsupported", "case")):
+        path = write(tmp_path / f"{name}_raises.py", bottom=f"def {name}({given}):\n    raise {raised}")
+        found = registry.implementations([path])[path.stem]
+        with pytest.raises(HarnessError) as caught:
+            found.unavailable() if name == "unavailable" else found.refuses(parse(TINY))
+        assert f"{path}: {name}() raised {told}" == str(caught.value)
+
+
+def test_a_question_that_answers_none(tmp_path):
+    """None is as good as no reason, and what is not declared is never asked for."""
+    bottom = "def unavailable(): pass\ndef unsupported(case):\n    assert case.dtype == 'float32'"
+    found = registry.implementations([write(tmp_path / "mine.py", bottom=bottom)])["mine"]
+    assert (found.unavailable(), found.refuses(parse(TINY))) == ("", "")
+    assert found.refuses(parse(TINY.replace("float32", "float16"))).startswith("dtype float16 not declared")
 
 
 def test_no_file(tmp_path):

@@ -96,6 +96,29 @@ def test_an_arithmetic_that_cannot_be_meant(wrong):
         Arithmetic(**wrong)
 
 
+def test_a_device_that_was_not_declared_is_refused():
+    """On the CPU alone nothing is asked of another device, and the other way round."""
+    able = Capabilities(("cosine",), options=("mask", "grouped_heads"))
+    assert able.refuses(CASE.on("cuda")) == "device cuda not declared (declares cpu)"
+    able = dataclasses.replace(able, devices=("cuda",))
+    assert able.refuses(CASE) == "device cpu not declared (declares cuda)"
+    assert able.refuses(CASE.on("cuda")) == ""
+    able = dataclasses.replace(able, devices=("cpu", "cuda"))
+    assert [able.refuses(case) for case in (CASE, CASE.on("cuda"))] == ["", ""]
+
+
+def test_options_stand_in_one_order():
+    """Cases of the same options are equal, in whichever order they were given; a text in another order is refused."""
+    every = {"score": "cosine", "dropout": 0.5, "scale": 2.0, "causal": "top_left", "valid_lens": "batch"}
+    every |= {"bias": "full", "mask": "full", "positions": "none"}
+    case = dataclasses.replace(CASE, options=every)
+    order = ["mask", "bias", "valid_lens", "causal", "scale", "dropout", "positions", "score"]
+    assert order == list(case.options)
+    assert case == dataclasses.replace(CASE, options=dict(sorted(every.items())))
+    with pytest.raises(HarnessError, match="its canonical form is 'cosine-"):
+        Case.from_id(case.id.replace("mask=full+bias=full", "bias=full+mask=full"))
+
+
 def test_what_was_not_declared_is_refused_with_its_name():
     """A declaration says why it leaves a case out: mechanism, dtype, or the options it lacks; else nothing."""
     able = Capabilities(("cosine",), options=("mask", "grouped_heads"))

@@ -51,6 +51,14 @@ def test_what_was_not_run_has_no_share(status):
         verdict(status, reason="no device", share=0.5)
 
 
+@pytest.mark.parametrize("status", ["bogus", "", "PASS", None, 1])
+def test_a_status_is_one_of_nine(status):
+    """Whatever else is given as one is refused, so that nothing counts as neither conforming nor not."""
+    with pytest.raises(ValueError, match="is not a valid Status"):
+        verdict(status, share=0.5, reason="because")
+    assert verdict("fail", reason="because").status is Status.FAIL
+
+
 def test_the_message_names_the_verdict():
     """Whoever builds an impossible verdict learns which."""
     with pytest.raises(ValueError, match="pass of eager on cosine-B1, check accuracy"):
