@@ -17,7 +17,7 @@ errors as independent (Higham and Mary 2019), so they serve the statistical test
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -124,7 +124,7 @@ class Tracked:
         """Return a result that is stored once in a format: half a unit in the last place is added."""
         with np.errstate(invalid="ignore", over="ignore"):
             bound = bound + fmt.roundoff * (np.abs(value) + bound) + fmt.half_spacing
-            variance = variance + _MEAN_SQUARE_ROUNDING * (fmt.roundoff * value) ** 2 + fmt.half_spacing**2 / 3
+            variance = variance + _rounding_variance(value, fmt)
         result = self._like(value, bound, variance)
         result.stored = fmt is self.model.io
         return result
@@ -155,18 +155,26 @@ class Tracked:
 
     # --- arithmetic, one rounding each
 
+    def _parts(self, other: Any) -> tuple[Array, Array | float, Array | float]:
+        """Return value, bound and variance of an operand; what was computed in finer steps is stored in ours first."""
+        if not isinstance(other, Tracked):
+            return np.asarray(other, np.float64), 0.0, 0.0
+        if other.model.step.roundoff < self.model.step.roundoff and np.any(other.bound):
+            other = self._rounded(other.value, other.bound, other.variance, self.model.step)
+        return other.value, other.bound, other.variance
+
     def __add__(self, other: Any) -> Tracked:
-        value, bound, variance = _parts(other)
+        value, bound, variance = self._parts(other)
         return self._rounded(self.value + value, self.bound + bound, self.variance + variance, self.model.step)
 
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> Tracked:
-        value, bound, variance = _parts(other)
+        value, bound, variance = self._parts(other)
         return self._rounded(self.value - value, self.bound + bound, self.variance + variance, self.model.step)
 
     def __mul__(self, other: Any) -> Tracked:
-        value, bound, variance = _parts(other)
+        value, bound, variance = self._parts(other)
         if other is self:
             bound_of_square = 2 * np.abs(value) * bound + np.square(bound)
             return self._rounded(value * value, bound_of_square, 4 * value**2 * variance, self.model.step)
@@ -198,15 +206,19 @@ class Tracked:
         value = self.value @ other.value
         extra = 4 * model.io.roundoff if model.scaled_inputs else 0.0
         bound = (gamma(k, model.acc.roundoff) + extra) * (a @ b) + model.acc.smallest * k
-        variance = _sum_variance(k, self.value**2 @ other.value**2, value, model.acc)
+        squares = self.value**2 @ other.value**2
+        variance = _sum_variance(k, squares, value, model.acc)
+        if model.scaled_inputs:
+            variance = variance + 2 * _MEAN_SQUARE_ROUNDING * model.io.roundoff**2 * squares
+        grown = 1 + gamma(k, model.acc.roundoff)
         if not isinstance(self.bound, float):
-            bound = bound + self.bound @ b
+            bound = bound + grown * (self.bound @ b)
             variance = variance + self.variance @ other.value**2
         if not isinstance(other.bound, float):
-            bound = bound + a @ other.bound
+            bound = bound + grown * (a @ other.bound)
             variance = variance + self.value**2 @ other.variance
             if not isinstance(self.bound, float):
-                bound = bound + self.bound @ other.bound
+                bound = bound + grown * (self.bound @ other.bound)
         return self._rounded(value, bound, variance, stored)
 
     # --- elementary functions
@@ -237,15 +249,22 @@ class Tracked:
 
     def _elementary(self, value: Array, bound: Any, variance: Any) -> Tracked:
         ulps = 2 * self.model.exp_ulp * self.model.acc.roundoff
-        return self._rounded(value, bound + ulps * np.abs(value), variance + (ulps * value) ** 2 / 12, self.model.step)
+        return self._rounded(
+            value, bound + ulps * (np.abs(value) + bound), variance + (ulps * value) ** 2 / 12, self.model.step
+        )
 
     # --- the shared operations of `reference.core`
 
     def computed(self, constant: Array | np.float64, roundings: float) -> Tracked:
-        """Return a constant that the implementation computes itself, in its accumulator's precision."""
+        """Return a constant that the implementation computes itself, in its accumulator, and what is made of it there.
+
+        What the case's dtype holds exactly, such as 1/sqrt(64), has no error: it is the quotient of exact numbers.
+        """
         value = np.asarray(constant, np.float64)
-        relative = roundings * self.model.acc.roundoff
-        return self._rounded(value, relative * np.abs(value), (relative * value) ** 2 / 12, self.model.step)
+        fine = replace(self.model, step=self.model.acc)
+        mantissa = np.frexp(value)[0] / self.model.io.roundoff
+        relative = np.where(mantissa == np.rint(mantissa), 0.0, (roundings + 1) * self.model.acc.roundoff)
+        return Tracked(fine, value, relative * np.abs(value), (relative * value) ** 2 / 12)
 
     def linear(self, parts: tuple[Tracked, ...], weight: Tracked, bias: Tracked | None) -> Tracked:
         """Return a layer's output, stored in the case's dtype: gamma_{n+1} (|x| |W| + |b|), and the input's errors.
@@ -263,7 +282,7 @@ class Tracked:
             value, size = value + product, size + np.abs(part.value) @ np.abs(columns)
             squares = squares + part.value**2 @ columns**2
             if not isinstance(part.bound, float):
-                carried = carried + part.bound @ np.abs(columns)
+                carried = carried + (1 + gamma(n, model.acc.roundoff)) * (part.bound @ np.abs(columns))
                 variance = variance + part.variance @ columns**2
             if len(parts) > 1:
                 carried = carried + io.roundoff * np.abs(product) + io.half_spacing
@@ -286,11 +305,12 @@ class Tracked:
         value = np.divide(scaled, length, out=np.zeros_like(scaled), where=length > 0)
         relative = gamma(width, model.acc.roundoff) / 2 + 3 * model.acc.roundoff + model.step.roundoff
         bound, variance = relative * np.abs(value), (relative * value) ** 2 / 12
-        if not isinstance(self.bound, float):  # an error e moves x/|x| by at most 2|e|/|x|, and by 2 at the most
+        if not isinstance(self.bound, float):  # (x+e)/|x+e| - x/|x| = (e - x/|x| (|x+e|-|x|)) / |x+e|
             norm = length * largest
             moved = np.sqrt((self.bound**2).sum(-1, keepdims=True))
-            shift = np.divide(self.bound + np.abs(value) * moved, norm, out=np.full_like(value, 2.0), where=norm > 0)
-            bound = bound + np.minimum(2 * shift, 2.0)
+            least = norm - moved  # the length of the moved vector, at least
+            shift = np.divide(self.bound + np.abs(value) * moved, least, out=np.full_like(value, 2.0), where=least > 0)
+            bound = bound + np.minimum(shift, 2.0)
             spread = np.divide(self.variance, norm**2, out=np.ones_like(value), where=norm > 0)
             variance = variance + spread
         return self._rounded(value, bound, variance, model.step)
@@ -315,7 +335,7 @@ class Weights(Tracked):
         size = np.abs(gap) + np.where(visible, np.abs(scores.value), 0.0)
         shift = np.where(visible, scores.bound, 0.0) + 2 * unit * size + 4 * model.exp_ulp * unit
         shift_variance = np.where(visible, scores.variance, 0.0) + _MEAN_SQUARE_ROUNDING * unit**2 * (
-            np.minimum(np.abs(gap), 1e100) ** 2 + model.exp_ulp**2 + 1  # the square of more would overflow
+            np.minimum(size, 1e100) ** 2 + model.exp_ulp**2 + 1  # the square of more would overflow
         )
         # Parts merged by exp(lse_i - lse) are never normalised together: the roundings of lse stay as a common factor.
         log_sum = np.abs(peak) + np.log(np.maximum(total, 1.0))
@@ -341,8 +361,9 @@ class Weights(Tracked):
             bound = bound + model.io.roundoff * (np.abs(weights) + bound) + model.io.half_spacing
         common = (weights**2 * shift_variance).sum(-1, keepdims=True)  # of the normaliser, which all of a row share
         common = common + self.merging**2
-        variance = weights**2 * (shift_variance + common) + _MEAN_SQUARE_ROUNDING * (model.io.roundoff * weights) ** 2
-        super().__init__(model, weights, bound, variance + model.io.half_spacing**2 / 3)
+        common = common + _MEAN_SQUARE_ROUNDING * unit**2 * (keys / 3 + 1)  # of the sum of the exponentials
+        variance = weights**2 * (shift_variance + common) + _rounding_variance(weights, model.io)
+        super().__init__(model, weights, bound, variance)
         self.stored = True
         self.overflows |= scores.overflows
 
@@ -370,7 +391,7 @@ class Weights(Tracked):
             b3 = (model.probabilities.half_spacing + model.acc.smallest) * (self.visible.astype(np.float64) @ magnitude)
             bound = b1 + b2 + b3
             if not isinstance(values.bound, float):
-                bound = bound + grown @ values.bound / self.lowest
+                bound = bound + (1 + theta) * (grown @ values.bound) / self.lowest
             cap = magnitude.max(-2, keepdims=True, initial=0.0) * (1 + theta) + np.abs(out)
             if not isinstance(values.bound, float):
                 cap = cap + (1 + theta) * np.max(values.bound, -2, keepdims=True, initial=0.0)
@@ -380,7 +401,9 @@ class Weights(Tracked):
         variance = _weighted_spread(squares * self.shift_variance, v, out)
         step = np.maximum((stored * p) ** 2 * _MEAN_SQUARE_ROUNDING, model.probabilities.half_spacing**2 / 3)
         variance = variance + np.minimum(step, squares) @ v**2
-        variance = variance + _sum_variance(n, squares @ v**2, 1.2 * out, model.acc) + (self.merging * out) ** 2
+        # Two sums, of the products and of the exponentials, and the quotient.
+        variance = variance + _sum_variance(n, squares @ v**2, out, model.acc) + (self.merging * out) ** 2
+        variance = variance + _MEAN_SQUARE_ROUNDING * unit**2 * (n / 3 + 2) * out**2
         if not isinstance(values.bound, float):
             variance = variance + squares @ values.variance
         result = self._rounded(out, bound, variance, model.io)
@@ -398,15 +421,15 @@ def _weighted_spread(w: Array, v: Array, centre: Array) -> Array:
     return np.maximum(square, 0.0) + guard
 
 
+def _rounding_variance(value: Array, fmt: Format) -> Array:
+    """Variance of one rounding to nearest: ulp^2 / 12, ulp = 2^e u for 2^(e-1) <= |value| < 2^e, or the subnormals'."""
+    ulp = np.maximum(np.ldexp(fmt.roundoff, np.frexp(np.nan_to_num(value))[1]), 2 * fmt.half_spacing)
+    return ulp**2 / 12
+
+
 def _sum_variance(n: int, squares: Array, total: Array, acc: Format) -> Array:
     """Variance of a sum of n products: each product's rounding, and those of the partial sums."""
     return _MEAN_SQUARE_ROUNDING * acc.roundoff**2 * ((n / 2 + 1) * squares + (n / 3 + 1) * total**2)
-
-
-def _parts(other: Any) -> tuple[Array, Array | float, Array | float]:
-    if isinstance(other, Tracked):
-        return other.value, other.bound, other.variance
-    return np.asarray(other, np.float64), 0.0, 0.0
 
 
 def _full(x: Array | float, shape: tuple[int, ...]) -> Array:

@@ -16,7 +16,7 @@ import numpy as np
 
 from harness import inputs
 from harness.registry import mechanism, mechanisms
-from harness.values import DEVICES, DTYPES, Case, HarnessError
+from harness.values import DEVICES, DTYPES, Capabilities, Case, HarnessError
 from reference.specification import Mechanism
 
 # Lengths: either longer, 1, both sides of the blocks of 16, 32, 64 and 128, and equal to each other and to the widths.
@@ -29,7 +29,7 @@ WIDTHS = ((8, 6), (6, 8), (16, 16), (1, 1), (64, 8), (5, 32), (8, 8))
 BATCHES = ((2, 3, 3), (3, 2, 2), (2, 2, 2), (1, 1, 1), (2, 4, 2), (1, 6, 2))
 FACTORS: dict[str, tuple[Any, ...]] = {
     "lengths": LENGTHS,
-    "widths": WIDTHS,
+    "widths": (*WIDTHS, None),  # None: the mechanism has no width; a pair with it is not a pair with a width
     "batches": BATCHES,
     "dtype": ("float32", "float64", "bfloat16", "float16"),  # the first fills what no pair asks for
     "content": tuple(inputs.DISTRIBUTIONS),
@@ -72,7 +72,9 @@ class Variant:
         options, axes = self.mechanism.options, self.mechanism.axes
         if factor in _AXES_OF:
             shown = [any(axis in axes for axis in of_part) for of_part in _AXES_OF[factor]]
-            seen = [tuple(part for part, show in zip(other, shown) if show) for other in FACTORS[factor]]
+            if level is None or not any(shown):
+                return level is None and not any(shown)
+            seen = [tuple(part for part, show in zip(other or (), shown) if show) for other in FACTORS[factor]]
             place = FACTORS[factor].index(level)
             grouped = factor == "batches" and level[1] != level[2]
             return seen.index(seen[place]) == place and (not grouped or "grouped_heads" in options)
@@ -84,7 +86,7 @@ class Variant:
     def case(self, levels: Mapping[str, Any], seed: int) -> Case:
         """Return the case of one level for every factor."""
         options = {option: levels[option] for option in _OPTIONAL if levels[option] is not None} | dict(self.choices)
-        sizes = _sizes(self.mechanism, levels["lengths"], levels["widths"], levels["batches"])
+        sizes = _sizes(self.mechanism, levels["lengths"], levels["widths"] or WIDTHS[0], levels["batches"])
         name, dtype, content, layout = self.mechanism.name, levels["dtype"], levels["content"], levels["layout"]
         return Case(name, sizes, dtype, options, content, layout, seed)
 
@@ -140,7 +142,7 @@ def variants() -> list[Variant]:
     ]
 
 
-def _covering(first: Sequence[Variant]) -> list[Case]:
+def _covering(first: Sequence[Variant], levels: Mapping[str, Sequence[Any]] = FACTORS) -> list[Case]:
     """Return the covering array over some variants and all other factors. Its order is fixed: so are the seeds."""
     import covertable  # here, so that listing implementations does not wait for it
 
@@ -148,7 +150,7 @@ def _covering(first: Sequence[Variant]) -> list[Case]:
         left, right = factors
         return {"operator": "fn", "requires": [left, right], "evaluate": lambda row: allows(row[left], row[right])}
 
-    factors = {"variant": list(first)} | {name: list(levels) for name, levels in FACTORS.items()}
+    factors = {"variant": list(first)} | {name: list(own) for name, own in levels.items()}
     rows = covertable.make(factors, strength=2, constraints=[condition(*pair) for pair in constraints()])
     return [row["variant"].case(row, seed) for seed, row in enumerate(rows)]
 
@@ -186,7 +188,7 @@ def recorded_cases() -> list[Case]:
     found = []
     for name in inputs.recordings():
         stem, _, layer = name.partition("_")
-        batch, heads, queries, width = inputs._open(inputs.RECORDINGS / f"{stem}.npz")[f"{layer}.query"].shape
+        batch, heads, queries, width = inputs.recording(inputs.RECORDINGS / f"{stem}.npz")[f"{layer}.query"].shape
         sizes = {"B": batch, "H": heads, "Hk": heads, "Lq": queries, "Lk": queries, "D": width, "Dv": width}
         for dtype in ("float64", "float32", "bfloat16"):
             found.append(Case("scaled_dot_product", sizes, dtype, {"mask": "batch"}, f"recorded.{name}"))
@@ -205,17 +207,45 @@ def matrix(tier: str = "default") -> tuple[Case, ...]:
         raise HarnessError(f"no tier {tier!r}; known: {', '.join(TIERS)}")
     fixed = [*example_cases(), *recorded_cases(), *_plain("float32", _PLAIN_LENGTHS)]
     if tier == "quick":
-        return tuple(dict.fromkeys([*(case for case in fixed if case.dtype == "float32"), *_every_level()]))
+        return tuple(
+            dict.fromkeys([*(case for case in fixed if case.dtype == "float32"), *_every_level(_covering(variants()))])
+        )
     fixed += [*_plain("float64", _PLAIN_LENGTHS), *_plain("float32", EMPTY_LENGTHS)]
     first = [[variant] for variant in variants()] if tier == "thorough" else [variants()]
     return tuple(dict.fromkeys([*fixed, *(case for group in first for case in _covering(group))]))
 
 
-def _every_level() -> list[Case]:
+@functools.cache
+def own(capabilities: Capabilities, tier: str = "default") -> tuple[Case, ...]:
+    """Return a covering array inside a declaration that the shared matrix mostly passes by; nothing for other ones.
+
+    The matrix combines options freely, so that a kernel which takes one of them would meet hardly any of its cases.
+    """
+    shared = [case for case in matrix(tier) if case.mechanism in capabilities.mechanisms]
+    taken = [case for case in shared if not capabilities.refuses(case.on(capabilities.devices[0]))]
+    if 2 * len(taken) >= len(shared):
+        return ()
+    declared = {
+        option.removeprefix("causal_") if option.startswith("causal_") else option for option in capabilities.options
+    }
+    levels: dict[str, Sequence[Any]] = dict(FACTORS)
+    levels["dtype"] = [dtype for dtype in FACTORS["dtype"] if dtype in capabilities.dtypes]
+    levels["causal"] = [corner for corner in FACTORS["causal"] if corner is None or corner in declared]
+    for option in ("mask", "bias", "valid_lens", "scale"):
+        levels[option] = FACTORS[option] if option in declared else (None,)
+    if "grouped_heads" not in declared:
+        levels["batches"] = [batches for batches in BATCHES if batches[1] == batches[2]]
+    found = [variant for variant in variants() if variant.mechanism.name in capabilities.mechanisms]
+    rows = [case for variant in found for case in _covering([variant], levels)]
+    rows = _every_level(rows) if tier == "quick" else rows
+    return tuple(case for case in dict.fromkeys(rows) if case not in set(shared))
+
+
+def _every_level(rows: Iterable[Case]) -> list[Case]:
     """Return the first rows that together hold every level of every factor, and each mechanism's every option."""
     seen: set[tuple[str, str]] = set()
     kept = []
-    for case in _covering(variants()):
+    for case in rows:
         lengths = tuple(case.sizes.get(axis) for axis in ("Lq", "Lk", "L", "P"))
         parts = {("dtype", case.dtype), ("content", case.content), ("layout", case.layout), ("lengths", str(lengths))}
         parts |= {(case.mechanism, name) for name in case.requires}
@@ -273,7 +303,9 @@ def _check_options(text: str, case: Case, known: Mechanism) -> None:
     } | {name: values.__contains__ for name, values in known.choices.items()}
     for name, form in case.options.items():
         if name not in levels or not levels[name](form):
-            raise HarnessError(f"{text}: option {name}={form} is not known to {known.name}")
+            forms = known.choices.get(name) or [form for form in FACTORS.get(name, ()) if form is not None]
+            hint = f"; known: {', '.join(map(str, forms))}" if name in levels else ""
+            raise HarnessError(f"{text}: option {name}={form} is not known to {known.name}{hint}")
     for name in known.choices:
         if name not in case.options:
             raise HarnessError(f"{text}: {known.name} needs {name}=..., one of {', '.join(known.choices[name])}")

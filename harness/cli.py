@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import __version__, console, registry
-from harness.values import HarnessError
+from harness import __version__, console
+from harness.values import DEVICES, HarnessError
 
 EXIT = "exit status: 0 conforms, 1 does not, 2 usage"
 
@@ -27,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         sys.stderr.close()
         return 1
+    except OSError as error:  # a full disk, a folder that cannot be written
+        print(f"attention-harness: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("attention-harness: interrupted; what was finished is kept in --out", file=sys.stderr)
         return 130
@@ -121,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     command = _verb(verbs, "check", check)
     _implementations(command)
     command.add_argument("--mechanism", action="append", default=[], metavar="NAME", help="only this mechanism's cases")
+    command.add_argument("--device", choices=DEVICES, default="cpu", help="where; what takes no cpu has its own")
     command.add_argument("--case", action="append", default=[], metavar="ID", help="only this case, whatever the tier")
     _tier(command)
     _out(command)
@@ -204,6 +208,3 @@ def _seconds(text: str) -> float:
 def _json(data: Any) -> int:
     print(json.dumps(data, indent=1))
     return 0
-
-
-__all__ = ["main", "registry"]

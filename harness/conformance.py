@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import shlex
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.checks import CHECKS, Check, Subject
 from harness.machine import cuda_devices
-from harness.registry import Implementation
+from harness.registry import Implementation, mechanisms
 from harness.values import Case, Status, Verdict
 
 
@@ -33,21 +35,43 @@ class Item:
         return f"{self.implementation.name}:{self.case.id}"
 
 
-def plan(implementations: Sequence[Implementation], cases: Iterable[Case]) -> Iterator[Item]:
-    """Yield every implementation on every case: what cannot be asked is planned too, with its reason."""
+def plan(
+    implementations: Sequence[Implementation],
+    cases: Iterable[Case],
+    own: Callable[[Implementation], Iterable[Case]] = lambda implementation: (),
+) -> Iterator[Item]:
+    """Yield every implementation on every case, and its own; what cannot be asked is planned with its reason."""
     absent = {implementation.name: implementation.unavailable() for implementation in implementations}
     no_cuda = "" if cuda_devices() else "no CUDA device"
-    for case in cases:
-        for implementation in implementations:
-            here = case if case.device != "cpu" else case.on(implementation.device)
-            checks = tuple(check for check in CHECKS if check.applies(implementation, here))
-            skip = None
-            refusal = implementation.refuses(here)
-            if refusal:
-                skip = (Status.UNSUPPORTED, refusal)
-            elif absent[implementation.name] or (here.device == "cuda" and no_cuda):
-                skip = (Status.UNAVAILABLE, absent[implementation.name] or no_cuda)
-            yield Item(implementation, here, checks, skip)
+    shared = ((implementation, case) for case in cases for implementation in implementations)
+    further = ((implementation, case) for implementation in implementations for case in own(implementation))
+    for implementation, case in itertools.chain(shared, further):
+        here = case if case.device != "cpu" else case.on(implementation.device)
+        checks = tuple(check for check in CHECKS if check.applies(implementation, here))
+        skip = None
+        refusal = implementation.refuses(here)
+        if refusal:
+            skip = (Status.UNSUPPORTED, refusal)
+        elif absent[implementation.name] or (here.device == "cuda" and no_cuda):
+            skip = (Status.UNAVAILABLE, absent[implementation.name] or no_cuda)
+        yield Item(implementation, here, checks, skip)
+
+
+def unexercised(items: Iterable[Item]) -> dict[str, list[str]]:
+    """Return, by implementation, what it declares and no item asks of it: such a declaration is not proven."""
+    declared: dict[str, set[str]] = {}
+    asked: dict[str, set[str]] = {}
+    for item in items:
+        own = item.implementation.capabilities
+        known = {option for name in own.mechanisms for option in mechanisms()[name].options}
+        names = {*own.mechanisms, *own.dtypes, *(option for option in own.options if option in known)}
+        declared.setdefault(item.implementation.name, names)
+        if item.skip is None or item.skip[0] is Status.UNAVAILABLE:
+            asked.setdefault(item.implementation.name, set()).update(
+                (item.case.mechanism, item.case.dtype, *item.case.requires)
+            )
+    left = {name: sorted(names - asked.get(name, set())) for name, names in declared.items()}
+    return {name: names for name, names in left.items() if names}
 
 
 def run(item: Item) -> Iterator[Verdict]:
@@ -72,11 +96,16 @@ def _asked(item: Item, check: Check, subject: Subject) -> Verdict:
         item,
         check,
         status,
-        share=judgement.share,
-        error=judgement.error,
+        share=_measured(judgement.share),
+        error=_measured(judgement.error),
         where=judgement.where,
         reason=judgement.reason,
     )
+
+
+def _measured(value: float) -> float | None:
+    """Return a finite number; a wrong shape or a NaN has no error that could be measured."""
+    return value if math.isfinite(value) else None
 
 
 def _skipped(item: Item, check: Check) -> Verdict:

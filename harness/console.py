@@ -15,6 +15,7 @@ from rich.text import Text
 from harness.measurements import Measurement
 from harness.values import NONCONFORMING, NOT_CHECKED, Status, Verdict
 
+_REASONS = 4  # why something was not checked: so many for each implementation in the summary
 _COLUMNS = {
     "implementations": ("name", "summary", "unavailable"),
     "mechanisms": ("name", "inputs", "options", "source"),
@@ -72,15 +73,23 @@ def summary(verdicts: Iterable[Verdict], planned: int) -> str:
     """Return one line for each implementation, and the sum that has to add up."""
     counts: dict[str, Counter[Status]] = {}
     worst: dict[str, float] = {}
+    reasons: Counter[tuple[str, Status, str]] = Counter()
     for verdict in verdicts:
         counts.setdefault(verdict.implementation, Counter())[verdict.status] += 1
+        if verdict.status in NOT_CHECKED:
+            reasons[verdict.implementation, verdict.status, verdict.reason] += 1
         if verdict.share is not None:
             worst[verdict.implementation] = max(worst.get(verdict.implementation, 0.0), verdict.share)
     lines = []
     width = max(map(len, counts), default=0)
     for name, count in counts.items():
-        share = f"; worst error {worst[name]:.2f} of its budget" if name in worst else ""
+        share = f"; worst error {worst[name]:.3g} of its budget" if name in worst else ""
         lines.append(f"{name:{width}}  " + ", ".join(f"{n} {status}" for status, n in count.items()) + share)
+        own = [(n, status, reason) for (who, status, reason), n in reasons.most_common() if who == name]
+        lines += [f"    {n} {status}: {reason}" for n, status, reason in own[:_REASONS]]
+        if len(own) > _REASONS:
+            rest = sum(n for n, _, _ in own[_REASONS:])
+            lines.append(f"    {rest} more, for {len(own) - _REASONS} other reasons; --out and --json keep each")
     total = sum(counts.values(), Counter())
     parts = {status: total[status] for status in NOT_CHECKED}
     checked = total.total() - sum(parts.values())
@@ -94,9 +103,9 @@ def summary(verdicts: Iterable[Verdict], planned: int) -> str:
     return "\n".join(lines)
 
 
-def timings(measured: Sequence[Measurement]) -> str:
+def timings(measured: Sequence[Measurement], baseline: str) -> str:
     """Return a line for each measurement: its ratio to the baseline with the interval, or why there is none."""
-    lines = []
+    lines = [f"time over {baseline}'s time [95 % interval]; below 1 is faster"]
     for row in measured:
         name = f"{row.workload:24} {row.implementation:16}"
         if row.status != "measured":

@@ -67,6 +67,12 @@ def _channel(factor: float, x: Array) -> Array:
     return x
 
 
+def _lifted(offset: float, x: Array) -> Array:
+    x = x.copy()
+    x[..., :1] += offset
+    return x
+
+
 def _near_first(x: Array) -> Array:
     return x[..., :1, :] + x * 2.0**-10
 
@@ -79,6 +85,12 @@ DISTRIBUTIONS: dict[str, dict[str, Change]] = {
     "large": {"query": lambda x: x * 4, "key": lambda x: x * 4, "scores": lambda x: x * 16},
     # a common offset of the logits, which cancels, and one of the values, which does not
     "shifted": {"key": lambda x: x + 3, "value": lambda x: x + 10, "scores": lambda x: x - 100},
+    # every logit far below zero: a finite fill of what is masked would win over what is kept
+    "sunken": {
+        "query": lambda x: _lifted(24, x),
+        "key": lambda x: _lifted(-24, x),
+        "scores": lambda x: x - 30000,
+    },
     # every fifth key stands out
     "peaked": {"key": lambda x: _every(5, 8, x), "scores": lambda x: _channel(16, x * 2)},
     "nearly_equal": {"key": _near_first, "scores": lambda x: 7 + x * 2.0**-10},
@@ -87,7 +99,6 @@ DISTRIBUTIONS: dict[str, dict[str, Change]] = {
     "tiny": {role: (lambda x: x * 2.0**-12) for role in ("query", "key", "value", "scores")},
 }
 _ROLES = {"sequence": "query", "context": "key"}
-_PREFIXES = ("example.", "recorded.")
 
 
 def check_content(case: Case) -> None:
@@ -115,18 +126,19 @@ def recordings() -> tuple[str, ...]:
     return tuple(
         f"{path.stem}_{layer}"
         for path in sorted(RECORDINGS.glob("*.npz"))
-        for layer in dict.fromkeys(name.split(".")[0] for name in _open(path).files)
+        for layer in dict.fromkeys(name.split(".")[0] for name in recording(path).files)
     )
 
 
 @functools.cache
-def _open(path: Path) -> Any:
+def recording(path: Path) -> Any:
+    """Return the arrays of a recording, by name."""
     return np.load(path, allow_pickle=False)
 
 
 def _recorded(content: str, name: str) -> Any:
     stem, _, layer = content.removeprefix("recorded.").partition("_")
-    return _open(RECORDINGS / f"{stem}.npz")[f"{layer}.{name}"]
+    return recording(RECORDINGS / f"{stem}.npz")[f"{layer}.{name}"]
 
 
 # --- the tensors of a case

@@ -83,6 +83,8 @@ def _element(
 
 def _statistics(error: NDArray[np.float64], budget: Budget, degenerate: bool, judged: Judgement) -> Judgement:
     rows = np.asarray(budget.linear) & np.isfinite(budget.value).all(-1)
+    if budget.empty is not None:
+        rows &= ~budget.empty  # their error is 0 by policy, not by arithmetic
     z = _ratio(error, budget.deviation)[rows]  # (rows, width)
     if z.size == 0:
         return judged

@@ -57,10 +57,6 @@ class Implementation:
         """First line of the module's docstring."""
         return (self.module.__doc__ or "").strip().split("\n")[0]
 
-    def load(self) -> ModuleType:
-        """Return the module."""
-        return self.module
-
     def unavailable(self) -> str:
         """Return why this machine cannot run it, or ""."""
         return self._asked("unavailable")
@@ -116,10 +112,10 @@ def select(names: Iterable[str], load: Sequence[Path] = ()) -> list[Implementati
     """Return the named implementations; all when none is named, or the loaded ones when there are any."""
     known = implementations(load)
     wanted = list(names) or [name for name, found in known.items() if found.loaded] or list(known)
-    for name in wanted:
+    for name in dict.fromkeys(wanted):
         if name not in known:
             raise unknown("implementation", name, known, f"to add it: create implementations/{name}.py or --load FILE")
-    return [known[name] for name in wanted]
+    return [known[name] for name in dict.fromkeys(wanted)]
 
 
 def mechanism(name: str) -> Mechanism:
@@ -139,8 +135,14 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> Harne
 
 def _in_folder() -> list[Implementation]:
     files = sorted(Path(_shipped.__path__[0]).glob("[!_]*.py"))
-    modules = ((importlib.import_module(f"implementations.{path.stem}"), path) for path in files)
-    return [_validated(Implementation(path.stem, module, path)) for module, path in modules]
+    return [_validated(Implementation(path.stem, _imported(path), path)) for path in files]
+
+
+def _imported(path: Path) -> ModuleType:
+    try:
+        return importlib.import_module(f"implementations.{path.stem}")
+    except (Exception, SystemExit) as error:
+        raise HarnessError(f"{path}: importing it raised {type(error).__name__}: {error}".split("\n")[0]) from error
 
 
 def _installed() -> list[Implementation]:

@@ -48,7 +48,7 @@ class Writer:
         """Begin a new run in an empty or new directory; an existing run is never written over."""
         if (directory / "run.json").exists():
             raise HarnessError(
-                f"{directory} already holds a run; give another --out, or --resume to finish the one there"
+                f"{directory} already holds a run; give another --out; an interrupted check goes on with --resume"
             )
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -135,7 +135,7 @@ def _facts(directory: Path) -> Any:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise HarnessError(f"{path.parent} is no run directory: it has no {path.name}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise HarnessError(f"{path} cannot be read: {error}") from error
@@ -170,7 +170,7 @@ def merge(runs: Sequence[Run]) -> Run:
     repeated = len(verdicts) - len(questions)  # a benchmark asks again what it is to time; the report counts them once
     facts = dict(first.facts) | {
         "command": "; ".join(str(run.facts.get("command")) for run in runs),
-        "planned": sum(int(run.facts.get("planned", 0)) for run in runs) - repeated,
+        "planned": sum(run.facts["planned"] for run in runs if isinstance(run.facts.get("planned"), int)) - repeated,
         "finished": runs[-1].facts.get("finished") if all(run.facts.get("finished") for run in runs) else None,
         "implementations": {k: v for run in runs for k, v in run.facts.get("implementations", {}).items()},
     }

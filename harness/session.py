@@ -15,7 +15,8 @@ from typing import Any
 
 from harness import console, execution, registry
 from harness.cases import matrix, parse
-from harness.conformance import Item, plan
+from harness.cases import own as own_cases
+from harness.conformance import Item, plan, unexercised
 from harness.measurements import Measurement
 from harness.results import Writer, write_json
 from harness.values import NONCONFORMING, NOT_CHECKED, Case, HarnessError, Status, Verdict
@@ -26,7 +27,7 @@ _TELL_EVERY = 20.0  # seconds between lines of progress where there is no termin
 def check(options: argparse.Namespace) -> int:
     """Judge, keep and tell; 0 when something was checked and all of it conforms."""
     chosen = registry.select(options.names, options.load)
-    items = list(plan(chosen, _cases(options)))
+    items = list(plan(chosen, _cases(options), lambda implementation: _own(options, implementation)))
     planned = sum(len(item.checks) for item in items)
     writer, verdicts = _writer(options, chosen, items)
     done = {(verdict.implementation, verdict.case, verdict.check) for verdict in verdicts}
@@ -42,6 +43,9 @@ def check(options: argparse.Namespace) -> int:
         print(json.dumps({"planned": planned, "verdicts": [verdict.to_json() for verdict in verdicts]}, indent=1))
     else:
         print(console.summary(verdicts, planned))
+        if not options.case and not options.mechanism:
+            for name, unasked in unexercised(items).items():
+                print(f"{name}: declared, but asked by no case, so not shown: {', '.join(unasked)}")
         if writer:
             print(f"run directory: {options.out}")
     checked = [verdict for verdict in verdicts if verdict.status not in NOT_CHECKED]
@@ -50,9 +54,20 @@ def check(options: argparse.Namespace) -> int:
 
 def _cases(options: argparse.Namespace) -> list[Case]:
     if options.case:
+        if options.mechanism:
+            raise HarnessError("--case names its mechanism itself; give --case or --mechanism, not both")
         return [parse(text) for text in options.case]
     wanted = [registry.mechanism(name).name for name in options.mechanism]
-    return [case for case in matrix(options.tier) if not wanted or case.mechanism in wanted]
+    found = [case for case in matrix(options.tier) if not wanted or case.mechanism in wanted]
+    return [case.on(options.device) for case in found]
+
+
+def _own(options: argparse.Namespace, implementation: registry.Implementation) -> list[Case]:
+    """Return the cases that a narrow declaration adds to the shared ones."""
+    if options.case or options.device != "cpu":
+        return []
+    found = own_cases(implementation.capabilities, options.tier)
+    return [case for case in found if not options.mechanism or case.mechanism in options.mechanism]
 
 
 def _told(items: Sequence[Item], options: argparse.Namespace, planned: int, done: int) -> Iterator[list[Verdict]]:
@@ -82,8 +97,12 @@ def bench(options: argparse.Namespace) -> int:
     if options.baseline not in [implementation.name for implementation in chosen]:
         chosen = [*registry.select([options.baseline], options.load), *chosen]
     wanted = workloads.select(options.workload) if options.workload else _matrix(options.quick)
-    writer, _ = _writer(options, chosen, [])
-    refused = _gate(chosen, wanted, options, writer)
+    wanted = [workload for workload in wanted if _wanted(workload, options)]
+    devices = ("cpu", "cuda") if cuda_devices() else ("cpu",)
+    items = list(plan(chosen, [parse(workload.case).on(device) for workload in wanted for device in devices]))
+    items = list({tuple(item.keys): item for item in items}.values())  # one that takes cuda alone is planned there once
+    writer, _ = _writer(options, chosen, items)
+    answers = _gate(items, options, writer)
     measured: list[Measurement] = []
     for measurement in benchmark.run(
         chosen,
@@ -92,11 +111,11 @@ def bench(options: argparse.Namespace) -> int:
         time_per_arm=benchmark.TIME_PER_ARM,
         threads=options.threads,
         baseline=options.baseline,
-        gate=lambda implementation, case: refused.get((implementation.name, case.id), ""),
+        gate=lambda implementation, case: answers.get((implementation.name, case.id), "it was not checked"),
         progress=lambda what, done, total: console.line(f"bench: {what} ({done} of {total})"),
         seed=options.seed,
         load=options.load,
-        devices=("cpu", "cuda") if cuda_devices() else ("cpu",),
+        devices=devices,
     ):
         measured.append(measurement)
         if writer:
@@ -107,7 +126,9 @@ def bench(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([measurement.to_json() for measurement in measured], indent=1))
     else:
-        print(console.timings(measured))
+        print(console.timings(measured, options.baseline))
+        if writer:
+            print(f"run directory: {options.out}")
     return 1 if any(measurement.status in ("refused", "error") for measurement in measured) else 0
 
 
@@ -117,23 +138,27 @@ def _matrix(quick: bool) -> Sequence[Any]:
     return workloads.quick() if quick else workloads.default()
 
 
-def _gate(
-    chosen: Sequence[registry.Implementation], wanted: Sequence[Any], options: argparse.Namespace, writer: Writer | None
-) -> dict[tuple[str, str], str]:
-    """Return why an implementation must not be timed on a workload's case: what does not conform is never ranked."""
-    items = list(plan(chosen, [parse(workload.case) for workload in wanted]))
-    refused: dict[tuple[str, str], str] = {}
+def _wanted(workload: Any, options: argparse.Namespace) -> bool:
+    """Return whether a workload is for one of the named implementations; if none is named, all are."""
+    case = parse(workload.case)
+    named = registry.select(options.names, options.load) if options.names or options.load else []
+    return not named or any(not i.capabilities.refuses(case.on(i.device)) for i in named)
+
+
+def _gate(items: Sequence[Item], options: argparse.Namespace, writer: Writer | None) -> dict[tuple[str, str], str]:
+    """Return, for what was checked, "" or why it must not be timed: what does not conform is never ranked."""
+    answers: dict[tuple[str, str], str] = {}
     console.line(f"bench: checking {len(items)} combinations before any is timed")
     for item, verdicts in execution.run(items, load=options.load):
+        if writer:
+            writer.add(*verdicts)
         for verdict in verdicts:
-            if writer:
-                writer.add(verdict)
-            if verdict.status in (*NONCONFORMING, Status.KNOWN_FAILURE):
+            key = (item.implementation.name, item.case.id)
+            bad = verdict.status in (*NONCONFORMING, *NOT_CHECKED, Status.KNOWN_FAILURE)
+            if bad and verdict.status not in NOT_CHECKED:
                 console.failure(verdict)
-                refused.setdefault((item.implementation.name, item.case.id), f"{verdict.status}: {verdict.reason}")
-    if writer:
-        writer.update(planned=sum(len(item.checks) for item in items))
-    return refused
+            answers[key] = answers.get(key) or (f"{verdict.status}: {verdict.reason}" if bad else "")
+    return answers
 
 
 def _keep_benchmark(directory: Path, measured: Sequence[Measurement]) -> None:

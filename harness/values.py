@@ -25,12 +25,15 @@ EMPTY_ROWS = ("zero", "nan", "mean")
 DEVICES = ("cpu", "cuda")
 
 
+_LARGEST_EXP_ULP = 64  # an exponential that errs more than this is no exponential of its format
+
+
 class HarnessError(Exception):
     """A mistake of the user's: shown as one line, exit status 2."""
 
 
 class Status(StrEnum):
-    """The answers that a check can have; `DESIGN` section 5 defines each."""
+    """The answers that a check can have; README.md, "Verdicts", says what each means."""
 
     PASS = "pass"
     FAIL = "fail"
@@ -74,8 +77,10 @@ class Arithmetic:
     def __post_init__(self) -> None:
         if self.accumulator not in ("", *DTYPES):
             raise HarnessError(f"arithmetic: accumulator {self.accumulator!r} is none of {', '.join(DTYPES)}")
-        if self.block < 1 or not self.exp_ulp >= 0:
-            raise HarnessError(f"arithmetic: block {self.block} must be >= 1 and exp_ulp {self.exp_ulp} >= 0")
+        if self.block < 1 or not 0 <= self.exp_ulp <= _LARGEST_EXP_ULP:
+            raise HarnessError(
+                f"arithmetic: block {self.block} must be 1 or more exp_ulp {self.exp_ulp} 0 to {_LARGEST_EXP_ULP}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

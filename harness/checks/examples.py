@@ -14,7 +14,11 @@ from harness.values import Case
 
 def is_example(implementation: Implementation, case: Case) -> bool:
     """Whether the case is a worked example of the notes."""
-    return case.content.startswith("example.")
+    if not case.content.startswith("example."):
+        return False
+    example = mechanisms()[case.mechanism].example(case.content.removeprefix("example."))
+    told = example.output is not None or "output" in example.shapes
+    return told or implementation.capabilities.weights  # otherwise nothing that it returns stands in the notes
 
 
 def worked_example(subject: Subject) -> Judgement:

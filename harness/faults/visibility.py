@@ -174,7 +174,7 @@ BIAS = faults(
             _BIAS,
             "scores = scores + bias.clamp_min(-30)\n    bias = None\n".replace("    bias", "        bias"),
         ),
-        ("bias of minus infinity clipped to finfo.min", _HIDES, "scores = scores"),
+        ("minus infinity in the bias empties no row", _HIDES, "scores = scores"),
     ],
 )
 
@@ -184,11 +184,6 @@ FILLS = faults(
         ("fill with -50", _FILL, "masked_fill(~visible, -50.0)"),
         ("fill with -100", _FILL, "masked_fill(~visible, -100.0)"),
         ("fill with zero", _FILL, "masked_fill(~visible, 0.0)"),
-        (
-            "fill with the row's mean",
-            "scores = scores.masked_fill(~visible, -math.inf)",
-            "scores = torch_where(visible, scores)",
-        ),
         (
             "fill with -1e4, added",
             _FILL.replace("masked_fill", "scores.masked_fill"),
@@ -215,6 +210,5 @@ FILLS = faults(
         ),
     ],
 )
-FILLS = tuple(fault for fault in FILLS if fault.name != "fill with the row's mean")
 
 FAULTS: tuple[Fault, ...] = CAUSALITY + MASK + LENGTHS + BIAS + FILLS

@@ -3,7 +3,6 @@
 from harness.faults.fault import Fault, faults
 
 _PLAIN = "        return scores.softmax(-1)\n"
-_END = "return scores.softmax(-1).masked_fill(empty, 0.0)"
 _BOTH = "scores.softmax(-1)"
 _ATTEND = "    weights = softmax(scores, **visibility)\n    return weights @ value, weights"
 _FULL = """\

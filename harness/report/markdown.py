@@ -265,5 +265,5 @@ def _machine(told: Content) -> Iterator[str]:
     yield from table(["", ""], ([escaped(name), escaped(text)] for name, text in (*told.dates, *told.machine)))
     yield from ("", "The whole run again:", "")
     yield from block(told.command) if told.command else ["The command was not recorded."]
-    yield from ("", "One case, with the error map and the likely cause:", "")
-    yield from block("python -m harness replay CASE --implementation NAME", "sh")
+    yield from ("", "One case:", "")
+    yield from block("python -m harness check NAME --case CASE", "sh")

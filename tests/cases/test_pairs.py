@@ -100,7 +100,7 @@ def occurring_pairs(cases: list[Case]) -> set[Pair]:
         for case in cases
         for row in rows(case)
         for one, other in itertools.combinations(EVERY, 2)
-        if one == "variant" or (shows(row["variant"], one) and shows(row["variant"], other))
+        if one == "variant" or all(row[factor] is None or shows(row["variant"], factor) for factor in (one, other))
     }
 
 
@@ -139,7 +139,10 @@ def test_of_levels_that_look_alike_the_first_is_known(name):
     assert {1} == {len(levels) for levels in triples(name).values()}
     for factor in SIZED:
         first: dict[Sizes, Any] = {}
-        for level in FACTORS[factor]:
+        if KNOWN[name].levels(factor) == {None}:
+            assert not shows(name, factor)
+            continue
+        for level in (level for level in FACTORS[factor] if level is not None):
             first.setdefault(sizes(name, **{factor: level}), level)
         grouped = "grouped_heads" in KNOWN[name].mechanism.options or factor != "batches"
         assert {level for level in first.values() if grouped or level[1] == level[2]} == KNOWN[name].levels(factor)

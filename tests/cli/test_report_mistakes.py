@@ -39,7 +39,7 @@ def test_a_directory_without_a_run(mistake, tmp_path):
     (tmp_path / "file").write_text("")
     assert f"{tmp_path} is no run directory: it has no run.json" == mistake("report", tmp_path)
     assert f"{tmp_path / 'no'} is no run directory" in mistake("report", tmp_path / "no")
-    assert "cannot be read" in mistake("report", tmp_path / "file")
+    assert f"{tmp_path / 'file'} is no run directory" in mistake("report", tmp_path / "file")
 
 
 @pytest.mark.parametrize("junk", [b"{", b"7", b"[]", b"{}", b'{"status": "fine"}', b"", b'"\\ud800"', b"\xff"])

@@ -43,6 +43,7 @@ def test_nothing_is_uniform_between_0_and_1(mechanism, content):
 CLAIMS = {
     "large": lambda plain, x: np.array_equal(plain["query"] * 4, x["query"]),
     "shifted": lambda plain, x: np.array_equal(plain["value"] + 10, x["value"]),
+    "sunken": lambda plain, x: np.array_equal(plain["key"][..., 0] - 24, x["key"][..., 0]),
     "peaked": lambda plain, x: np.array_equal(plain["key"][..., ::5, :] * 8, x["key"][..., ::5, :]),
     "nearly_equal": lambda plain, x: np.ptp(x["key"], axis=-2).max() < 0.02 and np.abs(x["key"]).max() > 2,
     "outlier": lambda plain, x: np.array_equal(plain["key"][..., 0] * 8, x["key"][..., 0]),

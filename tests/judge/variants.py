@@ -23,7 +23,7 @@ def _wide(x: torch.Tensor) -> torch.Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def _peak(scores: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+def peak_of(scores: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
     if scores.shape[-1] == 0:
         return scores.new_zeros(*scores.shape[:-1], 1)
     peak = scores.masked_fill(~visible, -math.inf).amax(-1, keepdim=True)
@@ -31,7 +31,7 @@ def _peak(scores: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
 
 
 def _exponentials(scores: torch.Tensor, visible: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    peak = _peak(scores, visible)
+    peak = peak_of(scores, visible)
     return (scores - peak).exp().masked_fill(~visible, 0.0), peak
 
 
@@ -45,7 +45,7 @@ def divide_last(scores, value, visible):
 def base_two(scores, value, visible):
     """Exponentials of base two, with log2(e) folded into the scores."""
     scaled = _wide(scores) * math.log2(math.e)
-    weights = (scaled - _peak(scaled, visible)).exp2().masked_fill(~visible, 0.0)
+    weights = (scaled - peak_of(scaled, visible)).exp2().masked_fill(~visible, 0.0)
     total = weights.sum(-1, keepdim=True)
     return (weights / total.masked_fill(total == 0, 1.0) @ _wide(value)).to(value.dtype)
 

@@ -1,0 +1,69 @@
+"""The README's own example conforms; the same file with one small fault does not, however little it declares."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness import cases, conformance, registry
+from harness.values import NONCONFORMING, NOT_CHECKED, Verdict
+
+README = Path(__file__).parents[2] / "README.md"
+
+FAULTS = {
+    "mask of the first query for all": ("masked_fill(~mask,", "masked_fill(~mask[..., :1, :],"),
+    "mask of the first head for all": ("masked_fill(~mask,", "masked_fill(~(mask[:, :1] if mask.ndim == 4 else mask),"),
+    "mask of the first batch for all": ("masked_fill(~mask,", "masked_fill(~(mask[:1] if mask.ndim == 4 else mask),"),
+    "mask polarity": ("masked_fill(~mask,", "masked_fill(mask,"),
+    "fill with -50": ('float("-inf")', "-50.0"),
+    "empty rows are NaN": (
+        "masked_fill(~visible, 0).softmax(-1)\n        return weights.masked_fill(~visible, 0) @",
+        "softmax(-1)\n        return weights @",
+    ),
+    "raises where memory is not contiguous": ("scores = query @", "scores = query.view(-1).view(query.shape) @"),
+    "not scaled": (" / query.shape[-1] ** 0.5", ""),
+}
+
+
+def example() -> str:
+    """Return the implementation file that README.md shows."""
+    return next(code for code in re.findall(r"```python\n(.*?)```", README.read_text(), re.S) if "def prepare" in code)
+
+
+def verdicts(source: str, directory: Path) -> list[Verdict]:
+    """Return the verdicts that `check --load` reaches on the default tier."""
+    path = directory / "my_kernel.py"
+    path.write_text(source)
+    [own] = registry.select([path.stem], [path])
+    items = conformance.plan([own], cases.matrix(), lambda i: cases.own(i.capabilities))
+    return [verdict for item in items for verdict in conformance.run(item)]
+
+
+def test_the_example_conforms_and_is_really_asked(tmp_path):
+    """No verdict fails, every form of mask and memory is tried, and the counts add up."""
+    found = verdicts(example(), tmp_path)
+    assert [] == [verdict for verdict in found if verdict.status in NONCONFORMING]
+    asked = {verdict.case for verdict in found if verdict.status not in NOT_CHECKED}
+    for part in ("mask=full", "mask=batch", "mask=head", "mask=query", "-transposed-", "-expanded-", "-offset-"):
+        assert any(part in case for case in asked), part
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_it_is_seen(fault, tmp_path):
+    """The narrow declaration does not hide the fault."""
+    stands, put = FAULTS[fault]
+    assert stands in example()
+    found = verdicts(example().replace(stands, put), tmp_path)
+    assert [verdict for verdict in found if verdict.status in NONCONFORMING], f"the suite does not see: {fault}"
+
+
+def test_what_no_case_asks_for_is_told(tmp_path):
+    """A declared option that every case of is refused by `unsupported` is named as not shown."""
+    source = example() + "\n\ndef unsupported(case):\n    return 'no masks today' if 'mask' in case.options else ''\n"
+    path = tmp_path / "my_kernel.py"
+    path.write_text(source)
+    [own] = registry.select([path.stem], [path])
+    items = list(conformance.plan([own], cases.matrix(), lambda i: cases.own(i.capabilities)))
+    assert conformance.unexercised(items) == {"my_kernel": ["mask"]}
