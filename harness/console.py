@@ -78,7 +78,7 @@ def summary(verdicts: Iterable[Verdict], planned: int) -> str:
         counts.setdefault(verdict.implementation, Counter())[verdict.status] += 1
         if verdict.status in NOT_CHECKED:
             reasons[verdict.implementation, verdict.status, verdict.reason] += 1
-        if verdict.share is not None:
+        if verdict.share is not None and verdict.status is not Status.KNOWN_FAILURE:
             worst[verdict.implementation] = max(worst.get(verdict.implementation, 0.0), verdict.share)
     lines = []
     width = max(map(len, counts), default=0)

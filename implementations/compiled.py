@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 CAPABILITIES = eager.CAPABILITIES
 
-# torch 2.13, CPU: this function on these float16 views gives wrong weights (0.70 where 3e-10 is right) when compiled with
-# dynamic=True; with dynamic=False, and on contiguous copies, it is right. Found by this suite; not reduced further yet.
+# torch 2.13, CPU: this function on these float16 views gives wrong weights (0.70 where 3e-10 is right) when compiled
+# with dynamic=True; with dynamic=False, and on contiguous copies, it is right. Found by this suite; not reduced yet.
 _OFFSET = "torch 2.13 inductor, dynamic shapes: wrong numbers for float16 views of width 1 at an offset in memory"
 KNOWN_FAILURES = {
     f"{check}:location-B1Lq5P7Dq1Dk2Dv1O2-float16-plain-large-offset-85": _OFFSET for check in ("accuracy", "weights")
