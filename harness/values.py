@@ -85,16 +85,27 @@ class Arithmetic:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an implementation declares. It chooses the checks; the checks hold the implementation to it."""
+    """What an implementation declares. It chooses the checks; the checks hold the implementation to it.
+
+    gradients, second_derivatives   autograd gives them, with respect to every floating tensor
+    weights                         it returns (output, weights)
+    empty_rows                      what a query that sees no key gets: "zero", "nan" or "mean"
+    poison_safe                     NaN and infinity in what is masked never reach an output or a gradient
+    repeatable                      the same inputs give the same bits, call after call
+    batch_invariant                 a batch element gives the same bits alone and among neighbours
+    """
 
     mechanisms: tuple[str, ...]
     dtypes: tuple[str, ...] = ("float32",)
     devices: tuple[str, ...] = ("cpu",)
     options: tuple[str, ...] = ()
     gradients: bool = False
+    second_derivatives: bool = False
     weights: bool = False
     empty_rows: str = "zero"
     poison_safe: bool = False
+    repeatable: bool = False
+    batch_invariant: bool = False
     arithmetic: Arithmetic = Arithmetic()
 
     def __post_init__(self) -> None:

@@ -1,0 +1,116 @@
+"""The softmax and its sum with the values, by the closed form: a step-by-step bound would be far too loose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.budget.formats import MEAN_SQUARE_ROUNDING, Array, gamma, rounding_variance, sum_variance
+from harness.budget.tracked import Tracked
+from reference.core import empty_weight
+
+_LARGEST_SHIFT = 40.0  # e^40 u exceeds 1 in every format: beyond this a log-weight's error says nothing anyway
+
+
+class Weights(Tracked):
+    """The softmax of tracked scores. Its product with the values uses the exact form of the whole."""
+
+    def __init__(self, scores: Tracked, visible: NDArray[np.bool_], empty_rows: str) -> None:
+        model, keys = scores.model, scores.shape[-1]
+        unit = model.acc.roundoff
+        peak = np.max(scores.value, -1, keepdims=True, initial=-np.inf, where=visible)
+        peak = np.where(np.isfinite(peak), peak, 0.0)
+        gap = np.where(visible, scores.value - peak, 0.0)
+        exponentials = np.where(visible, np.exp(gap), 0.0)
+        total = exponentials.sum(-1, keepdims=True)
+        self.empty = np.asarray(~visible.any(-1))
+        weights = np.divide(exponentials, total, out=np.zeros_like(exponentials), where=total > 0)
+        size = np.abs(gap) + np.where(visible, np.abs(scores.value), 0.0)
+        shift = np.where(visible, scores.bound, 0.0) + 2 * unit * size + 4 * model.exp_ulp * unit
+        shift_variance = np.where(visible, scores.variance, 0.0) + MEAN_SQUARE_ROUNDING * unit**2 * (
+            np.minimum(size, 1e100) ** 2 + model.exp_ulp**2 + 1  # the square of more would overflow
+        )
+        # Parts merged by exp(lse_i - lse) are never normalised together: the roundings of lse stay as a common factor.
+        log_sum = np.abs(peak) + np.log(np.maximum(total, 1.0))
+        self.merging = np.expm1(2 * unit * (log_sum + 1)) if model.split_keys else np.zeros_like(log_sum)
+        if model.split_keys:
+            shift = shift + 2 * unit * log_sum
+            shift_variance = shift_variance + (unit * log_sum) ** 2
+        self.shift = np.minimum(shift, _LARGEST_SHIFT)
+        self.shift_variance = shift_variance
+        self.sum_roundings = keys + -(-keys // model.block) * (2 * model.exp_ulp + 2) + 4
+        self.visible = visible
+        lowest = (weights * np.exp(-self.shift)).sum(-1, keepdims=True)
+        highest = (weights * np.exp(self.shift)).sum(-1, keepdims=True)
+        self.lowest = np.where(self.empty[..., None], 1.0, lowest)
+        highest = np.where(self.empty[..., None], 1.0, highest)
+        g = gamma(self.sum_roundings, unit)
+        relative = np.maximum(np.exp(self.shift) / self.lowest - 1, 1 - np.exp(-self.shift) / highest)
+        weights = np.where(self.empty[..., None], empty_weight(keys, empty_rows), weights)
+        with np.errstate(invalid="ignore"):
+            relative = relative + (1 + relative) * (2 * g / (1 - g) if g < 1 else np.inf)
+            relative = relative + (1 + relative) * self.merging
+            bound = np.minimum(np.nan_to_num(weights) * relative, 1.0) + np.where(visible, model.acc.smallest, 0.0)
+            bound = bound + model.io.roundoff * (np.abs(weights) + bound) + model.io.half_spacing
+        common = (weights**2 * shift_variance).sum(-1, keepdims=True)  # of the normaliser, which all of a row share
+        common = common + self.merging**2
+        common = common + MEAN_SQUARE_ROUNDING * unit**2 * (keys / 3 + 1)  # of the sum of the exponentials
+        variance = weights**2 * (shift_variance + common) + rounding_variance(weights, model.io)
+        super().__init__(model, weights, bound, variance)
+        self.stored = True
+        self.overflows |= scores.overflows
+
+    def __matmul__(self, values: Any) -> Tracked:
+        """Return weights times values with the bound B = min(B1 + B2 + B3 + B4, cap) of the module's docstring.
+
+        B1 the scores' errors, B2 the relative errors of sums and stored weights, B3 what vanishes below the smallest
+        number, B4 the values' own errors; the cap is that a weighted mean stays within its values.
+        """
+        model, unit = self.model, self.model.acc.roundoff
+        p, n = self.value, self.shape[-1]
+        v = values.value
+        magnitude = np.abs(v)
+        out = p @ v
+        grown = np.nan_to_num(p) * np.exp(self.shift)
+        g = gamma(self.sum_roundings, unit)
+        stored = model.probabilities.roundoff
+        theta = (1 + stored) * (1 + g) ** 2 * (1 + self.merging) - 1  # (..., Lq, 1)
+
+        w = np.nan_to_num(p) * np.expm1(self.shift)
+        spread = _weighted_spread(w, v, out)
+        with np.errstate(invalid="ignore", over="ignore"):
+            b1 = np.sqrt(w.sum(-1, keepdims=True) * spread) / self.lowest
+            b2 = theta * (grown @ magnitude) / self.lowest
+            b3 = (model.probabilities.half_spacing + model.acc.smallest) * (self.visible.astype(np.float64) @ magnitude)
+            bound = b1 + b2 + b3
+            if not isinstance(values.bound, float):
+                bound = bound + (1 + theta) * (grown @ values.bound) / self.lowest
+            cap = magnitude.max(-2, keepdims=True, initial=0.0) * (1 + theta) + np.abs(out)
+            if not isinstance(values.bound, float):
+                cap = cap + (1 + theta) * np.max(values.bound, -2, keepdims=True, initial=0.0)
+            bound = np.minimum(np.nan_to_num(bound, nan=np.inf, posinf=np.inf), cap)
+
+        squares = p**2
+        variance = _weighted_spread(squares * self.shift_variance, v, out)
+        step = np.maximum((stored * p) ** 2 * MEAN_SQUARE_ROUNDING, model.probabilities.half_spacing**2 / 3)
+        variance = variance + np.minimum(step, squares) @ v**2
+        # Two sums, of the products and of the exponentials, and the quotient.
+        variance = variance + sum_variance(n, squares @ v**2, out, model.acc) + (self.merging * out) ** 2
+        variance = variance + MEAN_SQUARE_ROUNDING * unit**2 * (n / 3 + 2) * out**2
+        if not isinstance(values.bound, float):
+            variance = variance + squares @ values.variance
+        result = self._rounded(out, bound, variance, model.io)
+        result.overflows |= values.overflows
+        result.direct = True
+        return result
+
+
+def _weighted_spread(w: Array, v: Array, centre: Array) -> Array:
+    """Return sum_j w_j (v_j - centre)^2 by matrix products, with a guard for what cancels in the expanded square."""
+    total = w.sum(-1, keepdims=True)
+    plain = w @ v**2
+    square = plain - 2 * centre * (w @ v) + centre**2 * total
+    guard = 8 * w.shape[-1] * 2.0**-53 * (plain + centre**2 * total)
+    return np.maximum(square, 0.0) + guard
