@@ -1,0 +1,123 @@
+"""The standard ONNX operator Attention alone, opset 24, in ONNX Runtime on the CPU: what exporters write for it."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from harness.values import Capabilities
+from implementations import _onnx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import onnxruntime
+    from torch import Tensor
+
+    from harness.values import Case
+
+# float64 is left out: ONNX Runtime 1.31 has no kernel for it and runs the standard's function body as it was before
+# onnx/onnx#8068. There empty rows are NaN, bottom-right causality is wrong, a bias beside lengths is a type error, and
+# the root of the scale is a float32. tests/upstream shows each.
+CAPABILITIES = Capabilities(
+    mechanisms=("dot_product", "scaled_dot_product"),
+    dtypes=("float32", "bfloat16", "float16"),
+    options=("mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right", "scale", "grouped_heads"),
+)
+
+_BROADCAST = "ONNX Runtime 1.31 refuses a mask with one row for all queries, which the standard broadcasts"
+_EMPTY = "ONNX Runtime 1.31 refuses a length of 0"
+KNOWN_FAILURES = {
+    "*:*-bfloat16-*": "microsoft/onnxruntime#27891: no bfloat16 kernel on the CPU, and the function body does not run",
+    "*:*Lq[2-9]Lk*-mask=batch*": _BROADCAST,
+    "*:*Lq[1-9][0-9]*-mask=batch*": _BROADCAST,
+    "*:*Lq0Lk*": _EMPTY,
+    "*:*Lk0D*": _EMPTY,
+}
+
+_OPSET = 24  # 23 has no nonpad_kv_seqlen; 25 adds windows, which ONNX Runtime 1.31 rejects
+_INPUTS = ("query", "key", "value", "attn_mask", "", "", "nonpad_kv_seqlen")
+_AXES = {"query": "B H Lq D", "key": "B Hk Lk D", "value": "B Hk Lk Dv", "nonpad_kv_seqlen": "B"}
+
+
+def unavailable() -> str:
+    """Return what is missing."""
+    return _onnx.missing("onnx")
+
+
+def unsupported(case: Case) -> str:
+    """Return what the operator has no input for, or ""."""
+    if "mask" in case.options and "bias" in case.options:
+        return "Attention has one input for a mask or a bias, not for both"
+    if case.options.get("valid_lens") == "query":
+        return "Attention has lengths of batches alone, none of single queries"
+    if "valid_lens" in case.options and "causal" in case.options:
+        return "Attention counts causality from each batch's own length: neither corner of the scores"
+    return ""
+
+
+def prepare(case: Case) -> Callable[..., Tensor]:
+    """Return the operator in ONNX Runtime, for any batch and lengths."""
+    attributes: dict[str, Any] = {"is_causal": int("causal" in case.options)}
+    if case.mechanism == "dot_product":
+        attributes["scale"] = 1.0
+    elif "scale" in case.options:
+        attributes["scale"] = case.options["scale"]
+    bottom_right = case.options.get("causal") == "bottom_right"
+
+    @functools.lru_cache(maxsize=1024)
+    def graph(shapes: _onnx.Shapes) -> _onnx.Graph:
+        import torch
+
+        ranks = tuple((name, len(shape)) for name, shape in shapes)
+        model = operator(ranks, case.dtype, "mask" in case.options, tuple(attributes.items()))
+        return _onnx.Graph(_opened(model, case.dtype, torch.get_num_threads()), dict(shapes))
+
+    def attend(query: Tensor, key: Tensor, value: Tensor, **conditions: Tensor) -> Tensor:
+        given = {"query": query, "key": key, "value": value}
+        for name in ("mask", "bias"):
+            if name in conditions:
+                given["attn_mask"] = conditions[name]
+        if "valid_lens" in conditions:
+            given["nonpad_kv_seqlen"] = conditions["valid_lens"]
+        elif bottom_right:  # all keys are there: causality counts from the last of them
+            given["nonpad_kv_seqlen"] = query.new_full(query.shape[:1], key.shape[-2]).long()
+        return graph(tuple((name, x.shape) for name, x in given.items()))(given)
+
+    return attend
+
+
+@functools.cache
+def operator(ranks: tuple[tuple[str, int], ...], dtype: str, boolean: bool, attributes: tuple[Any, ...]) -> bytes:
+    """Return the serialised graph of one Attention node whose every axis may change."""
+    from onnx import TensorProto, helper
+
+    element = {
+        "float64": TensorProto.DOUBLE,
+        "float32": TensorProto.FLOAT,
+        "bfloat16": TensorProto.BFLOAT16,
+        "float16": TensorProto.FLOAT16,
+    }[dtype]
+    types = {"attn_mask": TensorProto.BOOL if boolean else element, "nonpad_kv_seqlen": TensorProto.INT64}
+    given = dict(ranks)
+    inputs = []
+    for name, rank in ranks:
+        axes = _AXES[name].split() if name in _AXES else [f"{name}{axis}" for axis in range(rank)]
+        inputs.append(helper.make_tensor_value_info(name, types.get(name, element), axes))
+    slots = [name if name in given else "" for name in _INPUTS]
+    node = helper.make_node("Attention", slots, ["output"], **dict(attributes))
+    output = helper.make_tensor_value_info("output", element, ["B", "H", "Lq", "Dv"])
+    opsets = [helper.make_opsetid("", _OPSET)]
+    graph = helper.make_graph([node], "attention", inputs, [output])
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=helper.find_min_ir_version_for(opsets))
+    return model.SerializeToString()
+
+
+@functools.cache
+def _opened(model: bytes, dtype: str, threads: int) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    options = _onnx.session_options(dtype)
+    options.log_severity_level = 4  # what it refuses, it also raises
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
