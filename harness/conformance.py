@@ -100,6 +100,8 @@ def _asked(item: Item, check: Check, subject: Subject) -> Verdict:
         error=_measured(judgement.error),
         where=judgement.where,
         reason=judgement.reason,
+        finding=judgement.finding,
+        declared=judgement.declared,
     )
 
 

@@ -29,12 +29,17 @@ WHOLE, WHOLE_SLACK, WHOLE_DEGENERATE = 1.25, 4.0, 4.0
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """share: the error as a share of what is allowed, at its worst; at most 1 passes. reason: "" when it passes."""
+    """share: the error as a share of what is allowed, at its worst; at most 1 passes. reason: "" when it passes.
+
+    finding, declared: what a manner was measured to be, and what is claimed of it.
+    """
 
     share: float
     error: float = 0.0
     where: tuple[int, ...] | None = None
     reason: str = ""
+    finding: str = ""
+    declared: str = ""
 
     @classmethod
     def refuse(cls, reason: str, where: tuple[int, ...] | None = None) -> Judgement:

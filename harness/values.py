@@ -247,10 +247,12 @@ def _number(text: str, case_id: str) -> float:
 class Verdict:
     """The answer to one check of one implementation on one case.
 
-    share    error divided by its budget at the worst element; at most 1 passes
-    error    absolute error there
-    where    index of the worst element of the output
-    replay   the command that asks the same question again
+    share     error divided by its budget at the worst element; at most 1 passes
+    error     absolute error there
+    where     index of the worst element of the output
+    replay    the command that asks the same question again
+    finding   what a manner was measured to be, and
+    declared  what is claimed of it; both "" for other checks
     """
 
     implementation: str
@@ -264,6 +266,8 @@ class Verdict:
     reason: str = ""
     replay: str = ""
     seconds: float = 0.0
+    finding: str = ""
+    declared: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "status", Status(self.status))
@@ -291,8 +295,10 @@ class Verdict:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild a verdict from `to_json`'s data."""
-        values = {f.name: data[f.name] for f in fields(cls)}
+        """Rebuild a verdict from `to_json`'s data; rows from before manners were measured have no finding."""
+        older = {"finding": "", "declared": ""}
+        values = {f.name: data[f.name] for f in fields(cls) if f.name not in older}
+        values |= {name: data.get(name, default) for name, default in older.items()}
         where = values["where"]
         values.update(
             status=Status(values["status"]),
