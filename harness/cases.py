@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ FACTORS: dict[str, tuple[Any, ...]] = {
     "bias": (None, "full", "query"),
     "valid_lens": (None, "batch", "query"),
     "causal": (None, "top_left", "bottom_right"),
-    "scale": (None, 0.375),
+    "scale": (None, 0.375, "learned"),
 }
 # For each part of a level of these factors, the axes in which it shows.
 _AXES_OF = {
@@ -46,6 +46,7 @@ _AXES_OF = {
     "widths": (("D", "Dq", "E", "A"), ("Dv", "Dk", "Ev", "O")),
     "batches": (("B",), ("H",), ("Hk",)),
 }
+DROPOUT = 0.25
 _OPTIONAL = ("mask", "bias", "valid_lens", "causal", "scale")
 _HALF_PRECISION_LENGTH = 33  # half-precision matrix products are slow on a CPU: keep these cases small
 _MAY_BE_EMPTY = ("B", "Lq", "Lk", "L", "P")
@@ -80,7 +81,9 @@ class Variant:
             return seen.index(seen[place]) == place and (not grouped or "grouped_heads" in options)
         if factor not in _OPTIONAL or level is None:
             return True
-        name = f"causal_{level}" if factor == "causal" else factor
+        name = {"causal": f"causal_{level}", "scale": "learned_scale" if level == "learned" else "scale"}.get(
+            factor, factor
+        )
         return name in options and (level != "head" or "H" in self.mechanism.scores)
 
     def case(self, levels: Mapping[str, Any], seed: int) -> Case:
@@ -157,12 +160,22 @@ def _covering(first: Sequence[Variant], levels: Mapping[str, Sequence[Any]] = FA
 
 _PLAIN = {"lengths": (5, 7), "widths": (16, 8), "batches": (2, 3, 3), "content": "ordinary", "layout": "contiguous"}
 _PLAIN_LENGTHS = ((5, 7),)
+_DROPPED = {"dtype": "float32", "batches": (4, 4, 4)}  # enough of each to see a mask that they share
 
 
 def _plain(dtype: str, lengths: Iterable[tuple[int, int]]) -> list[Case]:
     """Return every variant without options at given lengths: the first thing to look at when something fails."""
     levels = dict.fromkeys(FACTORS) | _PLAIN | {"dtype": dtype}
     return [variant.case(levels | {"lengths": pair}, 0) for pair in lengths for variant in variants()]
+
+
+def dropout_cases() -> list[Case]:
+    """Return one case with dropout for every mechanism that takes it, and one with rows that see no key."""
+    first = {v.mechanism.name: v for v in reversed(variants()) if "dropout" in v.mechanism.options}
+    plain = [v.case(dict.fromkeys(FACTORS) | _PLAIN | _DROPPED, 1) for v in first.values()]
+    found = [replace(case, options={**case.options, "dropout": DROPOUT}) for case in reversed(plain)]
+    masked = [replace(case, options={**case.options, "mask": "full"}) for case in found]
+    return [*found, *(case for case in masked if case.mechanism == "scaled_dot_product")]
 
 
 def example_cases() -> list[Case]:
@@ -205,7 +218,7 @@ def matrix(tier: str = "default") -> tuple[Case, ...]:
     """
     if tier not in TIERS:
         raise HarnessError(f"no tier {tier!r}; known: {', '.join(TIERS)}")
-    fixed = [*example_cases(), *recorded_cases(), *_plain("float32", _PLAIN_LENGTHS)]
+    fixed = [*example_cases(), *recorded_cases(), *_plain("float32", _PLAIN_LENGTHS), *dropout_cases()]
     if tier == "quick":
         return tuple(
             dict.fromkeys([*(case for case in fixed if case.dtype == "float32"), *_every_level(_covering(variants()))])
@@ -231,7 +244,9 @@ def own(capabilities: Capabilities, tier: str = "default") -> tuple[Case, ...]:
     levels: dict[str, Sequence[Any]] = dict(FACTORS)
     levels["dtype"] = [dtype for dtype in FACTORS["dtype"] if dtype in capabilities.dtypes]
     levels["causal"] = [corner for corner in FACTORS["causal"] if corner is None or corner in declared]
-    for option in ("mask", "bias", "valid_lens", "scale"):
+    scales = {0.375: "scale", "learned": "learned_scale"}
+    levels["scale"] = [None, *(scale for scale, option in scales.items() if option in declared)]
+    for option in ("mask", "bias", "valid_lens"):
         levels[option] = FACTORS[option] if option in declared else (None,)
     if "grouped_heads" not in declared:
         levels["batches"] = [batches for batches in BATCHES if batches[1] == batches[2]]
@@ -298,8 +313,8 @@ def _check_options(text: str, case: Case, known: Mechanism) -> None:
         "bias": lambda form: form in FACTORS["mask"],
         "valid_lens": lambda form: form in FACTORS["valid_lens"],
         "causal": lambda corner: corner in FACTORS["causal"],
-        "scale": lambda _: True,
-        "dropout": lambda rate: 0 <= rate < 1,
+        "scale": lambda scale: scale == "learned" or isinstance(scale, float),
+        "dropout": lambda rate: isinstance(rate, float) and 0 < rate < 1,
     } | {name: values.__contains__ for name, values in known.choices.items()}
     for name, form in case.options.items():
         if name not in levels or not levels[name](form):

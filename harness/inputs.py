@@ -187,10 +187,12 @@ def _first_seen(case: Case, mechanism: Mechanism) -> int:
     return max(queries - keys, 0) if case.options.get("causal") == "bottom_right" else 0
 
 
-def _show_one_key(hides: NDArray[Any], row: int, shown: Any) -> None:
+def _show_one_key(shown: NDArray[np.bool_], row: int, layout: str) -> None:
     """Let that query of the first batch and head see the first key, so that no case hides everything."""
-    if hides.size:
-        hides[(*(0,) * (hides.ndim - 2), min(row, hides.shape[-2] - 1), 0)] = shown
+    if shown.ndim == 2 and layout == "expanded":  # the first row becomes everyone's
+        row = 0
+    if shown.size:
+        shown[(*(0,) * (shown.ndim - 2), min(row, shown.shape[-2] - 1), 0)] = True
 
 
 def _mask(case: Case, mechanism: Mechanism) -> NDArray[np.bool_]:
@@ -200,7 +202,7 @@ def _mask(case: Case, mechanism: Mechanism) -> NDArray[np.bool_]:
     mask = _choice(case, "mask", shape, _HIDDEN) < _SHOWN
     if case.seed % 2 and math.prod(shape[:-1]) > 1:
         mask[(-1,) * (mask.ndim - 1)] = False  # a row that sees no key; not the first, which `expanded` repeats
-    _show_one_key(mask, _first_seen(case, mechanism), True)
+    _show_one_key(mask, _first_seen(case, mechanism), case.layout)
     return mask
 
 
@@ -208,7 +210,7 @@ def _bias(case: Case, mechanism: Mechanism) -> Array:
     shape = score_shape(mechanism, case, case.options["bias"])
     bias = _normal(case, "bias", shape)
     shown = _choice(case, "bias.hidden", shape, _HIDDEN) < _SHOWN + 1
-    _show_one_key(shown, _first_seen(case, mechanism), True)
+    _show_one_key(shown, _first_seen(case, mechanism), case.layout)
     return np.where(shown, bias, -np.inf)
 
 
@@ -227,7 +229,16 @@ def _valid_lens(case: Case, mechanism: Mechanism) -> NDArray[np.int64]:
     return lens
 
 
-_OPTION_TENSORS = {"mask": _mask, "bias": _bias, "valid_lens": _valid_lens}
+def _scale(case: Case, mechanism: Mechanism) -> Array:
+    return 0.25 + np.abs(_normal(case, "scale", (1,))) / 8
+
+
+_OPTION_TENSORS = {"mask": _mask, "bias": _bias, "valid_lens": _valid_lens, "scale": _scale}
+
+
+def option_tensors(case: Case) -> tuple[str, ...]:
+    """Return which options of a case come as tensors: a scale does when it is learned."""
+    return tuple(name for name in _OPTION_TENSORS if name in case.options and not isinstance(case.options[name], float))
 
 
 def tensors(case: Case) -> dict[str, torch.Tensor]:
@@ -240,11 +251,10 @@ def tensors(case: Case) -> dict[str, torch.Tensor]:
     for declared in mechanism.inputs:
         drawn = torch.from_numpy(np.array(_tensor(case, declared)))
         made[declared.name] = drawn.to(dtype)
-    for name, make in _OPTION_TENSORS.items():
-        if name in case.options:
-            drawn = torch.from_numpy(np.array(make(case, mechanism)))
-            made[name] = drawn.to(dtype) if name == "bias" else drawn
-    parameters = {declared.name for declared in mechanism.inputs if declared.parameter}
+    for name in option_tensors(case):
+        drawn = torch.from_numpy(np.array(_OPTION_TENSORS[name](case, mechanism)))
+        made[name] = drawn.to(dtype) if drawn.is_floating_point() else drawn
+    parameters = {"scale", *(declared.name for declared in mechanism.inputs if declared.parameter)}
     return {
         name: LAYOUTS["contiguous" if name in parameters and case.layout == "expanded" else case.layout](
             made_tensor.to(case.device)
@@ -257,7 +267,7 @@ def arguments(case: Case) -> dict[str, Any]:
     """Return what is not a tensor but goes to a reference: causal corner, scale, choices, settings."""
     mechanism = mechanisms()[case.mechanism]
     names = ("causal", "scale", *mechanism.choices)
-    given = {name: case.options[name] for name in names if name in case.options}
+    given = {name: case.options[name] for name in names if name in case.options and name not in option_tensors(case)}
     return given | {keyword: case.sizes[axis] for keyword, axis in mechanism.settings.items()}
 
 

@@ -18,6 +18,7 @@ OPTIONS = (
     "causal_top_left",
     "causal_bottom_right",
     "scale",
+    "learned_scale",
     "grouped_heads",
     "dropout",
 )
@@ -62,6 +63,11 @@ class Arithmetic:
     scaled_inputs         the scale is folded into query or key, rounded to the case's dtype
     block                 keys per block of an online softmax, a lower bound
     exp_ulp               error of exp and tanh in units in the last place
+    gradient_block        rows per block of a fused backward pass that adds up the gradients of its blocks in the case's
+                          dtype; 0 for one that adds them in the accumulator
+
+    What holds for the weights and scores holds for their gradients. A fused kernel (`rounded_scores` is False) may in
+    its backward pass compute the weights again from their log-sum-exp, and the rows' constant from its stored output.
 
     The defaults are the loosest of these that a correct implementation without online tricks needs.
     """
@@ -73,6 +79,7 @@ class Arithmetic:
     scaled_inputs: bool = False
     block: int = 16
     exp_ulp: float = 2.0
+    gradient_block: int = 0
 
     def __post_init__(self) -> None:
         if self.accumulator not in ("", *DTYPES):
@@ -148,7 +155,8 @@ class Case:
     mechanism  a file of `reference/`
     sizes      axis letter -> length, e.g. {"B": 2, "H": 3, "Lq": 5, ...}
     dtype      of every floating tensor
-    options    option -> its form: {"mask": "full", "causal": "top_left", "valid_lens": "batch", "scale": 0.5}
+    options    option -> its form: {"mask": "full", "causal": "top_left", "valid_lens": "batch", "scale": 0.5}; a scale
+               may also be "learned": a tensor of shape (1) that comes with the call
     content    an input distribution, `example.NAME` or `recorded.NAME`
     layout     how the tensors lie in memory
     seed       of the inputs
@@ -197,7 +205,7 @@ class Case:
             name, equals, value = item.partition("=")
             if not equals or name in options:
                 raise HarnessError(f"malformed case id {text!r}: option {item!r} is not name=value, once")
-            options[name] = _number(value, text) if name in ("scale", "dropout") else value
+            options[name] = _number(value, text) if name in ("scale", "dropout") and value != "learned" else value
         case = cls(head, sizes, rest[1], options, tail[1], tail[2], int(tail[3]), device or "cpu")
         if case.id != text:
             raise HarnessError(f"malformed case id {text!r}; its canonical form is {case.id!r}")
@@ -206,7 +214,9 @@ class Case:
     @property
     def requires(self) -> tuple[str, ...]:
         """The declared options that an implementation needs for this case."""
-        needed = [name for name in ("mask", "bias", "valid_lens", "scale", "dropout") if name in self.options]
+        needed = [name for name in ("mask", "bias", "valid_lens", "dropout") if name in self.options]
+        if "scale" in self.options:
+            needed.append("learned_scale" if self.options["scale"] == "learned" else "scale")
         if "causal" in self.options:
             needed.append(f"causal_{self.options['causal']}")
         if self.sizes.get("Hk", self.sizes.get("H")) != self.sizes.get("H"):

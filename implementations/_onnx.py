@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from implementations import eager
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
     import torch
 
     from harness.values import Case
+
+# What the eager functions can do, without what an exported graph cannot: it has no gradients and no training. bfloat16
+# is left out, since ONNX Runtime 1.31 has no CPU kernel for its MatMul (NOT_IMPLEMENTED); on a GPU it was not tried.
+CAPABILITIES = replace(
+    eager.CAPABILITIES,
+    dtypes=("float64", "float32", "float16"),
+    options=tuple(option for option in eager.CAPABILITIES.options if option != "dropout"),
+    gradients=False,
+    second_derivatives=False,
+)
 
 # The opset that torch's exporter writes by default. Later ones add no operator that these graphs use: Attention is made
 # of torch's fused function alone.

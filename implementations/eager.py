@@ -32,7 +32,17 @@ CAPABILITIES = Capabilities(
     ),
     dtypes=("float64", "float32", "bfloat16", "float16"),
     devices=("cpu", "cuda"),
-    options=("mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right", "scale", "grouped_heads"),
+    options=(
+        "mask",
+        "bias",
+        "valid_lens",
+        "causal_top_left",
+        "causal_bottom_right",
+        "scale",
+        "learned_scale",
+        "grouped_heads",
+        "dropout",
+    ),
     gradients=True,
     weights=True,
     poison_safe=False,  # a weight of zero meets the hidden value: 0 * NaN = NaN
@@ -41,7 +51,10 @@ CAPABILITIES = Capabilities(
 
 def prepare(case: Case) -> functools.partial[Any]:
     """Return the mechanism's function with what is not a tensor filled in."""
-    settings = {name: case.options[name] for name in ("causal", "scale", "score", "positions") if name in case.options}
+    names = ("causal", "scale", "score", "positions", "dropout")
+    settings = {name: case.options[name] for name in names if name in case.options}
+    if settings.get("scale") == "learned":  # then it comes with the call
+        del settings["scale"]
     if case.mechanism == "multi_head":
         settings["heads"] = case.sizes["H"]
     return functools.partial(globals()[case.mechanism], **settings)
@@ -57,7 +70,7 @@ def dot_product(query: Tensor, key: Tensor, value: Tensor, **visibility: Any) ->
 
 
 def scaled_dot_product(
-    query: Tensor, key: Tensor, value: Tensor, *, scale: float | None = None, **visibility: Any
+    query: Tensor, key: Tensor, value: Tensor, *, scale: float | Tensor | None = None, **visibility: Any
 ) -> tuple[Tensor, Tensor]:
     """Score by the inner product over the square root of its length."""
     key, value = repeat_heads(key, query), repeat_heads(value, query)
@@ -189,8 +202,15 @@ def cross_attention(
 # --- what they share
 
 
-def attend(scores: Tensor, value: Tensor, **visibility: Any) -> tuple[Tensor, Tensor]:
-    """Return (output, weights): the softmax over the visible keys, times the values."""
+def attend(
+    scores: Tensor, value: Tensor, *, dropout: float = 0.0, training: bool = False, **visibility: Any
+) -> tuple[Tensor, Tensor]:
+    """Return (output, weights): the softmax over the visible keys, some of it dropped in training, times the values."""
+    import torch
+
+    if training:
+        weights = torch.nn.functional.dropout(softmax(scores, **visibility), dropout)
+        return weights @ value, weights
     weights = softmax(scores, **visibility)
     return weights @ value, weights
 

@@ -33,7 +33,16 @@ CAPABILITIES = Capabilities(
         "cross_attention",
     ),
     dtypes=("float64", "float32", "bfloat16", "float16"),
-    options=("mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right", "scale", "grouped_heads"),
+    options=(
+        "mask",
+        "bias",
+        "valid_lens",
+        "causal_top_left",
+        "causal_bottom_right",
+        "scale",
+        "learned_scale",
+        "grouped_heads",
+    ),
     weights=True,
     arithmetic=Arithmetic(accumulator="float64", rounded_scores=False, stored_probabilities=False),
 )
@@ -46,6 +55,8 @@ def prepare(case: Case) -> Callable[..., Any]:
     mechanism = importlib.import_module(f"reference.{case.mechanism}").MECHANISM
     dtype = getattr(torch, case.dtype)
     settings = {name: case.options[name] for name in ("causal", "scale", *mechanism.choices) if name in case.options}
+    if settings.get("scale") == "learned":  # then it comes with the call
+        del settings["scale"]
     settings |= {keyword: case.sizes[axis] for keyword, axis in mechanism.settings.items()}
 
     def evaluate(**tensors: torch.Tensor) -> tuple[torch.Tensor, ...] | torch.Tensor:

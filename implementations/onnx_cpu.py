@@ -6,7 +6,7 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from implementations import _onnx, eager
+from implementations import _onnx
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from harness.values import Case
 
-# bfloat16 is left out: ONNX Runtime 1.31 has no CPU kernel for its MatMul (NOT_IMPLEMENTED).
-CAPABILITIES = replace(eager.CAPABILITIES, dtypes=("float64", "float32", "float16"), devices=("cpu",), gradients=False)
+CAPABILITIES = replace(_onnx.CAPABILITIES, devices=("cpu",))
 
 
 def unavailable() -> str:

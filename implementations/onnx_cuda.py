@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness.machine import cuda_devices
-from implementations import _onnx, eager
+from implementations import _onnx
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from harness.values import Case
 
-# bfloat16 is left out until it has been measured on a GPU.
-CAPABILITIES = replace(eager.CAPABILITIES, dtypes=("float64", "float32", "float16"), devices=("cuda",), gradients=False)
+CAPABILITIES = replace(_onnx.CAPABILITIES, devices=("cuda",))
 _PROVIDER = "CUDAExecutionProvider"
 
 

@@ -19,7 +19,16 @@ CAPABILITIES = Capabilities(
     mechanisms=("dot_product", "scaled_dot_product", "multi_head", "self_attention", "cross_attention"),
     dtypes=("float64", "float32", "bfloat16", "float16"),
     devices=("cpu", "cuda"),
-    options=("mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right", "scale", "grouped_heads"),
+    options=(
+        "mask",
+        "bias",
+        "valid_lens",
+        "causal_top_left",
+        "causal_bottom_right",
+        "scale",
+        "grouped_heads",
+        "dropout",
+    ),
     gradients=True,
     arithmetic=Arithmetic(rounded_scores=False),
 )
@@ -34,7 +43,7 @@ def unsupported(case: Case) -> str:
 
 def prepare(case: Case) -> Callable[..., Tensor]:
     """Return the mechanism's function with what is not a tensor filled in."""
-    settings = {name: case.options[name] for name in ("causal", "scale") if name in case.options}
+    settings = {name: case.options[name] for name in ("causal", "scale", "dropout") if name in case.options}
     if case.mechanism == "multi_head":
         settings["heads"] = case.sizes["H"]
     return functools.partial(globals()[case.mechanism], **settings)
@@ -52,6 +61,8 @@ def scaled_dot_product(
     *,
     scale: float | None = None,
     causal: str | None = None,
+    dropout: float = 0.0,
+    training: bool = False,
     **conditions: Any,
 ) -> Tensor:
     """Attend to (B, H, L, D) with every condition in one mask; top-left causality alone needs none."""
@@ -64,7 +75,14 @@ def scaled_dot_product(
         mask, is_causal = combined(query, keys, **conditions), causal is not None
     grouped = query.shape[1] != key.shape[1]
     return scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, is_causal=is_causal, scale=scale, enable_gqa=grouped
+        query,
+        key,
+        value,
+        attn_mask=mask,
+        dropout_p=dropout if training else 0.0,
+        is_causal=is_causal,
+        scale=scale,
+        enable_gqa=grouped,
     )
 
 

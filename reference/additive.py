@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from reference.core import attend, linear
-from reference.specification import VISIBILITY, Example, Mechanism, parameter, spread, tensor
+from reference.specification import ATTENTION, Example, Mechanism, parameter, spread, tensor
 
 
 def additive(query: Any, key: Any, value: Any, W_q: Any, W_k: Any, w_v: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -34,7 +34,7 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
     source="notes 003 and 004",
-    options=VISIBILITY,
+    options=ATTENTION,
     examples=(
         Example(
             name="valid_lens",

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from reference.core import attend, linear
-from reference.specification import VISIBILITY, Mechanism, parameter, tensor
+from reference.specification import ATTENTION, Mechanism, parameter, tensor
 
 
 def concat_tanh(query: Any, key: Any, value: Any, W: Any, b: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -33,5 +33,5 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
     source="note 001",
-    options=VISIBILITY,
+    options=ATTENTION,
 )

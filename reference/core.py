@@ -7,7 +7,7 @@ $\mathcal{N}(i)$ is the set of keys that query i sees; a query that sees none ha
 
 The arrays are NumPy float64, or anything that behaves like it. The error analysis of `harness.budget` runs these
 very functions on arrays that carry a bound of their rounding error; such an array may bring its own `softmax`,
-`linear`, `normalise` and `computed`, since the bound of the whole is much tighter than that of its steps.
+`linear`, `normalise`, `finite` and `computed`, since the bound of the whole is much tighter than that of its steps.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def visible_keys(
     if mask is not None:
         visible &= np.broadcast_to(mask, shape)
     if bias is not None:
-        visible &= ~np.isneginf(np.broadcast_to(bias, shape))
+        visible &= ~np.broadcast_to(np.equal(bias, -np.inf), shape)
     if valid_lens is not None:
         lens = np.asarray(valid_lens)
         lens = lens[:, None] if lens.ndim == 1 else lens  # (B, Lq or 1)
@@ -91,8 +91,13 @@ def visible_weights(
     """Return the weights: the bias added to the scores, then the softmax over the visible keys."""
     visible = visible_keys(scores.shape, mask=mask, bias=bias, valid_lens=valid_lens, causal=causal)
     if bias is not None:
-        scores = scores + np.where(np.isneginf(bias), 0.0, bias)  # -inf has done its work in `visible`
+        scores = scores + finite(bias)  # -inf has done its work in `visible`
     return softmax(scores, visible, empty_rows)
+
+
+def finite(bias: Any) -> Any:
+    """Return a bias with 0 in place of -inf."""
+    return bias.finite() if hasattr(bias, "finite") else np.where(np.equal(bias, -np.inf), 0.0, bias)
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:

@@ -4,7 +4,7 @@ from typing import Any
 
 from reference.core import linear
 from reference.scaled_dot_product import scaled_dot_product
-from reference.specification import VISIBILITY, Mechanism, parameter, tensor
+from reference.specification import ATTENTION, Mechanism, parameter, tensor
 
 
 def cross_attention(sequence: Any, context: Any, W_q: Any, W_k: Any, W_v: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -34,5 +34,5 @@ MECHANISM = Mechanism(
     output=("B", "Lq", "E"),
     scores=("B", "Lq", "Lk"),
     source="note 000",
-    options=VISIBILITY,
+    options=ATTENTION,
 )

@@ -3,7 +3,7 @@
 from typing import Any
 
 from reference.core import attend, repeat_heads
-from reference.specification import VISIBILITY, Example, Mechanism, tensor
+from reference.specification import ATTENTION, Example, Mechanism, tensor
 
 
 def dot_product(query: Any, key: Any, value: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -30,7 +30,7 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
     source="note 003, two-dimensional sample",
-    options=(*VISIBILITY, "grouped_heads"),
+    options=(*ATTENTION, "grouped_heads"),
     requires=(("H", "Hk"),),
     examples=(
         Example(

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from reference.core import attend
-from reference.specification import VISIBILITY, Erratum, Example, Mechanism, parameter, tensor
+from reference.specification import ATTENTION, Erratum, Example, Mechanism, parameter, tensor
 
 _FAR, _NEAR = math.exp(-18), math.exp(-0.5)
 _TOTAL = _FAR + 2 * _NEAR
@@ -34,7 +34,7 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
     source="notes 003 and 004",
-    options=VISIBILITY,
+    options=ATTENTION,
     examples=(
         Example(
             name="waist",

@@ -4,7 +4,7 @@ from typing import Any
 
 from reference.core import linear, merge_heads, split_heads
 from reference.scaled_dot_product import scaled_dot_product
-from reference.specification import VISIBILITY, Erratum, Mechanism, parameter, tensor
+from reference.specification import ATTENTION, Erratum, Mechanism, parameter, tensor
 
 
 def multi_head(
@@ -49,7 +49,7 @@ MECHANISM = Mechanism(
     output=("B", "Lq", "O"),
     scores=("B", "H", "Lq", "Lk"),
     source="note 004",
-    options=VISIBILITY,
+    options=ATTENTION,
     settings={"heads": "H"},
     requires=(("E", "H"),),
     errata=(

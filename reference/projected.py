@@ -6,7 +6,7 @@ from reference.core import linear
 from reference.cosine import cosine
 from reference.dot_product import dot_product
 from reference.scaled_dot_product import scaled_dot_product
-from reference.specification import VISIBILITY, Erratum, Example, Mechanism, parameter, spread, tensor
+from reference.specification import ATTENTION, Erratum, Example, Mechanism, parameter, spread, tensor
 
 _SCORES = {"dot_product": dot_product, "cosine": cosine, "scaled_dot_product": scaled_dot_product}
 
@@ -41,7 +41,7 @@ MECHANISM = Mechanism(
     output=("B", "Lq", "Dv"),
     scores=("B", "Lq", "Lk"),
     source="notes 000 and 002",
-    options=VISIBILITY,
+    options=ATTENTION,
     choices={"score": ("dot_product", "cosine", "scaled_dot_product")},
     examples=tuple(
         Example(

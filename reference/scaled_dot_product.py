@@ -6,22 +6,23 @@ from typing import Any
 import numpy as np
 
 from reference.core import attend, computed, repeat_heads
-from reference.specification import VISIBILITY, Erratum, Example, Mechanism, spread, tensor
+from reference.specification import ATTENTION, Erratum, Example, Mechanism, spread, tensor
 
 
-def scaled_dot_product(
-    query: Any, key: Any, value: Any, *, scale: float | None = None, **visibility: Any
-) -> tuple[Any, Any]:
+def scaled_dot_product(query: Any, key: Any, value: Any, *, scale: Any = None, **visibility: Any) -> tuple[Any, Any]:
     r"""$$O = \operatorname{softmax}\left(\frac{Q K^\top}{\sqrt{D}}\right) V$$
 
     Shapes: query (B, H, Lq, D); key (B, Hk, Lk, D); value (B, Hk, Lk, Dv) -> output (B, H, Lq, Dv), weights
-    (B, H, Lq, Lk). `scale` replaces 1/sqrt(D). A bias is added after the scale.
+    (B, H, Lq, Lk). `scale`, a number or a learned tensor (1), replaces 1/sqrt(D). A bias is added after the scale.
     Empty rows: a query that sees no key has zero weights and zero output.
     Source: notes 001 and 003; Vaswani et al. 2017, eq. 1. Self-attention where Q = K = V.
     """
     heads, width = query.shape[-3], query.shape[-1]
-    factor = 1 / math.sqrt(max(width, 1)) if scale is None else scale
-    scores = query @ repeat_heads(key, heads).swapaxes(-1, -2) * computed(np.float64(factor), query, 2)
+    if scale is None:
+        scale = 1 / math.sqrt(max(width, 1))
+    if isinstance(scale, float):
+        scale = computed(np.float64(scale), query, 2)
+    scores = query @ repeat_heads(key, heads).swapaxes(-1, -2) * scale
     return attend(scores, repeat_heads(value, heads), **visibility)
 
 
@@ -36,7 +37,7 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
     source="notes 001 and 003",
-    options=(*VISIBILITY, "scale", "grouped_heads"),
+    options=(*ATTENTION, "scale", "learned_scale", "grouped_heads"),
     requires=(("H", "Hk"),),
     examples=(
         Example(

@@ -4,7 +4,7 @@ from typing import Any
 
 from reference.positional_encoding import positional_encoding
 from reference.scaled_dot_product import scaled_dot_product
-from reference.specification import VISIBILITY, Mechanism, tensor
+from reference.specification import ATTENTION, Mechanism, tensor
 
 
 def self_attention(sequence: Any, *, positions: str, **visibility: Any) -> tuple[Any, Any]:
@@ -30,6 +30,6 @@ MECHANISM = Mechanism(
     output=("B", "L", "E"),
     scores=("B", "L", "L"),
     source="notes 001, 003 and 004",
-    options=VISIBILITY,
+    options=ATTENTION,
     choices={"positions": ("none", "sinusoidal")},
 )

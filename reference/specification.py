@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 VISIBILITY = ("mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right")
 """What every mechanism with pairwise scores takes: the options that decide which keys a query sees."""
 
+ATTENTION = (*VISIBILITY, "dropout")
+"""What every mechanism that sums values by weights takes. Dropout acts in training alone: the formulas have none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Input:

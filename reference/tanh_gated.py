@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from reference.core import attend, linear
-from reference.specification import VISIBILITY, Erratum, Mechanism, parameter, tensor
+from reference.specification import ATTENTION, Erratum, Mechanism, parameter, tensor
 
 
 def tanh_gated(query: Any, key: Any, value: Any, W: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -32,7 +32,7 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
     source="note 002",
-    options=VISIBILITY,
+    options=ATTENTION,
     errata=(
         Erratum(
             source="note 002, first layer",

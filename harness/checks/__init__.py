@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.checks import accuracy, contract, examples
+from harness.checks import accuracy, contract, dropout, examples, manners
 from harness.checks.subject import Subject
 from harness.judge import Judgement
 from harness.registry import Implementation
@@ -37,5 +37,7 @@ CHECKS = (
     Check("weights", accuracy.weights, accuracy.returns_weights),
     Check("example", examples.worked_example, examples.is_example),
     Check("purity", contract.purity, lambda implementation, case: True),
+    Check("dropout", dropout.dropout, dropout.has_dropout),
     Check("second_call", contract.second_call, contract.is_ordinary),
+    *(Check(f"manner.{name}", ask, applies) for name, ask, applies in manners.MANNERS),
 )

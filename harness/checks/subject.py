@@ -48,9 +48,9 @@ class Subject:
         """The call on the case's own inputs."""
         return self.call(self.case)
 
-    def call(self, case: Case) -> Call:
-        """Return a call on the inputs of this case or of another one."""
-        return Call(self.callable, case)
+    def call(self, case: Case, **keywords: Any) -> Call:
+        """Return a call on the inputs of this case or of another one, with further keywords such as `training`."""
+        return Call(self.callable, case, **keywords)
 
     def budget(self, case: Case | None = None) -> tuple[Budget, Budget | None]:
         """Return the budgets of the output and of the weights."""
@@ -61,7 +61,7 @@ class Subject:
 class Call:
     """One call: what went in, what the world was before and after it, and what came out."""
 
-    def __init__(self, function: Any, case: Case) -> None:
+    def __init__(self, function: Any, case: Case, **keywords: Any) -> None:
         import torch
 
         self.case = case
@@ -69,7 +69,7 @@ class Call:
         self.before = inputs.exact(self.tensors)
         self.state_before = _state()
         with torch.no_grad():
-            self.result = function(**self.tensors)
+            self.result = function(**self.tensors, **keywords)
         self.state_after = _state()
 
     @property

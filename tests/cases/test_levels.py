@@ -15,7 +15,7 @@ FORMS = {
     "bias": {None, "full", "query"},
     "valid_lens": {None, "batch", "query"},
     "causal": {None, "top_left", "bottom_right"},
-    "scale": {None, 0.375},
+    "scale": {None, 0.375, "learned"},
 }
 
 

@@ -27,7 +27,7 @@ def sizes(name: str, **levels: Any) -> Sizes:
 
 
 def variant_of(case: Case) -> str:
-    return "-".join((case.mechanism, *(case.options[name] for name in case.options if name not in OPTIONS)))
+    return "-".join((case.mechanism, *(case.options[name] for name in case.options if name not in (*OPTIONS, "dropout"))))
 
 
 @functools.cache
@@ -105,8 +105,9 @@ def occurring_pairs(cases: list[Case]) -> set[Pair]:
 
 
 def drawn() -> list[Case]:
-    """Return the cases of the matrix that are neither worked examples nor recordings."""
-    return [case for case in matrix("default") if case.content in FACTORS["content"]]
+    """Return the cases of the matrix that are neither worked examples, recordings nor about dropout."""
+    drawn = [case for case in matrix("default") if case.content in FACTORS["content"]]
+    return [case for case in drawn if "dropout" not in case.options]
 
 
 def test_every_feasible_pair_occurs():
