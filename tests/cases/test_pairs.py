@@ -27,7 +27,8 @@ def sizes(name: str, **levels: Any) -> Sizes:
 
 
 def variant_of(case: Case) -> str:
-    return "-".join((case.mechanism, *(case.options[name] for name in case.options if name not in (*OPTIONS, "dropout"))))
+    choices = (case.options[name] for name in case.options if name not in (*OPTIONS, "dropout"))
+    return "-".join((case.mechanism, *choices))
 
 
 @functools.cache
