@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import TimeoutError as OutOfTime
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def run(
     items: Iterable[Item], *, jobs: int = 0, load: Sequence[Path] = (), seconds: float = ITEM_SECONDS
 ) -> Iterator[tuple[Item, list[Verdict]]]:
     """Yield each item with its verdicts, in the order of the plan. What is not checked needs no worker."""
-    pool: ProcessPool | None = None
+    workers: ProcessPool | None = None
     waiting: deque[tuple[Item, ProcessFuture[list[Verdict]] | None]] = deque()
     jobs = jobs or default_jobs()
     plan = iter(items)
@@ -49,20 +49,43 @@ def run(
                 if item.skip is not None:
                     waiting.append((item, None))
                     continue
-                pool = pool or _pool(jobs)
+                workers = workers or pool(jobs)
                 asked = (item.implementation.name, tuple(load), item.case.id)
-                waiting.append((item, pool.schedule(_work, args=asked, timeout=seconds)))
+                waiting.append((item, workers.schedule(_work, args=asked, timeout=seconds)))
             if not waiting:
                 return
             item, future = waiting.popleft()
             yield item, list(conformance.run(item)) if future is None else _collect(item, future, seconds)
     finally:
-        if pool is not None:
-            pool.stop()
-            pool.join()
+        if workers is not None:
+            workers.stop()
+            workers.join()
 
 
-def _pool(jobs: int) -> ProcessPool:
+class Lost(Exception):
+    """A worker process gave no answer. status: `crash` or `timeout`; its text is the reason."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def alone(function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
+    """Return what a module's function returns in a worker process of its own; raise `Lost` where that gives nothing."""
+    workers = pool(1)
+    try:
+        return workers.schedule(function, args=arguments, timeout=seconds).result()
+    except OutOfTime:
+        raise Lost(Status.TIMEOUT, f"no answer within {seconds:g} s") from None
+    except ProcessExpired as error:
+        raise Lost(Status.CRASH, f"its process died: {_cause(error.exitcode)}") from None
+    finally:
+        workers.stop()
+        workers.join()
+
+
+def pool(jobs: int) -> ProcessPool:
+    """Return a pool of workers that have torch."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch"])
     return ProcessPool(max_workers=jobs, initializer=_start_worker, context=context)
@@ -78,13 +101,14 @@ def _start_worker() -> None:
 
 def _work(name: str, load: tuple[Path, ...], case_id: str) -> list[Verdict]:
     """Run one item in a worker; it is named, not sent: modules and compiled functions do not travel."""
-    known = _implementations(load)
+    known = implementations(load)
     [item] = conformance.plan([known[name]], [parse(case_id)])
     return list(conformance.run(item))
 
 
 @functools.cache
-def _implementations(load: tuple[Path, ...]) -> dict[str, registry.Implementation]:
+def implementations(load: tuple[Path, ...]) -> dict[str, registry.Implementation]:
+    """Return every implementation by name, each file loaded once in a worker."""
     return registry.implementations(load)
 
 

@@ -1,0 +1,485 @@
+"""Names the likely cause of failures: the planted faults are hypotheses, tried on the very cases that failed.
+
+A fault agrees with an implementation on a case when both answer alike. Their numbers may differ by what two roundings
+of one exact value may: the fault's output takes the reference's place, the bound of the case is doubled and its
+deviation grows by the root of two, and both grow with the fault's output where that is larger than the reference's.
+Beside the numbers, the same checks must fail, for the same kind of reason. Where the implementation fails, a fault that
+leaves the right answer as it is explains nothing.
+
+Every fault is tried on the first cases that failed, those that explain one of them on the next. Where several are left,
+further cases are looked for on which their own answers differ, and the implementation is asked there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import random
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import conformance, execution, inputs
+from harness.budget import Budget
+from harness.cases import matrix, parse
+from harness.checks import Check, Subject
+from harness.checks.accuracy import to_array
+from harness.checks.subject import budget_of
+from harness.faults import FAULTS, Fault, planted
+from harness.judge import Judgement, judge
+from harness.registry import Implementation, mechanisms
+from harness.values import NONCONFORMING, Arithmetic, Case, Status, Verdict
+
+SECONDS = 8.0
+"""After so long, in time of the processor, no further case is begun."""
+
+_FAILED = 6  # cases that failed, at most, each as unlike the others as can be
+_FOR_ALL = 2  # of them, those on which every fault is tried
+_ENOUGH = 8  # failing cases that `hit_rate` waits for
+_LIMIT = 60.0  # seconds after which a diagnosis is given up; one case of a compiled function may take long
+_TRIED = 6  # cases, at least, on which the last fault left is tried
+_GROWN = {"B": 1, "Lq": 2, "Lk": 3, "L": 2, "P": 3}
+_RIGHT = Fault("none", "none", ())
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A planted fault that answers as the implementation does.
+
+    place    1 is the likeliest; faults that no tried case tells apart share one
+    share    largest difference from the fault's numbers over what is allowed; None where there were none to compare
+    agreed   of the tried cases, those on which both answer alike
+    """
+
+    fault: str
+    kind: str
+    cites: str
+    place: int
+    share: float | None
+    agreed: int
+    cases: int
+
+    def __str__(self) -> str:
+        measure = "fails in the same way" if self.share is None else f"{self.share:.2g} of the budget"
+        return f"{self.fault} ({measure}, on {self.agreed} of {self.cases} cases)"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+
+def diagnose(
+    implementation: Implementation,
+    failures: Iterable[Verdict],
+    limit: int = 3,
+    *,
+    seconds: float = SECONDS,
+    further: Sequence[Case] = (),
+) -> list[Match]:
+    """Return the faults that explain the failures, the likeliest first; none when no fault does.
+
+    failures   verdicts of this implementation; those other than `fail` and `error` are left aside
+    further    cases to tell faults apart by, beside the neighbours of those that failed
+    """
+    deadline = time.process_time() + seconds
+    trial = _Trial(implementation)
+    for number, case in enumerate(_unlike(failures)):
+        if number and time.process_time() > deadline:
+            break
+        trial.ask(case, FAULTS if number < _FOR_ALL else trial.explaining())
+    near = list(_near(implementation, trial.cases, (*_neighbours(trial.cases), *further)))
+    for checks_too in (False, True):  # comparing the outputs alone is cheap, and mostly enough
+        for case in near:
+            if not trial.leading() or time.process_time() > deadline:
+                break
+            if case not in trial.cases and trial.tells(case, checks_too):
+                trial.ask(case, trial.explaining())
+    return trial.matches(limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What was found for one implementation. note: why nothing was, or "" when there are matches."""
+
+    implementation: str
+    matches: tuple[Match, ...]
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild a diagnosis from `to_json`'s data."""
+        matches = tuple(Match(**match) for match in data["matches"])
+        return cls(str(data["implementation"]), matches, str(data["note"]))
+
+
+def diagnoses(
+    verdicts: Iterable[Verdict], load: Sequence[Path] = (), further: Iterable[Case] = ()
+) -> Iterator[Diagnosis]:
+    """Yield a diagnosis for each implementation that failed, made in a worker process, so that none can end the run."""
+    ids = tuple(case.id for case in further)  # a worker would compute the matrix again
+    failed: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.status in NONCONFORMING:
+            failed.setdefault(verdict.implementation, []).append(verdict)
+    for name, own in failed.items():
+        lost = next((verdict.status for verdict in own if verdict.status in (Status.CRASH, Status.TIMEOUT)), None)
+        if lost:
+            yield Diagnosis(name, (), f"not diagnosed, since it ends in a {lost}: replay such a case")
+            continue
+        wrong = [verdict for verdict in own if verdict.status in (Status.FAIL, Status.ERROR)]
+        if wrong:
+            yield _diagnosed(name, wrong, load, ids)
+
+
+def _diagnosed(name: str, failures: Sequence[Verdict], load: Sequence[Path], further: tuple[str, ...]) -> Diagnosis:
+    try:
+        matches = execution.alone(_work, name, tuple(load), tuple(failures), further, seconds=_LIMIT)
+    except execution.Lost as lost:
+        return Diagnosis(name, (), f"not diagnosed: {lost}")
+    except Exception as error:  # raised in the worker: the verdicts stand without a diagnosis
+        return Diagnosis(name, (), f"not diagnosed: {conformance.last_line(error)}")
+    return Diagnosis(name, tuple(matches), "" if matches else f"none of {len(FAULTS)} planted faults explains it")
+
+
+def _work(name: str, load: tuple[Path, ...], failures: tuple[Verdict, ...], further: tuple[str, ...]) -> list[Match]:
+    return diagnose(execution.implementations(load)[name], failures, further=list(map(parse, further)))
+
+
+def hit_rate(names: Sequence[str] = (), jobs: int = 0) -> Iterator[tuple[Fault, bool, list[Match]]]:
+    """Yield for each fault, or the named ones, whether it is among the matches of an implementation that has it.
+
+    The implementation bears another name, and its failures are those that the default matrix shows.
+    """
+    wanted = [fault for fault in FAULTS if not names or fault.name in names]
+    with execution.pool(jobs or execution.default_jobs()) as pool:
+        futures = [pool.schedule(_found, args=(FAULTS.index(fault),)) for fault in wanted]
+        try:
+            for fault, future in zip(wanted, futures, strict=True):
+                matches = future.result()
+                yield fault, any(match.fault == fault.name for match in matches), matches
+        finally:
+            pool.stop()
+
+
+def _found(number: int) -> list[Match]:
+    own = planted(FAULTS[number])
+    anonymous = replace(own, name="anonymous")
+    failures: list[Verdict] = []
+    for item in conformance.plan([anonymous], matrix("default")):
+        with _state_restored():
+            failures += [verdict for verdict in conformance.run(item) if verdict.status in NONCONFORMING]
+        if len({verdict.case for verdict in failures}) >= _ENOUGH:
+            break
+    return diagnose(anonymous, failures, further=matrix("default"))
+
+
+class _Trial:
+    """Which faults have agreed with an implementation on which cases."""
+
+    def __init__(self, implementation: Implementation) -> None:
+        self.implementation = implementation
+        self.arithmetic = implementation.capabilities.arithmetic
+        self.cases: list[Case] = []
+        self.failed: list[Case] = []
+        self.shares: dict[Fault, list[float]] = {fault: [] for fault in FAULTS}  # of the cases where it agreed
+        self.explained: dict[Fault, int] = dict.fromkeys(FAULTS, 0)  # of the cases that failed
+
+    def ask(self, case: Case, faults: Sequence[Fault]) -> None:
+        """Try the faults on a case."""
+        checks = _checks(self.implementation, case)
+        own = _Answer(self.implementation, case)
+        failed = [check for check in checks if own.kind(check)]
+        ordered = (*failed, *(check for check in checks if check not in failed))
+        if failed:
+            self.failed.append(case)
+        elif not self.failed:
+            return  # it does not fail again: nothing to explain yet
+        self.cases.append(case)
+        right = self._answer(_RIGHT, case)
+        for fault in faults:
+            answer = self._answer(fault, case)
+            share = _difference(own, answer, ordered)
+            if share > 1 or (failed and _difference(right, answer, ordered) <= 1):
+                continue
+            self.shares[fault].append(share)
+            self.explained[fault] += bool(failed)
+
+    def explaining(self) -> list[Fault]:
+        """Return the faults that explain half of the cases that failed, or more."""
+        return [fault for fault, n in self.explained.items() if n and 2 * n >= len(self.failed)]
+
+    def leading(self) -> list[Fault]:
+        """Return the faults that agree on the most cases."""
+        left = self.explaining()
+        most = max((len(self.shares[fault]) for fault in left), default=0)
+        return [fault for fault in left if len(self.shares[fault]) == most]
+
+    def tells(self, case: Case, checks_too: bool) -> bool:
+        """Return whether the leading faults answer a case differently; one alone, whether it shows there."""
+        leading = self.leading()
+        if len(leading) == 1 and len(self.cases) >= _TRIED:
+            return False
+        checks = _checks(self.implementation, case) if checks_too else ()
+        first, *others = leading if len(leading) > 1 else (_RIGHT, *leading)
+        one = self._answer(first, case)
+        return any(_difference(one, self._answer(other, case), checks) > 1 for other in others)
+
+    def matches(self, limit: int) -> list[Match]:
+        """Return the faults in order: cases agreed, then how near their numbers are, then those that have shipped."""
+        found = sorted(self.explaining(), key=lambda fault: (*self._rank(fault), not fault.cites))
+        ranks = list(dict.fromkeys(map(self._rank, found)))
+        return [
+            Match(
+                fault.name,
+                fault.kind,
+                fault.cites,
+                ranks.index(self._rank(fault)) + 1,
+                max((share for share in self.shares[fault] if share >= 0), default=None),
+                len(self.shares[fault]),
+                len(self.cases),
+            )
+            for fault in found[:limit]
+        ]
+
+    def _rank(self, fault: Fault) -> tuple[float, float]:
+        return -len(self.shares[fault]), max(self.shares[fault])
+
+    def _answer(self, fault: Fault, case: Case) -> _Answer:
+        return _hypothesis(fault, self.arithmetic, case)
+
+
+# --- which cases
+
+
+def _unlike(failures: Iterable[Verdict]) -> list[Case]:
+    """Return a few of the cases that failed: a small precise one, then each with the most that is new."""
+    told: dict[Case, set[object]] = {}
+    for verdict in failures:
+        if verdict.status in (Status.FAIL, Status.ERROR):
+            case = parse(verdict.case)
+            parts = {case.mechanism, case.dtype, case.content, case.layout, *case.requires, verdict.check}
+            told.setdefault(case, set()).update(parts, {(verdict.check, _kind_of(verdict.reason))})
+    left = sorted(told, key=_costly)
+    chosen: list[Case] = []
+    seen: set[object] = set()
+    while left and len(chosen) < _FAILED:
+        best = max(left, key=lambda case: len(told[case] - seen)) if chosen else left[0]
+        left.remove(best)
+        chosen.append(best)
+        seen |= told[best]
+    return chosen
+
+
+def _costly(case: Case) -> tuple[bool, int]:
+    """Order cases: those whose roundings are small first, the small ones before the large."""
+    return case.dtype not in ("float64", "float32"), math.prod(max(length, 1) for length in case.sizes.values())
+
+
+def _near(implementation: Implementation, tried: Sequence[Case], further: Sequence[Case]) -> Iterator[Case]:
+    """Return cases that the implementation takes: first of the mechanisms that failed, the cheap ones first."""
+    failed = {case.mechanism for case in tried}
+    for case in sorted(dict.fromkeys(further), key=lambda case: (case.mechanism not in failed, *_costly(case))):
+        here = case if case.device != "cpu" else case.on(implementation.device)
+        if not implementation.refuses(here):
+            yield here
+
+
+def _neighbours(cases: Sequence[Case]) -> Iterator[Case]:
+    """Yield cases that differ from the given ones in one thing: an option less, other numbers, memory, sizes."""
+    for case in cases:
+        own = [replace(case, dtype="float64"), replace(case, dtype="float32")]
+        if case.content in inputs.DISTRIBUTIONS:
+            grown = {
+                axis: n + {"B": 1, "Lq": 2, "Lk": 3, "L": 2, "P": 3}.get(axis, 0) for axis, n in case.sizes.items()
+            }
+            own += [replace(case, sizes=grown), replace(case, seed=case.seed + 1)]
+            own += [replace(case, content=content) for content in inputs.DISTRIBUTIONS]
+            own += [replace(case, layout=layout) for layout in inputs.LAYOUTS]
+            left = [name for name in case.options if name not in mechanisms()[case.mechanism].choices]
+            own += [replace(case, options={k: v for k, v in case.options.items() if k != name}) for name in left]
+        yield from own
+
+
+def _checks(implementation: Implementation, case: Case) -> tuple[Check, ...]:
+    [item] = conformance.plan([implementation], [case])
+    return item.checks
+
+
+# --- answers, and whether two are alike
+
+
+class _Answer:
+    """What an implementation answers on a case: output and weights at once, failures when they are asked for."""
+
+    def __init__(self, implementation: Implementation, case: Case) -> None:
+        self.case = case
+        self.implementation = implementation
+        self.judged: dict[str, tuple[str, Judgement | None]] = {}
+        self.parts: tuple[tuple[str, NDArray[np.float64] | None], ...] | None = None  # None: it raised
+        with _state_restored(), contextlib.suppress(Exception, SystemExit):
+            result = _called(implementation, case)
+            pair = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
+            self.parts = tuple(map(_form, pair))
+
+    @functools.cached_property
+    def subject(self) -> Subject:
+        """What the checks are asked of."""
+        return Subject(self.implementation, self.case)
+
+    def kind(self, check: Check) -> str:
+        """Return of what kind a check's reason is, without its numbers; "" when it passes."""
+        return self.ask(check)[0]
+
+    def ask(self, check: Check) -> tuple[str, Judgement | None]:
+        """Return the kind of a check's reason, and its judgement unless it raised."""
+        if check.name not in self.judged:
+            with _state_restored():
+                try:
+                    judgement = check.ask(self.subject)
+                except (Exception, SystemExit):
+                    self.judged[check.name] = ("raises", None)
+                else:
+                    self.judged[check.name] = (_kind_of(judgement.reason), judgement)
+        return self.judged[check.name]
+
+
+def _called(implementation: Implementation, case: Case) -> Any:
+    """Return the result of a call, without what a check records around it."""
+    import torch
+
+    with torch.no_grad():
+        return implementation.prepare(case)(**inputs.tensors(case))
+
+
+@functools.lru_cache(maxsize=2048)
+def _hypothesis(fault: Fault, arithmetic: Arithmetic, case: Case) -> _Answer:
+    """Return the answer of a fault, held to the arithmetic of the implementation that it may explain."""
+    return _Answer(_planted(fault, arithmetic), case)
+
+
+@functools.lru_cache(maxsize=2 * len(FAULTS))
+def _planted(fault: Fault, arithmetic: Arithmetic) -> Implementation:
+    made = planted(fault)
+    vars(made.module)["CAPABILITIES"] = replace(made.capabilities, arithmetic=arithmetic)
+    return made
+
+
+def _form(tensor: Any) -> tuple[str, NDArray[np.float64] | None]:
+    """Return a tensor's form in words, and its numbers; those of what is no tensor are None."""
+    import torch
+
+    if type(tensor) is not torch.Tensor:
+        return type(tensor).__name__, None
+    return f"{tensor.dtype} {tuple(tensor.shape)} {tensor.device.type}", to_array(tensor)
+
+
+def _kind_of(reason: str) -> str:
+    """Return a reason without its numbers; the names of cases stay."""
+    return " ".join("#" if _is_number(word) else word for word in reason.split())
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word.strip("()[]{},;:"))
+    except ValueError:
+        return False
+    return True
+
+
+def _difference(one: _Answer, other: _Answer, checks: Sequence[Check]) -> float:
+    """Return how far two answers are apart, over what is allowed: above 1 they differ; -1 when no number was compared.
+
+    one   its declaration says what an empty row is and which roundings it makes
+    """
+    if one.parts is None or other.parts is None:
+        return -1.0 if one.parts is other.parts else math.inf
+    worst = -1.0
+    asked = {check.name for check in checks} if checks else {"weights"}
+    own = one.implementation.capabilities
+    budgets = budget_of(one.case, own.arithmetic, own.empty_rows)
+    zero = budget_of(one.case, own.arithmetic, "zero")
+    for place, name in enumerate(("output", "weights")):
+        budget, plain = budgets[place], zero[place]
+        if budget is None or plain is None or (name == "weights" and not (own.weights and name in asked)):
+            continue
+        (form, numbers), (other_form, other_numbers) = one.parts[place], other.parts[place]
+        if form != other_form:
+            return math.inf
+        if numbers is not None and other_numbers is not None:
+            worst = max(worst, _apart(numbers, other_numbers, budget, plain, one.case))
+        if worst > 1:
+            return math.inf
+    for check in checks:
+        worst = max(worst, _told_apart(one.ask(check), other.ask(check), check))
+        if worst > 1:
+            return math.inf
+    return worst
+
+
+def _apart(
+    numbers: NDArray[np.float64], hypothesis: NDArray[np.float64], budget: Budget, zero: Budget, case: Case
+) -> float:
+    """Return how far the numbers are from the hypothesis', over what two roundings of it may differ."""
+    numbers, hypothesis = numbers.copy(), hypothesis.copy()
+    same = (numbers == hypothesis) & np.isinf(hypothesis)
+    if numbers.shape == zero.value.shape:  # another policy for empty rows, where it is declared, is no difference
+        same |= ~((budget.value == zero.value) | (np.isnan(budget.value) & np.isnan(zero.value)))
+    numbers[same] = hypothesis[same] = 0.0
+    growth = max(1.0, _largest(hypothesis) / (_largest(zero.value) or 1.0))
+    if numbers.shape == zero.value.shape:
+        bound, deviation = 2 * growth * zero.bound, math.sqrt(2) * growth * zero.deviation
+        around = replace(zero, value=hypothesis, bound=bound, deviation=deviation)
+    else:  # a wrong shape, which both have
+        around = Budget(
+            hypothesis, np.full(hypothesis.shape, 2 * growth * _largest(zero.bound)), zero.bound, None, None
+        )
+    return judge(numbers, around, degenerate=case.content != "ordinary").share
+
+
+def _largest(array: NDArray[np.float64]) -> float:
+    return float(np.max(np.abs(array), initial=0.0, where=np.isfinite(array)))
+
+
+def _told_apart(one: tuple[str, Judgement | None], other: tuple[str, Judgement | None], check: Check) -> float:
+    """Return how far two judgements of a check are apart: they agree when kind and error do, to two budgets."""
+    (kind, judged), (other_kind, other_judged) = one, other
+    if check.name in ("accuracy", "weights"):  # their numbers were compared: which limit they break first is chance
+        return -1.0 if bool(kind) == bool(other_kind) else math.inf
+    if kind != other_kind:
+        return math.inf
+    if not kind or judged is None or other_judged is None:
+        return -1.0
+    if not (0 < judged.share < math.inf and math.isfinite(judged.error) and math.isfinite(other_judged.error)):
+        return -1.0 if judged.error == other_judged.error else math.inf
+    budget = judged.error / judged.share
+    return abs(judged.error - other_judged.error) / (2 * budget) if budget else -1.0
+
+
+@contextlib.contextmanager
+def _state_restored() -> Iterator[None]:
+    """Undo what a fault does to the process, so that the next is seen as it is."""
+    import torch
+
+    dtype, precision, threads = torch.get_default_dtype(), torch.get_float32_matmul_precision(), torch.get_num_threads()
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_float32_matmul_precision(precision)
+        torch.set_num_threads(threads)
+        if torch.are_deterministic_algorithms_enabled():
+            torch.use_deterministic_algorithms(False)
+        torch.set_rng_state(states[0])  # one who sets the seed that is set already seems to do nothing
+        np.random.set_state(states[1])
+        random.setstate(states[2])
