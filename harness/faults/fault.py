@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import functools
+import importlib
 import types
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness import registry
 from harness.values import HarnessError
+
+Patches = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,23 +21,73 @@ class Fault:
 
     name: str
     kind: str
-    patches: tuple[tuple[str, str], ...]
+    patches: Patches
     cites: str = ""
 
 
 def planted(fault: Fault) -> registry.Implementation:
     """Return the eager implementation with the fault in it; its name is `fault:NAME`."""
-    eager = registry.select(["eager"])[0]
-    source = eager.path.read_text(encoding="utf-8")
-    for stands, put in fault.patches:
-        if stands not in source:
-            raise HarnessError(f"fault {fault.name!r}: {eager.path} no longer has {stands!r}; plant it where that went")
-        source = source.replace(stands, put)
-    module = types.ModuleType("eager_with_fault")
-    exec(compile(source, f"<eager with {fault.name}>", "exec"), module.__dict__)
-    return registry.Implementation(f"fault:{fault.name}", module, Path(eager.path))
+    return built(f"fault:{fault.name}", fault.patches)
 
 
 def faults(kind: str, rows: Iterable[tuple[str, ...]]) -> tuple[Fault, ...]:
     """Return faults of one patch each from rows (name, what stands, what is put[, cites])."""
     return tuple(Fault(name, kind, ((stands, put),), *cites) for name, stands, put, *cites in rows)
+
+
+def built(name: str, patches: Patches) -> registry.Implementation:
+    """Return the eager implementation with its source patched. What is put may use `torch`."""
+    module = types.ModuleType("eager_patched")
+    module.__dict__["torch"] = importlib.import_module("torch")
+    exec(compile(patched(name, patches), f"<eager as {name}>", "exec"), module.__dict__)
+    return registry.Implementation(name, module, eager().path)
+
+
+def patched(name: str, patches: Patches) -> str:
+    """Return the source of the eager implementation with the patches, one after the other."""
+    source = source_of_eager()
+    for stands, put in patches:
+        if stands not in source:
+            raise HarnessError(f"{name}: {eager().path} no longer has {stands!r}; plant it where that went")
+        source = source.replace(stands, put)
+    return source
+
+
+def concerned(name: str, patches: Patches) -> tuple[str, ...]:
+    """Return the mechanisms whose code the patches reach: their function, or one that it calls, is changed."""
+    before, after = _parts(source_of_eager()), _parts(patched(name, patches))
+    changed = {part for part in before.keys() | after.keys() if before.get(part) != after.get(part)}
+    known = eager().capabilities.mechanisms
+    if changed & {"", "prepare"}:
+        return known
+    calls = {
+        part: {word for word in ast.walk(ast.parse(text)) if isinstance(word, ast.Name)} for part, text in after.items()
+    }
+    names = {part: {word.id for word in words} & after.keys() for part, words in calls.items()}
+
+    def reached(part: str, seen: frozenset[str]) -> frozenset[str]:
+        return functools.reduce(
+            lambda all_, next_: all_ if next_ in all_ else reached(next_, all_), names[part], seen | {part}
+        )
+
+    return tuple(mechanism for mechanism in known if reached(mechanism, frozenset()) & changed)
+
+
+def _parts(source: str) -> dict[str, str]:
+    """Return the source of each function by name, without its comments, and of all else under ""."""
+    parts = {"": ""}
+    for node in ast.parse(source).body:
+        name = node.name if isinstance(node, ast.FunctionDef) else ""
+        parts[name] = parts.get(name, "") + ast.unparse(node) + "\n"
+    return parts
+
+
+def eager() -> registry.Implementation:
+    """Return what is patched."""
+    return registry.select(["eager"])[0]
+
+
+@functools.cache
+def source_of_eager() -> str:
+    """Return its source."""
+    return eager().path.read_text(encoding="utf-8")
