@@ -103,6 +103,21 @@ def summary(verdicts: Iterable[Verdict], planned: int) -> str:
     return "\n".join(lines)
 
 
+def manners(verdicts: Iterable[Verdict]) -> str:
+    """Return a table for each implementation: manner, what was measured, what is declared; "" when none was asked."""
+    rows = [("", "manner", "measured", "declared")]
+    for verdict in verdicts:
+        name = verdict.check.removeprefix("manner.")
+        if name != verdict.check and verdict.status not in NOT_CHECKED:
+            wrong = "" if verdict.status is Status.PASS else f"{verdict.status.upper()} "
+            measured = wrong + (verdict.finding or verdict.reason)
+            rows.append((verdict.implementation, name, measured, verdict.declared))
+    rows[1:] = sorted(rows[1:], key=lambda row: row[0])  # stable: the manners keep their order
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(lines) if len(rows) > 1 else ""
+
+
 def timings(measured: Sequence[Measurement], baseline: str) -> str:
     """Return a line for each measurement: its ratio to the baseline with the interval, or why there is none."""
     lines = [f"time over {baseline}'s time [95 % interval]; below 1 is faster"]

@@ -16,6 +16,7 @@ from typing import Any
 from harness import console, execution, registry
 from harness.cases import matrix, parse
 from harness.cases import own as own_cases
+from harness.checks import manners
 from harness.conformance import Item, plan, unexercised
 from harness.measurements import Measurement
 from harness.results import Writer, write_json
@@ -43,6 +44,8 @@ def check(options: argparse.Namespace) -> int:
         print(json.dumps({"planned": planned, "verdicts": [verdict.to_json() for verdict in verdicts]}, indent=1))
     else:
         print(console.summary(verdicts, planned))
+        if measured := console.manners(verdicts):
+            print(measured)
         if not options.case and not options.mechanism:
             for name, unasked in unexercised(items).items():
                 print(f"{name}: declared, but asked by no case, so not shown: {', '.join(unasked)}")
@@ -63,10 +66,12 @@ def _cases(options: argparse.Namespace) -> list[Case]:
 
 
 def _own(options: argparse.Namespace, implementation: registry.Implementation) -> list[Case]:
-    """Return the cases that a narrow declaration adds to the shared ones."""
-    if options.case or options.device != "cpu":
+    """Return the cases that a narrow declaration adds to the shared ones, and the one that its manners are asked in."""
+    if options.case:
         return []
-    found = own_cases(implementation.capabilities, options.tier)
+    found = [] if options.device != "cpu" else list(own_cases(implementation.capabilities, options.tier))
+    shared = {*_cases(options), *found}
+    found += [case for case in (manners.anchor(implementation).on(options.device),) if case not in shared]
     return [case for case in found if not options.mechanism or case.mechanism in options.mechanism]
 
 

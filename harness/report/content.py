@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from harness.report import timings, words
+from harness.report.manners import Manners, manners
 from harness.report.matrix import Cell, Matrix, matrix
 from harness.results import Run
 from harness.values import NONCONFORMING, NOT_CHECKED, Status, Verdict
@@ -108,6 +109,7 @@ class Content:
     totals: tuple[Total, ...]
     matrix: Matrix
     worst: tuple[Cell, ...]
+    manners: Manners
     failures: tuple[Group, ...]
     known: tuple[Group, ...]
     timing: timings.Timing
@@ -133,6 +135,7 @@ def assemble(run: Run, mechanisms: Mapping[str, Mechanism]) -> Content:
         totals=tuple(_total(name, declared.get(name), verdicts, present, headline) for name in names),
         matrix=table,
         worst=tuple(cell for row in table.rows for cell in row.cells if cell.worst),
+        manners=manners(verdicts),
         failures=_groups([v for v in verdicts if v.status in NONCONFORMING]),
         known=_groups([v for v in verdicts if v.status is Status.KNOWN_FAILURE]),
         timing=timings.timing(run.measurements, verdicts),

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from harness.report import words
 from harness.report.content import Content, Described, Group, Heatmap
+from harness.report.manners import Found, Manners
 from harness.report.matrix import Cell, Matrix
 from harness.report.timings import Line, Panel, Timing
 
@@ -24,6 +25,7 @@ def render(told: Content) -> str:
     sections = (
         _summary(told),
         _matrix(told.matrix, told.worst),
+        _manners(told.manners),
         _failures(told),
         _timing(told.timing),
         _mechanisms(told.mechanisms),
@@ -120,6 +122,22 @@ def _worst(cell: Cell) -> list[str]:
     verdict = cell.worst
     assert verdict is not None
     return [code(cell.mechanism), code(cell.implementation), cell.share, escaped(verdict.check), code(verdict.case)]
+
+
+def _manners(told: Manners) -> Iterator[str]:
+    yield from ("## Manners", "")
+    if not told.rows:
+        yield "None was measured in this run."
+        return
+    yield "What each implementation was measured to do, and in brackets what it declares. What contradicts it fails."
+    yield ""
+    rows = ([code(name), *map(_found, cells)] for name, cells in told.rows)
+    yield from table(["manner", *map(code, told.implementations)], rows)
+
+
+def _found(cell: Found) -> str:
+    text = escaped(cell.measured) + (f" ({escaped(cell.declared)})" if cell.declared else "")
+    return text if cell.state in ("pass", "none", "unsupported", "unavailable") else f"**{cell.state}**: {text}"
 
 
 def _failures(told: Content) -> Iterator[str]:

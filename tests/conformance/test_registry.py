@@ -6,12 +6,14 @@ import pytest
 
 from harness import conformance, registry
 from harness.cases import matrix
+from harness.checks import manners
 from harness.conformance import Item
 from harness.values import NONCONFORMING, NOT_CHECKED
 
 
 def _items() -> list[Item]:
-    return list(conformance.plan(registry.select([]), matrix("default")))
+    shared = matrix("default")
+    return list(conformance.plan(registry.select([]), shared, lambda one: {manners.anchor(one)} - set(shared)))
 
 
 @pytest.mark.parametrize("item", [pytest.param(item, id=item.id) for item in _items()])

@@ -116,9 +116,17 @@ def test_a_changed_line_is_refused(damage):
 def test_a_missing_field_is_refused():
     """Nothing is filled in for a field that a line lacks."""
     data = verdict(Status.PASS, share=0.5).to_json()
-    for name in data:
+    for name in data.keys() - {"finding", "declared"}:
         with pytest.raises(KeyError, match=name):
             Verdict.from_json({key: value for key, value in data.items() if key != name})
+
+
+def test_a_line_from_before_findings_is_read():
+    """What a manner was found to be is missing in older run directories, and empty then."""
+    data = verdict(Status.PASS, share=0.5, finding="zero", declared="zero").to_json()
+    assert "zero" == Verdict.from_json(data).finding
+    older = Verdict.from_json({key: value for key, value in data.items() if key not in ("finding", "declared")})
+    assert ("", "") == (older.finding, older.declared)
 
 
 @pytest.mark.parametrize(
