@@ -208,6 +208,10 @@ def recorded_cases() -> list[Case]:
     return found
 
 
+# Cases outside the array that once found something: a known failure stays in sight until upstream mends it.
+REMEMBERED = ("location-B1Lq5P7Dq1Dk2Dv1O2-float16-plain-large-offset-85",)
+
+
 @functools.cache
 def matrix(tier: str = "default") -> tuple[Case, ...]:
     """Return the cases of a tier, each once.
@@ -223,7 +227,7 @@ def matrix(tier: str = "default") -> tuple[Case, ...]:
         return tuple(
             dict.fromkeys([*(case for case in fixed if case.dtype == "float32"), *_every_level(_covering(variants()))])
         )
-    fixed += [*_plain("float64", _PLAIN_LENGTHS), *_plain("float32", EMPTY_LENGTHS)]
+    fixed += [*_plain("float64", _PLAIN_LENGTHS), *_plain("float32", EMPTY_LENGTHS), *map(Case.from_id, REMEMBERED)]
     first = [[variant] for variant in variants()] if tier == "thorough" else [variants()]
     return tuple(dict.fromkeys([*fixed, *(case for group in first for case in _covering(group))]))
 

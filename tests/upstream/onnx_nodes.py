@@ -1,0 +1,191 @@
+"""The node test cases of ONNX's backend suite, said in our words: a case, its tensors, and what upstream expects."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import inputs
+from harness.cases import parse
+from harness.registry import mechanism
+from harness.values import Case
+
+Array = NDArray[Any]
+
+_FILES = ("attention", "softmax")  # of onnx.backend.test.case.node; test_onnx_nodes.py shows that there are no others
+_SLOTS = ("Q", "K", "V", "attn_mask", "past_key", "past_value", "nonpad_kv_seqlen")
+_RESULTS = ("Y", "present_key", "present_value", "qk_matmul_output")
+_WEIGHTS_MODE = 3  # of qk_matmul_output_mode: after the softmax
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node case as upstream states it: inputs and outputs by slot, attributes, and its own tolerances."""
+
+    name: str
+    operator: str
+    attributes: Mapping[str, Any]
+    given: Mapping[str, Array]
+    expected: Mapping[str, Array]
+    rtol: float
+    atol: float
+
+
+@dataclass(frozen=True)
+class Expressed:
+    """A node case in our words. `left` says, by output, why one is not judged."""
+
+    case: Case
+    tensors: Mapping[str, Array]
+    expected: Mapping[str, Array]
+    left: Mapping[str, str] = field(default_factory=dict)
+
+
+class NotExpressible(Exception):
+    """Why no mechanism with its options means what the node does."""
+
+
+@functools.cache
+def nodes() -> dict[str, Node]:
+    """Return the single-node cases of Attention and Softmax by name; made in memory, nothing is fetched."""
+    package = "onnx.backend.test.case.node"
+    for name in _FILES:
+        importlib.import_module(f"{package}.{name}")
+    return {case.name: _node(case) for case in importlib.import_module(package)._NodeTestCases if _is_one(case)}
+
+
+def _is_one(case: Any) -> bool:
+    graph = case.model.graph.node  # the `_expanded` ones state the same numbers through the operator's function body
+    return len(graph) == 1 and graph[0].op_type in ("Attention", "Softmax")
+
+
+def _node(case: Any) -> Node:
+    import onnx
+
+    [node] = case.model.graph.node
+    [(ins, outs)] = case.data_sets
+    slots, results = (_SLOTS, _RESULTS) if node.op_type == "Attention" else (("x",), ("y",))
+    given = dict(zip([slot for slot, name in zip(slots, node.input) if name], ins, strict=True))
+    expected = dict(zip([slot for slot, name in zip(results, node.output) if name], outs, strict=True))
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    return Node(case.name, node.op_type, attributes, given, expected, case.rtol, case.atol)
+
+
+def expressed(node: Node) -> Expressed:
+    """Return the node case in our words, or raise NotExpressible with the reason."""
+    return _attention(node) if node.operator == "Attention" else _softmax(node)
+
+
+def _softmax(node: Node) -> Expressed:
+    """Softmax along an axis: `masked_softmax` along the last one, for any axes before it."""
+    axis = node.attributes.get("axis", -1)
+
+    def ours(x: Array) -> Array:
+        moved = np.moveaxis(x, axis, -1)
+        return moved.reshape(1, 1, -1, moved.shape[-1])
+
+    scores = ours(node.given["x"])
+    sizes = dict(zip(("B", "H", "Lq", "Lk"), scores.shape, strict=True))
+    case = _checked(Case("masked_softmax", sizes, str(scores.dtype)))
+    return Expressed(case, {"scores": scores}, {"output": ours(node.expected["y"])})
+
+
+def _attention(node: Node) -> Expressed:
+    known = {"scale", "is_causal", "q_num_heads", "kv_num_heads", "qk_matmul_output_mode", "softmax_precision"}
+    known |= {"softcap", "left_window_size", "right_window_size"}
+    if set(node.attributes) - known:
+        raise NotExpressible(f"attributes {sorted(set(node.attributes) - known)}, which this mapping does not know")
+    if node.attributes.get("softcap"):
+        raise NotExpressible("softcap: no mechanism of the notes bends its scores by a tanh")
+    query, key, value = (_four_axes(node, slot) for slot in ("Q", "K", "V"))
+    if "past_key" in node.given:
+        key = np.concatenate([node.given["past_key"], key], -2)
+        value = np.concatenate([node.given["past_value"], value], -2)
+    (batch, heads, queries, width), (key_heads, keys, value_width) = query.shape, value.shape[1:]
+    sizes = {"B": batch, "H": heads, "Hk": key_heads, "Lq": queries, "Lk": keys, "D": width, "Dv": value_width}
+    options, conditions = _conditions(node, sizes)
+    if "scale" in node.attributes:
+        options["scale"] = node.attributes["scale"]
+    case = _checked(Case("scaled_dot_product", sizes, str(query.dtype), options))
+    output = _four_axes(node, "Y", node.expected["Y"])
+    expected, left = {"output": output}, {}
+    for name in set(node.expected) - {"Y"}:
+        mode = node.attributes.get("qk_matmul_output_mode", 0)
+        if name != "qk_matmul_output":
+            left[name] = "the cache is joined before the call; no implementation returns it"
+        elif mode == _WEIGHTS_MODE:
+            expected["weights"] = node.expected[name]
+        else:
+            left[name] = "scores: an implementation returns output and weights alone"
+    return Expressed(case, {"query": query, "key": key, "value": value} | conditions, expected, left)
+
+
+def _four_axes(node: Node, slot: str, array: Array | None = None) -> Array:
+    """Return a tensor as (B, H, L, width); with three axes the heads lie side by side in the last one."""
+    array = node.given[slot] if array is None else array
+    if array.ndim == 4:
+        return array
+    heads = node.attributes["kv_num_heads" if slot in ("K", "V") else "q_num_heads"]
+    return array.reshape(*array.shape[:2], heads, -1).swapaxes(1, 2)
+
+
+def _conditions(node: Node, sizes: Mapping[str, int]) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return options and tensors that decide which keys a query sees, and what is added to its scores."""
+    options: dict[str, Any] = {}
+    tensors: dict[str, Array] = {}
+    queries, keys = sizes["Lq"], sizes["Lk"]
+    seen = np.ones((1, 1, queries, keys), bool)  # what no option of ours says by itself
+    lens = node.given.get("nonpad_kv_seqlen")
+    if lens is not None:
+        options["valid_lens"], tensors["valid_lens"] = "batch", lens
+    # The key that query 0 stands at: by the cache that came before it, or by how many keys there are; otherwise 0.
+    first = np.zeros(1, np.int64)
+    if "past_key" in node.given:
+        first = np.array([node.given["past_key"].shape[-2]])
+    elif lens is not None:
+        first = lens - queries
+    position = np.arange(queries)[:, None] + first.reshape(-1, 1, 1, 1) - np.arange(keys)  # less that of the key
+    if node.attributes.get("is_causal"):
+        corners = {"bottom_right": keys - queries, "top_left": 0}
+        corner = next((name for name, offset in corners.items() if (first == offset).all()), None)
+        if corner:
+            options["causal"] = corner
+        else:
+            seen = seen & (position >= 0)
+    for side, distance in (("left_window_size", position), ("right_window_size", -position)):
+        if node.attributes.get(side, -1) >= 0:
+            seen = seen & (distance <= node.attributes[side])
+    given = node.given.get("attn_mask")
+    if given is not None:
+        hidden: Any = False if given.dtype == bool else -np.inf
+        short = [(0, 0)] * (given.ndim - 1) + [(0, keys - given.shape[-1])]  # a shorter mask hides what it leaves out
+        given = np.pad(given, short, constant_values=given.dtype.type(hidden)) if short[-1][1] else given
+        if given.dtype == bool:
+            seen = seen & given
+        else:
+            options["bias"], tensors["bias"] = _form(given, sizes)
+    if not seen.all() or (given is not None and given.dtype == bool):
+        options["mask"], tensors["mask"] = _form(seen, sizes)
+    return options, tensors
+
+
+def _form(condition: Array, sizes: Mapping[str, int]) -> tuple[str, Array]:
+    """Return the form of a mask or bias, and the tensor in exactly the shape of that form."""
+    known, case = mechanism("scaled_dot_product"), Case("scaled_dot_product", sizes)
+    for form in ("full", "query", "head", "batch"):
+        shape = inputs.score_shape(known, case, form)
+        if (1,) * (4 - condition.ndim) + condition.shape == (1,) * (4 - len(shape)) + shape:
+            return form, condition.reshape(shape)
+    whole = inputs.score_shape(known, case, "full")
+    return "full", np.ascontiguousarray(np.broadcast_to(condition, whole))
+
+
+def _checked(case: Case) -> Case:
+    """Return the case, which the declaration of its mechanism allows."""
+    return parse(case.id)

@@ -1,0 +1,202 @@
+"""Other people's tests as judges of ours: ONNX's node cases against the oracle and against every implementation.
+
+What upstream expects was computed by NumPy in the case's own dtype: it is judged against the oracle as an
+implementation's answer is. Implementations are then given the node's tensors, and judged the same way.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import inputs, registry
+from harness.budget import Budget, budgets
+from harness.checks.accuracy import to_array, wrong_form
+from harness.judge import Judgement, judge
+from harness.registry import Implementation, mechanisms
+from harness.values import Arithmetic
+
+pytest.importorskip("onnx")
+
+from tests.upstream.onnx_nodes import Expressed, NotExpressible, expressed, nodes
+
+# Upstream multiplies query and key by the root of the scale before they meet.
+UPSTREAM = Arithmetic(scaled_inputs=True)
+# Seconds for each new graph: these take a case of each dtype, or of each dtype and set of options.
+_BUILDS = {"compiled": lambda case: (case.mechanism, case.dtype), "onnx_cpu": lambda case: (case.dtype, *case.requires)}
+
+
+def _expressed() -> dict[str, Expressed]:
+    found = {}
+    for name, node in nodes().items():
+        try:
+            found[name] = expressed(node)
+        except NotExpressible:
+            continue
+    return found
+
+
+EXPRESSED = _expressed()
+
+
+def budgets_of(told: Expressed, arithmetic: Arithmetic, empty_rows: str = "zero") -> tuple[Budget, Budget | None]:
+    """Return the budgets of output and weights around the oracle on the node's tensors."""
+    known = mechanisms()[told.case.mechanism]
+    exact = {name: x if x.dtype.kind in "bi" else x.astype(np.float64) for name, x in told.tensors.items()}
+    tensors = {declared.name: exact.pop(declared.name) for declared in known.inputs}
+    options = exact | inputs.arguments(told.case) | {"empty_rows": empty_rows}
+    return budgets(known.evaluate, tensors, options, told.case.dtype, arithmetic)
+
+
+def assert_expected(told: Expressed) -> None:
+    """Assert that what upstream expects lies within the oracle's budget."""
+    budget = dict(zip(("output", "weights"), budgets_of(told, UPSTREAM), strict=True))
+    for name, array in told.expected.items():
+        judgement = judge(array.astype(np.float64), budget[name])
+        assert judgement.share <= 1, f"{told.case.id}: {name}: {judgement.reason} at {judgement.where}"
+
+
+def answer(implementation: Implementation, told: Expressed) -> Judgement:
+    """Return the judgement of an implementation's output on the node's tensors."""
+    import torch
+
+    def tensor(x: np.ndarray) -> torch.Tensor:
+        if x.dtype.kind in "bi":
+            return torch.from_numpy(x.copy())
+        return torch.from_numpy(x.astype(np.float32)).to(getattr(torch, told.case.dtype))
+
+    declared = implementation.capabilities
+    budget, _ = budgets_of(told, declared.arithmetic, declared.empty_rows)
+    with torch.no_grad():
+        result = implementation.prepare(told.case)(**{name: tensor(x) for name, x in told.tensors.items()})
+    output = result[0] if isinstance(result, tuple) else result
+    form = wrong_form(output, told.case, budget.value.shape, "output")
+    return Judgement.refuse(form) if form else judge(to_array(output), budget)
+
+
+def _asked() -> list[Any]:
+    """Return (implementation, node case): all of them, but for those that build a graph for each."""
+    found = []
+    for implementation in registry.select([]):
+        if implementation.unavailable():
+            continue
+        built: set[Any] = set()
+        for name, told in sorted(EXPRESSED.items(), key=lambda pair: -len(pair[1].case.requires)):
+            kind = _BUILDS.get(implementation.name, lambda case, name=name: name)(told.case)
+            if implementation.refuses(told.case) or kind in built:
+                continue
+            built.add(kind)
+            found.append(pytest.param(implementation, name, id=f"{implementation.name}:{name}"))
+    return found
+
+
+# --- the mapping
+
+
+def test_every_node_case_is_expressed_or_has_its_reason():
+    """Nothing is skipped silently: whatever has no soft cap is expressed, and the counts add up."""
+    reasons = Counter()
+    for node in nodes().values():
+        try:
+            expressed(node)
+        except NotExpressible as reason:
+            reasons[str(reason).partition(":")[0]] += 1
+    capped = [name for name, node in nodes().items() if node.attributes.get("softcap")]
+    assert reasons == {"softcap": len(capped)}
+    assert len(EXPRESSED) + len(capped) == len(nodes())
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # upstream divides by zero on purpose
+def test_there_are_no_other_node_cases():
+    """The whole of upstream's suite has no case of these operators that is not read here."""
+    loader = pytest.importorskip("onnx.backend.test.loader")
+    graphs = [(case.name, case.model.graph.node) for case in loader.load_model_tests(kind="node")]
+    told = {name for name, graph in graphs if [node.op_type for node in graph] in (["Attention"], ["Softmax"])}
+    assert told == set(nodes())
+
+
+def test_every_output_is_judged_or_has_its_reason():
+    """What a node returns beside its output is judged as weights, or left with a reason."""
+    ours = {"Y": "output", "y": "output", "qk_matmul_output": "weights"}
+    for name, told in EXPRESSED.items():
+        judged = {slot for slot in nodes()[name].expected if ours.get(slot) in told.expected and slot not in told.left}
+        assert judged | set(told.left) == set(nodes()[name].expected), name
+
+
+def test_the_cases_cover_what_the_mapping_distinguishes():
+    """Both corners, boolean and floating masks, lengths, scales, grouped heads, weights, three dtypes: all occur."""
+    wanted = {"mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right", "scale", "grouped_heads"}
+    assert wanted == {option for told in EXPRESSED.values() for option in told.case.requires}
+    assert {"float32", "float16", "bfloat16"} == {told.case.dtype for told in EXPRESSED.values()}
+    assert any("weights" in told.expected for told in EXPRESSED.values())
+
+
+# --- the oracle
+
+
+@pytest.mark.parametrize("name", EXPRESSED)
+def test_the_oracle_is_what_upstream_expects(name):
+    """Every element of upstream's answer is within the budget of upstream's arithmetic around the oracle."""
+    assert_expected(EXPRESSED[name])
+
+
+@pytest.mark.parametrize("name", [name for name, told in EXPRESSED.items() if told.case.dtype == "float32"])
+def test_upstream_s_own_tolerance_agrees(name):
+    """A second opinion: the node case's rtol and atol. In half precision they are finer than the numbers."""
+    told, node = EXPRESSED[name], nodes()[name]
+    output, _ = budgets_of(told, UPSTREAM)
+    np.testing.assert_allclose(told.expected["output"], output.value, node.rtol, node.atol)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("test_attention_4d_causal", {"causal": "bottom_right"}),
+        ("test_attention_4d_causal_with_past_and_present", {"causal": "top_left"}),
+        ("test_attention_4d_scaled", {"scale": 0.35}),
+    ],
+)
+def test_a_wrong_option_is_noticed(name, wrong):
+    """The comparison is sharp: with the other corner or another scale, upstream's answer lies outside the budget."""
+    told = EXPRESSED[name]
+    case = replace(told.case, options=dict(told.case.options) | wrong)
+    with pytest.raises(AssertionError, match="exceeds its budget"):
+        assert_expected(replace(told, case=case))
+
+
+@pytest.mark.parametrize("name", ["test_attention_4d_attn_mask_bool", "test_attention_4d_causal_nonpad_batch_prefill"])
+def test_a_wrong_mask_is_noticed(name):
+    """A mask the other way round lies outside the budget."""
+    told = EXPRESSED[name]
+    with pytest.raises(AssertionError, match="exceeds its budget"):
+        assert_expected(replace(told, tensors=dict(told.tensors) | {"mask": ~told.tensors["mask"]}))
+
+
+# --- the implementations
+
+
+@pytest.mark.parametrize(("implementation", "name"), _asked())
+def test_an_implementation_answers_as_upstream(implementation, name):
+    """Within the budget of the implementation's own arithmetic; what it declares a known failure still fails."""
+    told = EXPRESSED[name]
+    known = implementation.known_failure("accuracy", told.case)
+    try:
+        reason = answer(implementation, told).reason
+    except Exception as error:
+        if not known:
+            raise
+        reason = str(error)
+    assert not reason or known, reason
+    assert reason or not known, f"passes, although declared a known failure: {known}; remove the entry"
+
+
+def test_every_implementation_of_it_is_asked():
+    """Each available implementation of scaled_dot_product meets node cases; a new file is asked without being named."""
+    able = [i for i in registry.select([]) if "scaled_dot_product" in i.capabilities.mechanisms and not i.unavailable()]
+    asked = Counter(parameters.values[0].name for parameters in _asked())
+    assert set(asked) == {implementation.name for implementation in able}
+    assert asked["eager"] == asked["numpy_reference"] == len(EXPRESSED)
