@@ -58,12 +58,12 @@ def budgets(
     weighs = scores is not None and (own or output.direct)
     linear = (scores.shift.max(-1, initial=0.0) <= _FIRST_ORDER) if scores is not None and weighs else None
     empty = None if scores is None else scores.empty
-    return _budget(output.as_output(), linear, empty, dtype), None if scores is None else _budget(
+    return budget_of_result(output.as_output(), linear, empty, dtype), None if scores is None else budget_of_result(
         scores, None, empty, dtype
     )
 
 
-def _budget(result: Tracked, linear: Any, empty: Any, dtype: str) -> Budget:
+def budget_of_result(result: Tracked, linear: Any, empty: Any, dtype: str) -> Budget:
     # In float64 the reference makes errors of the same size as what it judges.
     share = 2.0 if dtype == "float64" else 1.0
     overflow = f"a step of the formula exceeds the largest {dtype}" if result.overflows else ""

@@ -49,6 +49,10 @@ class Model:
     scaled_inputs: bool
     block: int
     exp_ulp: float
+    fused: bool = False
+    from_output: bool = False
+    gradient_block: int = 0
+    partial: int = 0  # terms of a matrix product whose partial sums are stored in io; 0: the sum stays in acc
 
     @classmethod
     def of(cls, arithmetic: Arithmetic, dtype: str) -> Model:
@@ -64,6 +68,9 @@ class Model:
             scaled_inputs=arithmetic.scaled_inputs,
             block=arithmetic.block,
             exp_ulp=arithmetic.exp_ulp,
+            fused=not arithmetic.rounded_scores,
+            from_output=not (arithmetic.rounded_scores and arithmetic.stored_probabilities),
+            gradient_block=arithmetic.gradient_block,
         )
 
 

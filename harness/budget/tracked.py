@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ class Tracked:
         self.variance = variance
         self.stored = False  # whether the last step rounded to the case's dtype
         self.direct = False  # whether this is a weighted sum of values, with nothing after it
+        self.unstored: Array | float = bound  # of a weighted sum: its bound before it was stored
+        self.by_output: Array | None = None  # of a gradient of weights: what its mean may err, made from the output
         with np.errstate(invalid="ignore"):
             self.overflows = bool(np.any(np.abs(value) > model.io.largest))
 
@@ -76,6 +79,33 @@ class Tracked:
     def repeat(self, repeats: int, axis: int) -> Tracked:
         return self._moved(lambda x: x.repeat(repeats, axis))
 
+    def transpose(self, *axes: int) -> Tracked:
+        return self._moved(lambda x: x.transpose(*axes))
+
+    def expand(self, shape: tuple[int, ...]) -> Tracked:
+        return self._moved(lambda x: np.broadcast_to(x, shape))
+
+    def scatter(self, index: Any, shape: tuple[int, ...]) -> Tracked:
+        """Return zeros of a shape with this array at an index."""
+
+        def placed(x: Array) -> Array:
+            whole = np.zeros(shape)
+            whole[index] = x
+            return whole
+
+        return self._moved(placed)
+
+    def without(self, hidden: NDArray[np.bool_]) -> Tracked:
+        """Return the array with exact zeros where `hidden` says."""
+        return self._moved(lambda x: np.where(hidden, 0.0, x))
+
+    def finite(self) -> Tracked:
+        """Return an exact input with 0 for -inf, which is no overflow."""
+        return Tracked(self.model, np.where(np.isneginf(self.value), 0.0, self.value), self.bound, self.variance)
+
+    def __neg__(self) -> Tracked:
+        return self._like(-self.value, self.bound, self.variance)
+
     # --- arithmetic, one rounding each
 
     def _parts(self, other: Any) -> tuple[Array, Array | float, Array | float]:
@@ -106,6 +136,18 @@ class Tracked:
         return self._rounded(self.value * value, product_bound, product_variance, self.model.step)
 
     __rmul__ = __mul__
+
+    def total(self, terms: Sequence[Tracked]) -> Tracked:
+        """Return the sum of arrays that are stored in the case's dtype, added there in any order."""
+        terms, io = [term.as_output() for term in terms], self.model.io
+        value, size, bound, variance = (
+            sum(x) for x in zip(*((t.value, np.abs(t.value), t.bound, t.variance) for t in terms), strict=True)
+        )
+        bound = bound + gamma(len(terms) - 1, io.roundoff) * (size + bound) + (len(terms) - 1) * io.half_spacing
+        result = self._like(value, bound, variance + (len(terms) - 1) * rounding_variance(value, io))
+        result.overflows |= any(term.overflows for term in terms)
+        result.stored = True
+        return result
 
     def sum(self, axis: int) -> Tracked:
         if axis != -1:
@@ -142,16 +184,26 @@ class Tracked:
             variance = variance + self.value**2 @ other.variance
             if not isinstance(self.bound, float):
                 bound = bound + grown * (self.bound @ other.bound)
-        return self._rounded(value, bound, variance, stored)
+        partial = max(model.partial, other.model.partial)
+        if partial:  # sums over so many terms each are added up in the case's dtype
+            additions = max(-(-k // partial) - 1, 0)
+            bound = bound + gamma(additions, model.io.roundoff) * (a @ b + bound) + additions * model.io.half_spacing
+            variance = variance + additions * rounding_variance(value, model.io)
+        result = self._rounded(value, bound, variance, stored)
+        if model.partial:
+            result.model = replace(model, partial=0)
+        return result
 
     # --- elementary functions
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        """Answer NumPy's functions: np.tanh(tracked), and operators with an array on the left."""
+        """Answer NumPy's functions: np.tanh(tracked), np.equal(tracked, x), operators with an array on the left."""
         unary = {np.tanh: self.tanh, np.sin: self.sin, np.cos: self.cos}
         commutative = {np.add: self.__add__, np.multiply: self.__mul__}
         if method == "__call__" and not options and len(inputs) == 1 and ufunc in unary:
             return unary[ufunc]()
+        if method == "__call__" and not options and ufunc is np.equal:
+            return np.equal(self.value, inputs[1])
         if method == "__call__" and not options and len(inputs) == 2 and ufunc in commutative and inputs[1] is self:
             return commutative[ufunc](inputs[0])
         return NotImplemented
@@ -236,6 +288,22 @@ class Tracked:
             bound = bound + np.minimum(shift, 2.0)
             spread = np.divide(self.variance, norm**2, out=np.ones_like(value), where=norm > 0)
             variance = variance + spread
+        return self._rounded(value, bound, variance, model.step)
+
+    def inverse_length(self) -> Tracked:
+        """Return 1 / |x| along the last axis, which stays with length 1; 0 for a zero vector."""
+        model = self.model
+        largest = np.max(np.abs(self.value), -1, keepdims=True, initial=0.0)
+        scaled = np.divide(self.value, largest, out=np.zeros_like(self.value), where=largest > 0)
+        length = np.sqrt((scaled**2).sum(-1, keepdims=True)) * largest
+        value = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
+        relative = gamma(self.shape[-1], model.acc.roundoff) / 2 + 3 * model.acc.roundoff
+        bound, variance = relative * value, (relative * value) ** 2 / 12
+        if not isinstance(self.bound, float):  # | |x+e| - |x| | <= |e|
+            moved = np.sqrt((self.bound**2).sum(-1, keepdims=True))
+            least = length - moved
+            bound = bound + np.divide(moved * value, least, out=np.full_like(value, np.inf), where=least > 0)
+            variance = variance + _full(self.variance, self.shape).sum(-1, keepdims=True) * value**4
         return self._rounded(value, bound, variance, model.step)
 
     def softmax(self, visible: NDArray[np.bool_], empty_rows: str) -> Weights:

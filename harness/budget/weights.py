@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +63,8 @@ class Weights(Tracked):
         super().__init__(model, weights, bound, variance)
         self.stored = True
         self.overflows |= scores.overflows
+        self.theta = (1 + model.probabilities.roundoff) * (1 + g) ** 2 * (1 + self.merging) - 1  # (..., Lq, 1)
+        self.again = np.expm1(2 * unit * (log_sum + 1)) if model.fused else np.zeros_like(log_sum)
 
     def __matmul__(self, values: Any) -> Tracked:
         """Return weights times values with the bound B = min(B1 + B2 + B3 + B4, cap) of the module's docstring.
@@ -74,10 +78,7 @@ class Weights(Tracked):
         magnitude = np.abs(v)
         out = p @ v
         grown = np.nan_to_num(p) * np.exp(self.shift)
-        g = gamma(self.sum_roundings, unit)
-        stored = model.probabilities.roundoff
-        theta = (1 + stored) * (1 + g) ** 2 * (1 + self.merging) - 1  # (..., Lq, 1)
-
+        theta, stored = self.theta, model.probabilities.roundoff
         w = np.nan_to_num(p) * np.expm1(self.shift)
         spread = _weighted_spread(w, v, out)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -104,6 +105,72 @@ class Weights(Tracked):
         result = self._rounded(out, bound, variance, model.io)
         result.overflows |= values.overflows
         result.direct = True
+        result.unstored = bound
+        return result
+
+    # --- the way back
+
+    @functools.cached_property
+    def factor(self) -> Tracked:
+        """The weights as the backward pass multiplies with them: stored as declared, or computed again (`fused`)."""
+        model, weights = self.model, np.nan_to_num(self.value)
+        with np.errstate(invalid="ignore", over="ignore"):
+            relative = (np.exp(self.shift) / self.lowest) * (1 + self.theta) * (1 + self.again) - 1
+            bound = weights * np.nan_to_num(relative, nan=np.inf, posinf=np.inf)
+        least = model.probabilities.half_spacing + model.acc.smallest
+        bound = np.where(self.visible, np.minimum(bound, 1.0) + least, 0.0)
+        result = Tracked(model, weights, bound, self.variance)
+        result.overflows |= self.overflows
+        return result
+
+    def swapaxes(self, first: int, second: int) -> Tracked:
+        result = self.factor.swapaxes(first, second)
+        result.model = replace(self.model, partial=self.model.gradient_block)
+        return result
+
+    def __mul__(self, other: Any) -> Tracked:
+        return self.factor * other
+
+    def incoming(self, adjoint: Tracked, values: Tracked, out: Tracked) -> Tracked:
+        r"""Return the gradient of the weights, $ar P = ar O V^	op$, with what its mean may err by the output.
+
+        The mean $\sum_j P_{ij} ar P_{ij}$ is also $\sum_v ar O_{iv} O_{iv}$, which fused kernels compute: its error
+        is that of the output - stored in the case's dtype where the kernel is fused - and of a sum over v.
+        """
+        result = adjoint @ values.swapaxes(-1, -2)
+        model, size = self.model, np.abs(adjoint.value)
+        error = (out.bound if model.fused else out.unstored) + gamma(values.shape[-1] + 1, model.acc.roundoff) * np.abs(
+            out.value
+        )
+        by_output = (size * error + adjoint.bound * (np.abs(out.value) + error)).sum(-1, keepdims=True)
+        result.by_output = by_output if model.from_output else None
+        return result
+
+    def mean(self, x: Tracked) -> Tracked:
+        """Return sum_j p_j x_j, row by row, by the closed form of the product with the values: (..., Lq, 1)."""
+        model, p = self.model, np.nan_to_num(self.value)
+        value = (p * x.value).sum(-1, keepdims=True)
+        grown = p * np.exp(self.shift) / self.lowest
+        magnitude = np.abs(x.value)
+        with np.errstate(invalid="ignore", over="ignore"):
+            bound = (p * np.expm1(self.shift) * np.abs(x.value - value)).sum(-1, keepdims=True) / self.lowest
+            bound = bound + self.theta * (grown * magnitude).sum(-1, keepdims=True)
+            bound = bound + (1 + self.theta) * (grown * x.bound).sum(-1, keepdims=True)
+            least = model.probabilities.half_spacing + model.acc.smallest
+            bound = bound + least * (self.visible * magnitude).sum(-1, keepdims=True)
+            bound = np.nan_to_num(bound, nan=np.inf, posinf=np.inf)
+        if x.by_output is not None:
+            bound = np.maximum(bound, x.by_output)
+        squares = (p**2 * (self.shift_variance * (x.value - value) ** 2 + x.variance)).sum(-1, keepdims=True)
+        variance = squares + sum_variance(self.shape[-1], ((p * x.value) ** 2).sum(-1, keepdims=True), value, model.acc)
+        return self._rounded(value, bound, variance, model.step)
+
+    def scores_gradient(self, adjoint: Tracked) -> Tracked:
+        r"""Return $ar S = P (ar P - \sum_j P ar P)$, stored like the weights before it meets keys and queries."""
+        result = self.factor * (adjoint - self.mean(adjoint))
+        if self.model.probabilities is self.model.io:
+            result = result.as_output()
+        result.model = replace(self.model, partial=self.model.gradient_block)
         return result
 
 

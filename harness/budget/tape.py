@@ -1,0 +1,277 @@
+r"""Reverse-mode differentiation of the reference formulas, on any array that they run on.
+
+A `Taped` array wraps an inner array, computes with it, and remembers how each result came about. `gradients` then goes
+backwards: the adjoint of an operand is made from the adjoint of the result by operations of the inner array,
+
+$$C = A B: \; \bar A = \bar C B^\top,\; \bar B = A^\top \bar C; \qquad
+P = \operatorname{softmax} S: \; \bar S_j = P_j \Big(\bar P_j - \sum_{j'} P_{j'} \bar P_{j'}\Big)$$
+
+so a tape over `Tracked` arrays gives gradients with their rounding bounds, and a tape over a tape second derivatives.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_NUMBERS = itertools.count()
+
+Pull = Callable[[Any], Any]
+"""From the adjoint of a result to the adjoint of one operand."""
+
+
+class Taped:
+    """An array with the way back to what it was computed from. `value` is the inner array."""
+
+    def __init__(self, value: Any, *parents: tuple[Taped, Pull]) -> None:
+        self.value = value
+        self.parents = parents
+        self.number = next(_NUMBERS)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.value.shape)
+
+    # --- what moves numbers about
+
+    def __getitem__(self, index: Any) -> Taped:
+        shape = self.shape
+        return Taped(self.value[index], (self, lambda adjoint: adjoint.scatter(index, shape)))
+
+    def scatter(self, index: Any, shape: tuple[int, ...]) -> Taped:
+        """Return zeros of a shape with this array at a basic index."""
+        return Taped(self.value.scatter(index, shape), (self, lambda adjoint: adjoint[index]))
+
+    def transpose(self, *axes: int) -> Taped:
+        back = tuple(int(axis) for axis in np.argsort(axes))
+        return Taped(self.value.transpose(*axes), (self, lambda adjoint: adjoint.transpose(*back)))
+
+    def swapaxes(self, first: int, second: int) -> Taped:
+        return Taped(self.value.swapaxes(first, second), (self, lambda adjoint: adjoint.swapaxes(first, second)))
+
+    def reshape(self, *shape: int) -> Taped:
+        own = self.shape
+        return Taped(self.value.reshape(*shape), (self, lambda adjoint: adjoint.reshape(*own)))
+
+    def expand(self, shape: tuple[int, ...]) -> Taped:
+        """Return the array broadcast to a shape."""
+        own = self.shape
+        return Taped(self.value.expand(shape), (self, lambda adjoint: _reduced(adjoint, own)))
+
+    def repeat(self, repeats: int, axis: int) -> Taped:
+        own, at = self.shape, axis % self.ndim
+
+        def pull(adjoint: Any) -> Any:
+            groups = adjoint.reshape(*own[: at + 1], repeats, *own[at + 1 :])
+            return _reduced(groups, (*own[: at + 1], 1, *own[at + 1 :])).reshape(*own)
+
+        return Taped(self.value.repeat(repeats, axis), (self, pull))
+
+    def as_output(self) -> Taped:
+        return Taped(self.value.as_output(), (self, lambda adjoint: adjoint))
+
+    # --- arithmetic
+
+    def __add__(self, other: Any) -> Taped:
+        parents = [(x, _reducing(x)) for x in (self, other) if isinstance(x, Taped)]
+        return Taped(self.value + _inner(other), *parents)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Taped:
+        return Taped(-self.value, (self, lambda adjoint: -adjoint))
+
+    def __sub__(self, other: Any) -> Taped:
+        parents = [(self, _reducing(self))]
+        if isinstance(other, Taped):
+            parents.append((other, lambda adjoint: _reduced(-adjoint, other.shape)))
+        return Taped(self.value - _inner(other), *parents)
+
+    def __mul__(self, other: Any) -> Taped:
+        factor = _inner(other)
+        parents = [(self, lambda adjoint: _reduced(adjoint * factor, self.shape))]
+        if isinstance(other, Taped):
+            parents.append((other, lambda adjoint: _reduced(adjoint * self.value, other.shape)))
+        return Taped(self.value * factor, *parents)
+
+    __rmul__ = __mul__
+
+    def total(self, terms: Sequence[Taped]) -> Taped:
+        """Return the sum of arrays of one shape."""
+        parents = [(term, lambda adjoint: adjoint) for term in terms]
+        return Taped(self.value.total([term.value for term in terms]), *parents)
+
+    def sum(self, axis: int) -> Taped:
+        shape = self.shape
+        return Taped(self.value.sum(axis), (self, lambda adjoint: adjoint[..., None].expand(shape)))
+
+    def __matmul__(self, other: Taped) -> Taped:
+        if other.ndim == 1:
+            return (self @ other[:, None])[..., 0]
+        left, right = self.value, other.value
+        out = left @ right
+
+        def pull_left(adjoint: Any) -> Any:
+            if hasattr(left, "incoming"):
+                return _reduced(left.incoming(adjoint, right, out), self.shape)
+            return _reduced(adjoint @ right.swapaxes(-1, -2), self.shape)
+
+        def pull_right(adjoint: Any) -> Any:
+            if len(right.shape) == 2:  # one matrix for all: one product, not a product for each batch and their sum
+                return _folded(left).swapaxes(-1, -2) @ _folded(adjoint)
+            return _reduced(left.swapaxes(-1, -2) @ adjoint, right.shape)
+
+        return Taped(out, (self, pull_left), (other, pull_right))
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        """Answer NumPy's functions: np.tanh(taped), np.equal(taped, x), operators with an array on the left."""
+        if method != "__call__" or options:
+            return NotImplemented
+        if ufunc is np.tanh:
+            return self.tanh()
+        if ufunc is np.equal:
+            return np.equal(self.value, inputs[1])
+        commutative = {np.add: self.__add__, np.multiply: self.__mul__}
+        if ufunc in commutative and len(inputs) == 2 and inputs[1] is self:
+            return commutative[ufunc](inputs[0])
+        return NotImplemented
+
+    def tanh(self) -> Taped:
+        value = np.tanh(self.value)
+        return Taped(value, (self, lambda adjoint: adjoint * (-(value * value) + 1.0)))
+
+    # --- the shared operations of `reference.core`
+
+    def computed(self, constant: Any, roundings: float) -> Any:
+        return self.value.computed(constant, roundings)
+
+    def finite(self) -> Taped:
+        hidden = np.equal(self.value, -np.inf)
+        return Taped(self.value.finite(), (self, lambda adjoint: adjoint.without(hidden)))
+
+    def without(self, hidden: NDArray[np.bool_]) -> Taped:
+        """Return the array with zeros where `hidden` says."""
+        return Taped(self.value.without(hidden), (self, lambda adjoint: adjoint.without(hidden)))
+
+    def linear(self, parts: tuple[Taped, ...], weight: Taped, bias: Taped | None) -> Taped:
+        inner = tuple(part.value for part in parts)
+        out = parts[0].value.linear(inner, weight.value, None if bias is None else bias.value)
+        ends = np.cumsum([part.shape[-1] for part in parts])
+        parents: list[tuple[Taped, Pull]] = []
+        for part, end in zip(parts, ends, strict=True):
+            parents += _pulls_of_part(part, weight, slice(int(end) - part.shape[-1], int(end)))
+        if bias is not None:
+            parents.append((bias, lambda adjoint: _reduced(adjoint.as_output(), bias.shape)))
+        return Taped(out, *parents)
+
+    def normalise(self) -> Taped:
+        unit = self.value.normalise()
+
+        def pull(adjoint: Any) -> Any:
+            along = unit * (unit * adjoint).sum(-1)[..., None]
+            return (adjoint - along) * self.value.inverse_length()
+
+        return Taped(unit, (self, pull))
+
+    def inverse_length(self) -> Taped:
+        """Return 1 / |x| along the last axis, which stays with length 1; 0 for a zero vector."""
+        value = self.value.inverse_length()
+        return Taped(value, (self, lambda adjoint: -(self.value.normalise() * (value * value * adjoint))))
+
+    def softmax(self, visible: NDArray[np.bool_], empty_rows: str) -> Taped:
+        weights = self.value.softmax(visible, empty_rows)
+        return Taped(weights, (self, lambda adjoint: weights.scores_gradient(adjoint)))
+
+    # --- what the way back needs of weights
+
+    def incoming(self, adjoint: Taped, values: Taped, out: Taped) -> Taped:
+        """Return the adjoint of weights whose product with `values` is `out`."""
+        if not hasattr(self.value, "incoming"):
+            return adjoint @ values.swapaxes(-1, -2)
+        value = self.value.incoming(adjoint.value, values.value, out.value)
+        back = (adjoint, lambda second: _reduced(second @ values.value, adjoint.shape))
+        on = (values, lambda second: _reduced(second.swapaxes(-1, -2) @ adjoint.value, values.shape))
+        return Taped(value, back, on)
+
+    def mean(self, x: Taped) -> Taped:
+        """Return the mean of x under these weights, row by row: the last axis stays with length 1."""
+        own, other = self.value, x.value
+        return Taped(own.mean(other), (self, lambda adjoint: adjoint * other), (x, lambda adjoint: adjoint * own))
+
+    def scores_gradient(self, adjoint: Taped) -> Taped:
+        """Return the adjoint of the scores whose softmax these weights are."""
+        return self * (adjoint - self.mean(adjoint))
+
+
+def gradients(outputs: Sequence[tuple[Taped, Any]], leaves: Sequence[Taped]) -> list[Any]:
+    """Return the gradient of the sum of <upstream, output> for each leaf, as inner arrays; None where there is none.
+
+    outputs are pairs (output, upstream); an upstream is an inner array of the output's shape.
+    """
+    waiting: dict[int, Taped] = {}
+    terms: dict[int, list[Any]] = {}
+    for output, upstream in outputs:
+        waiting[output.number] = output
+        terms.setdefault(output.number, []).append(upstream)
+    found = {}
+    wanted = {leaf.number for leaf in leaves}
+    while waiting:
+        node = waiting.pop(max(waiting))  # whatever was computed from it came later, and has been seen
+        own = terms.pop(node.number)
+        adjoint = own[0].total(own) if len(own) > 1 else own[0]
+        if node.number in wanted:
+            found[node.number] = adjoint
+        for parent, pull in node.parents:
+            waiting[parent.number] = parent
+            terms.setdefault(parent.number, []).append(pull(adjoint))
+    return [found.get(leaf.number) for leaf in leaves]
+
+
+def _inner(x: Any) -> Any:
+    return x.value if isinstance(x, Taped) else x
+
+
+def _reducing(x: Taped) -> Pull:
+    return lambda adjoint: _reduced(adjoint, x.shape)
+
+
+def _reduced(x: Any, shape: tuple[int, ...]) -> Any:
+    """Return the sum over the axes along which an array of this shape was broadcast: one sum, whatever their number."""
+    if x.shape == shape:
+        return x
+    extra = len(x.shape) - len(shape)
+    gone = [*range(extra), *(axis + extra for axis, n in enumerate(shape) if n == 1 and x.shape[axis + extra] != 1)]
+    kept = [axis for axis in range(len(x.shape)) if axis not in gone]
+    lengths = [x.shape[axis] for axis in (*kept, *gone)]
+    moved = x.transpose(*kept, *gone).reshape(*lengths[: len(kept)], math.prod(lengths[len(kept) :]))
+    return moved.sum(-1).reshape(*shape)
+
+
+def _folded(x: Any) -> Any:
+    """(..., L, D) -> (N, D)."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _pulls_of_part(part: Taped, weight: Taped, columns: slice) -> list[tuple[Taped, Pull]]:
+    """Return the ways back from a layer's output, a tensor in the case's dtype, to one part of its input and weight."""
+    lead = part.shape[:-1]
+
+    def to_part(adjoint: Any) -> Any:
+        own = _reduced(adjoint.as_output(), (*lead, adjoint.shape[-1]))
+        return (own @ weight.value[:, columns]).as_output()
+
+    def to_weight(adjoint: Any) -> Any:
+        own = _reduced(adjoint.as_output(), (*lead, adjoint.shape[-1]))
+        product = _folded(own).swapaxes(-1, -2) @ _folded(part.value)
+        return product.as_output().scatter((slice(None), columns), weight.shape)
+
+    return [(part, to_part), (weight, to_weight)]
