@@ -134,6 +134,8 @@ def _parser() -> argparse.ArgumentParser:
         "--timeout", type=_seconds, default=None, metavar="S", help="seconds for one case; default 300"
     )
 
+    command.add_argument("--no-diagnosis", action="store_true", help="do not look for what caused the failures")
+
     command = _verb(verbs, "faults", faults)
     command.add_argument("names", nargs="*", metavar="NAME", help="faults; all if none")
     _tier(command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -14,6 +14,9 @@ from rich.text import Text
 
 from harness.measurements import Measurement
 from harness.values import NONCONFORMING, NOT_CHECKED, Status, Verdict
+
+if TYPE_CHECKING:
+    from harness.diagnosis import Diagnosis
 
 _REASONS = 4  # why something was not checked: so many for each implementation in the summary
 _COLUMNS = {
@@ -67,6 +70,13 @@ def failure(verdict: Verdict) -> None:
     line(f"{verdict.status.upper()} {verdict.implementation}, {verdict.check}, {verdict.case}{where}")
     line(f"  {verdict.reason}")
     line(f"  replay: {verdict.replay}")
+
+
+def cause(found: Diagnosis) -> None:
+    """Print the planted faults that explain the failures of an implementation, or why none is named."""
+    line(f"CAUSE {found.implementation}")
+    for text in [f"matches: {match}" for match in found.matches] or [found.note]:
+        line(f"  {text}")
 
 
 def summary(verdicts: Iterable[Verdict], planned: int) -> str:

@@ -34,7 +34,7 @@ from harness.checks.subject import budget_of
 from harness.faults import FAULTS, Fault, planted
 from harness.judge import Judgement, judge
 from harness.registry import Implementation, mechanisms
-from harness.values import NONCONFORMING, Arithmetic, Case, Status, Verdict
+from harness.values import NONCONFORMING, Capabilities, Case, Status, Verdict
 
 SECONDS = 8.0
 """After so long, in time of the processor, no further case is begun."""
@@ -188,7 +188,7 @@ class _Trial:
 
     def __init__(self, implementation: Implementation) -> None:
         self.implementation = implementation
-        self.arithmetic = implementation.capabilities.arithmetic
+        self.declared = replace(implementation.capabilities, empty_rows="zero")  # the planted ones keep this rule
         self.cases: list[Case] = []
         self.failed: list[Case] = []
         self.shares: dict[Fault, list[float]] = {fault: [] for fault in FAULTS}  # of the cases where it agreed
@@ -255,7 +255,7 @@ class _Trial:
         return -len(self.shares[fault]), max(self.shares[fault])
 
     def _answer(self, fault: Fault, case: Case) -> _Answer:
-        return _hypothesis(fault, self.arithmetic, case)
+        return _hypothesis(fault, self.declared, case)
 
 
 # --- which cases
@@ -362,15 +362,15 @@ def _called(implementation: Implementation, case: Case) -> Any:
 
 
 @functools.lru_cache(maxsize=2048)
-def _hypothesis(fault: Fault, arithmetic: Arithmetic, case: Case) -> _Answer:
-    """Return the answer of a fault, held to the arithmetic of the implementation that it may explain."""
-    return _Answer(_planted(fault, arithmetic), case)
+def _hypothesis(fault: Fault, declared: Capabilities, case: Case) -> _Answer:
+    """Return the answer of a fault, held to the declaration of the implementation that it may explain."""
+    return _Answer(_planted(fault, declared), case)
 
 
 @functools.lru_cache(maxsize=2 * len(FAULTS))
-def _planted(fault: Fault, arithmetic: Arithmetic) -> Implementation:
+def _planted(fault: Fault, declared: Capabilities) -> Implementation:
     made = planted(fault)
-    vars(made.module)["CAPABILITIES"] = replace(made.capabilities, arithmetic=arithmetic)
+    vars(made.module)["CAPABILITIES"] = declared
     return made
 
 

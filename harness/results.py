@@ -3,6 +3,7 @@
     run.json             schema number, command, machine, versions, what was planned
     verdicts.jsonl       one verdict a line, appended as each is reached
     measurements.jsonl   one measurement a line, appended as each is made
+    diagnosis.json       by implementation that failed, the planted faults that explain it
     heatmaps.json        the attention weights that the report draws
     benchmark.json       pytest-benchmark's own format, after a benchmark
 
@@ -33,6 +34,7 @@ class Run:
     verdicts: tuple[Verdict, ...] = ()
     measurements: tuple[Measurement, ...] = ()
     heatmaps: Mapping[str, Any] = field(default_factory=dict)
+    diagnosis: Sequence[Mapping[str, Any]] = ()
 
 
 class Writer:
@@ -110,13 +112,14 @@ def write_json(path: Path, data: Any) -> None:
 def load(directory: Path) -> Run:
     """Read a run directory; what cannot be read is an error that names the file and the line."""
     facts = _facts(directory)
-    heatmaps = directory / "heatmaps.json"
+    heatmaps, diagnosis = directory / "heatmaps.json", directory / "diagnosis.json"
     return Run(
         directory,
         facts,
         tuple(_rows(directory / "verdicts.jsonl", Verdict)),
         tuple(_rows(directory / "measurements.jsonl", Measurement)),
         _read_json(heatmaps) if heatmaps.exists() else {},
+        _read_json(diagnosis) if diagnosis.exists() else (),
     )
 
 
@@ -176,7 +179,8 @@ def merge(runs: Sequence[Run]) -> Run:
     }
     measurements = tuple(measurement for run in runs for measurement in run.measurements)
     heatmaps = next((run.heatmaps for run in runs if run.heatmaps), {})
-    return Run(first.directory, facts, verdicts, measurements, heatmaps)
+    diagnosis = [cause for run in runs for cause in run.diagnosis]
+    return Run(first.directory, facts, verdicts, measurements, heatmaps, diagnosis)
 
 
 def _identity(environment: Mapping[str, Any]) -> dict[str, Any]:

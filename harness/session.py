@@ -18,6 +18,7 @@ from harness.cases import matrix, parse
 from harness.cases import own as own_cases
 from harness.checks import manners
 from harness.conformance import Item, plan, unexercised
+from harness.diagnosis import Diagnosis, diagnoses
 from harness.measurements import Measurement
 from harness.results import Writer, write_json
 from harness.values import NONCONFORMING, NOT_CHECKED, Case, HarnessError, Status, Verdict
@@ -40,8 +41,14 @@ def check(options: argparse.Namespace) -> int:
             writer.add(*new)
     if writer:
         writer.update(finished=_now())
+    causes = [] if options.no_diagnosis else _causes(verdicts, items, options, writer)
     if options.json:
-        print(json.dumps({"planned": planned, "verdicts": [verdict.to_json() for verdict in verdicts]}, indent=1))
+        document = {
+            "planned": planned,
+            "verdicts": [verdict.to_json() for verdict in verdicts],
+            "diagnosis": [cause.to_json() for cause in causes],
+        }
+        print(json.dumps(document, indent=1))
     else:
         print(console.summary(verdicts, planned))
         if measured := console.manners(verdicts):
@@ -53,6 +60,19 @@ def check(options: argparse.Namespace) -> int:
             print(f"run directory: {options.out}")
     checked = [verdict for verdict in verdicts if verdict.status not in NOT_CHECKED]
     return 0 if checked and all(verdict.status not in NONCONFORMING for verdict in checked) else 1
+
+
+def _causes(
+    verdicts: Sequence[Verdict], items: Sequence[Item], options: argparse.Namespace, writer: Writer | None
+) -> list[Diagnosis]:
+    """Return, tell and keep what may have caused the failures of each implementation."""
+    found = []
+    for cause in diagnoses(verdicts, options.load, dict.fromkeys(item.case for item in items)):
+        console.cause(cause)
+        found.append(cause)
+    if writer and found:
+        write_json(writer.directory / "diagnosis.json", [cause.to_json() for cause in found])
+    return found
 
 
 def _cases(options: argparse.Namespace) -> list[Case]:
