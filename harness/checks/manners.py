@@ -177,7 +177,7 @@ def masked_nan(subject: Subject) -> Judgement:
     if lengths.get("Lk", 0) > lengths.get("Lq", 0):  # then nobody sees the last key from the top left corner
         corners = _corners(implementation, subject.case)
         ways |= {"causal": corners["top_left"]} if "top_left" in corners else {}
-    leaks: dict[str, list[str]] = {way: [] for way in ways}
+    leaks: dict[str, dict[str, list[str]]] = {way: {"": [], " into a gradient": []} for way in ways}
     for way, case in ways.items():
         tensors = _last_key_hidden(case)
         function = implementation.prepare(case)
@@ -185,12 +185,14 @@ def masked_nan(subject: Subject) -> Judgement:
         for kind, poison in _poisons(case.dtype).items():
             poisoned = _poisoned(case, tensors, poison)
             if judge(to_array(_output(function, poisoned)), budget, degenerate=True).reason:
-                leaks[way].append(kind)
+                leaks[way][""].append(kind)
             elif capabilities.gradients and way == next(iter(ways)) and not _finite_gradients(function, poisoned):
-                leaks[way].append(f"{kind} into a gradient")
-    words = {way: f"leaks {', '.join(kinds)}" if kinds else "clean" for way, kinds in leaks.items()}
+                leaks[way][" into a gradient"].append(kind)
+    told = {way: [", ".join(kinds) + where for where, kinds in own.items() if kinds] for way, own in leaks.items()}
+    words = {way: f"leaks {' and '.join(own)}" if own else "clean" for way, own in told.items()}
     # A finite number behind a mask never matters: that is the contract, and nobody has to declare it.
-    contradicted = any(capabilities.poison_safe or kind == "huge numbers" for kinds in leaks.values() for kind in kinds)
+    kinds = {kind for own in leaks.values() for found in own.values() for kind in found}
+    contradicted = bool(kinds if capabilities.poison_safe else kinds & {"huge numbers"})
     return _answer(_by_word(words), "poison_safe" if capabilities.poison_safe else NO_CLAIM, contradicted)
 
 
