@@ -12,6 +12,8 @@ from harness import registry
 from harness.faults.fault import Patches, built
 from harness.values import Arithmetic
 
+_LOOSEST = Arithmetic()
+
 
 @dataclass(frozen=True, slots=True)
 class Variant:
@@ -19,7 +21,7 @@ class Variant:
 
     name: str
     patches: Patches
-    arithmetic: Arithmetic = Arithmetic()
+    arithmetic: Arithmetic = _LOOSEST
 
 
 def varied(variant: Variant) -> registry.Implementation:

@@ -77,7 +77,7 @@ def _parts(source: str) -> dict[str, str]:
     """Return the source of each function by name, without its comments, and of all else under ""."""
     parts = {"": ""}
     for node in ast.parse(source).body:
-        name = node.name if isinstance(node, ast.FunctionDef) else ""
+        name = node.name if isinstance(node, ast.FunctionDef | ast.ClassDef) else ""
         parts[name] = parts.get(name, "") + ast.unparse(node) + "\n"
     return parts
 

@@ -25,7 +25,7 @@ def _on_output(expression: str) -> str:
 _SHAPES = "key = tuple(tuple(x.shape) for x in given.values())\n"
 _BIGGEST = "name = max(given, key=lambda n: given[n].numel() * given[n].is_floating_point())\n"
 
-FAULTS: tuple[Fault, ...] = faults(
+MANNERS = faults(
     "manners",
     [
         (name, _PREPARE, code, *cites)
@@ -33,7 +33,6 @@ FAULTS: tuple[Fault, ...] = faults(
             (
                 "answers cached by shape",
                 _wrapped(_SHAPES + "if key not in kept:\n    kept[key] = made(**given)\nreturn kept[key]"),
-                "starter-kit#21",
             ),
             (
                 "answers cached by address",
@@ -58,7 +57,6 @@ FAULTS: tuple[Fault, ...] = faults(
                 _wrapped(
                     "out = made(**given)\ny = first(out)\nlimit = kept.setdefault('limit', y.shape[-2])\ny = y.clone()\ny[..., limit:, :] = 0\nreturn (y, out[1]) if isinstance(out, tuple) else y"
                 ),
-                "onnxscript#2479",
             ),
             (
                 "batch size baked in",
@@ -72,7 +70,6 @@ FAULTS: tuple[Fault, ...] = faults(
                     _SHAPES
                     + "if kept.setdefault('key', key) != key:\n    raise RuntimeError('invalid expand shape')\nreturn made(**given)"
                 ),
-                "BACKENDS: repeat_interleave exported",
             ),
             (
                 "an input is scaled in place",
@@ -114,6 +111,7 @@ FAULTS: tuple[Fault, ...] = faults(
             ("the seed is set", _wrapped("torch.manual_seed(0)\nreturn made(**given)")),
             ("NumPy's seed is set", _wrapped("import numpy\nnumpy.random.seed(0)\nreturn made(**given)")),
             ("the default dtype is set", _wrapped("torch.set_default_dtype(torch.float64)\nreturn made(**given)")),
+            ("the number of threads is set", _wrapped("torch.set_num_threads(3)\nreturn made(**given)")),
             ("deterministic mode is set", _wrapped("torch.use_deterministic_algorithms(True)\nreturn made(**given)")),
             (
                 "the matmul precision is set",
@@ -189,7 +187,7 @@ FAULTS: tuple[Fault, ...] = faults(
                 _wrapped(
                     "if any(x.numel() == 0 for x in given.values()):\n    raise RuntimeError('empty')\nreturn made(**given)"
                 ),
-                "BACKENDS: ONNX Runtime Attention, empty Lq",
+                "ONNX Runtime 1.31.1, Attention, empty Lq",
             ),
             (
                 "empty keys are NaN",
@@ -200,3 +198,54 @@ FAULTS: tuple[Fault, ...] = faults(
         )
     ],
 )
+
+_SAFE = "poison_safe=False,"
+_WEIGHTS = "weights=True,"
+_SUM = "    weights = softmax(scores, **visibility)\n    return weights @ value, weights"
+
+
+def _promise(name: str, *patches: tuple[str, str]) -> Fault:
+    return Fault(f"promises {name}", "promises", patches)
+
+
+def _declared(promise: str) -> tuple[str, str]:
+    return _WEIGHTS, f"{_WEIGHTS}\n    {promise},"
+
+
+PROMISES = (
+    _promise("to be poison-safe", (_SAFE, "poison_safe=True,")),
+    _promise("NaN for empty rows", _declared('empty_rows="nan"')),
+    _promise("the mean for empty rows", _declared('empty_rows="mean"')),
+    _promise(
+        "the same bits, sums in any order",
+        _declared("repeatable=True"),
+        (
+            _SUM,
+            """\
+    import time
+
+    weights = softmax(scores, **visibility)
+    order = torch.randperm(value.shape[-2], generator=torch.Generator().manual_seed(time.perf_counter_ns() % 2**60))
+    return sum((weights[..., j : j + 1] * value[..., j : j + 1, :] for j in order), 0 * (weights @ value)), weights""",
+        ),
+    ),
+    _promise(
+        "batch invariance, sums a single one backwards",
+        _declared("batch_invariant=True"),
+        (
+            _SUM,
+            """\
+    weights = softmax(scores, **visibility)
+    order = torch.arange(value.shape[-2])
+    order = order.flip(0) if value.shape[0] == 1 else order
+    return sum((weights[..., j : j + 1] * value[..., j : j + 1, :] for j in order), 0 * (weights @ value)), weights""",
+        ),
+    ),
+    _promise(
+        "float64 sums",
+        ("import Capabilities\n", "import Arithmetic, Capabilities\n"),
+        _declared('arithmetic=Arithmetic(accumulator="float64")'),
+    ),
+)
+
+FAULTS: tuple[Fault, ...] = MANNERS + PROMISES

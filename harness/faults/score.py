@@ -40,6 +40,11 @@ SCALE = faults(
             "for x, W in projections), **visibility)",
             "for x, W in projections), scale=1 / math.sqrt(W_q.shape[0]), **visibility)",
         ),
+        (
+            "scale by the root of the number of heads",
+            "for x, W in projections), **visibility)",
+            "for x, W in projections), scale=1 / math.sqrt(heads), **visibility)",
+        ),
         ("bias added before the scale", _WIDTH, "(scores + visibility.pop('bias', 0.0)) / math.sqrt(query.shape[-1])"),
     ],
 )
@@ -55,6 +60,11 @@ SIMILARITY = faults(
             "dot_product(normalise(query) * 1.0, normalise(key) * normalise(key).abs(), value, **visibility)",
         ),
         ("cosine with eps in the norm", ".clamp_min(1))", " + 1e-3)"),
+        (
+            "cosine with norms below one left out",
+            "    wide = wide / largest.masked_fill(largest == 0, math.inf)\n",
+            "    wide = wide + 0 * largest\n",
+        ),
         (
             "cosine over the sequence",
             "vector_norm(wide, dim=-1, keepdim=True)",

@@ -24,7 +24,6 @@ HEADS = faults(
             "grouped heads tiled",
             _REPEAT,
             "x.repeat(1, query.shape[-3] // x.shape[-3], 1, 1)",
-            "PEERS: wrong GQA mapping",
         ),
         (
             "grouped heads all use the first",
@@ -93,6 +92,7 @@ PROJECTION = faults(
         ("projected: never scaled", '"scaled_dot_product": scaled_dot_product}', '"scaled_dot_product": dot_product}'),
         ("projected: cosine is a dot product", '"cosine": cosine', '"cosine": dot_product'),
         ("cross: residual missing", "return sequence + change", "return change"),
+        ("cross: the change added to itself", "return sequence + change", "return change + change"),
         ("cross: residual twice", "return sequence + change", "return 2 * sequence + change"),
         ("cross: change subtracted", "return sequence + change", "return sequence - change"),
         (
@@ -171,6 +171,21 @@ POSITIONS = faults(
             "encoding of the first batch alone",
             _ENCODED,
             "table = torch.where(column % 2 == 0, angle.sin(), angle.cos()).to(sequence.dtype)\n    first = (torch.arange(sequence.shape[0]) == 0).to(sequence.dtype)[:, None, None]\n    return sequence + table * first",
+        ),
+        (
+            "exponent floored by precedence",
+            _RATE,
+            "rate = (column // 2 * 2 * (-math.log(10000.0) / width // 2)).to(dtype).exp()",
+        ),
+        (
+            "odd width raises",
+            _ENCODED,
+            "if width % 2:\n        raise RuntimeError('shape mismatch')\n    " + _ENCODED,
+        ),
+        (
+            "positions counted along the batch",
+            _POSITION,
+            "angle = torch.arange(sequence.shape[0], dtype=dtype)[:, None, None] * rate",
         ),
         ("positions forgotten", _ADDED, "        pass\n"),
         ("positions added twice", _ADDED, _ADDED + _ADDED),

@@ -68,6 +68,15 @@ SOFTMAX = faults(
                 "    peak = scores.max() if scores.numel() else 0.0\n    peak = torch.where(torch.as_tensor(peak) == -math.inf, torch.zeros_like(torch.as_tensor(peak)), torch.as_tensor(peak))\n    weights = (scores - peak - 60).exp()\n    total = weights.sum(-1, keepdim=True)\n    return weights / total.masked_fill(total == 0, 1.0)\n"
             ),
         ),
+        (
+            "maximum of a row at least -1e4",
+            _START,
+            _own(
+                _SAFE.replace("    weights =", "    peak = peak.clamp_min(-1e4)\n    weights =")
+                + "    return weights / total.masked_fill(total == 0, 1.0)\n"
+            ),
+        ),
+        ("scores centred over the batch", _START, "    scores = scores - scores.mean(0, keepdim=True)\n" + _START),
         ("eps of 1e-5 in the denominator", _START, _own(_SAFE + "    return weights / (total + 1e-5)\n")),
         ("eps of 1e-3 in the denominator", _START, _own(_SAFE + "    return weights / (total + 1e-3)\n")),
         (
@@ -173,7 +182,6 @@ BLOCKS = faults(
             "online: dead first block is NaN",
             _START,
             _online(_SUM.replace("- safe", "- higher"), 4),
-            "flash-attention: (-inf) - (-inf)",
         ),
         (
             "online: maximum starts at zero",
@@ -181,6 +189,11 @@ BLOCKS = faults(
             _online(_SUM)
             .replace("-math.inf), scores.new_zeros", "0.0), scores.new_zeros")
             .replace("higher.masked_fill", "(higher + 90).masked_fill"),
+        ),
+        (
+            "online: maximum starts at -5e4",
+            _START,
+            _online(_SUM).replace("-math.inf), scores.new_zeros", "-5e4), scores.new_zeros"),
         ),
         (
             "online: last block counted twice",
@@ -290,10 +303,15 @@ PRECISION = faults(
         ),
         ("scores in float16", _ATTEND, _ATTEND.replace("softmax(scores,", "softmax(scores.half().to(scores.dtype),")),
         (
+            "scores stored in float16 before the scale",
+            "    scores = query @ key.mT\n",
+            "    scores = (query @ key.mT).half().to(query.dtype)\n",
+        ),
+        (
             "scores in float32 where float64 is asked",
             _ATTEND,
             _ATTEND.replace("softmax(scores,", "softmax(scores.float().to(scores.dtype),"),
-            "onnxruntime: FusedMatMul keeps its alpha in float32",
+            "ONNX Runtime 1.31.1: FusedMatMul keeps its alpha in float32",
         ),
         (
             "weights in bfloat16",
@@ -321,7 +339,6 @@ PRECISION = faults(
             "factors in TF32",
             "    scores = query @ key.mT\n",
             "    cut = lambda x: x if x.element_size() < 4 else (x.float().view(__import__('torch').int32) & -8192).view(__import__('torch').float32).to(x.dtype)\n    scores = cut(query) @ cut(key).mT\n",
-            "pytorch: allow_tf32",
         ),
         ("keys in bfloat16", "    scores = query @ key.mT\n", "    scores = query @ key.bfloat16().to(key.dtype).mT\n"),
         (
@@ -351,4 +368,22 @@ PRECISION = faults(
     ],
 )
 
-FAULTS: tuple[Fault, ...] = SOFTMAX + BLOCKS + SUMS + PRECISION
+_RETURN = "    return attend(scores, value, **visibility)\n"
+
+WIDTHS = faults(
+    "width",
+    [
+        (
+            "output as wide as the query",
+            _RETURN,
+            "    output, weights = attend(scores, value, **visibility)\n    return torch.nn.functional.pad(output, (0, query.shape[-1] - output.shape[-1])), weights\n",
+        ),
+        (
+            "value columns past the width of the query zero",
+            _RETURN,
+            "    output, weights = attend(scores, value, **visibility)\n    return output * (torch.arange(output.shape[-1]) < query.shape[-1]), weights\n",
+        ),
+    ],
+)
+
+FAULTS: tuple[Fault, ...] = WIDTHS + SOFTMAX + BLOCKS + SUMS + PRECISION
