@@ -37,6 +37,11 @@ def returns_weights(implementation: Implementation, case: Case) -> bool:
     return implementation.capabilities.weights and bool(known.scores)
 
 
+def is_degenerate(case: Case) -> bool:
+    """Whether the inputs have few degrees of freedom, so that errors repeat instead of averaging out."""
+    return case.content not in _ORDINARY
+
+
 def judge_call(call: Call, budget: Budget) -> Judgement:
     """Return the judgement of a call's output."""
     return _judge_tensor(call.output, call.case, budget, "output")
@@ -48,7 +53,7 @@ def _judge_tensor(tensor: Any, case: Case, budget: Budget, what: str) -> Judgeme
         return Judgement.refuse(form)
     if budget.overflow:
         raise ValueError(f"the case lies outside the range of its dtype: {budget.overflow}")
-    return judge(to_array(tensor), budget, degenerate=case.content not in _ORDINARY)
+    return judge(to_array(tensor), budget, degenerate=is_degenerate(case))
 
 
 def wrong_form(tensor: Any, case: Case, shape: tuple[int, ...], what: str) -> str:
