@@ -47,9 +47,9 @@ _AXES_OF = {
     "batches": (("B",), ("H",), ("Hk",)),
 }
 DROPOUT = 0.25
-_OPTIONAL = ("mask", "bias", "valid_lens", "causal", "scale")
+OPTIONAL = ("mask", "bias", "valid_lens", "causal", "scale")
 _HALF_PRECISION_LENGTH = 33  # half-precision matrix products are slow on a CPU: keep these cases small
-_MAY_BE_EMPTY = ("B", "Lq", "Lk", "L", "P")
+MAY_BE_EMPTY = ("B", "Lq", "Lk", "L", "P")
 TIERS = ("quick", "default", "thorough")
 
 
@@ -79,7 +79,7 @@ class Variant:
             place = FACTORS[factor].index(level)
             grouped = factor == "batches" and level[1] != level[2]
             return seen.index(seen[place]) == place and (not grouped or "grouped_heads" in options)
-        if factor not in _OPTIONAL or level is None:
+        if factor not in OPTIONAL or level is None:
             return True
         name = {"causal": f"causal_{level}", "scale": "learned_scale" if level == "learned" else "scale"}.get(
             factor, factor
@@ -88,7 +88,7 @@ class Variant:
 
     def case(self, levels: Mapping[str, Any], seed: int) -> Case:
         """Return the case of one level for every factor."""
-        options = {option: levels[option] for option in _OPTIONAL if levels[option] is not None} | dict(self.choices)
+        options = {option: levels[option] for option in OPTIONAL if levels[option] is not None} | dict(self.choices)
         sizes = _sizes(self.mechanism, levels["lengths"], levels["widths"] or WIDTHS[0], levels["batches"])
         name, dtype, content, layout = self.mechanism.name, levels["dtype"], levels["content"], levels["layout"]
         return Case(name, sizes, dtype, options, content, layout, seed)
@@ -103,7 +103,7 @@ def constraints() -> list[tuple[tuple[str, str], Callable[[Any, Any], bool]]]:
 
     own = [
         (("variant", factor), lambda variant, level, factor=factor: level in known[variant.name, factor])
-        for factor in (*_AXES_OF, *_OPTIONAL)
+        for factor in (*_AXES_OF, *OPTIONAL)
     ]
     return [*own, (("lengths", "dtype"), small)]
 
@@ -290,8 +290,8 @@ def parse(text: str) -> Case:
     if case.device not in DEVICES:
         raise HarnessError(f"{text}: unknown device {case.device!r}; known: {', '.join(DEVICES)}")
     for axis, length in case.sizes.items():
-        if length == 0 and axis not in _MAY_BE_EMPTY:
-            raise HarnessError(f"{text}: {axis} must be 1 or more; only {', '.join(_MAY_BE_EMPTY)} may be 0")
+        if length == 0 and axis not in MAY_BE_EMPTY:
+            raise HarnessError(f"{text}: {axis} must be 1 or more; only {', '.join(MAY_BE_EMPTY)} may be 0")
     _check_options(text, case, known)
     inputs.check_content(case)
     _check_given(text, case)

@@ -58,6 +58,13 @@ def check(options: argparse.Namespace) -> int:
     return session.check(options)
 
 
+def replay(options: argparse.Namespace) -> int:
+    """Run one case again: verdicts, where the errors lie, the likely cause; --save writes a script of its own."""
+    from harness import replay as again
+
+    return again.replay(options)
+
+
 def bench(options: argparse.Namespace) -> int:
     """Time what conforms, side by side with the baseline."""
     from harness import session
@@ -66,20 +73,10 @@ def bench(options: argparse.Namespace) -> int:
 
 
 def faults(options: argparse.Namespace) -> int:
-    """Plant faults and print what the suite catches; 1 when one is missed."""
+    """Plant faults, vary what is right, and print what the suite catches; 1 when a fault is missed or a variant accused."""
     from harness import power
 
-    outcomes = []
-    for outcome in power.measure(options.names, options.tier, options.jobs):
-        outcomes.append(outcome)
-        if outcome.witness is None or len(outcomes) % 25 == 0:
-            what = f"MISSED {outcome.fault}" if outcome.witness is None else f"{len(outcomes)} faults tried"
-            console.line(f"faults: {what}")
-    if options.json:
-        _json({"faults": [outcome.to_json() for outcome in outcomes]})
-    else:
-        print(power.table(outcomes))
-    return 0 if all(outcome.witness for outcome in outcomes) else 1
+    return power.command(options)
 
 
 def report(options: argparse.Namespace) -> int:
@@ -127,6 +124,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--device", choices=DEVICES, default="cpu", help="where; what takes no cpu has its own")
     command.add_argument("--case", action="append", default=[], metavar="ID", help="only this case, whatever the tier")
     _tier(command)
+    command.add_argument("--fuzz", type=_count, default=0, metavar="N", help="N cases drawn at random, not a tier's")
+    command.add_argument("--seed", type=_seed, default=None, metavar="S", help="of the drawn cases; default 0")
     _out(command)
     command.add_argument("--resume", action="store_true", help="go on with the run in --out")
     command.add_argument("--jobs", type=_count, default=0, help="worker processes; one for each core if not given")
@@ -136,9 +135,21 @@ def _parser() -> argparse.ArgumentParser:
 
     command.add_argument("--no-diagnosis", action="store_true", help="do not look for what caused the failures")
 
+    command = _verb(verbs, "replay", replay)
+    command.add_argument("case", metavar="CASE", help="id of the case")
+    command.add_argument("--implementation", required=True, metavar="NAME", help="what is asked")
+    _load(command)
+    command.add_argument("--check", metavar="NAME", help="this check alone")
+    command.add_argument("--save", type=Path, metavar="FILE", help="write a script that needs torch and NumPy only")
+    command.add_argument("--timeout", type=_seconds, default=None, metavar="S", help="seconds; default 300")
+    command.add_argument("--no-diagnosis", action="store_true", help="do not look for what caused a failure")
+
     command = _verb(verbs, "faults", faults)
-    command.add_argument("names", nargs="*", metavar="NAME", help="faults; all if none")
+    command.add_argument("names", nargs="*", metavar="NAME", help="faults and correct variants; all if none")
+    command.add_argument("--case", action="append", default=[], metavar="ID", help="only this case, whatever the tier")
     _tier(command)
+    _out(command)
+    command.add_argument("--resume", action="store_true", help="go on with the run in --out")
     command.add_argument("--jobs", type=_count, default=0, help="worker processes; one for each core if not given")
 
     command = _verb(verbs, "bench", bench)
@@ -194,6 +205,12 @@ def _out(command: argparse.ArgumentParser) -> None:
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
     return int(text)
 
 

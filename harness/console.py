@@ -128,6 +128,11 @@ def manners(verdicts: Iterable[Verdict]) -> str:
     return "\n".join(lines) if len(rows) > 1 else ""
 
 
+def drawn(seed: int, count: int) -> str:
+    """Return the line that says which cases were drawn, and how to go on."""
+    return f"fuzz: {count} cases of seed {seed}; the same and as many more: --seed {seed} --fuzz {2 * count}"
+
+
 def timings(measured: Sequence[Measurement], baseline: str) -> str:
     """Return a line for each measurement: its ratio to the baseline with the interval, or why there is none."""
     lines = [f"time over {baseline}'s time [95 % interval]; below 1 is faster"]

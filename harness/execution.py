@@ -6,6 +6,7 @@ deadlocks in torch's thread pool.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import multiprocessing
@@ -68,6 +69,22 @@ class Lost(Exception):
     def __init__(self, status: Status, reason: str) -> None:
         super().__init__(reason)
         self.status = status
+
+
+@contextlib.contextmanager
+def worker(load: Sequence[Path] = (), seconds: float = ITEM_SECONDS) -> Iterator[Callable[[Item], list[Verdict]]]:
+    """Give a function that asks one item after the other in a worker process; one that dies is replaced."""
+    workers = pool(1)
+
+    def ask(item: Item) -> list[Verdict]:
+        asked = (item.implementation.name, tuple(load), item.case.id)
+        return _collect(item, workers.schedule(_work, args=asked, timeout=seconds), seconds)
+
+    try:
+        yield ask
+    finally:
+        workers.stop()
+        workers.join()
 
 
 def alone(function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:

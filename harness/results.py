@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -59,10 +59,20 @@ class Writer:
             raise HarnessError(f"cannot make the run directory {directory}: {error.strerror}") from error
 
     @classmethod
-    def resume(cls, directory: Path, facts: Mapping[str, Any]) -> tuple[Self, tuple[Verdict, ...], str]:
-        """Go on with a run: (writer, verdicts it already has, what had to be repaired). Same plan and machine only."""
+    def resume(
+        cls, directory: Path, facts: Mapping[str, Any], begins: Callable[[int], str] | None = None
+    ) -> tuple[Self, tuple[Verdict, ...], str]:
+        """Go on with a run: (writer, verdicts it already has, what had to be repaired). Same plan and machine only.
+
+        begins: for a plan that can be made longer, what identifies its first checks by their number: a run of these is
+        gone on with, and becomes a run of the longer plan.
+        """
         earlier = Run(directory, _facts(directory))
-        if earlier.facts.get("plan") != facts["plan"]:
+        before, planned = earlier.facts.get("plan"), earlier.facts.get("planned")
+        longer = False
+        if begins is not None and isinstance(planned, int) and planned < facts["planned"]:
+            longer = before == begins(planned)
+        if before != facts["plan"] and not longer:
             raise HarnessError(
                 f"{directory} holds another run: {earlier.facts.get('planned')} checks, not these {facts['planned']}; "
                 f"resume with its own command: {earlier.facts.get('command')}"
@@ -73,7 +83,8 @@ class Writer:
         if _identity(earlier.facts.get("environment", {})) != _identity(facts["environment"]):
             raise HarnessError(f"{directory} was begun on another machine or with other versions; begin a new run")
         repaired = _drop_torn_line(directory / "verdicts.jsonl")  # not before: another run is left as it is
-        return cls(directory, earlier.facts), load(directory).verdicts, repaired
+        changed = {name: facts[name] for name in ("plan", "planned", "command")} | {"finished": None} if longer else {}
+        return cls(directory, {**earlier.facts, **changed}), load(directory).verdicts, repaired
 
     def add(self, *items: Verdict | Measurement) -> None:
         """Append verdicts or measurements, in one write."""

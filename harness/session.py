@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness import console, execution, registry
+from harness import console, execution, fuzz, registry
 from harness.cases import matrix, parse
 from harness.cases import own as own_cases
 from harness.checks import manners
@@ -41,6 +41,7 @@ def check(options: argparse.Namespace) -> int:
             writer.add(*new)
     if writer:
         writer.update(finished=_now())
+    found = _smallest(verdicts, items, options, writer) if options.fuzz else []
     causes = [] if options.no_diagnosis else _causes(verdicts, items, options, writer)
     if options.json:
         document = {
@@ -48,6 +49,12 @@ def check(options: argparse.Namespace) -> int:
             "verdicts": [verdict.to_json() for verdict in verdicts],
             "diagnosis": [cause.to_json() for cause in causes],
         }
+        if options.fuzz:
+            document["fuzz"] = {
+                "seed": options.seed or 0,
+                "cases": options.fuzz,
+                "smallest": [s.to_json() for s in found],
+            }
         print(json.dumps(document, indent=1))
     else:
         print(console.summary(verdicts, planned))
@@ -56,6 +63,8 @@ def check(options: argparse.Namespace) -> int:
         if not options.case and not options.mechanism:
             for name, unasked in unexercised(items).items():
                 print(f"{name}: declared, but asked by no case, so not shown: {', '.join(unasked)}")
+        if options.fuzz:
+            print(console.drawn(options.seed or 0, options.fuzz))
         if writer:
             print(f"run directory: {options.out}")
     checked = [verdict for verdict in verdicts if verdict.status not in NOT_CHECKED]
@@ -75,7 +84,27 @@ def _causes(
     return found
 
 
+def _smallest(
+    verdicts: Sequence[Verdict], items: Sequence[Item], options: argparse.Namespace, writer: Writer | None
+) -> list[fuzz.Smallest]:
+    """Return, tell and keep the smallest cases that the failures of a fuzz shrink to."""
+    found = []
+    for smallest in fuzz.shrink(items, verdicts, options.load):
+        console.line(f"smallest of {smallest.failures} such failures:")
+        console.failure(smallest.verdict)
+        found.append(smallest)
+    if writer:
+        writer.update(smallest=[smallest.to_json() for smallest in found])
+    return found
+
+
 def _cases(options: argparse.Namespace) -> list[Case]:
+    if options.seed is not None and not options.fuzz:
+        raise HarnessError("--seed is that of drawn cases: give --fuzz N with it")
+    if options.fuzz:
+        if options.case or options.tier != "default":
+            raise HarnessError("--fuzz draws its own cases: give it without --case, --quick and --thorough")
+        return [case.on(options.device) for case in fuzz.drawn(options.seed or 0, options.fuzz, options.mechanism)]
     if options.case:
         if options.mechanism:
             raise HarnessError("--case names its mechanism itself; give --case or --mechanism, not both")
@@ -87,7 +116,7 @@ def _cases(options: argparse.Namespace) -> list[Case]:
 
 def _own(options: argparse.Namespace, implementation: registry.Implementation) -> list[Case]:
     """Return the cases that a narrow declaration adds to the shared ones, and the one that its manners are asked in."""
-    if options.case:
+    if options.case or options.fuzz:
         return []
     found = [] if options.device != "cpu" else list(own_cases(implementation.capabilities, options.tier))
     shared = {*_cases(options), *found}
@@ -204,23 +233,29 @@ def _writer(
     from harness.heatmaps import heatmaps
     from harness.machine import environment
 
-    planned = sum(len(item.checks) for item in items)
+    keys = [key for item in items for key in item.keys]
+    drawn = getattr(options, "fuzz", 0)
     facts = {
         "command": "python -m harness " + shlex.join(sys.argv[1:]),
         "started": _now(),
-        "tier": getattr(options, "tier", "quick" if getattr(options, "quick", False) else "default"),
-        "planned": planned,
-        "plan": _digest(repr([item.keys for item in items])),
+        "tier": f"drawn from seed {options.seed or 0}" if drawn else _tier(options),
+        "planned": len(keys),
+        "plan": _digest(repr(keys)),
         "environment": environment(),
         "implementations": {i.name: _told_of(i) for i in chosen},
     }
     if resume:
-        writer, verdicts, repaired = Writer.resume(options.out, facts)
-        console.line(repaired or f"resume: {len(verdicts)} of {planned} verdicts are there")
+        begins = (lambda count: _digest(repr(keys[:count]))) if drawn else None  # more cases of a seed: the same run
+        writer, verdicts, repaired = Writer.resume(options.out, facts, begins)
+        console.line(repaired or f"resume: {len(verdicts)} of {len(keys)} verdicts are there")
         return writer, list(verdicts)
     writer = Writer.start(options.out, facts)
     write_json(options.out / "heatmaps.json", heatmaps())
     return writer, []
+
+
+def _tier(options: argparse.Namespace) -> str:
+    return str(getattr(options, "tier", "quick" if getattr(options, "quick", False) else "default"))
 
 
 def _told_of(implementation: registry.Implementation) -> dict[str, str]:
