@@ -182,17 +182,18 @@ def score_shape(mechanism: Mechanism, case: Case, form: str) -> tuple[int, ...]:
 
 
 def _first_seen(case: Case, mechanism: Mechanism) -> int:
-    """Return the first query that a causal corner lets see the first key."""
+    """Return the first query that a causal corner lets see two keys; one alone where none can see two."""
     queries, keys = shape_of(mechanism.scores, case.sizes)[-2:]
-    return max(queries - keys, 0) if case.options.get("causal") == "bottom_right" else 0
+    first = {"top_left": 1, "bottom_right": queries - keys + 1}.get(case.options.get("causal", ""), 0)
+    return max(min(first, queries - 1), 0)
 
 
-def _show_one_key(shown: NDArray[np.bool_], row: int, layout: str) -> None:
-    """Let that query of the first batch and head see the first key, so that no case hides everything."""
+def _show_two_keys(shown: NDArray[np.bool_], row: int, layout: str) -> None:
+    """Let that query of the first batch and head see two keys: with one alone no error of a score or weight shows."""
     if shown.ndim == 2 and layout == "expanded":  # the first row becomes everyone's
         row = 0
     if shown.size:
-        shown[(*(0,) * (shown.ndim - 2), min(row, shown.shape[-2] - 1), 0)] = True
+        shown[(*(0,) * (shown.ndim - 2), min(row, shown.shape[-2] - 1), slice(2))] = True
 
 
 def _mask(case: Case, mechanism: Mechanism) -> NDArray[np.bool_]:
@@ -202,7 +203,7 @@ def _mask(case: Case, mechanism: Mechanism) -> NDArray[np.bool_]:
     mask = _choice(case, "mask", shape, _HIDDEN) < _SHOWN
     if case.seed % 2 and math.prod(shape[:-1]) > 1:
         mask[(-1,) * (mask.ndim - 1)] = False  # a row that sees no key; not the first, which `expanded` repeats
-    _show_one_key(mask, _first_seen(case, mechanism), case.layout)
+    _show_two_keys(mask, _first_seen(case, mechanism), case.layout)
     return mask
 
 
@@ -210,7 +211,7 @@ def _bias(case: Case, mechanism: Mechanism) -> Array:
     shape = score_shape(mechanism, case, case.options["bias"])
     bias = _normal(case, "bias", shape)
     shown = _choice(case, "bias.hidden", shape, _HIDDEN) < _SHOWN + 1
-    _show_one_key(shown, _first_seen(case, mechanism), case.layout)
+    _show_two_keys(shown, _first_seen(case, mechanism), case.layout)
     return np.where(shown, bias, -np.inf)
 
 
@@ -223,9 +224,9 @@ def _valid_lens(case: Case, mechanism: Mechanism) -> NDArray[np.int64]:
     lens = _choice(case, "valid_lens", shape, keys + 1)
     if lens.size > 1 and case.seed % 2 == 0:
         lens.flat[-1] = 0  # a row that sees no key
-    if lens.size:  # and one that sees some, in the first batch, which `expanded` repeats
+    if lens.size:  # and one that sees two, in the first batch, which `expanded` repeats
         row = min(_first_seen(case, mechanism), lens.shape[-1] - 1) if lens.ndim == 2 else 0
-        lens.flat[row] = max(lens.flat[row], min(1, keys))
+        lens.flat[row] = max(lens.flat[row], min(2, keys))
     return lens
 
 
