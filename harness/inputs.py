@@ -48,6 +48,11 @@ def _normal(case: Case, name: str, shape: tuple[int, ...]) -> Array:
     return (total - 6.0).reshape(shape)
 
 
+def drawn(case: Case, name: str, shape: tuple[int, ...]) -> Array:
+    """Return normal numbers of one's own for a case: an upstream gradient, a direction."""
+    return _normal(case, name, shape)
+
+
 def _choice(case: Case, name: str, shape: tuple[int, ...], below: int) -> NDArray[np.int64]:
     return (_raw(case, name, math.prod(shape)) % np.uint64(max(below, 1))).astype(np.int64).reshape(shape)
 

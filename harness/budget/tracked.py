@@ -74,7 +74,7 @@ class Tracked:
         return self._moved(lambda x: x.swapaxes(first, second))
 
     def reshape(self, *shape: int) -> Tracked:
-        return self._moved(lambda x: x.reshape(*shape))
+        return self._moved(lambda x: x.reshape(shape))
 
     def repeat(self, repeats: int, axis: int) -> Tracked:
         return self._moved(lambda x: x.repeat(repeats, axis))

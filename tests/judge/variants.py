@@ -32,7 +32,8 @@ def peak_of(scores: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
 
 def _exponentials(scores: torch.Tensor, visible: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     peak = peak_of(scores, visible)
-    return (scores - peak).exp().masked_fill(~visible, 0.0), peak
+    # Masked before the exponential: of a hidden score it may be infinite, and 0 * inf in the gradient is NaN.
+    return (scores - peak).masked_fill(~visible, -math.inf).exp(), peak
 
 
 def divide_last(scores, value, visible):
@@ -45,7 +46,7 @@ def divide_last(scores, value, visible):
 def base_two(scores, value, visible):
     """Exponentials of base two, with log2(e) folded into the scores."""
     scaled = _wide(scores) * math.log2(math.e)
-    weights = (scaled - peak_of(scaled, visible)).exp2().masked_fill(~visible, 0.0)
+    weights = (scaled - peak_of(scaled, visible)).masked_fill(~visible, -math.inf).exp2()
     total = weights.sum(-1, keepdim=True)
     return (weights / total.masked_fill(total == 0, 1.0) @ _wide(value)).to(value.dtype)
 

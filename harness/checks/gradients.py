@@ -1,0 +1,204 @@
+"""Is the gradient right? Every floating tensor's, against the float64 tape, whatever memory the upstream lies in."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import inputs
+from harness.budget import Budget
+from harness.budget.gradients import gradient_budgets, second_derivative_budgets
+from harness.checks.accuracy import to_array, wrong_form
+from harness.checks.subject import Subject
+from harness.judge import Judgement, judge
+from harness.registry import Implementation, mechanisms
+from harness.values import Arithmetic, Case
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = NDArray[np.float64]
+
+
+def has_gradient(implementation: Implementation, case: Case) -> bool:
+    """Whether gradients are declared, and the inputs are drawn: examples and recordings add nothing but time.
+
+    Nor does a case with dropout, which acts in training alone.
+    """
+    drawn = case.content in inputs.DISTRIBUTIONS and "dropout" not in case.options
+    return implementation.capabilities.gradients and drawn
+
+
+def gradient(subject: Subject) -> Judgement:
+    """The gradient of every floating tensor is within its budget, and none is missing.
+
+    One that is missing counts as zero where a length is 0: there is nothing to depend on.
+    Where (output, weights) is returned, the gradient runs through the output alone. Under a policy for empty rows other
+    than "zero" the upstream gradient of those rows is zero; NaN in a gradient is not judged under the policy "nan"
+    where such rows exist: NaN times zero is NaN, and it reaches whatever the row's keys share.
+    """
+    import torch
+
+    case = subject.case
+    policy = subject.implementation.capabilities.empty_rows
+    budgets = _first_budgets(case, subject.implementation.capabilities.arithmetic, policy)
+    leaves, output = _graph(subject)
+    form = _wrong_output(output, case)
+    if form:
+        return Judgement.refuse(form)
+    tensors, upstream = list(leaves.values()), _upstream(case, policy)
+    found = torch.autograd.grad(output, tensors, upstream, allow_unused=True) if output.requires_grad else ()
+    if _nothing_there(case):
+        found = tuple(torch.zeros_like(t) if g is None else g for t, g in itertools.zip_longest(tensors, found))
+    if policy == "nan" and _empty_rows(case).any():
+        found = tuple(
+            g if g is None else torch.where(g.isnan(), torch.from_numpy(budgets[name].value).to(g), g)
+            for name, g in zip(leaves, found)
+        )
+    return _worst(dict(zip(leaves, found)), budgets, case, "gradient")
+
+
+def has_second_derivative(implementation: Implementation, case: Case) -> bool:
+    """Whether second derivatives are declared, on ordinary numbers in float64 of a mechanism that has scores."""
+    declared = implementation.capabilities.second_derivatives and has_gradient(implementation, case)
+    plain = case.dtype == "float64" and case.content == "ordinary" and not _nothing_there(case)
+    return declared and plain and bool(mechanisms()[case.mechanism].scores)
+
+
+def second_derivative(subject: Subject) -> Judgement:
+    """The gradient of a fixed linear combination of all gradients is within its budget: a tape over a tape."""
+    import torch
+
+    case = subject.case
+    policy = subject.implementation.capabilities.empty_rows
+    budgets = _second_budgets(case, subject.implementation.capabilities.arithmetic, policy)
+    leaves, output = _graph(subject)
+    form = _wrong_output(output, case)
+    if form:
+        return Judgement.refuse(form)
+    tensors = list(leaves.values())
+    first = torch.autograd.grad(output, tensors, _upstream(case, policy), create_graph=True, allow_unused=True)
+    combined = [(own * _direction(case, name, own)).sum() for name, own in zip(leaves, first) if own is not None]
+    if not combined:
+        return Judgement.refuse("no tensor has a gradient")
+    second = torch.autograd.grad(sum(combined), tensors, allow_unused=True)
+    filled = {name: torch.zeros_like(leaves[name]) if own is None else own for name, own in zip(leaves, second)}
+    return _worst(filled, budgets, case, "second derivative")
+
+
+# --- the implementation's side
+
+
+def _graph(subject: Subject) -> tuple[dict[str, Tensor], Any]:
+    """Return the floating tensors as leaves that lie in memory as the case says, and the output computed from them."""
+    import torch
+
+    given = inputs.tensors(subject.case)
+    leaves = {name: t.detach().requires_grad_() for name, t in given.items() if t.is_floating_point()}
+    with torch.enable_grad():
+        result = subject.callable(**(given | leaves))
+    return leaves, result[0] if isinstance(result, tuple) and result else result
+
+
+def _wrong_output(output: Any, case: Case) -> str:
+    form = wrong_form(output, case, _output_shape(case), "output with gradients enabled")
+    if form or output.requires_grad or _nothing_there(case):
+        return form
+    return "the output does not depend on its inputs for autograd; expected an output with requires_grad"
+
+
+def _nothing_there(case: Case) -> bool:
+    return 0 in case.sizes.values()
+
+
+def _worst(found: Mapping[str, Any], budgets: Mapping[str, Budget], case: Case, what: str) -> Judgement:
+    """Return the worst judgement over the tensors; one whose gradient the dtype has no number for is left out."""
+    worst = Judgement(0.0)
+    for name, own in found.items():
+        budget = budgets[name]
+        if own is None:
+            return Judgement.refuse(f"{what} of {name}: missing, autograd finds no way from the output to it")
+        form = wrong_form(own, case, budget.value.shape, f"{what} of {name}")
+        if form:
+            return Judgement.refuse(form)
+        if budget.overflow:
+            continue
+        judged = judge(to_array(own), budget)
+        if judged.reason:
+            return replace(judged, reason=f"{what} of {name}: {judged.reason}")
+        worst = max(worst, judged, key=lambda judgement: judgement.share)
+    return worst
+
+
+# --- what is asked: the same numbers on every machine
+
+
+def _output_shape(case: Case) -> tuple[int, ...]:
+    return inputs.shape_of(mechanisms()[case.mechanism].output, case.sizes)
+
+
+def _upstream(case: Case, policy: str) -> Tensor:
+    """Return the upstream gradient. Its memory depends on the seed: contiguous, transposed, one row for all queries."""
+    import torch
+
+    drawn = inputs.drawn(case, "upstream", _output_shape(case))
+    if policy != "zero":
+        drawn = np.where(_empty_rows(case)[..., None], 0.0, drawn)
+    upstream = torch.from_numpy(drawn).to(getattr(torch, case.dtype)).to(case.device)
+    if case.seed % 3 == 1:
+        return upstream.mT.contiguous().mT
+    if case.seed % 3 == 2 and policy == "zero":
+        return upstream[..., :1, :].expand(upstream.shape)
+    return upstream
+
+
+def _direction(case: Case, name: str, like: Tensor) -> Tensor:
+    import torch
+
+    return torch.from_numpy(inputs.drawn(case, f"direction.{name}", tuple(like.shape))).to(like)
+
+
+def _empty_rows(case: Case) -> NDArray[np.bool_]:
+    """Return which rows of the output rest on a row of scores that sees no key, in any head."""
+    from reference.core import visible_keys
+
+    known = mechanisms()[case.mechanism]
+    shape = _output_shape(case)[:-1]
+    if not known.scores:
+        return np.zeros(shape, bool)
+    given = inputs.exact(inputs.tensors(case.on("cpu")))
+    conditions = {name: given[name] for name in ("mask", "bias", "valid_lens") if name in given}
+    causal = case.options.get("causal")
+    visible = visible_keys(inputs.shape_of(known.scores, case.sizes), **conditions, causal=causal)
+    empty = ~visible.any(-1)
+    return empty.any(1) if empty.ndim > len(shape) else empty
+
+
+def _given(case: Case) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Return the mechanism's tensors, and its options."""
+    given = inputs.exact(inputs.tensors(case.on("cpu")))
+    tensors = {declared.name: given.pop(declared.name) for declared in mechanisms()[case.mechanism].inputs}
+    return tensors, given | inputs.arguments(case)
+
+
+@functools.lru_cache(maxsize=256)
+def _first_budgets(case: Case, arithmetic: Arithmetic, policy: str) -> dict[str, Budget]:
+    upstream = to_array(_upstream(case.on("cpu"), policy))
+    evaluate = mechanisms()[case.mechanism].evaluate
+    return gradient_budgets(evaluate, *_given(case), case.dtype, arithmetic, upstream)
+
+
+@functools.lru_cache(maxsize=64)
+def _second_budgets(case: Case, arithmetic: Arithmetic, policy: str) -> dict[str, Budget]:
+    tensors, options = _given(case)
+    upstream = to_array(_upstream(case.on("cpu"), policy))
+    floating = {name: x for name, x in (tensors | options).items() if getattr(x, "dtype", None) == np.float64}
+    directions = {name: inputs.drawn(case, f"direction.{name}", x.shape) for name, x in floating.items()}
+    evaluate = mechanisms()[case.mechanism].evaluate
+    return second_derivative_budgets(evaluate, tensors, options, case.dtype, arithmetic, upstream, directions)
