@@ -73,7 +73,7 @@ def bench(options: argparse.Namespace) -> int:
 
 
 def faults(options: argparse.Namespace) -> int:
-    """Plant faults, vary what is right, and print what the suite catches; 1 when a fault is missed or a variant accused."""
+    """Plant faults and print what the suite catches; 1 when it misses one, or accuses a correct variant."""
     from harness import power
 
     return power.command(options)

@@ -1,73 +1,267 @@
-"""What the suite catches: it is run against every planted fault, until a check accuses it or no check is left."""
+"""What the suite catches: it is run against every planted fault, and against correct variants that it must not accuse.
+
+A fault is asked in every mechanism that its patch reaches, until a verdict there accuses it. A variant is asked
+everything. Both run in worker processes: one that dies or hangs costs its own task alone.
+"""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import functools
+import hashlib
+import json
 import multiprocessing
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import TimeoutError as OutOfTime
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
-from pebble import ProcessPool
+import numpy as np
+from pebble import ProcessExpired, ProcessPool
 
-from harness import conformance, execution
-from harness.cases import matrix
-from harness.faults import FAULTS, Fault, planted
-from harness.values import NONCONFORMING, HarnessError, Verdict
+from harness import conformance, console, execution, outcomes, results
+from harness.cases import matrix, parse
+from harness.checks import Subject
+from harness.checks.accuracy import to_array, wrong_form
+from harness.faults import FAULTS, VARIANTS, Fault, Variant, concerned, planted, varied
+from harness.faults.fault import eager, source_of_eager
+from harness.outcomes import Outcome, Trial
+from harness.registry import Implementation
+from harness.values import NONCONFORMING, NOT_CHECKED, Case, HarnessError, Status, Verdict
+
+PART = 8
+"""Cases of one task of the variants: enough to share their budgets, few enough to lose little by a kill."""
+TASK_SECONDS = 4 * execution.ITEM_SECONDS
+
+Result = Outcome | Trial
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A fault, the first verdict that accuses it (its witness; None when it is missed), the checks asked till then."""
+def command(options: argparse.Namespace) -> int:
+    """Plant, ask, keep and tell; 0 when every fault is caught and no variant is accused."""
+    faults, variants = select(options.names)
+    tiers = (options.tier, "quick" if options.tier == "quick" else "thorough")
+    fault_cases, variant_cases = ([*map(parse, options.case)] or _in_order(tier) for tier in tiers)
+    writer, found = _writer(options, faults, variants, (fault_cases, variant_cases))
+    parts = [variant_cases[at : at + PART] for at in range(0, len(variant_cases) if variants else 0, PART)]
+    planned, told = len(faults) + len(parts), len(found)
+    for result in measure(faults, fault_cases, variants, parts, jobs=options.jobs, done=found):
+        found.append(result)
+        if writer:
+            writer.add(result)
+        for line in _news(result):
+            console.line(f"faults: {line}")
+        if len(found) - told >= 25:
+            told = len(found)
+            console.line(f"faults: {told} of {planned} tasks done")
+    if writer:
+        writer.update(finished=_now())
+    return _tell(options, found)
 
-    fault: str
-    kind: str
-    witness: Verdict | None
-    checks: int
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        witness = self.witness.to_json() if self.witness else None
-        return {
-            "fault": self.fault,
-            "kind": self.kind,
-            "caught": bool(witness),
-            "checks": self.checks,
-            "witness": witness,
+def _tell(options: argparse.Namespace, found: Sequence[Result]) -> int:
+    tried = [result for result in found if isinstance(result, Outcome)]
+    trials = sorted((result for result in found if isinstance(result, Trial)), key=lambda trial: trial.part)
+    power = outcomes.count(tried, trials)
+    if options.json:
+        told = power.to_json() | {
+            "outcomes": [outcome.to_json() for outcome in tried],
+            "accusations": [verdict.to_json() for trial in trials for verdict in trial.accused],
         }
+        print(json.dumps(told, indent=1))
+        return 0 if power.holds else 1
+    if options.names:
+        for outcome in tried:
+            print(f"{outcome.fault} ({outcome.kind}{'; ' + outcome.cites if outcome.cites else ''})")
+            for verdict in outcome.witnesses.values():
+                print(f"  {_accusation(verdict)}\n    replay: {verdict.replay}")
+    print(outcomes.table(power))
+    return 0 if power.holds else 1
 
 
-def measure(names: Sequence[str], tier: str, jobs: int = 0) -> Iterator[Outcome]:
-    """Yield the outcome of each fault, in order; all of them when none is named."""
-    wanted = [select(name) for name in names] or list(FAULTS)
+def _news(result: Result) -> list[str]:
+    if isinstance(result, Outcome):
+        return [] if result.witnesses else [f"MISSED {result.fault} ({result.kind})"]
+    return [f"ACCUSED {verdict.implementation}: {_accusation(verdict)}" for verdict in result.accused]
+
+
+def _accusation(verdict: Verdict) -> str:
+    share = "" if verdict.share is None else f" (share {verdict.share:.3g})"
+    return f"{verdict.status} of {verdict.check} on {verdict.case}: {verdict.reason}{share}"
+
+
+def select(names: Sequence[str]) -> tuple[list[Fault], list[Variant]]:
+    """Return the faults and the variants of these names; all of both when none is named."""
+    if not names:
+        return list(FAULTS), list(VARIANTS)
+    faults = {fault.name: fault for fault in FAULTS}
+    variants = {variant.name: variant for variant in VARIANTS}
+    for name in names:
+        if name not in faults and name not in variants:
+            raise HarnessError(
+                f"no fault or variant {name!r}; `python -m harness list faults` names all {len(FAULTS)} faults; "
+                f"variants: {', '.join(variants)}"
+            )
+    return [faults[name] for name in names if name in faults], [variants[name] for name in names if name in variants]
+
+
+def _in_order(tier: str) -> list[Case]:
+    """Return the cases of a tier, those of the quick one first: they accuse most faults."""
+    quick = set(matrix("quick"))
+    return sorted(matrix(tier), key=lambda case: case not in quick)
+
+
+# --- asking
+
+
+def measure(
+    faults: Sequence[Fault],
+    fault_cases: Sequence[Case],
+    variants: Sequence[Variant] = (),
+    parts: Sequence[Sequence[Case]] = (),
+    *,
+    jobs: int = 0,
+    seconds: float = TASK_SECONDS,
+    done: Iterable[Result] = (),
+) -> Iterator[Result]:
+    """Yield the outcome of each fault on its cases, then the trial of all variants on each part, in order.
+
+    done: results of an earlier run, whose tasks are left out.
+    """
+    finished = {result.fault if isinstance(result, Outcome) else result.part for result in done}
+    ids = tuple(case.id for case in fault_cases)  # cases do not travel between processes
+    tasks: list[Any] = [(ask_fault, (fault, ids)) for fault in faults if fault.name not in finished]
+    whole = tuple(variants)
+    for number, part in enumerate(parts):
+        if number not in finished:
+            tasks.append((ask_variants, (whole, number, tuple(case.id for case in part))))
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch"])
-    with ProcessPool(jobs or execution.default_jobs(), context=context) as pool:
-        futures = [pool.schedule(_outcome, args=(fault.name, tier)) for fault in wanted]
+    with ProcessPool(jobs or execution.default_jobs(), context=context, initializer=execution._start_worker) as pool:
+        futures = [pool.schedule(function, args=asked, timeout=seconds) for function, asked in tasks]
         try:
-            yield from (future.result() for future in futures)
+            for (_, asked), future in zip(tasks, futures):
+                try:
+                    yield future.result()
+                except (ProcessExpired, OutOfTime):
+                    yield _piece_by_piece(pool, asked, seconds)
         finally:
             pool.stop()
 
 
-def select(name: str) -> Fault:
-    """Return a fault by name."""
-    found = next((fault for fault in FAULTS if fault.name == name), None)
-    if found is None:
-        raise HarnessError(f"no fault {name!r}; `python -m harness list faults` names all {len(FAULTS)}")
-    return found
-
-
-def _outcome(name: str, tier: str) -> Outcome:
-    fault, checks = select(name), 0
+def ask_fault(fault: Fault, ids: Sequence[str]) -> Outcome:
+    """Return what the checks on these cases make of a fault."""
+    implementation, checks = planted(fault), 0
+    witnesses: dict[str, Verdict] = {}
+    unseen = []
+    cases = [_case(text) for text in ids]
     with _state_restored():
-        for item in conformance.plan([planted(fault)], matrix(tier)):
-            for verdict in conformance.run(item):
-                checks += 1
+        for mechanism in concerned(fault.name, fault.patches):
+            own = [case for case in cases if case.mechanism == mechanism]
+            for verdict in _verdicts(implementation, own):
+                checks += verdict.status not in NOT_CHECKED
                 if verdict.status in NONCONFORMING:
-                    return Outcome(fault.name, fault.kind, verdict, checks)
-    return Outcome(fault.name, fault.kind, None, checks)
+                    witnesses[mechanism] = _named(verdict, fault.name)
+                    break
+            else:
+                if any(differs(implementation, eager(), case) for case in own):
+                    unseen.append(mechanism)
+    return Outcome(fault.name, fault.kind, fault.cites, witnesses, tuple(unseen), checks)
+
+
+def ask_variants(variants: Sequence[Variant], part: int, ids: Sequence[str]) -> Trial:
+    """Return what the checks on these cases make of every variant: case by case, so that they share its budgets."""
+    checks = dict.fromkeys((variant.name for variant in variants), 0)
+    accused: list[Verdict] = []
+    for case in map(_case, ids):
+        for variant in variants:
+            implementation, mechanisms = _varied(variant)
+            for verdict in _verdicts(implementation, [case] if case.mechanism in mechanisms else ()):
+                checks[variant.name] += verdict.status not in NOT_CHECKED
+                if verdict.status in NONCONFORMING:
+                    accused.append(_named(verdict, variant.name))
+    return Trial(part, checks, tuple(accused))
+
+
+@functools.cache
+def _case(text: str) -> Case:
+    return parse(text)
+
+
+@functools.cache
+def _varied(variant: Variant) -> tuple[Implementation, tuple[str, ...]]:
+    return varied(variant), concerned(variant.name, variant.patches)
+
+
+def _verdicts(implementation: Implementation, cases: Iterable[Case]) -> Iterator[Verdict]:
+    return (v for item in conformance.plan([implementation], cases) for v in conformance.run(item))
+
+
+def _named(verdict: Verdict, name: str) -> Verdict:
+    return replace(verdict, replay=f"python -m harness faults {shlex.quote(name)} --case {verdict.case}")
+
+
+def differs(implementation: Implementation, right: Implementation, case: Case) -> bool:
+    """Whether the first answer of a fault is another one than the right one's, by more than the budget of some element.
+
+    The checks have no part in this: what raises, has another form, or moves by more than its budget is another answer.
+    """
+    if implementation.refuses(case):
+        return False
+    subject, clean = Subject(implementation, case), Subject(right, case)
+    try:
+        answers = [(call.output, call.weights) for call in (subject.first, clean.first)]
+        for own, other, budget in zip(*answers, clean.budget(), strict=True):
+            if budget is None:
+                continue
+            if wrong_form(own, case, budget.value.shape, "answer"):
+                return True
+            moved = np.abs(to_array(own) - to_array(other))
+            if not np.array_equal(np.isnan(to_array(own)), np.isnan(to_array(other))) or (moved > budget.bound).any():
+                return True
+    except (Exception, SystemExit):
+        return True
+    return False
+
+
+def _piece_by_piece(pool: ProcessPool, asked: tuple[Any, ...], seconds: float) -> Result:
+    """Return what came of a task whose process died or hung: one question after the other, up to the lost one."""
+    if isinstance(asked[0], Fault):
+        fault, ids = asked
+        checks = 0
+        for case in map(_case, ids):
+            if case.mechanism in concerned(fault.name, fault.patches):
+                answer = _piece(pool, ask_fault, (fault, (case.id,)), seconds, planted(fault), case)
+                if isinstance(answer, Verdict):
+                    witness = {case.mechanism: _named(answer, fault.name)}
+                    return Outcome(fault.name, fault.kind, fault.cites, witness, (), checks + 1)
+                checks += answer.checks
+        return Outcome(fault.name, fault.kind, fault.cites, {}, (), checks)  # it died once, and not again
+    variants, part, ids = asked
+    counts = dict.fromkeys((variant.name for variant in variants), 0)
+    accused: list[Verdict] = []
+    for variant in variants:
+        for case in map(_case, ids):
+            answer = _piece(pool, ask_variants, ((variant,), part, (case.id,)), seconds, varied(variant), case)
+            counts[variant.name] += 1 if isinstance(answer, Verdict) else answer.checks[variant.name]
+            accused += [_named(answer, variant.name)] if isinstance(answer, Verdict) else answer.accused
+    return Trial(part, counts, tuple(accused))
+
+
+def _piece(
+    pool: ProcessPool, function: Any, asked: tuple[Any, ...], seconds: float, of: Implementation, case: Case
+) -> Any:
+    """Return the function's result, or the verdict on a process that gave none."""
+    [item] = conformance.plan([of], [case])
+    try:
+        return pool.schedule(function, args=asked, timeout=seconds).result()
+    except OutOfTime:
+        return execution.lost(item, Status.TIMEOUT, f"no answer within {seconds:g} s")[0]
+    except ProcessExpired as error:
+        return execution.lost(item, Status.CRASH, f"its process died: {execution._cause(error.exitcode)}")[0]
 
 
 @contextlib.contextmanager
@@ -86,14 +280,38 @@ def _state_restored() -> Iterator[None]:
         torch.set_num_threads(1)
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
-    """Return caught and missed by kind of fault and by the mechanism that witnesses, and every missed fault by name."""
-    planted_kinds = Counter(outcome.kind for outcome in outcomes)
-    missed = Counter(outcome.kind for outcome in outcomes if outcome.witness is None)
-    lines = [f"{kind:14} {n - missed[kind]:4} of {n:4} caught" for kind, n in planted_kinds.items()]
-    witnesses = Counter(outcome.witness.mechanism for outcome in outcomes if outcome.witness)
-    lines.append("first witness: " + ", ".join(f"{mechanism} {n}" for mechanism, n in witnesses.most_common()))
-    lines += [f"MISSED {outcome.fault} ({outcome.kind})" for outcome in outcomes if outcome.witness is None]
-    caught = len(outcomes) - sum(missed.values())
-    lines.append(f"caught {caught} of {len(outcomes)} planted faults in {sum(o.checks for o in outcomes)} checks")
-    return "\n".join(lines)
+# --- keeping
+
+
+def _writer(
+    options: argparse.Namespace, faults: Sequence[Fault], variants: Sequence[Variant], cases: tuple[Any, ...]
+) -> tuple[results.Writer | None, list[Result]]:
+    """Return the writer of --out, if any, and the results that a resumed run already has."""
+    if options.out is None:
+        if options.resume:
+            raise HarnessError("--resume needs --out DIR, the run directory to go on with")
+        return None, []
+    from harness.machine import environment
+
+    plan = repr(([(f.name, f.patches) for f in faults], [(v.name, v.patches, v.arithmetic) for v in variants]))
+    ids = repr([[case.id for case in own] for own in cases])
+    facts = {
+        "command": "python -m harness " + shlex.join(sys.argv[1:]),
+        "started": _now(),
+        "tier": options.tier,
+        "planned": 0,  # no verdict: what is asked of faults says nothing about implementations
+        "plan": hashlib.sha256(f"{plan}{ids}{source_of_eager()}".encode()).hexdigest(),
+        "environment": environment(),
+        "implementations": {},
+    }
+    if not options.resume:
+        return results.Writer.start(options.out, facts), []
+    writer, _, repaired = results.Writer.resume(options.out, facts)
+    earlier = results.load(options.out)
+    found: list[Result] = [*earlier.outcomes, *earlier.trials]
+    console.line(repaired or f"resume: {len(found)} tasks are done")
+    return writer, found
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

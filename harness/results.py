@@ -3,6 +3,8 @@
     run.json             schema number, command, machine, versions, what was planned
     verdicts.jsonl       one verdict a line, appended as each is reached
     measurements.jsonl   one measurement a line, appended as each is made
+    outcomes.jsonl       one planted fault a line, and what accuses it
+    trials.jsonl         one part of the cases a line, and which correct variants it accuses
     diagnosis.json       by implementation that failed, the planted faults that explain it
     heatmaps.json        the attention weights that the report draws
     benchmark.json       pytest-benchmark's own format, after a benchmark
@@ -20,9 +22,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from harness.measurements import Measurement
+from harness.outcomes import Outcome, Trial
 from harness.values import HarnessError, Verdict
 
 SCHEMA = 1
+_LINES: dict[str, type[Any]] = {
+    "verdicts.jsonl": Verdict,
+    "measurements.jsonl": Measurement,
+    "outcomes.jsonl": Outcome,
+    "trials.jsonl": Trial,
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,8 @@ class Run:
     measurements: tuple[Measurement, ...] = ()
     heatmaps: Mapping[str, Any] = field(default_factory=dict)
     diagnosis: Sequence[Mapping[str, Any]] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    trials: tuple[Trial, ...] = ()
 
 
 class Writer:
@@ -82,13 +93,14 @@ class Writer:
                 raise HarnessError(f"{name} has changed since {directory} was begun; begin a new run")
         if _identity(earlier.facts.get("environment", {})) != _identity(facts["environment"]):
             raise HarnessError(f"{directory} was begun on another machine or with other versions; begin a new run")
-        repaired = _drop_torn_line(directory / "verdicts.jsonl")  # not before: another run is left as it is
+        # Not before: another run is left as it is.
+        repaired = "; ".join(filter(None, (_drop_torn_line(directory / name) for name in _LINES)))
         changed = {name: facts[name] for name in ("plan", "planned", "command")} | {"finished": None} if longer else {}
         return cls(directory, {**earlier.facts, **changed}), load(directory).verdicts, repaired
 
-    def add(self, *items: Verdict | Measurement) -> None:
-        """Append verdicts or measurements, in one write."""
-        for name, kind in (("verdicts.jsonl", Verdict), ("measurements.jsonl", Measurement)):
+    def add(self, *items: Verdict | Measurement | Outcome | Trial) -> None:
+        """Append items, each to the file of its kind, in one write."""
+        for name, kind in _LINES.items():
             lines = [json.dumps(item.to_json(), allow_nan=False) + "\n" for item in items if isinstance(item, kind)]
             if lines:
                 with (self.directory / name).open("a", encoding="utf-8") as file:
@@ -131,6 +143,8 @@ def load(directory: Path) -> Run:
         tuple(_rows(directory / "measurements.jsonl", Measurement)),
         _read_json(heatmaps) if heatmaps.exists() else {},
         _read_json(diagnosis) if diagnosis.exists() else (),
+        tuple(_rows(directory / "outcomes.jsonl", Outcome)),
+        tuple(_rows(directory / "trials.jsonl", Trial)),
     )
 
 
@@ -191,7 +205,9 @@ def merge(runs: Sequence[Run]) -> Run:
     measurements = tuple(measurement for run in runs for measurement in run.measurements)
     heatmaps = next((run.heatmaps for run in runs if run.heatmaps), {})
     diagnosis = [cause for run in runs for cause in run.diagnosis]
-    return Run(first.directory, facts, verdicts, measurements, heatmaps, diagnosis)
+    outcomes = tuple(outcome for run in runs for outcome in run.outcomes)
+    trials = tuple(trial for run in runs for trial in run.trials)
+    return Run(first.directory, facts, verdicts, measurements, heatmaps, diagnosis, outcomes, trials)
 
 
 def _identity(environment: Mapping[str, Any]) -> dict[str, Any]:
