@@ -132,7 +132,7 @@ def verdict(item: Item, check: Check, status: Status, **facts: object) -> Verdic
 def replay_command(implementation: Implementation, case: Case) -> str:
     """Return the command that asks the same questions again."""
     load = f" --load {shlex.quote(str(implementation.path))}" if implementation.loaded else ""
-    return f"python -m harness check {implementation.name}{load} --case {case.id}"
+    return f"python -m harness replay {shlex.quote(case.id)} --implementation {shlex.quote(implementation.name)}{load}"
 
 
 def last_line(error: BaseException) -> str:

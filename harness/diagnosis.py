@@ -1,10 +1,10 @@
 """Names the likely cause of failures: the planted faults are hypotheses, tried on the very cases that failed.
 
 A fault agrees with an implementation on a case when both answer alike. Their numbers may differ by what two roundings
-of one exact value may: the fault's output takes the reference's place, the bound of the case is doubled and its
-deviation grows by the root of two, and both grow with the fault's output where that is larger than the reference's.
-Beside the numbers, the same checks must fail, for the same kind of reason. Where the implementation fails, a fault that
-leaves the right answer as it is explains nothing.
+of one exact value may: the fault's output takes the reference's place, and the bound of the case is doubled. The bound
+holds where the fault leaves an element as it was; elsewhere the largest of the case does, grown with the fault's
+numbers where those are larger than the reference's. Beside the numbers, the same checks must fail, for the same kind of
+reason. Where the implementation fails, a fault that leaves the right answer as it is explains nothing.
 
 Every fault is tried on the first cases that failed, those that explain one of them on the next. Where several are left,
 further cases are looked for on which their own answers differ, and the implementation is asked there.
@@ -225,13 +225,12 @@ class _Trial:
         return [fault for fault in left if len(self.shares[fault]) == most]
 
     def tells(self, case: Case, checks_too: bool) -> bool:
-        """Return whether the leading faults answer a case differently; one alone, whether it shows there."""
-        leading = self.leading()
-        if len(leading) == 1 and len(self.cases) >= _TRIED:
-            return False
+        """Return whether the leading faults answer a case differently, or show there while few cases are tried."""
+        first, *others = self.leading()
         checks = _checks(self.implementation, case) if checks_too else ()
-        first, *others = leading if len(leading) > 1 else (_RIGHT, *leading)
         one = self._answer(first, case)
+        if len(self.cases) < _TRIED:
+            others.append(_RIGHT)
         return any(_difference(one, self._answer(other, case), checks) > 1 for other in others)
 
     def matches(self, limit: int) -> list[Match]:
@@ -435,13 +434,17 @@ def _apart(
     if numbers.shape == zero.value.shape:  # another policy for empty rows, where it is declared, is no difference
         same |= ~((budget.value == zero.value) | (np.isnan(budget.value) & np.isnan(zero.value)))
     numbers[same] = hypothesis[same] = 0.0
-    growth = max(1.0, _largest(hypothesis) / (_largest(zero.value) or 1.0))
+    largest = 2 * _largest(zero.bound) * max(1.0, _largest(hypothesis) / (_largest(zero.value) or 1.0))
+    bound = np.full(hypothesis.shape, largest)
+    around = Budget(hypothesis, bound, bound, None, None)
     if numbers.shape == zero.value.shape:
-        bound, deviation = 2 * growth * zero.bound, math.sqrt(2) * growth * zero.deviation
-        around = replace(zero, value=hypothesis, bound=bound, deviation=deviation)
-    else:  # a wrong shape, which both have
-        around = Budget(
-            hypothesis, np.full(hypothesis.shape, 2 * growth * _largest(zero.bound)), zero.bound, None, None
+        still = np.abs(hypothesis - zero.value) <= zero.bound  # what the fault leaves as it was
+        around = replace(
+            zero,
+            value=hypothesis,
+            bound=np.where(still, 2 * zero.bound, bound),
+            deviation=math.sqrt(2) * zero.deviation,
+            linear=None if zero.linear is None else zero.linear & still.all(-1),
         )
     return judge(numbers, around, degenerate=case.content != "ordinary").share
 

@@ -29,7 +29,7 @@ def test_a_right_one_conforms(terminal):
 
 
 def test_a_wrong_one_does_not_and_its_replay_fails_again(harness, terminal, tmp_path):
-    """Status 1, the failure with its place, and a command that fails in the same way when pasted into a shell."""
+    """Status 1, the failure with its place, its cause, and a command that fails alike when pasted into a shell."""
     folder = tmp_path / "a folder; with 'odd' characters"
     folder.mkdir()
     path = write(folder / "unscaled.py", scores="query @ key.mT")
@@ -41,7 +41,10 @@ def test_a_wrong_one_does_not_and_its_replay_fails_again(harness, terminal, tmp_
     assert "exceeds its budget" in reason
     again = terminal(replay.removeprefix("  replay: "))
     assert again.status == 1
-    assert answer.err.splitlines()[:3] == again.err.splitlines()[:3]
+    assert f"FAIL accuracy{failure[failure.index(' at ['):]}: {reason.strip()}" in again.out.splitlines()
+    cause, match, *_ = answer.err.partition("CAUSE ")[2].splitlines()
+    assert cause == "unscaled"
+    assert match.startswith("  matches: not scaled (")
 
 
 def test_counts_add_up(harness, tmp_path):

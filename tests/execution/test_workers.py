@@ -67,7 +67,7 @@ def test_harm_has_its_own_verdict(answers, name, status, reason):
     assert {status} == {verdict.status for verdict in verdicts}
     assert all(verdict.reason.startswith(reason) for verdict in verdicts)
     assert all(len(verdict.reason.splitlines()) == 1 for verdict in verdicts)
-    assert all(f"check {name} --load " in verdict.replay and TINY in verdict.replay for verdict in verdicts)
+    assert all(f"replay {TINY} --implementation {name} --load " in verdict.replay for verdict in verdicts)
 
 
 def test_a_process_that_leaves_in_peace_is_missed(answers):

@@ -1,0 +1,240 @@
+"""A case as a script of its own: the implementation, the inputs bit for bit, what is right and how far off it may be.
+
+The script needs torch and NumPy and not this harness, so that it can go to whoever maintains what failed. Storage is
+kept whole, with strides and offset: memory layouts, and what lies beside a view, come back as they were.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import math
+import zlib
+from dataclasses import fields
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness import inputs, judge
+from harness.budget import Budget
+from harness.checks.subject import budget_of
+from harness.conformance import replay_command
+from harness.registry import Implementation
+from harness.values import Arithmetic, Capabilities, Case, HarnessError
+
+if TYPE_CHECKING:
+    import torch
+
+SAVED = ("accuracy", "weights")
+"""The checks that look at the numbers of one call and at nothing else; a script holds one of these."""
+
+_INLINE_LINES = 200  # a longer file is loaded from where it lies
+_INLINE_BYTES = 48 * 1024  # more numbers than this, compressed, go to a file beside the script
+_ROOT = Path(__file__).resolve().parents[1]
+
+_SCRIPT = Template('''\
+"""$title
+
+Made by: $command
+Needs $needs. Exits with 1 when the error exceeds its budget, with 0 when it does not.
+"""
+
+import base64, dataclasses, importlib, importlib.util, sys, types, zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+torch.set_num_threads(1)
+CASE = types.SimpleNamespace(
+    $case
+)
+PACKED = {  # name: dtype, shape, strides, offset, the whole storage compressed
+$packed
+}
+
+
+def unpacked(name):
+    dtype, shape, strides, offset, text = PACKED[name]
+    raw = bytearray(zlib.decompress($decoded))
+    flat = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
+    return flat.to(CASE.device).as_strided(shape, strides, offset)
+
+
+# What an implementation imports of the harness are declarations, for which these stand in.
+harness = types.ModuleType("harness")
+harness.Case, harness.HarnessError = types.SimpleNamespace, ValueError
+$declarations
+sys.modules["harness"] = sys.modules["harness.values"] = harness
+
+$implementation
+
+with torch.no_grad():
+    result = module.prepare(CASE)(**{name: unpacked(name) for name in $given})
+got = result[$place] if isinstance(result, tuple) else result
+expected, bound, deviation = (unpacked(name).cpu().numpy() for name in ("expected", "bound", "deviation"))
+if not isinstance(got, torch.Tensor) or (got.shape, got.dtype) != (expected.shape, torch.$dtype):
+    sys.exit(f"got {type(got).__name__}{getattr(got, 'shape', '')}, expected a torch.$dtype of {expected.shape}")
+
+got = got.double().cpu().numpy()
+error = np.abs(got - expected)
+error[np.isnan(got) & np.isnan(expected)] = 0
+error[~np.isfinite(error)] = np.inf
+with np.errstate(over="ignore"):
+    share = np.divide(error, bound, out=np.where(error > 0, np.inf, 0), where=bound > 0)
+if not share.size:
+    sys.exit(0)  # a length of 0, and an output of the right form
+worst = np.unravel_index(np.argmax(share), share.shape)
+print(f"$what at {[int(i) for i in worst]}: |error| {error[worst]:.3g}, budget {bound[worst]:.3g}, "
+      f"share {share[worst]:.3g}; got {got[worst]:.9g}, expected {expected[worst]:.9g}")
+wrong = share[worst] > 1
+rows = np.isfinite(deviation).all(-1)  # in these, many small errors together are judged as well
+if rows.any() and not wrong:
+    z = np.divide(error[rows], deviation[rows], out=np.zeros_like(error[rows]), where=deviation[rows] > 0)
+    for name, found, limit in (
+        ("one element's error", z.max(), $limit_element),
+        ("a row's root mean square error", np.sqrt((z**2).mean(-1)).max(), $limit_row),
+        ("the root mean square error", np.sqrt((z**2).mean()), $limit_whole),
+    ):
+        print(f"{name}: {found:.3g} deviations of correct arithmetic, limit {limit:.3g}")
+        wrong |= found > limit
+print("wrong" if wrong else "right")
+sys.exit(int(wrong))
+''')
+
+
+def save(path: Path, implementation: Implementation, case: Case, check: str) -> list[Path]:
+    """Write the script, and beside it the numbers where they are many; return what was written."""
+    if check not in SAVED:
+        raise HarnessError(
+            f"--save: {check} asks more than one call can show, and a script holds one call; give --check accuracy or "
+            f"--check weights, or hand on the command: {replay_command(implementation, case)}"
+        )
+    beside = path.with_suffix(".npz")
+    if path.exists() or path.suffix != ".py":
+        wrong = "exists already" if path.exists() else "does not end in .py"
+        raise HarnessError(f"--save {path}: {wrong}; give the name of a new file that ends in .py")
+    place = SAVED.index(check)
+    declared = implementation.capabilities
+    budget = budget_of(case, declared.arithmetic, declared.empty_rows)[place]
+    if budget is None:
+        raise HarnessError(f"--save: {case.mechanism} has no weights; give --check accuracy")
+    given = inputs.tensors(case)
+    stored = given | _judged(budget)
+    packed = {name: zlib.compress(_storage(tensor), 9) for name, tensor in stored.items()}
+    small = sum(map(len, packed.values())) <= _INLINE_BYTES
+    text = {name: repr(base64.b64encode(raw).decode()) if small else repr(name) for name, raw in packed.items()}
+    loaded, needs = _loading(implementation)
+    script = _SCRIPT.substitute(
+        title=f"{implementation.name}, {check}, {case.id}",
+        command=replay_command(implementation, case),
+        needs="torch, NumPy" + needs + ("" if small else f", {beside.name} beside it"),
+        case=",\n    ".join(f"{name}={value!r}" for name, value in _told(case).items()),
+        packed="\n".join(f"    {name!r}: {_layout(tensor)}, {text[name]})," for name, tensor in stored.items()),
+        decoded="base64.b64decode(text)" if small else 'np.load(Path(__file__).with_suffix(".npz"))[text].tobytes()',
+        declarations="\n".join(map(_stand_in, (Capabilities, Arithmetic))),
+        implementation=loaded,
+        given=repr(tuple(given)),
+        place=place,
+        dtype=case.dtype,
+        what=("output", "weights")[place],
+        **_limits(budget, case),
+    )
+    path.write_text(script, encoding="utf-8")
+    if not small:
+        np.savez(beside, **{name: np.frombuffer(raw, np.uint8) for name, raw in packed.items()})  # type: ignore[arg-type]
+    return [path] if small else [path, beside]
+
+
+def _judged(budget: Budget) -> dict[str, torch.Tensor]:
+    """Return what is right, how far off each element may be, and the deviation where it is judged, NaN elsewhere."""
+    import torch
+
+    deviation = np.full(budget.value.shape, np.nan)
+    if budget.linear is not None:
+        rows = budget.linear & np.isfinite(budget.value).all(-1)
+        rows &= True if budget.empty is None else ~budget.empty
+        deviation[rows] = budget.deviation[rows]
+    arrays = {"expected": budget.value, "bound": budget.bound, "deviation": deviation}
+    return {name: torch.from_numpy(np.array(array, np.float64)) for name, array in arrays.items()}
+
+
+def _limits(budget: Budget, case: Case) -> dict[str, float]:
+    """Return the limits of `harness.judge` in deviations."""
+    degenerate = case.content not in ("ordinary", "large", "shifted")
+    judged = int(np.isfinite(_judged(budget)["deviation"].numpy()).sum())
+    whole = judge.WHOLE_DEGENERATE if degenerate else judge.WHOLE + judge.WHOLE_SLACK / math.sqrt(max(judged, 1))
+    wide = budget.value.shape[-1:] >= (judge.ROW_WIDTH,)
+    row = (judge.ROW_DEGENERATE if degenerate else judge.ROW) if wide else judge.DEVIATIONS
+    return {"limit_element": judge.DEVIATIONS, "limit_row": row, "limit_whole": whole}
+
+
+def _storage(tensor: torch.Tensor) -> bytes:
+    """Return every byte of the memory that a tensor views."""
+    return bytes(tensor.untyped_storage().cpu())
+
+
+def _layout(tensor: torch.Tensor) -> str:
+    return f"({tensor.dtype}, {tuple(tensor.shape)}, {tensor.stride()}, {tensor.storage_offset()}"
+
+
+def _told(case: Case) -> dict[str, Any]:
+    plain = {"id": case.id, "mechanism": case.mechanism, "sizes": dict(case.sizes), "dtype": case.dtype}
+    further = {"options": dict(case.options), "content": case.content, "layout": case.layout}
+    return plain | further | {"seed": case.seed, "device": case.device, "requires": case.requires}
+
+
+def _stand_in(kind: type[Any]) -> str:
+    names = " ".join(declared.name for declared in fields(kind))
+    made = f'(name, object, None) for name in "{names}".split()'
+    return f"harness.{kind.__name__} = dataclasses.make_dataclass({kind.__name__!r}, [\n    {made}\n])"
+
+
+def _loading(implementation: Implementation) -> tuple[str, str]:
+    """Return the lines that make `module`, and what they need beside torch and NumPy."""
+    path = implementation.path.resolve()
+    if not implementation.loaded:
+        name = implementation.module.__name__
+        if not path.is_relative_to(_ROOT):
+            return f"module = importlib.import_module({name!r})", f", the package that has {name}"
+        return _imported(
+            f"module = importlib.import_module({name!r})"
+        ), f", the folder {_ROOT}, and what {name} imports"
+    source = path.read_text(encoding="utf-8")
+    ours = bool(_packages(source) & {"implementations", "reference"})
+    if len(source.splitlines()) > _INLINE_LINES:
+        lines = [
+            f'spec = importlib.util.spec_from_file_location("{path.stem}", {str(path)!r})',
+            "module = importlib.util.module_from_spec(spec)",
+            "sys.modules[spec.name] = module",
+            "spec.loader.exec_module(module)",
+        ]
+        text, needs = "\n".join(lines), f", {path}"
+    else:
+        text = (
+            f'SOURCE = {_literal(source)}\nmodule = sys.modules["{path.stem}"] = types.ModuleType("{path.stem}")\n'
+            f'exec(compile(SOURCE, "{path.name}", "exec"), module.__dict__)'
+        )
+        needs = ""
+    return (_imported(text), f"{needs}, the folder {_ROOT}") if ours else (text, needs)
+
+
+def _imported(text: str) -> str:
+    return f"sys.path.insert(0, {str(_ROOT)!r})\n{text}"
+
+
+def _packages(source: str) -> set[str]:
+    """Return the packages that a source imports, at any depth."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        found |= {name.partition(".")[0] for name in names}
+    return found
+
+
+def _literal(source: str) -> str:
+    """Return a literal that reads like the source where that can be."""
+    return f"r'''{source}'''" if "'''" not in source and not source.endswith(("'", "\\")) else repr(source)
