@@ -77,6 +77,7 @@ def unexercised(items: Iterable[Item]) -> dict[str, list[str]]:
 def run(item: Item) -> Iterator[Verdict]:
     """Yield the verdict of each check of an item. An exception of the implementation is a verdict, not the end."""
     subject = Subject(item.implementation, item.case)
+    item = item if item.skip else _in_range(item, subject)
     for check in item.checks:
         began = time.perf_counter()
         answer = _skipped(item, check) if item.skip else _asked(item, check, subject)
@@ -84,6 +85,15 @@ def run(item: Item) -> Iterator[Verdict]:
         if known and not item.skip:
             answer = answer.as_known_failure(known)
         yield replace(answer, seconds=round(time.perf_counter() - began, 6))
+
+
+def _in_range(item: Item, subject: Subject) -> Item:
+    """Return the item, skipped where the dtype cannot hold the problem: no fault of the implementation's."""
+    try:
+        overflow = subject.budget()[0].overflow
+    except Exception:  # a check will raise it again, and tell
+        return item
+    return replace(item, skip=(Status.UNSUPPORTED, f"out of the dtype's range: {overflow}")) if overflow else item
 
 
 def _asked(item: Item, check: Check, subject: Subject) -> Verdict:

@@ -49,6 +49,7 @@ def second_call(subject: Subject) -> Judgement:
     asked = [other_numbers]
     if not subject.implementation.refuses(other_shape):
         asked.append(other_shape)
+    asked = [other for other in asked if not subject.budget(other)[0].overflow]  # other numbers may leave the range
     worst = Judgement(0.0)
     for other in asked:
         judged = judge_call(subject.call(other), subject.budget(other)[0])

@@ -41,6 +41,8 @@ def dropout(subject: Subject) -> Judgement:
     import torch
 
     case, budget = subject.case, subject.budget()[0]
+    if budget.value.size == 0:  # nothing comes out that could be dropped
+        return judge_call(subject.first, budget)
     keep = 1 - case.options["dropout"]
     parts = contributions(case)
     answers = []

@@ -1,0 +1,55 @@
+"""A problem that its dtype cannot hold is not asked, and says so: nobody is blamed for an overflow of the formula."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from harness import conformance, registry
+from harness.cases import parse
+from harness.checks.subject import budget_of
+from harness.values import Arithmetic, Status, Verdict
+from tests.registry.sources import write
+
+SIZES = "scaled_dot_product-B2H2Hk2Lq2Lk3D4Dv2-float16"
+DECLARED = 'dtypes=("float16", "float64"), options=("scale", "dropout")'
+
+
+def verdicts(path, case: str, **parts: str) -> list[Verdict]:
+    """Return the verdicts of an implementation file on a case."""
+    [implementation] = registry.select([], [write(path, declared=DECLARED, **parts)])
+    return [v for item in conformance.plan([implementation], [parse(case)]) for v in conformance.run(item)]
+
+
+def test_an_overflow_is_not_the_implementation_s(tmp_path):
+    """Every check is unsupported with the reason, and the implementation is not even prepared."""
+    found = verdicts(tmp_path / "wild.py", f"{SIZES}-scale=50000.0-ordinary-contiguous-0", body="raise SystemError")
+    assert {verdict.check for verdict in found} >= {"accuracy", "purity", "second_call"}
+    assert {verdict.status for verdict in found} == {Status.UNSUPPORTED}
+    assert {verdict.reason for verdict in found} == {
+        "out of the dtype's range: a step of the formula exceeds the largest float16"
+    }
+
+
+def test_the_same_problem_is_asked_where_it_fits(tmp_path):
+    """In float64 it is a case like any other, and a wrong answer to it fails."""
+    case = f"{SIZES}-scale=50000.0-ordinary-contiguous-0".replace("float16", "float64")
+    found = {v.check: v.status for v in verdicts(tmp_path / "unscaled.py", case)}
+    assert found["accuracy"] is Status.FAIL
+
+
+def test_a_second_call_stays_in_range(tmp_path):
+    """Where the case fits and the other numbers of the second call do not, these are left out."""
+    case = parse(f"{SIZES}-scale=15000.0-ordinary-contiguous-1")
+    overflows = [bool(budget_of(replace(case, seed=seed), Arithmetic(), "zero")[0].overflow) for seed in (1, 2)]
+    assert overflows == [False, True]
+    scores = "(query @ key.mT).mul(15000.0)"
+    found = {v.check: v for v in verdicts(tmp_path / "scaled.py", case.id, scores=scores)}
+    assert found["second_call"].status is Status.PASS, found["second_call"].reason
+
+
+def test_dropout_of_nothing_is_no_error(tmp_path):
+    """Where no output comes out, dropout has nothing to be held to; found by fuzzing."""
+    case = "scaled_dot_product-B1H1Hk1Lq0Lk1D1Dv1-float32-dropout=0.5-ordinary-contiguous-0"
+    [implementation] = registry.select(["eager"])
+    [item] = conformance.plan([implementation], [parse(case)])
+    assert {v.check: v.status for v in conformance.run(item)}["dropout"] is Status.PASS
