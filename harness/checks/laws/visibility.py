@@ -340,7 +340,8 @@ def _axis(problem: Problem, name: str) -> int:
 def _after(array: NDArray[Any], axis: int, _: str, *, last: int) -> NDArray[Any]:
     """Return the array with other numbers after an index: doubled, negated, rolled; none stays 0."""
     array = np.moveaxis(array.copy(), axis, 0)
-    array[last + 1 :] = np.roll(array[last + 1 :] * -2, 1, -1) + 1 * (array[last + 1 :] == 0)
+    other = np.roll(array[last + 1 :] * -2, 1, -1)
+    array[last + 1 :] = np.where(other == 0, 1.0, other)
     return np.moveaxis(array, 0, axis)
 
 
