@@ -60,28 +60,29 @@ def concerned(name: str, patches: Patches) -> tuple[str, ...]:
     known = eager().capabilities.mechanisms
     if changed & {"", "prepare"}:
         return known
-    calls = {
-        part: {word for word in ast.walk(ast.parse(text)) if isinstance(word, ast.Name)} for part, text in after.items()
-    }
-    names = {part: {word.id for word in words} & after.keys() for part, words in calls.items()}
 
     def reached(part: str, seen: frozenset[str]) -> frozenset[str]:
-        return functools.reduce(
-            lambda all_, next_: all_ if next_ in all_ else reached(next_, all_), names[part], seen | {part}
-        )
+        seen = seen | {part}
+        for called in after[part][1] & after.keys():
+            seen = seen if called in seen else reached(called, seen)
+        return seen
 
     return tuple(mechanism for mechanism in known if reached(mechanism, frozenset()) & changed)
 
 
-def _parts(source: str) -> dict[str, str]:
-    """Return the source of each function by name, without its comments, and of all else under ""."""
-    parts = {"": ""}
+@functools.lru_cache(maxsize=4)
+def _parts(source: str) -> dict[str, tuple[str, frozenset[str]]]:
+    """Return what each function and class holds, without its comments, and the names in it; all else under ""."""
+    parts: dict[str, tuple[str, frozenset[str]]] = {"": ("", frozenset())}
     for node in ast.parse(source).body:
         name = node.name if isinstance(node, ast.FunctionDef | ast.ClassDef) else ""
-        parts[name] = parts.get(name, "") + ast.unparse(node) + "\n"
+        text, names = parts.get(name, ("", frozenset()))
+        used = frozenset(word.id for word in ast.walk(node) if isinstance(word, ast.Name))
+        parts[name] = (text + ast.dump(node), names | used)
     return parts
 
 
+@functools.cache
 def eager() -> registry.Implementation:
     """Return what is patched."""
     return registry.select(["eager"])[0]
