@@ -53,6 +53,11 @@ def unsupported(case: Case) -> str:
         return "Attention has lengths of batches alone, none of single queries"
     if "valid_lens" in case.options and "causal" in case.options:
         return "Attention counts causality from each batch's own length: neither corner of the scores"
+    scale = case.options.get("scale")
+    if isinstance(scale, float) and scale <= 0:
+        return "Attention multiplies query and key by the root of the scale: it has to be positive"
+    if case.sizes["B"] == 0:
+        return "ONNX Runtime 1.31 refuses an empty batch"
     return ""
 
 
