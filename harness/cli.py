@@ -74,9 +74,13 @@ def bench(options: argparse.Namespace) -> int:
 
 def faults(options: argparse.Namespace) -> int:
     """Plant faults and print what the suite catches; 1 when it misses one, or accuses a correct variant."""
-    from harness import power
+    if options.sensitivity:
+        from harness import sensitivity
 
-    return power.command(options)
+        return sensitivity.command(options)
+    from harness import hit_rate, power
+
+    return hit_rate.command(options) if options.diagnose else power.command(options)
 
 
 def report(options: argparse.Namespace) -> int:
@@ -146,6 +150,8 @@ def _parser() -> argparse.ArgumentParser:
 
     command = _verb(verbs, "faults", faults)
     command.add_argument("names", nargs="*", metavar="NAME", help="faults and correct variants; all if none")
+    command.add_argument("--sensitivity", action="store_true", help="the smallest error that each case sees, instead")
+    command.add_argument("--diagnose", action="store_true", help="how often a diagnosis names the fault, instead")
     command.add_argument("--case", action="append", default=[], metavar="ID", help="only this case, whatever the tier")
     _tier(command)
     _out(command)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from harness import conformance, execution, inputs
 from harness.budget import Budget
-from harness.cases import matrix, parse
+from harness.cases import parse
 from harness.checks import Check, Subject
 from harness.checks.accuracy import to_array
 from harness.checks.subject import budget_of
@@ -41,8 +41,7 @@ SECONDS = 8.0
 
 _FAILED = 6  # cases that failed, at most, each as unlike the others as can be
 _FOR_ALL = 2  # of them, those on which every fault is tried
-_ENOUGH = 8  # failing cases that `hit_rate` waits for
-_LIMIT = 60.0  # seconds after which a diagnosis is given up; one case of a compiled function may take long
+_LIMIT = 120.0  # seconds after which a diagnosis is given up; one case of a compiled function may take long
 _TRIED = 6  # cases, at least, on which the last fault left is tried
 _GROWN = {"B": 1, "Lq": 2, "Lk": 3, "L": 2, "P": 3}
 _RIGHT = Fault("none", "none", ())
@@ -153,34 +152,6 @@ def _diagnosed(name: str, failures: Sequence[Verdict], load: Sequence[Path], fur
 
 def _work(name: str, load: tuple[Path, ...], failures: tuple[Verdict, ...], further: tuple[str, ...]) -> list[Match]:
     return diagnose(execution.implementations(load)[name], failures, further=list(map(parse, further)))
-
-
-def hit_rate(names: Sequence[str] = (), jobs: int = 0) -> Iterator[tuple[Fault, bool, list[Match]]]:
-    """Yield for each fault, or the named ones, whether it is among the matches of an implementation that has it.
-
-    The implementation bears another name, and its failures are those that the default matrix shows.
-    """
-    wanted = [fault for fault in FAULTS if not names or fault.name in names]
-    with execution.pool(jobs or execution.default_jobs()) as pool:
-        futures = [pool.schedule(_found, args=(FAULTS.index(fault),)) for fault in wanted]
-        try:
-            for fault, future in zip(wanted, futures, strict=True):
-                matches = future.result()
-                yield fault, any(match.fault == fault.name for match in matches), matches
-        finally:
-            pool.stop()
-
-
-def _found(number: int) -> list[Match]:
-    own = planted(FAULTS[number])
-    anonymous = replace(own, name="anonymous")
-    failures: list[Verdict] = []
-    for item in conformance.plan([anonymous], matrix("default")):
-        with _state_restored():
-            failures += [verdict for verdict in conformance.run(item) if verdict.status in NONCONFORMING]
-        if len({verdict.case for verdict in failures}) >= _ENOUGH:
-            break
-    return diagnose(anonymous, failures, further=matrix("default"))
 
 
 class _Trial:
@@ -325,7 +296,7 @@ class _Answer:
         self.implementation = implementation
         self.judged: dict[str, tuple[str, Judgement | None]] = {}
         self.parts: tuple[tuple[str, NDArray[np.float64] | None], ...] | None = None  # None: it raised
-        with _state_restored(), contextlib.suppress(Exception, SystemExit):
+        with state_restored(), contextlib.suppress(Exception, SystemExit):
             result = _called(implementation, case)
             pair = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
             self.parts = tuple(map(_form, pair))
@@ -342,7 +313,7 @@ class _Answer:
     def ask(self, check: Check) -> tuple[str, Judgement | None]:
         """Return the kind of a check's reason, and its judgement unless it raised."""
         if check.name not in self.judged:
-            with _state_restored():
+            with state_restored():
                 try:
                     judgement = check.ask(self.subject)
                 except (Exception, SystemExit):
@@ -469,7 +440,7 @@ def _told_apart(one: tuple[str, Judgement | None], other: tuple[str, Judgement |
 
 
 @contextlib.contextmanager
-def _state_restored() -> Iterator[None]:
+def state_restored() -> Iterator[None]:
     """Undo what a fault does to the process, so that the next is seen as it is."""
     import torch
 

@@ -1,0 +1,96 @@
+"""How often a diagnosis is right: each planted fault under another name, judged, and its failures diagnosed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from harness import conformance, console, execution
+from harness.cases import matrix
+from harness.diagnosis import Match, diagnose, state_restored
+from harness.faults import Fault, planted
+from harness.power import select
+from harness.values import NONCONFORMING, Verdict
+
+AIM = 0.8
+"""The share of the faults that a diagnosis has to name among its first three."""
+
+_ENOUGH = 8  # cases that fail: those that come after them are like them
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A fault, and what its failures were taken for."""
+
+    fault: str
+    kind: str
+    matches: tuple[Match, ...]
+
+    @property
+    def named(self) -> bool:
+        """Whether it is one of the matches."""
+        return self.fault in [match.fault for match in self.matches]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        matches = [match.to_json() for match in self.matches]
+        return {"fault": self.fault, "kind": self.kind, "named": self.named, "matches": matches}
+
+
+def outcome(fault: Fault, tier: str = "default") -> Outcome:
+    """Return what the failures of a fault under another name are taken for, on the cases of a tier."""
+    anonymous = replace(planted(fault), name="anonymous")
+    failures: list[Verdict] = []
+    for item in conformance.plan([anonymous], matrix(tier)):
+        with state_restored():
+            failures += [verdict for verdict in conformance.run(item) if verdict.status in NONCONFORMING]
+        if len({verdict.case for verdict in failures}) >= _ENOUGH:
+            break
+    return Outcome(fault.name, fault.kind, tuple(diagnose(anonymous, failures, further=matrix(tier))))
+
+
+def measure(faults: Sequence[Fault], tier: str, jobs: int = 0) -> Iterator[Outcome]:
+    """Yield the outcome of each fault, in order."""
+    with execution.pool(jobs or execution.default_jobs()) as workers:
+        futures = [workers.schedule(_outcome, args=(fault.name, tier)) for fault in faults]
+        try:
+            yield from (future.result() for future in futures)
+        finally:
+            workers.stop()
+
+
+def _outcome(name: str, tier: str) -> Outcome:
+    return outcome(select(name), tier)
+
+
+def command(options: argparse.Namespace) -> int:
+    """Measure and tell; 0 when enough faults are named."""
+    from harness.faults import FAULTS
+
+    found: list[Outcome] = []
+    for one in measure([select(name) for name in options.names] or FAULTS, options.tier, options.jobs):
+        found.append(one)
+        if not one.named:
+            console.line(f"diagnosis: {one.fault} taken for {', '.join(m.fault for m in one.matches) or 'nothing'}")
+    if options.json:
+        print(json.dumps({"aim": AIM, "faults": [one.to_json() for one in found]}, indent=1))
+    else:
+        print(table(found))
+    return 0 if rate(found) >= AIM else 1
+
+
+def rate(found: Sequence[Outcome]) -> float:
+    """Return the share of the faults that were named."""
+    return sum(one.named for one in found) / len(found)
+
+
+def table(found: Sequence[Outcome]) -> str:
+    """Return named and not named by kind of fault, and the rate."""
+    planted_kinds, named = Counter(one.kind for one in found), Counter(one.kind for one in found if one.named)
+    lines = [f"{kind:14} {named[kind]:4} of {n:4} named" for kind, n in planted_kinds.items()]
+    share = f"{sum(named.values())} of {len(found)} planted faults named among the first three: {rate(found):.1%}"
+    return "\n".join([*lines, f"{share}, aim {AIM:.0%}"])
