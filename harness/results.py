@@ -6,6 +6,7 @@
     outcomes.jsonl       one planted fault a line, and what accuses it
     trials.jsonl         one part of the cases a line, and which correct variants it accuses
     diagnosis.json       by implementation that failed, the planted faults that explain it
+    sensitivity.json     by case, the smallest error that it sees
     heatmaps.json        the attention weights that the report draws
     benchmark.json       pytest-benchmark's own format, after a benchmark
 
@@ -46,6 +47,7 @@ class Run:
     diagnosis: Sequence[Mapping[str, Any]] = ()
     outcomes: tuple[Outcome, ...] = ()
     trials: tuple[Trial, ...] = ()
+    sensitivity: Sequence[Mapping[str, Any]] = ()
 
 
 class Writer:
@@ -135,7 +137,7 @@ def write_json(path: Path, data: Any) -> None:
 def load(directory: Path) -> Run:
     """Read a run directory; what cannot be read is an error that names the file and the line."""
     facts = _facts(directory)
-    heatmaps, diagnosis = directory / "heatmaps.json", directory / "diagnosis.json"
+    heatmaps, diagnosis, seen = (directory / f"{name}.json" for name in ("heatmaps", "diagnosis", "sensitivity"))
     return Run(
         directory,
         facts,
@@ -145,6 +147,7 @@ def load(directory: Path) -> Run:
         _read_json(diagnosis) if diagnosis.exists() else (),
         tuple(_rows(directory / "outcomes.jsonl", Outcome)),
         tuple(_rows(directory / "trials.jsonl", Trial)),
+        _read_json(seen) if seen.exists() else (),
     )
 
 
@@ -207,7 +210,8 @@ def merge(runs: Sequence[Run]) -> Run:
     diagnosis = [cause for run in runs for cause in run.diagnosis]
     outcomes = tuple(outcome for run in runs for outcome in run.outcomes)
     trials = tuple(trial for run in runs for trial in run.trials)
-    return Run(first.directory, facts, verdicts, measurements, heatmaps, diagnosis, outcomes, trials)
+    seen = next((run.sensitivity for run in runs if run.sensitivity), ())
+    return Run(first.directory, facts, verdicts, measurements, heatmaps, diagnosis, outcomes, trials, seen)
 
 
 def _identity(environment: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,27 +14,32 @@ its budget alone.
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import inputs
 from harness.budget import Budget
+from harness.cases import matrix, parse
 from harness.checks import accuracy
 from harness.checks.subject import budget_of
 from harness.judge import judge
 from harness.registry import mechanisms
-from harness.values import Arithmetic, Case
+from harness.results import write_json
+from harness.values import Arithmetic, Case, HarnessError
 from reference import core
 
 Array = NDArray[np.float64]
 Change = Callable[[Array, NDArray[np.bool_], str], Array]
 
+FILE = "sensitivity.json"
 KINDS = ("amplitude", "temperature", "weight", "dropped")
 USEFUL = 2.0**-3
 """A case that misses an error of an eighth is weak. One rounding explains as much in no format: the coarsest, bfloat16,
@@ -68,6 +73,11 @@ class Sensitivity:
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild what `to_json` returned."""
+        return cls(**data)
 
 
 def sensitivity(case: Case, arithmetic: Arithmetic = _DEFAULT) -> Sensitivity:
@@ -204,14 +214,9 @@ class _Problem:
         second = float((self.weights * (1 - self.weights)).max())
         if second < USEFUL * 2.0**-8:
             return f"one key decides every row: the others weigh {second:.2g} together at most"
-        spread = float(np.abs(self.budget.value - self.output(_uniform)).max())
-        if spread <= float(self.budget.bound.max()):
-            return "its output would hardly differ if every key weighed the same"
-        return "its bound is as large as what the weights decide"
-
-
-def _uniform(scores: Array, visible: NDArray[np.bool_], empty_rows: str) -> Array:
-    return core.softmax(np.zeros_like(scores), visible, empty_rows)
+        if self.budget.linear is not None and not self.budget.linear[self.visible.sum(-1) >= 2].any():
+            return "its bound is vacuous: the scores are so large that their rounding decides the weights"
+        return f"the rounding of {self.case.dtype} hides what the weights decide"
 
 
 def evaluate(formula: Callable[..., Any], tensors: Any, arguments: Any, change: Change) -> Array:
@@ -235,19 +240,27 @@ def measure(cases: Iterable[Case]) -> Iterator[Sensitivity]:
     return (sensitivity(case) for case in cases)
 
 
+def rows(found: Iterable[Sensitivity]) -> Iterator[tuple[str, str, int, int, tuple[str, ...]]]:
+    """Yield dtype, content, cases, those in which weights matter, and by kind: median, worst of the smallest errors."""
+    groups: dict[tuple[str, str], list[Sensitivity]] = {}
+    for one in found:
+        content = one.content.partition(".")[0]
+        groups.setdefault((one.dtype, "all"), []).append(one)
+        groups.setdefault((one.dtype, content), []).append(one)
+    order = sorted(groups.items(), key=lambda group: (group[0][0], group[0][1] != "all", group[0][1]))
+    for (dtype, content), members in order:
+        weighing = [one for one in members if one.keys >= 2]
+        asked = {kind: members if kind == "amplitude" else weighing for kind in KINDS}
+        cells = tuple(_told([getattr(one, kind) for one in asked[kind]]) for kind in KINDS)
+        yield dtype, content, len(members), len(weighing), cells
+
+
 def table(found: Sequence[Sensitivity]) -> str:
     """Return, by dtype and content, median and worst of each kind, and every weak case with the reason."""
     lines = [f"{'smallest error seen: median, worst':47}" + "".join(f"{kind:>22}" for kind in KINDS)]
-    rows: dict[tuple[str, str], list[Sensitivity]] = {}
-    for one in found:
-        content = one.content.partition(".")[0]
-        rows.setdefault((one.dtype, "all"), []).append(one)
-        rows.setdefault((one.dtype, content), []).append(one)
-    for (dtype, content), members in sorted(rows.items(), key=lambda row: (row[0][0], row[0][1] != "all", row[0][1])):
-        weighing = [one for one in members if one.keys >= 2]
-        asked = {kind: members if kind == "amplitude" else weighing for kind in KINDS}
-        cells = "".join(f"{_told([getattr(one, kind) for one in asked[kind]]):>22}" for kind in KINDS)
-        lines.append(f"{dtype:9} {content:14} {len(members):4} cases {len(weighing):4} weigh {cells}")
+    for dtype, content, cases, weighing, cells in rows(found):
+        told = "".join(f"{cell:>22}" for cell in cells)
+        lines.append(f"{dtype:9} {content:14} {cases:4} cases {weighing:4} weigh {told}")
     weak = [one for one in found if one.weak]
     lines += [f"weak: {one.case}: {one.weak}" for one in weak]
     inherent = sum(one.weak in INHERENT for one in weak)
@@ -260,3 +273,18 @@ def _told(values: Sequence[float | None]) -> str:
     if not seen:
         return "-"
     return ", ".join("none" if math.isinf(x) else f"{x:.2g}" for x in (statistics.median_high(seen), max(seen)))
+
+
+def command(options: argparse.Namespace) -> int:
+    """Measure a tier's cases, or the named ones; print, and keep them in a run directory."""
+    if options.names:
+        raise HarnessError("faults --sensitivity measures cases, not faults: name them with --case")
+    found = list(measure([parse(text) for text in options.case] or matrix(options.tier)))
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        write_json(options.out / FILE, [one.to_json() for one in found])
+    if options.json:
+        print(json.dumps({"sensitivity": [one.to_json() for one in found]}, indent=1))
+    else:
+        print(table(found))
+    return 0

@@ -18,6 +18,7 @@ from harness.report import timings, words
 from harness.report.manners import Manners, manners
 from harness.report.matrix import Cell, Matrix, matrix
 from harness.results import Run
+from harness.sensitivity import Sensitivity
 from harness.values import NONCONFORMING, NOT_CHECKED, Status, Verdict
 from reference.specification import Erratum, Mechanism
 
@@ -110,6 +111,7 @@ class Content:
     matrix: Matrix
     worst: tuple[Cell, ...]
     manners: Manners
+    sensitivity: tuple[Sensitivity, ...]
     failures: tuple[Group, ...]
     known: tuple[Group, ...]
     timing: timings.Timing
@@ -136,6 +138,7 @@ def assemble(run: Run, mechanisms: Mapping[str, Mechanism]) -> Content:
         matrix=table,
         worst=tuple(cell for row in table.rows for cell in row.cells if cell.worst),
         manners=manners(verdicts),
+        sensitivity=tuple(Sensitivity.from_json(one) for one in run.sensitivity),
         failures=_groups([v for v in verdicts if v.status in NONCONFORMING]),
         known=_groups([v for v in verdicts if v.status is Status.KNOWN_FAILURE]),
         timing=timings.timing(run.measurements, verdicts),

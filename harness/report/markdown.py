@@ -11,6 +11,7 @@ from harness.report.content import Content, Described, Group, Heatmap
 from harness.report.manners import Found, Manners
 from harness.report.matrix import Cell, Matrix
 from harness.report.timings import Line, Panel, Timing
+from harness.sensitivity import KINDS, Sensitivity, rows
 
 SHADES = " ░▒▓█"
 LARGEST = 32  # rows and columns of a heatmap in characters; a larger one is averaged down
@@ -26,6 +27,7 @@ def render(told: Content) -> str:
         _summary(told),
         _matrix(told.matrix, told.worst),
         _manners(told.manners),
+        _sensitivity(told.sensitivity),
         _failures(told),
         _timing(told.timing),
         _mechanisms(told.mechanisms),
@@ -133,6 +135,21 @@ def _manners(told: Manners) -> Iterator[str]:
     yield ""
     rows = ([code(name), *map(_found, cells)] for name, cells in told.rows)
     yield from table(["manner", *map(code, told.implementations)], rows)
+
+
+def _sensitivity(found: Sequence[Sensitivity]) -> Iterator[str]:
+    yield from ("## What the cases can see", "")
+    if not found:
+        yield "Not measured in this run: `python -m harness faults --sensitivity --out DIR` adds it to a run directory."
+        return
+    yield "The smallest error that the judge accuses in an otherwise exact result: median and worst of the cases."
+    yield ""
+    header = ["dtype", "content", "cases", "where weights matter", *KINDS]
+    yield from table(header, ([d, c, str(n), str(weighing), *cells] for d, c, n, weighing, cells in rows(found)))
+    if weak := [[code(one.case), escaped(one.weak)] for one in found if one.weak]:
+        yield from ("", "<details><summary>Cases that see nothing useful, and why</summary>", "")
+        yield from table(["case", "why"], weak)
+        yield from ("", "</details>")
 
 
 def _found(cell: Found) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from harness import sensitivity
 from harness.report import figures
 from harness.report.content import Content
 from harness.values import HarnessError
@@ -34,7 +35,8 @@ def render(told: Content) -> str:
         formulas.append([Markup(part) for part in drawn])
         heatmaps.append([Markup(figures.heatmap(p, f"heat{i}-{j}")) for j, p in enumerate(mechanism.panels)])
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(told=told, intervals=intervals, formulas=formulas, heatmaps=heatmaps)
+    seen = {"kinds": sensitivity.KINDS, "seen": list(sensitivity.rows(told.sensitivity))}
+    return template.render(told=told, intervals=intervals, formulas=formulas, heatmaps=heatmaps, **seen)
 
 
 def _slug(text: str) -> str:
