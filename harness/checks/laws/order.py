@@ -15,8 +15,15 @@ from harness.values import Case
 
 
 def _order(length: int) -> NDArray[np.int64]:
-    """Return a permutation that leaves no length above 2 in order, nor in the opposite order."""
-    return np.roll(np.arange(length)[::-1], length // 2)
+    """Return a permutation that leaves nothing in its place: neighbours exchanged, the last three of an odd number
+    rotated. It commutes with no rotation of four or more, so that what is merely shifted does not pass.
+    """
+    order = np.arange(length)
+    pairs = length // 2 * 2
+    order[:pairs] = order[:pairs].reshape(-1, 2)[:, ::-1].ravel()
+    if length % 2 and length > 1:
+        order[-3:] = [length - 2, length - 1, length - 3]
+    return order
 
 
 def _moved(subject: Subject, own: Problem, other: Problem, letter: str, order: NDArray[np.int64]) -> Judgement:

@@ -199,7 +199,8 @@ def within(low: Array, high: Array, output: Array, allowed: Array, where: NDArra
 
 
 def _worst(error: Array, allowed: Array, one: Array, other: Array, what: str) -> Judgement:
-    share = np.divide(error, allowed, out=np.where(error > 0, np.inf, 0.0), where=allowed > 0)
+    with np.errstate(over="ignore"):
+        share = np.divide(error, allowed, out=np.where(error > 0, np.inf, 0.0), where=allowed > 0)
     at = tuple(int(i) for i in np.unravel_index(np.argmax(share), share.shape))
     worst = float(share[at])
     if worst <= 1:
