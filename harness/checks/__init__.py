@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.checks import accuracy, contract, dropout, examples, manners
+from harness.checks.laws import LAWS
 from harness.checks.subject import Subject
 from harness.judge import Judgement
 from harness.registry import Implementation
@@ -40,4 +41,5 @@ CHECKS = (
     Check("dropout", dropout.dropout, dropout.has_dropout),
     Check("second_call", contract.second_call, contract.is_ordinary),
     *(Check(f"manner.{name}", ask, applies) for name, ask, applies in manners.MANNERS),
+    *(Check(law.name, law.ask, law.asked) for law in LAWS),
 )
