@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from harness import outcomes
 from harness.report import timings, words
 from harness.report.manners import Manners, manners
 from harness.report.matrix import Cell, Matrix, matrix
@@ -111,6 +112,7 @@ class Content:
     matrix: Matrix
     worst: tuple[Cell, ...]
     manners: Manners
+    power: outcomes.Power | None
     sensitivity: tuple[Sensitivity, ...]
     failures: tuple[Group, ...]
     known: tuple[Group, ...]
@@ -138,6 +140,7 @@ def assemble(run: Run, mechanisms: Mapping[str, Mechanism]) -> Content:
         matrix=table,
         worst=tuple(cell for row in table.rows for cell in row.cells if cell.worst),
         manners=manners(verdicts),
+        power=outcomes.count(run.outcomes, run.trials) if run.outcomes or run.trials else None,
         sensitivity=tuple(Sensitivity.from_json(one) for one in run.sensitivity),
         failures=_groups([v for v in verdicts if v.status in NONCONFORMING]),
         known=_groups([v for v in verdicts if v.status is Status.KNOWN_FAILURE]),

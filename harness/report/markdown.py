@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from harness.outcomes import Power
 from harness.report import words
 from harness.report.content import Content, Described, Group, Heatmap
 from harness.report.manners import Found, Manners
@@ -27,6 +28,7 @@ def render(told: Content) -> str:
         _summary(told),
         _matrix(told.matrix, told.worst),
         _manners(told.manners),
+        _power(told.power),
         _sensitivity(told.sensitivity),
         _failures(told),
         _timing(told.timing),
@@ -155,6 +157,23 @@ def _sensitivity(found: Sequence[Sensitivity]) -> Iterator[str]:
 def _found(cell: Found) -> str:
     text = escaped(cell.measured) + (f" ({escaped(cell.declared)})" if cell.declared else "")
     return text if cell.state in ("pass", "none", "unsupported", "unavailable") else f"**{cell.state}**: {text}"
+
+
+def _power(power: Power | None) -> Iterator[str]:
+    if power is None:
+        return
+    yield from ("## What this suite catches", "", words.power(power), "")
+    mechanisms = list(power.mechanisms)
+    counted = ([escaped(kind), *(_of(row.get(name)) for name in mechanisms)] for kind, row in power.table.items())
+    rows = ([row[0], _of(power.faults[kind]), *row[1:]] for kind, row in zip(power.table, counted, strict=True))
+    total = ["all", _of((power.caught, power.planted)), *(_of(power.mechanisms[name]) for name in mechanisms)]
+    yield from table(["class", "caught of planted", *map(code, mechanisms)], [*rows, total])
+    for what, names in words.gaps(power).items():
+        yield from ("", f"**{what}**: {', '.join(map(escaped, names))}")
+
+
+def _of(counts: tuple[int, int] | None) -> str:
+    return words.NOTHING if counts is None else f"{counts[0]} of {counts[1]}"
 
 
 def _failures(told: Content) -> Iterator[str]:

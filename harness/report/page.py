@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from harness import sensitivity
-from harness.report import figures
+from harness.report import figures, words
 from harness.report.content import Content
 from harness.values import HarnessError
 
@@ -35,7 +35,8 @@ def render(told: Content) -> str:
         formulas.append([Markup(part) for part in drawn])
         heatmaps.append([Markup(figures.heatmap(p, f"heat{i}-{j}")) for j, p in enumerate(mechanism.panels)])
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    seen = {"kinds": sensitivity.KINDS, "seen": list(sensitivity.rows(told.sensitivity))}
+    about = {"power_words": words.power(told.power), "gaps": words.gaps(told.power)} if told.power else {}
+    seen = about | {"kinds": sensitivity.KINDS, "seen": list(sensitivity.rows(told.sensitivity))}
     return template.render(told=told, intervals=intervals, formulas=formulas, heatmaps=heatmaps, **seen)
 
 

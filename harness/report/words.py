@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.outcomes import Power
 
 NOTHING = "–"  # what a table shows where there is nothing to state
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
@@ -81,6 +84,26 @@ def ratio(value: float, low: float | None, high: float | None) -> str:
 def percent(value: float | None) -> str:
     """Return a relative difference in percent."""
     return NOTHING if value is None or not math.isfinite(value) else f"{100 * value:.2g} %"
+
+
+def power(found: Power) -> str:
+    """Return what a suite caught of planted faults, and what it made of correct variants."""
+    right = f"{number(len(found.accused))} of {counted(found.variants, 'correct variant')} accused"
+    return (
+        f"{number(found.caught)} of {counted(found.planted, 'planted fault')} caught, {right}, over "
+        f"{counted(found.checks, 'check')}. Below a mechanism: of the faults that show there, those that a verdict "
+        "there accuses."
+    )
+
+
+def gaps(found: Power) -> dict[str, list[str]]:
+    """Return what the suite did wrong, by name: nothing of it may be left out."""
+    told = {
+        "Missed": list(found.missed),
+        "Accused, although correct": list(found.accused),
+        "Seen elsewhere alone": [f"{fault} in {mechanism}" for mechanism, fault in found.unseen],
+    }
+    return {what: names for what, names in told.items() if names}
 
 
 def flattened(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
