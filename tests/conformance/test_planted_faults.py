@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import torch
 
-from harness import conformance, power
+from harness import conformance, inputs, power
 from harness.cases import matrix
-from harness.faults import FAULTS, Fault, planted
-from harness.values import NONCONFORMING, Status
+from harness.checks import Subject, gradients
+from harness.checks.accuracy import to_array
+from harness.checks.contract import is_ordinary, purity
+from harness.faults import FAULTS, Fault, concerned, planted
+from harness.faults.cited import CITES
+from harness.faults.fault import eager
+from harness.values import NONCONFORMING, Case, Status
 
 # The faults without which nobody would trust a suite. `python -m tox -e faults` plants all of them.
 NAMED = (
@@ -29,14 +36,18 @@ NAMED = (
     "kernel without its half",
     "answers cached by shape",
     "strides misread as contiguous",
+    "gradient of the bias missing",
+    "dropout in evaluation too",
 )
 
 
 @pytest.mark.parametrize("name", NAMED)
 def test_the_quick_suite_is_red(name):
     """The quick suite fails by measurement, and not because the planted code raised."""
-    items = conformance.plan([planted(power.select(name))], matrix("quick"))
-    statuses = {verdict.status for item in items for verdict in conformance.run(item)}
+    [[fault], []] = power.select([name])
+    reached = concerned(name, fault.patches)
+    items = conformance.plan([planted(fault)], [case for case in matrix("quick") if case.mechanism in reached])
+    statuses = (verdict.status for item in items for verdict in conformance.run(item))
     assert Status.FAIL in statuses, f"the suite does not see: {name}"
 
 
@@ -49,13 +60,154 @@ def test_the_same_source_without_a_fault_is_green():
 
 def test_every_fault_can_be_planted():
     """The source still has what each fault replaces, the result compiles, and no name stands twice."""
-    assert len(FAULTS) == len({fault.name for fault in FAULTS})
+    assert 150 <= len(FAULTS) == len({fault.name for fault in FAULTS})
     for fault in FAULTS:
         assert planted(fault).name == f"fault:{fault.name}"
+        assert concerned(fault.name, fault.patches), f"reaches no mechanism: {fault.name}"
 
 
-def test_a_missed_fault_is_told():
-    """A planted change that alters nothing is reported as missed, with its name, and never as caught."""
-    nothing = power.Outcome("changes nothing", "none", None, 7)
-    assert "MISSED changes nothing (none)" in power.table([nothing])
-    assert "caught 0 of 1 planted faults in 7 checks" in power.table([nothing])
+def test_citations_belong_to_faults():
+    """Each is `owner/repository#number`, of a fault that there is."""
+    assert set(CITES) <= {fault.name for fault in FAULTS}
+    for cite in CITES.values():
+        owner, slash, rest = cite.partition("/")
+        repository, mark, number = rest.partition("#")
+        assert all((owner, slash, repository, mark, number.isdecimal())), cite
+
+
+def test_a_patch_concerns_what_it_reaches():
+    """The mechanism itself, those that call it, and all of them where every call passes."""
+    reached = {fault.name: concerned(fault.name, fault.patches) for fault in FAULTS}
+    assert ("gaussian_kernel",) == reached["kernel without w"]
+    assert ("cosine", "projected") == reached["cosine over the sequence"]
+    assert {"positional_encoding", "self_attention"} == set(reached["base 1000"])
+    assert "positional_encoding" not in reached["mask polarity"]
+    assert "masked_softmax" in reached["mask polarity"]
+    assert eager().capabilities.mechanisms == reached["first answer for ever"]
+    assert () == concerned("a comment", (("# --- what they share", "# --- another comment"),))
+
+
+# --- each fault is one: shown without the judge
+
+SEEDED = 5
+PROMISED = {fault.name: fault for fault in FAULTS if fault.kind == "promises"}
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.kind != "promises"], ids=lambda fault: fault.name)
+def test_a_fault_is_one(fault):
+    """Somewhere in the default tier it raises, breaks the contract, or moves an answer by more than its budget."""
+    wrong, right = planted(fault), eager()
+    reached = concerned(fault.name, fault.patches)
+    cases = [case for case in power._in_order("default") if case.mechanism in reached]
+    cases.sort(key=lambda case: case.dtype != "float64")  # where every fault is large beside the budget
+    shown = _in_training if fault.kind == "dropout" else _in_gradients if fault.kind == "gradient" else _in_answers
+    if not any(shown(wrong, right, case) for case in cases):
+        assert fault.name in SHIFTED, fault.name
+        assert not power.differs(wrong, right, _shifted())
+        assert _shows_when_shifted(wrong, right)
+
+
+def _in_answers(wrong, right, case: Case) -> bool:
+    """Whether an answer differs, now or in a later call, or inputs and global state are not left alone."""
+    with power._state_restored():
+        if wrong.refuses(case) or power.differs(wrong, right, case) or purity(Subject(wrong, case)).reason:
+            return not wrong.refuses(case)
+        if not is_ordinary(wrong, case):
+            return False
+        subject, clean = Subject(wrong, case), Subject(right, case)
+        first = subject.first.output.clone()
+        grown = {
+            axis: length + (1 if axis in ("B", "Lq", "L", "Lk", "P") else 0) for axis, length in case.sizes.items()
+        }
+        others = [Case(case.mechanism, case.sizes, case.dtype, case.options, seed=case.seed + 1)]
+        others.append(Case(case.mechanism, grown, case.dtype, case.options, seed=case.seed + 1))
+        try:
+            for other in others:
+                moved = to_array(subject.call(other).output) - to_array(clean.call(other).output)
+                if not (np.abs(moved) <= clean.budget(other)[0].bound).all():
+                    return True
+        except Exception:
+            return True
+        return not torch.equal(first, subject.first.output)
+
+
+def _in_training(wrong, right, case: Case) -> bool:
+    """Whether the same random numbers give another answer in training, or any give one outside of it."""
+    if "dropout" not in case.options:
+        return False
+    answers = []
+    for implementation in (wrong, right):
+        subject = Subject(implementation, case)
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(SEEDED)
+            answers.append([to_array(subject.call(case, training=state).output) for state in (True, False)])
+    bound = Subject(right, case).budget()[0].bound / (1 - case.options["dropout"])
+    return any((np.abs(one - other) > bound).any() for one, other in zip(*answers, strict=True))
+
+
+def _in_gradients(wrong, right, case: Case) -> bool:
+    """Whether the gradient of some tensor is missing, not finite, or moved by more than its budget."""
+    if not gradients.has_gradient(right, case):
+        return False
+    found = []
+    for implementation in (wrong, right):
+        leaves, output = gradients._graph(Subject(implementation, case))
+        if not output.requires_grad:
+            return True
+        upstream = gradients._upstream(case, "zero")
+        try:
+            found.append(torch.autograd.grad(output, list(leaves.values()), upstream, allow_unused=True))
+        except RuntimeError:
+            return True
+    budgets = gradients._first_budgets(case, right.capabilities.arithmetic, "zero")
+    for name, own, other in zip(leaves, *found, strict=True):
+        if own is None or not (np.abs(to_array(own) - to_array(other)) <= budgets[name].bound).all():
+            return True
+    return False
+
+
+# Scores so low that a finite fill or sentinel wins over what is kept: the laws shift them there, no drawn content does.
+SHIFTED = ("fill with -1e6", "online: maximum starts at -5e4")
+
+
+def _shifted() -> Case:
+    return Case("masked_softmax", {"B": 2, "H": 2, "Lq": 5, "Lk": 40}, "float64", {"mask": "full"})
+
+
+def _shows_when_shifted(wrong, right) -> bool:
+    """Whether a constant added to all scores, which cancels, changes the fault's answer."""
+    case = _shifted()
+    given = inputs.tensors(case)
+    given["scores"] = given["scores"] - 2.0**21
+    answers = [to_array(implementation.prepare(case)(**given)[0]) for implementation in (wrong, right)]
+    return bool((np.abs(answers[0] - answers[1]) > 2.0**-20).any())
+
+
+def _promise(name: str, **changed):
+    """Return a callable of a fault's implementation, its case, and its tensors."""
+    case = Case("scaled_dot_product", {"B": 2, "H": 1, "Hk": 1, "Lq": 4, "Lk": 33, "D": 8, "Dv": 8}, **changed)
+    return planted(PROMISED[name]).prepare(case), inputs.tensors(case)
+
+
+def test_promises_are_broken():
+    """Each declares what the code does not do."""
+    call, given = _promise("promises to be poison-safe", options={"mask": "full"})
+    hidden = (~given["mask"]).nonzero()[0]
+    given["value"][hidden[0], 0, hidden[-1]] = torch.nan
+    assert call(**given)[0].isnan().any()
+
+    call, given = _promise("promises the same bits, sums in any order")
+    assert any(not torch.equal(call(**given)[0], call(**given)[0]) for _ in range(20))
+
+    call, given = _promise("promises batch invariance, sums a single one backwards")
+    alone = {name: tensor[:1] for name, tensor in given.items()}
+    assert not torch.equal(call(**given)[0][:1], call(**alone)[0])
+
+    for name, declared in (("promises NaN for empty rows", "nan"), ("promises the mean for empty rows", "mean")):
+        call, given = _promise(name, options={"mask": "full"})
+        given["mask"][:] = False
+        assert planted(PROMISED[name]).capabilities.empty_rows == declared
+        assert (call(**given)[0] == 0).all()
+
+    assert planted(PROMISED["promises float64 sums"]).capabilities.arithmetic.accumulator == "float64"
+    assert 6 == len(PROMISED)

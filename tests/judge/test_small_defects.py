@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from harness import conformance, power
 from harness.cases import matrix
 from harness.checks.subject import budget_of
+from harness.faults import varied
 from harness.judge import judge
 from harness.values import Arithmetic, Case
-from tests.judge.variants import FUSED, implementation, online
 
 PLAIN = [
     case
@@ -72,62 +74,31 @@ def test_a_wrong_shape_is_seen():
     assert "shape" in judge(output[:1], budget).reason
 
 
-def scaled(factor):
-    """The scores scaled by a factor near 1."""
-    return lambda scores, value, visible: online(scores * factor, value, visible)
-
-
-def eps_in_denominator(eps):
-    """A small number added to the softmax's sum."""
-
-    def attend(scores, value, visible):
-        peak = scores.amax(-1, keepdim=True)
-        weights = (scores - peak).exp().masked_fill(~visible, 0.0)
-        return weights @ value / (weights.sum(-1, keepdim=True) + eps)
-
-    return attend
-
-
-def drop_key(scores, value, visible):
-    """The last key left out."""
-    return online(scores[..., :-1], value[..., :-1, :], visible[..., :-1])
-
-
-def count_twice(scores, value, visible):
-    """The first key counted twice."""
-    twice = [torch_cat(x, axis) for x, axis in ((scores, -1), (value, -2), (visible, -1))]
-    return online(*twice)
-
-
-def torch_cat(x, axis):
-    """Return x with its first entry along an axis repeated at the end."""
-    import torch
-
-    return torch.cat([x, x.narrow(axis, 0, 1)], axis)
-
-
-def half_precision_weights(scores, value, visible):
-    """Weights rounded to float16 on the way."""
-    return online(scores, value, visible) + (scores.softmax(-1).half().to(value.dtype) - scores.softmax(-1)) @ value
-
-
+_FINISHED = "    s, v = finished(scores, **visibility), wide(value)\n"
 MISTAKES = {
-    "scale by 1 + 1e-4": scaled(1 + 1e-4),
-    "log2(e) = 1.4427": scaled(1.4427 * math.log(2)),
-    "eps 1e-5 in the denominator": eps_in_denominator(1e-5),
-    "last key dropped": drop_key,
-    "first key counted twice": count_twice,
-    "weights in float16": half_precision_weights,
+    "scale by 1 + 1e-4": (_FINISHED, _FINISHED + "    s = s * (1 + 1e-4)\n"),
+    "log2(e) = 1.4427": (_FINISHED, _FINISHED + f"    s = s * {1.4427 * math.log(2)}\n"),
+    "eps 1e-5 in the denominator": ("output = weights @ v / total", "output = weights @ v / (total + 1e-5)"),
+    "last key dropped": (_FINISHED, _FINISHED + "    s, v = s[..., :-1], v[..., :-1, :]\n"),
+    "first key counted twice": (
+        _FINISHED,
+        _FINISHED + "    s, v = torch.cat([s, s[..., :1]], -1), torch.cat([v, v[..., :1, :]], -2)\n",
+    ),
+    "weights in float16": ("output = weights @ v / total", "output = (weights / total).half().to(v.dtype) @ v"),
 }
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 @pytest.mark.parametrize("case", PAIRWISE, ids=str)
 def test_a_small_mistake_is_seen(mistake, case):
-    """A fused kernel with a mistake of a few units in 1e5 is rejected, in float64 and float32."""
-    from harness import conformance
-
-    wrong = implementation("wrong", MISTAKES[mistake], FUSED)
-    [item] = conformance.plan([wrong], [case])
-    verdict = next(verdict for verdict in conformance.run(item) if verdict.check == "accuracy")
+    """A fused kernel with a mistake of a few units in 1e5 is rejected; without the mistake it is not."""
+    [[], [sound]] = power.select(["divided last"])
+    assert accuracy(varied(sound), case).status == "pass"
+    verdict = accuracy(varied(replace(sound, patches=(*sound.patches, MISTAKES[mistake]))), case)
     assert verdict.status == "fail", (verdict.share, verdict.reason)
+
+
+def accuracy(implementation, case):
+    """Return the verdict on the output."""
+    [item] = conformance.plan([implementation], [case])
+    return next(verdict for verdict in conformance.run(item) if verdict.check == "accuracy")

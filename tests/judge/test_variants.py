@@ -1,79 +1,86 @@
-"""Correct attentions that compute in another order are never accused."""
+"""Correct attentions that compute in another way are never accused, and one with a mistake in it is."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
 
 import pytest
-import torch
 
-from harness import Arithmetic, Case, conformance, registry
+from harness import conformance, power
 from harness.cases import matrix
-from harness.values import NONCONFORMING
-from tests.judge.variants import VARIANTS, implementation
+from harness.faults import VARIANTS, Variant, concerned, varied
+from harness.values import NONCONFORMING, Case
+
+# One of every kind of other arithmetic; `python -m tox -e faults` asks all of them, on the thorough matrix.
+SAMPLE = (
+    "scale folded into the query",
+    "cosine by dividing the finished product",
+    "additive over one concatenated layer",
+    "kernel by the expanded square, one format wider",
+    "mask added as minus infinity",
+    "softmax in the log domain",
+    "divided last",
+    "online softmax in blocks of 1",
+    "keys in 3 parts, merged by log-sum-exp",
+    "compensated sum",
+    "heads one after the other",
+)
+LONG = [
+    Case("masked_softmax", {"B": 1, "H": 2, "Lq": 8, "Lk": keys}, "float32", {}, content)
+    for keys in (65, 257, 1024)
+    for content in ("ordinary", "shifted", "large")
+]
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+def variant(name: str) -> Variant:
+    """Return the variant of this name."""
+    [[], [found]] = power.select([name])
+    return found
+
+
+def verdicts(found: Variant, cases):
+    """Return the verdicts of a variant on the cases that it concerns."""
+    implementation = varied(found)
+    own = [case for case in cases if case.mechanism in concerned(found.name, found.patches)]
+    return [v for item in conformance.plan([implementation], own) for v in conformance.run(item)]
+
+
+@pytest.mark.parametrize("name", SAMPLE)
 def test_a_correct_variant_is_not_accused(name):
-    """On the whole default matrix, every dtype, no verdict of any check fails."""
-    variant = implementation(name, *VARIANTS[name])
-    items = conformance.plan([variant], matrix("default"))
-    verdicts = [verdict for item in items for verdict in conformance.run(item)]
-    accused = [verdict for verdict in verdicts if verdict.status in NONCONFORMING]
-    assert [f"{verdict.check} {verdict.case}: {verdict.reason}" for verdict in accused] == []
-    assert len([verdict for verdict in verdicts if verdict.share is not None]) > 400
+    """On the quick matrix no verdict of any check fails, and something is measured."""
+    found = verdicts(variant(name), matrix("quick"))
+    assert [] == [f"{v.check} {v.case}: {v.reason}" for v in found if v.status in NONCONFORMING]
+    assert [v for v in found if v.share is not None]
 
 
-def _in_order(scores, visible):
-    """The softmax with its sum taken one key after another, in float32."""
-    wide = scores if scores.dtype == torch.float64 else scores.float()
-    peak = (
-        wide.masked_fill(~visible, -math.inf).amax(-1, keepdim=True) if wide.shape[-1] else wide.sum(-1, keepdim=True)
-    )
-    weights = (wide - peak.masked_fill(peak == -math.inf, 0.0)).exp().masked_fill(~visible, 0.0)
-    total = torch.zeros_like(wide.sum(-1, keepdim=True))
-    for key in range(wide.shape[-1]):
-        total = total + weights[..., key : key + 1]
-    return (weights / total.masked_fill(total == 0, 1.0)).to(scores.dtype)
+@pytest.mark.parametrize("name", ["softmax summed key after key", "softmax by exponentials of base two"])
+def test_long_rows_are_not_accused(name):
+    """Rows of up to a thousand keys, summed in another order or with another exponential."""
+    found = verdicts(variant(name), LONG)
+    assert [] == [f"{v.check} {v.case}: {v.reason}" for v in found if v.status in NONCONFORMING]
+    assert len(LONG) <= len([v for v in found if v.share is not None])
 
 
-def _base_two(scores, visible):
-    """The softmax by exponentials of base two of scores times log2(e)."""
-    wide = (scores if scores.dtype == torch.float64 else scores.float()) * math.log2(math.e)
-    peak = (
-        wide.masked_fill(~visible, -math.inf).amax(-1, keepdim=True) if wide.shape[-1] else wide.sum(-1, keepdim=True)
-    )
-    weights = (wide - peak.masked_fill(peak == -math.inf, 0.0)).exp2().masked_fill(~visible, 0.0)
-    total = weights.sum(-1, keepdim=True)
-    return (weights / total.masked_fill(total == 0, 1.0)).to(scores.dtype)
+def test_every_variant_computes_otherwise():
+    """Thirty of them at least, each named once, each reaching some mechanism."""
+    assert 30 <= len(VARIANTS) == len({found.name for found in VARIANTS})
+    for found in VARIANTS:
+        assert concerned(found.name, found.patches), found.name
 
 
-@pytest.mark.parametrize("softmax", [_in_order, _base_two])
-def test_a_correct_softmax_is_not_accused(softmax):
-    """The masked softmax alone, on the default matrix and on long rows, in other orders than the reference's."""
-    own = implementation("softmax", *VARIANTS["online"]).module
-
-    def masked_softmax(scores, *, bias=None, **given):
-        finished = scores if bias is None else scores + bias.masked_fill(bias == -math.inf, 0.0)
-        seen = own.visible_keys(scores, given.get("mask"), bias, given.get("valid_lens"), given.get("causal"))
-        return softmax(
-            finished, torch.ones_like(scores, dtype=torch.bool) if seen is None else seen.expand(scores.shape)
-        )
-
-    module = ModuleType("softmax")
-    module.CAPABILITIES = replace(own.CAPABILITIES, mechanisms=("masked_softmax",), arithmetic=Arithmetic())
-    corner = lambda case: {name: case.options[name] for name in ("causal",) if name in case.options}  # noqa: E731
-    module.prepare = lambda case: lambda **tensors: masked_softmax(**tensors, **corner(case))
-    long = [
-        Case("masked_softmax", {"B": 1, "H": 2, "Lq": 8, "Lk": keys}, "float32", {}, content)
-        for keys in (65, 257, 1024)
-        for content in ("ordinary", "shifted", "large")
-    ]
-    wanted = [*(case for case in matrix("default") if case.mechanism == "masked_softmax"), *long]
-    items = conformance.plan([registry.Implementation("softmax", module, Path(__file__))], wanted)
-    verdicts = [verdict for item in items for verdict in conformance.run(item)]
-    assert [] == [f"{v.check} {v.case}: {v.reason}" for v in verdicts if v.status in NONCONFORMING]
-    assert len([verdict for verdict in verdicts if verdict.share is not None]) > 40
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("online softmax in blocks of 8", "total * shrink", "total"),
+        ("keys in 3 parts, merged by log-sum-exp", "(total.log() + largest(part))", "largest(part)"),
+        ("keys padded to a multiple of 16", "value=-math.inf", "value=0.0"),
+        ("grouped heads by index", "// (query.shape[-3] // x.shape[-3])", "% x.shape[-3]"),
+        ("cosine by dividing the finished product", "/ filled(sizes[1]).mT", ""),
+        ("compensated sum", "- term)", "+ term)"),
+    ],
+)
+def test_a_mistake_in_a_variant_is_seen(name, right, wrong):
+    """Its own kind of mistake: the very variant that is not accused without it."""
+    sound = variant(name)
+    mistaken = replace(sound, patches=(*sound.patches, (right, wrong)))
+    assert [v for v in verdicts(mistaken, matrix("quick")) if v.status in NONCONFORMING]
