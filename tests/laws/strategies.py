@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Collection
 from typing import Any
@@ -25,8 +26,8 @@ _COMMON: dict[str, Any] = {
     "phases": [Phase.generate, Phase.shrink],
 }
 PROFILES = {
-    "plain": settings(derandomize=True, max_examples=20, **_COMMON),
-    "deep": settings(max_examples=2000, **_COMMON),
+    "plain": settings(derandomize=True, max_examples=15, **_COMMON),
+    "deep": settings(max_examples=1500, **_COMMON),
 }
 PROFILE = PROFILES[os.environ.get("HYPOTHESIS_PROFILE", "plain")]
 
@@ -108,6 +109,7 @@ def _most(axis: str) -> int:
     return {"B": 3, "H": 4, "Hk": 2}.get(axis, _LONGEST if axis in LENGTHS else _WIDEST)
 
 
+@functools.cache
 def _variants(law: Law, implementation: Implementation) -> list[tuple[str, dict[str, str]]]:
     """Return the mechanisms, with their choices, of which the law is true somewhere."""
     found = []
