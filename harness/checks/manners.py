@@ -117,7 +117,7 @@ def _ways(implementation: Implementation, case: Case, wanted: Iterable[str]) -> 
     """Return the ways to hide keys that the implementation takes: option -> the anchor with it."""
     known = mechanisms()[case.mechanism].options
     found = {way: replace(case, options={**case.options, way: _HIDING[way]}) for way in wanted if way in known}
-    return {way: probe for way, probe in found.items() if not implementation.refuses(probe)}
+    return {way: probe for way, probe in found.items() if _takes(implementation, probe)}
 
 
 def _corners(implementation: Implementation, case: Case) -> dict[str, Case]:
@@ -127,7 +127,12 @@ def _corners(implementation: Implementation, case: Case) -> dict[str, Case]:
         for corner in ("top_left", "bottom_right")
         if f"causal_{corner}" in known
     }
-    return {corner: probe for corner, probe in found.items() if not implementation.refuses(probe)}
+    return {corner: probe for corner, probe in found.items() if _takes(implementation, probe)}
+
+
+def _takes(implementation: Implementation, case: Case) -> bool:
+    """Whether the implementation answers a case: it neither refuses it nor is known to fail there."""
+    return not implementation.refuses(case) and not implementation.known_failure("accuracy", case)
 
 
 # --- the manners
@@ -392,7 +397,7 @@ def _seen(implementation: Implementation, case: Case) -> NDArray[np.bool_]:
 def _each_dtype(subject: Subject) -> list[Case]:
     """Return the anchor in every declared dtype that the implementation takes there."""
     found = [replace(subject.case, dtype=dtype) for dtype in subject.implementation.capabilities.dtypes]
-    return [case for case in found if not subject.implementation.refuses(case)]
+    return [case for case in found if _takes(subject.implementation, case)]
 
 
 def _bits_cases(subject: Subject) -> list[Case]:
@@ -430,7 +435,7 @@ def _by_part(
     place = mechanism.output.index(letter)
     for case in _bits_cases(subject):
         larger = replace(case, sizes={**case.sizes, **sizes})
-        larger = case if subject.implementation.refuses(larger) else larger
+        larger = larger if _takes(subject.implementation, larger) else case
         function, tensors = subject.implementation.prepare(case), inputs.tensors(larger)
         whole, worst = _output(function, tensors), 0.0
         for part in cut(larger.sizes[letter]):
@@ -479,7 +484,7 @@ def _sum_precision(subject: Subject, case: Case) -> tuple[int, int]:
 
     most, large = (28, 2.0**13) if case.dtype == "float16" else (60, 1.0)
     larger = replace(case, sizes={**case.sizes, "B": 64, "Lk": 256})
-    larger = case if subject.implementation.refuses(larger) else larger
+    larger = larger if _takes(subject.implementation, larger) else case
     tensors = inputs.tensors(case)
     axes = {own.name: own.axes for own in mechanisms()[case.mechanism].inputs if not own.parameter}
     shapes = {name: inputs.shape_of(own, larger.sizes) for name, own in axes.items()}

@@ -186,6 +186,21 @@ def test_a_kernel_of_whole_blocks_is_asked_at_its_lengths():
     assert "zero" == m.ask("empty_rows", picky).finding
 
 
+def test_a_known_failure_is_not_asked_again():
+    """A dtype whose failure is declared does not fail once more as a manner of another one."""
+
+    def attend(scores, value, visible):
+        if scores.dtype == torch.bfloat16:
+            raise RuntimeError("no such kernel")
+        return m.right(scores, value, visible)
+
+    made = m.made(attend, dtypes=("float32", "bfloat16"))
+    with pytest.raises(RuntimeError, match="no such kernel"):
+        m.ask("accumulation", made)
+    made.module.KNOWN_FAILURES = {"*:*-bfloat16-*": "upstream 7"}
+    assert "float32" == m.ask("accumulation", made).finding
+
+
 def test_the_finding_reaches_the_table_and_the_report():
     """Verdict, JSON, table in the terminal, row of the report: measured, declared, and a contradiction marked."""
     liar = m.made(m.nan_rows)
