@@ -31,7 +31,7 @@ ROWS, COLUMNS = 24, 72
 """Cells that a map has at most; more rows or columns are drawn in blocks."""
 
 LEVELS = ((0.5, "within half of the budget"), (1.0, "within it"), (10.0, "up to 10 times"), (1e3, "up to 1000 times"))
-MARKS = {True: " ·░▒▓█", False: " .-+#@"}  # in a terminal that can show them, and elsewhere
+MARKS = {True: " ░▒▓█", False: " .-+#"}  # in a terminal that can show them, and elsewhere
 
 
 Array = NDArray[np.float64]
