@@ -1,0 +1,46 @@
+"""What was measured beside verdicts is told in both formats: manners beside declarations, and what cases can see."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness import report
+from harness.results import Run
+from harness.sensitivity import Sensitivity
+from harness.values import Status
+
+SEEN = Sensitivity("cosine-B1", "float32", "ordinary", 3, 2e-7, 3e-7, 4e-7, 0.003, "")
+BLIND = Sensitivity("cosine-B2", "bfloat16", "tiny", 1, 0.5, None, None, None, "no query sees two keys")
+
+
+@pytest.fixture
+def written(tmp_path, verdict):
+    """Return the report, as Markdown and as a page, of two manners and two cases' sensitivity."""
+    verdicts = (
+        verdict(check="manner.slices", share=0.0, finding="differs by 4 units in the last place", declared="no claim"),
+        verdict(Status.FAIL, check="manner.empty_rows", reason="does: nan", finding="nan", declared="zero"),
+        verdict(Status.ERROR, check="manner.dtype", reason="no such kernel"),
+        verdict(implementation="other", check="manner.slices", share=0.0, finding="the same bits"),
+    )
+    run = Run(tmp_path, {"planned": 4}, verdicts, sensitivity=(SEEN.to_json(), BLIND.to_json()))
+    return [path.read_text() for path in report.write(run, tmp_path)]
+
+
+def test_both_formats_tell_manners_and_sensitivity(written):
+    """A finding, its declaration, a contradiction, an error's reason; thresholds by dtype, a weak case and why."""
+    for text in written:
+        for told in ("differs by 4 units in the last place", "the same bits", "no such kernel", "2e-07, 2e-07"):
+            assert told in text
+        assert "no query sees two keys" in text
+    markdown, page = written
+    assert "| `empty_rows` | **fail**: nan (zero) | " in markdown
+    assert "declares zero" in page
+
+
+def test_a_run_without_them_says_so(tmp_path, verdict):
+    """Nothing measured is not the same as nothing found."""
+    markdown, page = (p.read_text() for p in report.write(Run(tmp_path, {"planned": 1}, (verdict(),)), tmp_path))
+    assert "None was measured in this run." in markdown
+    assert "Not measured in this run: `python -m harness faults --sensitivity --out DIR`" in markdown
+    assert 'id="manners"' not in page
+    assert 'id="sensitivity"' not in page
