@@ -34,6 +34,7 @@ def test_both_formats_tell_manners_and_sensitivity(written):
         assert "no query sees two keys" in text
     markdown, page = written
     assert "| `empty_rows` | **fail**: nan (zero) | " in markdown
+    assert "| `dtype` | **error**: no such kernel | " in markdown
     assert "declares zero" in page
 
 
