@@ -43,6 +43,7 @@ _FAILED = 6  # cases that failed, at most, each as unlike the others as can be
 _FOR_ALL = 2  # of them, those on which every fault is tried
 _LIMIT = 120.0  # seconds after which a diagnosis is given up; one case of a compiled function may take long
 _TRIED = 6  # cases, at least, on which the last fault left is tried
+_TENSORS = ("query", "key", "value", "sequence", "context", "scores")
 _GROWN = {"B": 1, "Lq": 2, "Lk": 3, "L": 2, "P": 3}
 _RIGHT = Fault("none", "none", ())
 
@@ -354,8 +355,8 @@ def _form(tensor: Any) -> tuple[str, NDArray[np.float64] | None]:
 
 
 def _kind_of(reason: str) -> str:
-    """Return a reason without its numbers; the names of cases stay."""
-    return " ".join("#" if _is_number(word) else word for word in reason.split())
+    """Return a reason without its numbers and without which of the main tensors it names; the names of cases stay."""
+    return " ".join("#" if _is_number(word) or word in _TENSORS else word for word in reason.split())
 
 
 def _is_number(word: str) -> bool:

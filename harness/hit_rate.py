@@ -12,9 +12,8 @@ from typing import Any
 from harness import conformance, console, execution
 from harness.cases import matrix
 from harness.diagnosis import Match, diagnose, state_restored
-from harness.faults import Fault, planted
-from harness.power import select
-from harness.registry import Implementation
+from harness.faults import FAULTS, Fault, planted
+from harness.registry import Implementation, unknown
 from harness.values import NONCONFORMING, Verdict
 
 AIM = 0.8
@@ -75,10 +74,16 @@ def _outcome(name: str, tier: str) -> Outcome:
     return outcome(select(name), tier)
 
 
+def select(name: str) -> Fault:
+    """Return a fault by name."""
+    known = {fault.name: fault for fault in FAULTS}
+    if name not in known:
+        raise unknown("fault", name, known)
+    return known[name]
+
+
 def command(options: argparse.Namespace) -> int:
     """Measure and tell; 0 when enough faults are named."""
-    from harness.faults import FAULTS
-
     found: list[Outcome] = []
     for one in measure([select(name) for name in options.names] or FAULTS, options.tier, options.jobs):
         found.append(one)
