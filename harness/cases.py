@@ -222,6 +222,21 @@ SHARPER = (
     "cross_attention-B2Lq5Lk7D16E16-float32-bias=full-nearly_equal-expanded-1",
     "scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv16-float16-plain-sunken-contiguous-1",
 )
+# Simple cases of what the array combines with more than a law can bear: one condition, ordinary numbers.
+LAWFUL = (
+    "cosine-B2H3Hk3Lq5Lk7D16Dv8-float32-mask=full+bias=full-ordinary-contiguous-0",
+    "dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-mask=full+bias=full-ordinary-contiguous-0",
+    "location-B2Lq5P7Dq16Dk9Dv8O9-float32-mask=full-ordinary-contiguous-0",
+    "concat_tanh-B2H3Lq5Lk7Dq16Dk9Dv8A19-float32-bias=full-ordinary-contiguous-0",
+    "self_attention-B2L5E16-float32-bias=full+positions=none-ordinary-contiguous-0",
+    "scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float64-bias=full-ordinary-contiguous-0",
+    "concat_tanh-B2H3Lq5Lk7Dq16Dk9Dv8A19-float32-causal=top_left-ordinary-contiguous-0",
+    "cosine-B2H3Hk3Lq5Lk7D16Dv8-float32-causal=top_left-ordinary-contiguous-0",
+    "cross_attention-B2Lq5Lk7D16E16-float32-causal=top_left-ordinary-contiguous-0",
+    "gaussian_kernel-B2H3Lq5Lk7D16Dv8-float32-causal=top_left-ordinary-contiguous-0",
+    "masked_softmax-B2H3Lq5Lk7-float32-causal=top_left-ordinary-contiguous-0",
+    "projected-B2Lq5Lk7D16Dv8Eq18Ek11Ev8-float32-causal=top_left+score=scaled_dot_product-ordinary-contiguous-0",
+)
 
 
 def _shows_weights(case: Case) -> bool:
@@ -268,7 +283,7 @@ def matrix(tier: str = "default") -> tuple[Case, ...]:
             dict.fromkeys([*(case for case in fixed if case.dtype == "float32"), *_every_level(_covering(variants()))])
         )
     fixed += [*_plain("float64", _PLAIN_LENGTHS), *_plain("float32", EMPTY_LENGTHS)]
-    fixed += map(Case.from_id, (*REMEMBERED, *SHARPER))
+    fixed += map(Case.from_id, (*REMEMBERED, *SHARPER, *LAWFUL))
     first = [[variant] for variant in variants()] if tier == "thorough" else [variants()]
     rows = [case for group in first for case in _covering(group)]
     return tuple(dict.fromkeys([*fixed, *rows, *_seen_again([*fixed, *rows])]))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.checks import CHECKS, Check, Subject
+from harness.checks.laws import OutOfRange
 from harness.machine import cuda_devices
 from harness.registry import Implementation, mechanisms
 from harness.values import Case, Status, Verdict
@@ -99,6 +100,8 @@ def _in_range(item: Item, subject: Subject) -> Item:
 def _asked(item: Item, check: Check, subject: Subject) -> Verdict:
     try:
         judgement = check.ask(subject)
+    except OutOfRange as error:
+        return verdict(item, check, Status.UNSUPPORTED, reason=f"out of the dtype's range: {error}")
     except (Exception, SystemExit) as error:  # sys.exit in an implementation must not end this run, least of all with 0
         return verdict(item, check, Status.ERROR, reason=last_line(error))
     status = Status.FAIL if judgement.reason else Status.PASS
