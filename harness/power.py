@@ -158,9 +158,9 @@ def ask_fault(fault: Fault, ids: Sequence[str]) -> Outcome:
     witnesses: dict[str, Verdict] = {}
     unseen = []
     cases = [_case(text) for text in ids]
-    with _state_restored():
-        for mechanism in concerned(fault.name, fault.patches):
-            own = [case for case in cases if case.mechanism == mechanism]
+    for mechanism in concerned(fault.name, fault.patches):
+        own = [case for case in cases if case.mechanism == mechanism]
+        with _state_restored():
             for verdict in _verdicts(implementation, own):
                 checks += verdict.status not in NOT_CHECKED
                 if verdict.status in NONCONFORMING:
@@ -266,9 +266,15 @@ def _piece(
 
 @contextlib.contextmanager
 def _state_restored() -> Iterator[None]:
-    """Undo what a fault of manners does to the process, so that the next fault is accused of its own deeds alone."""
+    """Undo what a fault of manners does to the process, so that the next one is accused of its own deeds alone.
+
+    The random states move on: a seed that was set before would hide that it is set again.
+    """
+    import random
+
     import torch
 
+    torch.rand(1), np.random.rand(), random.random()
     torch.set_num_threads(1)
     dtype, precision = torch.get_default_dtype(), torch.get_float32_matmul_precision()
     try:

@@ -180,7 +180,7 @@ GRADIENTS = tuple(
         (
             "gradient NaN where a row is empty",
             _HIDDEN,
-            "weights = scores.masked_fill(~visible, -math.inf).softmax(-1)\n    return torch.where(empty, 0.0, weights)",
+            "weights = (scores + torch.zeros_like(scores).masked_fill(~visible, -math.inf)).softmax(-1)\n    return torch.where(empty, 0.0, weights)",
         ),
         (
             "gradient reaches hidden scores",
@@ -197,6 +197,16 @@ GRADIENTS = tuple(
             "gradient of the softmax from rounded weights",
             "scores.softmax(-1)",
             "Softmax.apply(scores, lambda w, g: (lambda v: v * (g - (v * g).sum(-1, keepdim=True)))(w.bfloat16().to(w.dtype)))",
+        ),
+        (
+            "second derivative: gradient of the weights held constant",
+            _ATTEND,
+            _sum(f"{_passing('weights', 'g.detach()')} @ value"),
+        ),
+        (
+            "second derivative: softmax held constant",
+            "scores.softmax(-1)",
+            "Softmax.apply(scores, lambda w, g: (lambda v: v * (g - (v * g).sum(-1, keepdim=True)))(w.detach()))",
         ),
         ("gradient of tanh left out", "features.tanh()", "Tanh.apply(features)"),
         ("gradient of the gate left out", "linear(key, W).tanh().mT", "Tanh.apply(linear(key, W)).mT"),

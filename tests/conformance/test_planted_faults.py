@@ -110,8 +110,10 @@ def test_a_fault_is_one(fault):
 def _in_answers(wrong, right, case: Case) -> bool:
     """Whether an answer differs, now or in a later call, or inputs and global state are not left alone."""
     with power._state_restored():
-        if wrong.refuses(case) or power.differs(wrong, right, case) or purity(Subject(wrong, case)).reason:
-            return not wrong.refuses(case)
+        if wrong.refuses(case):
+            return False
+        if _impure(wrong, case) or power.differs(wrong, right, case):
+            return True
         if not is_ordinary(wrong, case):
             return False
         subject, clean = Subject(wrong, case), Subject(right, case)
@@ -129,6 +131,13 @@ def _in_answers(wrong, right, case: Case) -> bool:
         except Exception:
             return True
         return not torch.equal(first, subject.first.output)
+
+
+def _impure(wrong, case: Case) -> bool:
+    try:
+        return bool(purity(Subject(wrong, case)).reason)
+    except Exception:
+        return True
 
 
 def _in_training(wrong, right, case: Case) -> bool:
@@ -149,25 +158,39 @@ def _in_gradients(wrong, right, case: Case) -> bool:
     """Whether the gradient of some tensor is missing, not finite, or moved by more than its budget."""
     if not gradients.has_gradient(right, case):
         return False
-    found = []
+    found, graphs = [], []
     for implementation in (wrong, right):
         leaves, output = gradients._graph(Subject(implementation, case))
         if not output.requires_grad:
             return True
         upstream = gradients._upstream(case, "zero")
         try:
-            found.append(torch.autograd.grad(output, list(leaves.values()), upstream, allow_unused=True))
+            found.append(
+                torch.autograd.grad(output, list(leaves.values()), upstream, create_graph=True, allow_unused=True)
+            )
+            graphs.append(list(leaves.values()))
         except RuntimeError:
             return True
     budgets = gradients._first_budgets(case, right.capabilities.arithmetic, "zero")
     for name, own, other in zip(leaves, *found, strict=True):
         if own is None or not (np.abs(to_array(own) - to_array(other)) <= budgets[name].bound).all():
             return True
+    if not gradients.has_second_derivative(right, case):
+        return False
+    budgets = gradients._second_budgets(case, right.capabilities.arithmetic, "zero")
+    seconds = []
+    for first, tensors in zip(found, graphs, strict=True):
+        combined = sum((g * gradients._direction(case, name, g)).sum() for name, g in zip(leaves, first, strict=True))
+        seconds.append(torch.autograd.grad(combined, tensors, allow_unused=True))
+    for name, own, other in zip(leaves, *seconds, strict=True):
+        one, two = (0.0 if g is None else to_array(g) for g in (own, other))
+        if not (np.abs(one - two) <= budgets[name].bound).all():
+            return True
     return False
 
 
 # Scores so low that a finite fill or sentinel wins over what is kept: the laws shift them there, no drawn content does.
-SHIFTED = ("fill with -1e6", "online: maximum starts at -5e4")
+SHIFTED = ("fill with -1e4", "fill with -1e6", "online: maximum starts at -5e4")
 
 
 def _shifted() -> Case:
