@@ -16,7 +16,7 @@ from harness.values import Arithmetic, Case
 Array = NDArray[np.float64]
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=1024)  # the default tier, and the second calls in it
 def budget_of(case: Case, arithmetic: Arithmetic, empty_rows: str) -> tuple[Budget, Budget | None]:
     """Return the budgets of a case's output and weights: once for all implementations that declare the same."""
     known = mechanisms()[case.mechanism]
@@ -91,7 +91,7 @@ def _state() -> dict[str, Any]:
 
     return {
         "torch's random state": torch.random.get_rng_state().numpy().tobytes(),
-        "NumPy's random state": repr(np.random.get_state()),
+        "NumPy's random state": [x.tobytes() if isinstance(x, np.ndarray) else x for x in np.random.get_state()],
         "Python's random state": random.getstate(),
         "the default dtype": torch.get_default_dtype(),
         "the number of threads": torch.get_num_threads(),
