@@ -63,8 +63,8 @@ class Arithmetic:
     scaled_inputs         the scale is folded into query or key, rounded to the case's dtype
     block                 keys per block of an online softmax, a lower bound
     exp_ulp               error of exp and tanh in units in the last place
-    gradient_block        rows per block of a fused backward pass that adds up the gradients of its blocks in the case's
-                          dtype; 0 for one that adds them in the accumulator
+    gradient_block        terms of a sum in the backward pass that stay in the accumulator; the sums of such blocks are
+                          added up in the case's dtype. 0 for all of them
 
     What holds for the weights and scores holds for their gradients. A fused kernel (`rounded_scores` is False) may in
     its backward pass compute the weights again from their log-sum-exp, and the rows' constant from its stored output.
@@ -95,6 +95,7 @@ class Capabilities:
     """What an implementation declares. It chooses the checks; the checks hold the implementation to it.
 
     gradients, second_derivatives   autograd gives them, with respect to every floating tensor
+    costly_gradients                each takes seconds (a compilation): a stated sample of the cases asks for them
     weights                         it returns (output, weights)
     empty_rows                      what a query that sees no key gets: "zero", "nan" or "mean"
     poison_safe                     NaN and infinity in what is masked never reach an output or a gradient
@@ -108,6 +109,7 @@ class Capabilities:
     options: tuple[str, ...] = ()
     gradients: bool = False
     second_derivatives: bool = False
+    costly_gradients: bool = False
     weights: bool = False
     empty_rows: str = "zero"
     poison_safe: bool = False

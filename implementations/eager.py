@@ -44,6 +44,7 @@ CAPABILITIES = Capabilities(
         "dropout",
     ),
     gradients=True,
+    second_derivatives=True,
     weights=True,
     poison_safe=False,  # a weight of zero meets the hidden value: 0 * NaN = NaN
 )

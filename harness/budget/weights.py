@@ -137,8 +137,12 @@ class Weights(Tracked):
         The mean $\sum_j P_{ij} ar P_{ij}$ is also $\sum_v ar O_{iv} O_{iv}$, which fused kernels compute: its error
         is that of the output - stored in the case's dtype where the kernel is fused - and of a sum over v.
         """
-        result = adjoint @ values.swapaxes(-1, -2)
-        model, size = self.model, np.abs(adjoint.value)
+        model = self.model
+        block = 0 if model.fused else model.gradient_block  # a fused kernel keeps this sum in its accumulator
+        result = Tracked(replace(model, partial=block), adjoint.value, adjoint.bound, adjoint.variance)
+        result = result @ values.swapaxes(-1, -2)
+        result.overflows |= adjoint.overflows
+        size = np.abs(adjoint.value)
         error = (out.bound if model.fused else out.unstored) + gamma(values.shape[-1] + 1, model.acc.roundoff) * np.abs(
             out.value
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.checks import accuracy, contract, dropout, examples, manners
+from harness.checks import accuracy, contract, dropout, examples, gradients, manners, training
 from harness.checks.laws import LAWS
 from harness.checks.subject import Subject
 from harness.judge import Judgement
@@ -40,6 +40,9 @@ CHECKS = (
     Check("purity", contract.purity, lambda implementation, case: True),
     Check("dropout", dropout.dropout, dropout.has_dropout),
     Check("second_call", contract.second_call, contract.is_ordinary),
+    Check("gradient", gradients.gradient, gradients.has_gradient),
+    Check("second_derivative", gradients.second_derivative, gradients.has_second_derivative),
+    Check("training", training.training, training.is_regression),
     *(Check(f"manner.{name}", ask, applies) for name, ask, applies in manners.MANNERS),
     *(Check(law.name, law.ask, law.asked) for law in LAWS),
 )

@@ -19,6 +19,7 @@ from harness import inputs
 from harness.budget import Budget, budgets
 from harness.budget.gradients import gradient_budgets
 from harness.checks.accuracy import to_array, wrong_form
+from harness.checks.gradients import has_gradient
 from harness.checks.subject import Subject
 from harness.judge import Judgement, judge
 from harness.registry import Implementation, mechanisms
@@ -33,7 +34,7 @@ def is_regression(implementation: Implementation, case: Case) -> bool:
     """Whether this is the plain kernel regression in float32 or float64, with more than one query and key."""
     plain = case.content == "ordinary" and case.layout == "contiguous" and not case.options
     learns = case.mechanism == "gaussian_kernel" and case.dtype in ("float32", "float64")
-    return implementation.capabilities.gradients and plain and learns and min(case.sizes["Lq"], case.sizes["Lk"]) > 1
+    return has_gradient(implementation, case) and plain and learns and min(case.sizes["Lq"], case.sizes["Lk"]) > 1
 
 
 def training(subject: Subject) -> Judgement:
