@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from harness import outcomes
+from harness.diagnosis import Diagnosis
 from harness.report import timings, words
 from harness.report.manners import Manners, manners
 from harness.report.matrix import Cell, Matrix, matrix
@@ -115,6 +116,7 @@ class Content:
     power: outcomes.Power | None
     sensitivity: tuple[Sensitivity, ...]
     failures: tuple[Group, ...]
+    causes: tuple[Diagnosis, ...]
     known: tuple[Group, ...]
     timing: timings.Timing
     mechanisms: tuple[Described, ...]
@@ -143,6 +145,7 @@ def assemble(run: Run, mechanisms: Mapping[str, Mechanism]) -> Content:
         power=outcomes.count(run.outcomes, run.trials) if run.outcomes or run.trials else None,
         sensitivity=tuple(Sensitivity.from_json(one) for one in run.sensitivity),
         failures=_groups([v for v in verdicts if v.status in NONCONFORMING]),
+        causes=tuple(Diagnosis.from_json(one) for one in run.diagnosis),
         known=_groups([v for v in verdicts if v.status is Status.KNOWN_FAILURE]),
         timing=timings.timing(run.measurements, verdicts),
         mechanisms=described,
@@ -246,7 +249,7 @@ def _total(name: str, facts: Any, verdicts: Sequence[Verdict], present: Sequence
     )
     if not checked:
         word, tone = ("not checked" if own else "not run"), "open"
-    measured = [v.share for v in own if v.share is not None]
+    measured = [v.share for v in own if v.share is not None and v.status is not Status.KNOWN_FAILURE]
     about = _dict(facts)
     summary = " ".join(filter(None, (about.get("summary"), _absent(about.get("unavailable")))))
     shown = {status.replace("_", " "): counts[status] for status in present}

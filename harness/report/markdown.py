@@ -183,6 +183,14 @@ def _failures(told: Content) -> Iterator[str]:
         yield "None among the checks that were run." if checked else "None, since nothing was checked."
     for group in told.failures:
         yield from _group(group)
+    for cause in told.causes:
+        found = [f"matches: {match}" for match in cause.matches] or [cause.note]
+        yield from (
+            f"### Likely cause in {code(cause.implementation)}",
+            "",
+            *(f"- {escaped(one)}" for one in found),
+            "",
+        )
     if told.known:
         yield from (
             "",

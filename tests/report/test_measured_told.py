@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness import report
+from harness.diagnosis import Diagnosis, Match
 from harness.results import Run
 from harness.sensitivity import Sensitivity
 from harness.values import Status
@@ -45,3 +46,22 @@ def test_a_run_without_them_says_so(tmp_path, verdict):
     assert "Not measured in this run: `python -m harness faults --sensitivity --out DIR`" in markdown
     assert 'id="manners"' not in page
     assert 'id="sensitivity"' not in page
+
+
+def test_both_formats_tell_causes(tmp_path, verdict):
+    """The faults that explain an implementation's failures, or why there is none."""
+    match = Match("mask polarity", "mask", "", 1, 0.25, 5, 6)
+    causes = (Diagnosis("mine", (match,)), Diagnosis("other", (), "none of them explains it"))
+    wrong = (verdict(Status.FAIL, reason="wrong"),)
+    run = Run(tmp_path, {"planned": 1}, wrong, diagnosis=[cause.to_json() for cause in causes])
+    for text in (path.read_text() for path in report.write(run, tmp_path)):
+        assert "matches: mask polarity (0.25 of the budget, on 5 of 6 cases)" in text
+        assert "none of them explains it" in text
+
+
+def test_a_known_failure_is_not_the_worst_share(tmp_path, verdict):
+    """What upstream does wrong is not the error of what conforms."""
+    known = verdict(Status.KNOWN_FAILURE, share=9e6, reason="upstream", case="known")
+    run = Run(tmp_path, {"planned": 2}, (verdict(share=0.5), known))
+    markdown = report.write(run, tmp_path)[0].read_text()
+    assert "9e+06" not in markdown.split("## Known failures")[0]
