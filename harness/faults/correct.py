@@ -87,7 +87,8 @@ def _output(body: str) -> Patches:
 
 def _sum(expression: str) -> Patches:
     """Return an `attend` whose weighted sum is the expression."""
-    return ((_ATTEND, _ATTEND.replace("weights @ value", expression)),)
+    helpers = ((_SHARED, _SHARED + _HELPERS),) if "wide(" in expression else ()
+    return (*helpers, (_ATTEND, _ATTEND.replace("weights @ value", expression)))
 
 
 def _weights(body: str) -> Patches:
@@ -97,9 +98,15 @@ def _weights(body: str) -> Patches:
     return ((_SHARED, _SHARED + _HELPERS), (_START, lines))
 
 
+def _wider(expression: str, one: str, other: str) -> str:
+    """Return the expression of `a` and `b` in float32 or better, rounded once, and so are their gradients."""
+    return f"(lambda a, b: {expression})(wide({one}), wide({other})).to({one}.dtype)"
+
+
 def _product(expression: str) -> Patches:
     """Return scores of the two products by another expression of query and key."""
-    return ((_SCORES, f"    scores = {expression}\n"), (_DOT, f"attend({expression}, value"))
+    helpers = ((_SHARED, _SHARED + _HELPERS),) if "wide(" in expression else ()
+    return (*helpers, (_SCORES, f"    scores = {expression}\n"), (_DOT, f"attend({expression}, value"))
 
 
 def _online(block: int) -> Variant:
@@ -139,10 +146,13 @@ output = (shares * torch.stack(outs)).sum(0) / filled(shares.sum(0))"""
 _SCORE = (
     Variant("scores by einsum", _product('torch.einsum("...id,...jd->...ij", query, key)')),
     Variant("scores as the transposed product", _product("(key @ query.mT).mT")),
-    Variant("scores by blocks of queries", _product("torch.cat([q @ key.mT for q in query.split(4, -2)], -2)")),
+    Variant(
+        "scores by blocks of queries",
+        _product(_wider("torch.cat([part @ b.mT for part in a.split(4, -2)], -2)", "query", "key")),
+    ),
     Variant(
         "scores by blocks of keys",
-        _product("torch.cat([query @ k.mT for k in key.split(16, -2)], -1)"),
+        _product(_wider("torch.cat([a @ part.mT for part in b.split(16, -2)], -1)", "query", "key")),
     ),
     Variant(
         "scores in a loop over the batch",
@@ -415,10 +425,16 @@ _SUM = (
     ),
     *(_online(block) for block in (1, 8, 16, 64)),
     *(_split(parts) for parts in (2, 3, 5)),
-    Variant("value columns one by one", _sum("torch.cat([weights @ column for column in value.split(1, -1)], -1)")),
+    Variant(
+        "value columns one by one",
+        _sum(_wider("torch.cat([a @ column for column in b.split(1, -1)], -1)", "weights", "value")),
+    ),
     Variant("sum by einsum", _sum('torch.einsum("...ij,...jd->...id", weights, value)')),
     Variant("sum as the transposed product", _sum("(value.mT @ weights.mT).mT")),
-    Variant("sum by blocks of queries", _sum("torch.cat([part @ value for part in weights.split(4, -2)], -2)")),
+    Variant(
+        "sum by blocks of queries",
+        _sum(_wider("torch.cat([part @ b for part in a.split(4, -2)], -2)", "weights", "value")),
+    ),
     Variant(
         "sum in a loop over the batch",
         _sum("(torch.stack([w @ v for w, v in zip(weights, value)]) if len(value) else weights @ value)"),
@@ -449,7 +465,7 @@ _AROUND = (
             (_SHARED, _SHARED + _HELPERS),
             (
                 _LINEAR,
-                "out = torch.stack([(wide(x) * wide(row)).sum(-1) for row in weight], -1)\n    return (out if bias is None else out + wide(bias)).to(x.dtype)",
+                "a = wide(x)\n    rows = [(a * row).sum(-1) for row in wide(weight)]\n    out = torch.stack(rows, -1) if rows else a @ wide(weight).mT\n    return (out if bias is None else out + wide(bias)).to(x.dtype)",
             ),
         ),
     ),
