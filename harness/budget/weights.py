@@ -40,6 +40,9 @@ class Weights(Tracked):
         if model.split_keys:
             shift = shift + 2 * unit * log_sum
             shift_variance = shift_variance + (unit * log_sum) ** 2
+        # The only key that a row sees has the weight 1 whatever its score: e^s / e^s.
+        alone = visible.sum(-1, keepdims=True) == 1
+        shift, shift_variance = np.where(alone, 0.0, shift), np.where(alone, 0.0, shift_variance)
         self.shift = np.minimum(shift, _LARGEST_SHIFT)
         self.shift_variance = shift_variance
         self.sum_roundings = keys + -(-keys // model.block) * (2 * model.exp_ulp + 2) + 4

@@ -262,7 +262,7 @@ def accumulation(subject: Subject) -> Judgement:
         declared = capabilities.arithmetic.accumulator or ("float64" if case.dtype == "float64" else "float32")
         wanted = _precision(declared)
         found[case.dtype] = _format_of(bits, most)
-        contradicted |= bits < min(wanted - 1, most)
+        contradicted |= bits < min(_least(declared), most)
         if bits > wanted + 1 and capabilities.arithmetic.accumulator:
             loose.append(f"declares {declared}, does {found[case.dtype]}: its budget is looser than it needs")
     measured = "; ".join([_by_word(found), *dict.fromkeys(loose)])
@@ -515,12 +515,21 @@ def _precision(name: str) -> int:
     return round(-np.log2(FORMATS[name].roundoff))
 
 
+def _least(name: str) -> float:
+    """Return below how many bits a sum was not made in that format: half-way to the next one.
+
+    Parts that are merged through their log-sum-exp cost a bit or three; another format costs many.
+    """
+    lower = [_precision(other) for other in FORMATS if _precision(other) < _precision(name)]
+    return (_precision(name) + max(lower, default=0)) / 2
+
+
 def _format_of(bits: int, most: int) -> str:
-    """Return the format with so many bits; an order of its own may cost or save the last one."""
+    """Return the format with so many bits, and how many if an order of its own cost more than the last one."""
     if bits >= most and bits > _precision("float32") + 1:
         return "float64" if most > _precision("float64") else "more than float32"
-    near = [name for name in FORMATS if abs(_precision(name) - bits) <= 1]
-    return near[0] if near else f"{bits} bits"
+    nearest = min(FORMATS, key=lambda name: abs(_precision(name) - bits))
+    return nearest if abs(_precision(nearest) - bits) <= 1 else f"{nearest}, less some bits: {bits}"
 
 
 MANNERS = (
