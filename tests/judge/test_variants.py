@@ -21,7 +21,7 @@ SAMPLE = (
     "softmax in the log domain",
     "divided last",
     "online softmax in blocks of 1",
-    "keys in 3 parts, merged by log-sum-exp",
+    "keys in 2 parts, merged by log-sum-exp",
     "compensated sum",
     "heads one after the other",
 )
@@ -72,7 +72,7 @@ def test_every_variant_computes_otherwise():
     ("name", "right", "wrong"),
     [
         ("online softmax in blocks of 8", "total * shrink", "total"),
-        ("keys in 3 parts, merged by log-sum-exp", "(total.log() + largest(part))", "largest(part)"),
+        ("keys in 2 parts, merged by log-sum-exp", "(total.log() + largest(part))", "largest(part)"),
         ("keys padded to a multiple of 16", "value=-math.inf", "value=0.0"),
         ("grouped heads by index", "// (query.shape[-3] // x.shape[-3])", "% x.shape[-3]"),
         ("cosine by dividing the finished product", "/ filled(sizes[1]).mT", ""),
