@@ -85,7 +85,11 @@ def _tell(options: argparse.Namespace, found: Sequence[Result]) -> int:
 def _news(result: Result) -> list[str]:
     if isinstance(result, Outcome):
         return [] if result.witnesses else [f"MISSED {result.fault} ({result.kind})"]
-    return [f"ACCUSED {verdict.implementation}: {_accusation(verdict)}" for verdict in result.accused]
+    told: dict[str, list[Verdict]] = {}
+    for verdict in result.accused:
+        told.setdefault(verdict.implementation, []).append(verdict)
+    more = {name: f"; and {len(of) - 1} more here" if len(of) > 1 else "" for name, of in told.items()}
+    return [f"ACCUSED {name}: {_accusation(of[0])}{more[name]}" for name, of in told.items()]
 
 
 def _accusation(verdict: Verdict) -> str:
