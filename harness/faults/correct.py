@@ -465,7 +465,7 @@ _AROUND = (
             (_SHARED, _SHARED + _HELPERS),
             (
                 _LINEAR,
-                "a = wide(x)\n    rows = [(a * row).sum(-1) for row in wide(weight)]\n    out = torch.stack(rows, -1) if rows else a @ wide(weight).mT\n    return (out if bias is None else out + wide(bias)).to(x.dtype)",
+                "a = wide(x) * 1.0  # whose gradient is summed before it joins any other of x\n    rows = [(a * row).sum(-1) for row in wide(weight)]\n    out = torch.stack(rows, -1) if rows else a @ wide(weight).mT\n    return (out if bias is None else out + wide(bias)).to(x.dtype)",
             ),
         ),
     ),

@@ -9,7 +9,7 @@ import pytest
 from harness import conformance, power
 from harness.cases import matrix
 from harness.faults import VARIANTS, Variant, concerned, varied
-from harness.values import NONCONFORMING, Case
+from harness.values import Case
 
 # One of every kind of other arithmetic; `python -m tox -e faults` asks all of them, on the thorough matrix.
 SAMPLE = (
@@ -49,7 +49,7 @@ def verdicts(found: Variant, cases):
 def test_a_correct_variant_is_not_accused(name):
     """On the quick matrix no verdict of any check fails, and something is measured."""
     found = verdicts(variant(name), matrix("quick"))
-    assert [] == [f"{v.check} {v.case}: {v.reason}" for v in found if v.status in NONCONFORMING]
+    assert [] == [f"{v.check} {v.case}: {v.reason}" for v in found if v.status in power.ACCUSES]
     assert [v for v in found if v.share is not None]
 
 
@@ -57,7 +57,7 @@ def test_a_correct_variant_is_not_accused(name):
 def test_long_rows_are_not_accused(name):
     """Rows of up to a thousand keys, summed in another order or with another exponential."""
     found = verdicts(variant(name), LONG)
-    assert [] == [f"{v.check} {v.case}: {v.reason}" for v in found if v.status in NONCONFORMING]
+    assert [] == [f"{v.check} {v.case}: {v.reason}" for v in found if v.status in power.ACCUSES]
     assert len(LONG) <= len([v for v in found if v.share is not None])
 
 
@@ -83,4 +83,4 @@ def test_a_mistake_in_a_variant_is_seen(name, right, wrong):
     """Its own kind of mistake: the very variant that is not accused without it."""
     sound = variant(name)
     mistaken = replace(sound, patches=(*sound.patches, (right, wrong)))
-    assert [v for v in verdicts(mistaken, matrix("quick")) if v.status in NONCONFORMING]
+    assert [v for v in verdicts(mistaken, matrix("quick")) if v.status in power.ACCUSES]
