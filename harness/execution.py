@@ -101,14 +101,15 @@ def alone(function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
         workers.join()
 
 
-def pool(jobs: int) -> ProcessPool:
-    """Return a pool of workers that have torch."""
+def pool(jobs: int, start: Callable[[], None] | None = None) -> ProcessPool:
+    """Return a pool of workers that have torch; each begins with `start`."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch"])
-    return ProcessPool(max_workers=jobs, initializer=_start_worker, context=context)
+    return ProcessPool(max_workers=jobs, initializer=start or start_worker, context=context)
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
+    """Make a fresh process a worker: one thread, deaf to Ctrl-C, nothing on standard output."""
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the run, and its workers with it

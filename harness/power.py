@@ -11,7 +11,7 @@ import contextlib
 import functools
 import hashlib
 import json
-import multiprocessing
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -145,9 +145,7 @@ def measure(
     for number, part in enumerate(parts):
         if number not in finished:
             tasks.append((ask_variants, (whole, number, tuple(case.id for case in part))))
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch"])
-    with ProcessPool(jobs or execution.default_jobs(), context=context, initializer=execution._start_worker) as pool:
+    with execution.pool(jobs or execution.default_jobs(), start=_start) as pool:
         futures = [pool.schedule(function, args=asked, timeout=seconds) for function, asked in tasks]
         try:
             for (_, asked), future in zip(tasks, futures):
@@ -232,6 +230,12 @@ def differs(implementation: Implementation, right: Implementation, case: Case) -
     except (Exception, SystemExit):
         return True
     return False
+
+
+def _start() -> None:
+    """Start a worker without AMX: with it oneDNN#5717 spoils bfloat16 products of correct variants."""
+    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")  # before the first product, which reads it
+    execution.start_worker()
 
 
 def _piece_by_piece(pool: ProcessPool, asked: tuple[Any, ...], seconds: float) -> Result:
