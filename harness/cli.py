@@ -15,6 +15,20 @@ from harness.values import DEVICES, HarnessError
 
 EXIT = "exit status: 0 conforms, 1 does not, 2 usage"
 
+# What `faults` takes, but not in place of planting: an option that is ignored would be taken for obeyed.
+_NOT_WITH = {
+    "sensitivity": {
+        "names": ("NAME", "it measures cases, not faults; name them with --case"),
+        "resume": ("--resume", "it measures every case anew; leave --resume out"),
+        "jobs": ("--jobs", "it measures in one process; leave --jobs out"),
+    },
+    "diagnose": {
+        "case": ("--case", "it looks for failures in a whole tier; choose one with --quick or --thorough"),
+        "out": ("--out", "it keeps nothing; --json prints what it found"),
+        "resume": ("--resume", "it keeps nothing to go on with; leave --resume out"),
+    },
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb. A user's mistake is one line on standard error, and exit status 2."""
@@ -74,6 +88,10 @@ def bench(options: argparse.Namespace) -> int:
 
 def faults(options: argparse.Namespace) -> int:
     """Plant faults and print what the suite catches; 1 when it misses one, or accuses a correct variant."""
+    for instead, others in _NOT_WITH.items():
+        for name, (option, why) in others.items():
+            if getattr(options, instead) and getattr(options, name):
+                raise HarnessError(f"faults --{instead} takes no {option}: {why}")
     if options.sensitivity:
         from harness import sensitivity
 
@@ -150,8 +168,9 @@ def _parser() -> argparse.ArgumentParser:
 
     command = _verb(verbs, "faults", faults)
     command.add_argument("names", nargs="*", metavar="NAME", help="faults and correct variants; all if none")
-    command.add_argument("--sensitivity", action="store_true", help="the smallest error that each case sees, instead")
-    command.add_argument("--diagnose", action="store_true", help="how often a diagnosis names the fault, instead")
+    instead = command.add_mutually_exclusive_group()
+    instead.add_argument("--sensitivity", action="store_true", help="the smallest error that each case sees, instead")
+    instead.add_argument("--diagnose", action="store_true", help="how often a diagnosis names the fault, instead")
     command.add_argument("--case", action="append", default=[], metavar="ID", help="only this case, whatever the tier")
     _tier(command)
     _out(command)

@@ -33,7 +33,7 @@ from harness.checks.subject import budget_of
 from harness.judge import judge
 from harness.registry import mechanisms
 from harness.results import write_json
-from harness.values import Arithmetic, Case, HarnessError
+from harness.values import Arithmetic, Case
 from reference import core
 
 Array = NDArray[np.float64]
@@ -277,8 +277,6 @@ def _told(values: Sequence[float | None]) -> str:
 
 def command(options: argparse.Namespace) -> int:
     """Measure a tier's cases, or the named ones; print, and keep them in a run directory."""
-    if options.names:
-        raise HarnessError("faults --sensitivity measures cases, not faults: name them with --case")
     found = list(measure([parse(text) for text in options.case] or matrix(options.tier)))
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from harness import HarnessError, inputs
+from harness import inputs
 from harness import sensitivity as s
 from harness.cases import SHARPER, matrix, parse
 from harness.checks.accuracy import is_degenerate
@@ -168,7 +168,7 @@ def test_what_was_added_to_see_more_sees_more(text):
 
 
 def options(tmp_path, **given):
-    return SimpleNamespace(**{"names": [], "case": [PLAIN, list(WEAK)[1]], "tier": "quick", "out": None} | given)
+    return SimpleNamespace(**{"case": [PLAIN, list(WEAK)[1]], "tier": "quick", "out": None} | given)
 
 
 def test_the_command_prints_and_keeps(tmp_path, capsys):
@@ -181,9 +181,3 @@ def test_the_command_prints_and_keeps(tmp_path, capsys):
     assert [s.sensitivity(parse(case)) for case in (PLAIN, list(WEAK)[1])] == [s.Sensitivity.from_json(k) for k in kept]
     assert 0 == s.command(options(tmp_path, json=True))
     assert kept == json.loads(capsys.readouterr().out)["sensitivity"]
-
-
-def test_faults_are_not_cases(tmp_path):
-    """A fault's name beside --sensitivity is a mistake, not ignored."""
-    with pytest.raises(HarnessError, match="name them with --case"):
-        s.command(options(tmp_path, names=["a fault"], json=False))
