@@ -31,13 +31,13 @@ from harness.cases import matrix, parse
 from harness.checks import accuracy
 from harness.checks.subject import budget_of
 from harness.judge import judge
+from harness.perturbed import Change, evaluate
 from harness.registry import mechanisms
 from harness.results import write_json
 from harness.values import Arithmetic, Case
 from reference import core
 
 Array = NDArray[np.float64]
-Change = Callable[[Array, NDArray[np.bool_], str], Array]
 
 FILE = "sensitivity.json"
 KINDS = ("amplitude", "temperature", "weight", "dropped")
@@ -151,19 +151,6 @@ def _chosen(p: Array, visible: NDArray[np.bool_], threshold: float) -> NDArray[n
     return chosen & (light >= 0)
 
 
-class Perturbed(np.ndarray):
-    """An array with which the formulas of `reference` run with another function in the place of the softmax."""
-
-    change: Any = None
-
-    def __array_finalize__(self, parent: Any) -> None:
-        self.change = getattr(parent, "change", None)
-
-    def softmax(self, visible: NDArray[np.bool_], empty_rows: str) -> Any:
-        """What `reference.core.softmax` calls."""
-        return self.change(np.asarray(self), visible, empty_rows)
-
-
 class _Problem:
     """A case's exact result, its budget, and how to compute it with an error."""
 
@@ -217,19 +204,6 @@ class _Problem:
         if self.budget.linear is not None and not self.budget.linear[self.visible.sum(-1) >= 2].any():
             return "its bound is vacuous: the scores are so large that their rounding decides the weights"
         return f"the rounding of {self.case.dtype} hides what the weights decide"
-
-
-def evaluate(formula: Callable[..., Any], tensors: Any, arguments: Any, change: Change) -> Array:
-    """Return a formula's output with `change` in the place of the softmax."""
-
-    def perturbed(x: Any) -> Any:
-        if x.dtype.kind != "f":
-            return x
-        view = x.view(Perturbed)
-        view.change = change
-        return view
-
-    return np.asarray(formula(**{name: perturbed(x) for name, x in tensors.items()}, **arguments)[0])
 
 
 # --- all cases

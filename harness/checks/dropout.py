@@ -21,6 +21,7 @@ from harness import inputs
 from harness.checks.accuracy import judge_call, to_array, wrong_form
 from harness.checks.subject import Subject
 from harness.judge import Judgement
+from harness.perturbed import evaluate
 from harness.registry import Implementation, mechanisms
 from harness.values import Case
 from reference import core
@@ -70,13 +71,13 @@ def contributions(case: Case) -> Array:
     options = inputs.arguments(case)
 
     def evaluated(left_out: tuple[Any, ...] | None) -> Array:
-        def change(weights: Array) -> Array:
+        def change(scores: Array, visible: NDArray[np.bool_], policy: str) -> Array:
+            weights = core.softmax(scores, visible, policy)
             if left_out is not None:
-                weights = weights.copy()
                 weights[left_out] = 0.0
             return weights
 
-        return np.asarray(mechanism.evaluate(**{n: _hooked(x, change) for n, x in given.items()}, **options)[0])
+        return evaluate(mechanism.evaluate, given, options, change)
 
     whole = evaluated(None)
     *_, heads, _, keys = (1, *inputs.shape_of(mechanism.scores, case.sizes)[-3:])
@@ -87,26 +88,6 @@ def contributions(case: Case) -> Array:
         for key in range(keys)
     ]
     return np.stack([whole - evaluated(place) for place in places])
-
-
-class _Hooked(np.ndarray):
-    """An array that lets the formulas of `reference` run with changed weights."""
-
-    change: Any = None
-
-    def __array_finalize__(self, parent: Any) -> None:
-        self.change = getattr(parent, "change", None)
-
-    def softmax(self, visible: NDArray[np.bool_], empty_rows: str) -> Any:
-        return self.change(core.softmax(np.asarray(self), visible, empty_rows))
-
-
-def _hooked(x: Any, change: Any) -> Any:
-    if x.dtype.kind != "f":
-        return x
-    hooked = x.view(_Hooked)
-    hooked.change = change
-    return hooked
 
 
 def statistics(errors: Array, parts: Array, keep: float, rounding: Array) -> Judgement:

@@ -17,6 +17,7 @@ from harness.cases import SHARPER, matrix, parse
 from harness.checks.accuracy import is_degenerate
 from harness.checks.subject import budget_of
 from harness.judge import judge
+from harness.perturbed import evaluate
 from harness.registry import mechanisms
 from harness.values import Arithmetic
 from reference import core
@@ -30,7 +31,7 @@ CHANGES = {"temperature": s.temperature, "weight": s.weight, "dropped": s.droppe
 
 
 def evaluated(case, change):
-    return s.evaluate(
+    return evaluate(
         mechanisms()[case.mechanism].evaluate, inputs.exact(inputs.tensors(case)), inputs.arguments(case), change
     )
 
