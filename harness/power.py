@@ -17,7 +17,6 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import TimeoutError as OutOfTime
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -61,7 +60,7 @@ def command(options: argparse.Namespace) -> int:
             told = len(found)
             console.line(f"faults: {told} of {planned} tasks done")
     if writer:
-        writer.update(finished=_now())
+        writer.update(finished=results.now())
     return _tell(options, found)
 
 
@@ -272,7 +271,7 @@ def _piece(
     except OutOfTime:
         return execution.lost(item, Status.TIMEOUT, f"no answer within {seconds:g} s")[0]
     except ProcessExpired as error:
-        return execution.lost(item, Status.CRASH, f"its process died: {execution._cause(error.exitcode)}")[0]
+        return execution.lost(item, Status.CRASH, f"its process died: {execution.cause(error.exitcode)}")[0]
 
 
 @contextlib.contextmanager
@@ -310,11 +309,11 @@ def _writer(
         return None, []
     from harness.machine import environment
 
-    plan = repr(([(f.name, f.patches) for f in faults], [(v.name, v.patches, v.arithmetic) for v in variants]))
+    plan = repr(([(f.name, f.patches) for f in faults], [(v.name, v.patches, v.arithmetic, v.empty_rows) for v in variants]))
     ids = repr([[case.id for case in own] for own in cases])
     facts = {
         "command": "python -m harness " + shlex.join(sys.argv[1:]),
-        "started": _now(),
+        "started": results.now(),
         "tier": options.tier,
         "planned": 0,  # no verdict: what is asked of faults says nothing about implementations
         "plan": hashlib.sha256(f"{plan}{ids}{source_of_eager()}".encode()).hexdigest(),
@@ -328,7 +327,3 @@ def _writer(
     found: list[Result] = [*earlier.outcomes, *earlier.trials]
     console.line(repaired or f"resume: {len(found)} tasks are done")
     return writer, found
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

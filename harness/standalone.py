@@ -19,6 +19,7 @@ import numpy as np
 
 from harness import inputs, judge
 from harness.budget import Budget
+from harness.checks.accuracy import is_degenerate
 from harness.checks.subject import budget_of
 from harness.conformance import replay_command
 from harness.registry import Implementation
@@ -68,6 +69,8 @@ harness = types.ModuleType("harness")
 harness.Case, harness.HarnessError = types.SimpleNamespace, ValueError
 $declarations
 sys.modules["harness"] = sys.modules["harness.values"] = harness
+machine = sys.modules["harness.machine"] = types.ModuleType("harness.machine")
+machine.processor = lambda: {"extensions": ()}  # a script knows no declared failures
 
 $implementation
 
@@ -163,7 +166,7 @@ def _judged(budget: Budget) -> dict[str, torch.Tensor]:
 
 def _limits(budget: Budget, case: Case) -> dict[str, float]:
     """Return the limits of `harness.judge` in deviations."""
-    degenerate = case.content not in ("ordinary", "large", "shifted")
+    degenerate = is_degenerate(case)
     judged = int(np.isfinite(_judged(budget)["deviation"].numpy()).sum())
     whole = judge.WHOLE_DEGENERATE if degenerate else judge.WHOLE + judge.WHOLE_SLACK / math.sqrt(max(judged, 1))
     wide = budget.value.shape[-1:] >= (judge.ROW_WIDTH,)

@@ -70,7 +70,7 @@ class Weights(Tracked):
         self.again = np.expm1(2 * unit * (log_sum + 1)) if model.fused else np.zeros_like(log_sum)
 
     def __matmul__(self, values: Any) -> Tracked:
-        """Return weights times values with the bound B = min(B1 + B2 + B3 + B4, cap) of the module's docstring.
+        """Return weights times values with the bound B = min(B1 + B2 + B3 + B4, cap) of `harness.budget`'s docstring.
 
         B1 the scores' errors, B2 the relative errors of sums and stored weights, B3 what vanishes below the smallest
         number, B4 the values' own errors; the cap is that a weighted mean stays within its values.
@@ -135,9 +135,9 @@ class Weights(Tracked):
         return self.factor * other
 
     def incoming(self, adjoint: Tracked, values: Tracked, out: Tracked) -> Tracked:
-        r"""Return the gradient of the weights, $ar P = ar O V^	op$, with what its mean may err by the output.
+        r"""Return the gradient of the weights, $\bar P = \bar O V^\top$, with what its mean may err by the output.
 
-        The mean $\sum_j P_{ij} ar P_{ij}$ is also $\sum_v ar O_{iv} O_{iv}$, which fused kernels compute: its error
+        The mean $\sum_j P_{ij} \bar P_{ij}$ is also $\sum_v \bar O_{iv} O_{iv}$, which fused kernels compute: its error
         is that of the output - stored in the case's dtype where the kernel is fused - and of a sum over v.
         """
         model = self.model
@@ -173,7 +173,7 @@ class Weights(Tracked):
         return self._rounded(value, bound, variance, model.step)
 
     def scores_gradient(self, adjoint: Tracked) -> Tracked:
-        r"""Return $ar S = P (ar P - \sum_j P ar P)$, stored like the weights before it meets keys and queries."""
+        r"""Return $\bar S = P (\bar P - \sum_j P \bar P)$, stored like the weights before it meets keys and queries."""
         result = self.factor * (adjoint - self.mean(adjoint))
         if self.model.probabilities is self.model.io:
             result = result.as_output()

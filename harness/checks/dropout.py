@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from harness import inputs
 from harness.checks.accuracy import judge_call, to_array, wrong_form
-from harness.checks.subject import Subject
+from harness.checks.subject import Subject, empty_rows
 from harness.judge import Judgement
 from harness.perturbed import evaluate
 from harness.registry import Implementation, mechanisms
@@ -42,7 +42,7 @@ def dropout(subject: Subject) -> Judgement:
     import torch
 
     case, budget = subject.case, subject.budget()[0]
-    if budget.value.size == 0:  # nothing comes out that could be dropped
+    if budget.value.size == 0 or case.sizes[mechanisms()[case.mechanism].scores[-1]] == 0:  # nothing to drop
         return judge_call(subject.first, budget)
     keep = 1 - case.options["dropout"]
     parts = contributions(case)
@@ -59,6 +59,9 @@ def dropout(subject: Subject) -> Judgement:
     if off.reason:
         return Judgement(off.share, off.error, off.where, f"after calls in training, outside of it: {off.reason}")
     errors = np.stack(answers) - budget.value
+    if subject.implementation.capabilities.empty_rows != "zero":  # its policy for these rows was judged above
+        empty = empty_rows(case)
+        errors[:, empty] = parts[:, empty] = 0.0
     if not np.isfinite(errors).all():
         return Judgement.refuse("an output in training is not finite")
     return statistics(errors, parts, keep, budget.bound / keep)

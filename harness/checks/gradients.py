@@ -15,7 +15,7 @@ from harness import inputs
 from harness.budget import Budget
 from harness.budget.gradients import gradient_budgets, second_derivative_budgets
 from harness.checks.accuracy import to_array, wrong_form
-from harness.checks.subject import Subject
+from harness.checks.subject import Subject, empty_rows
 from harness.judge import Judgement, judge
 from harness.registry import Implementation, mechanisms
 from harness.values import Arithmetic, Case
@@ -47,8 +47,8 @@ def gradient(subject: Subject) -> Judgement:
 
     One that is missing counts as zero where a length is 0: there is nothing to depend on.
     Where (output, weights) is returned, the gradient runs through the output alone. Under a policy for empty rows other
-    than "zero" the upstream gradient of those rows is zero; NaN in a gradient is not judged under the policy "nan"
-    where such rows exist: NaN times zero is NaN, and it reaches whatever the row's keys share.
+    than "zero" the upstream gradient of those rows is zero. Under the policy "nan" NaN is not judged in a batch element
+    with such a row, nor in what the batch shares: NaN times zero is NaN, and it reaches whatever the row's keys share.
     """
     import torch
 
@@ -63,17 +63,31 @@ def gradient(subject: Subject) -> Judgement:
     found = torch.autograd.grad(output, tensors, upstream, allow_unused=True) if output.requires_grad else ()
     if _nothing_there(case):
         found = tuple(torch.zeros_like(t) if g is None else g for t, g in itertools.zip_longest(tensors, found))
-    if policy == "nan" and _empty_rows(case).any():
-        found = tuple(
-            g if g is None else torch.where(g.isnan(), torch.from_numpy(budgets[name].value).to(g), g)
-            for name, g in zip(leaves, found)
-        )
+    if policy == "nan":
+        found = tuple(_excused(case, name, g, budgets[name]) for name, g in zip(leaves, found))
     return _worst(dict(zip(leaves, found)), budgets, case, "gradient")
 
 
+def _excused(case: Case, name: str, gradient: Any, budget: Budget) -> Any:
+    """Return a gradient with the right numbers for NaN that a row of NaN, which sees no key, may have spread."""
+    import torch
+
+    if gradient is None:
+        return None
+    spread = empty_rows(case).reshape(case.sizes["B"], -1).any(1)
+    axes = next((own.axes for own in mechanisms()[case.mechanism].inputs if own.name == name), ())
+    alone = axes[:1] == ("B",) or case.options.get(name) in ("full", "batch")
+    where = torch.from_numpy(spread.reshape(-1, *[1] * (gradient.ndim - 1)) if alone else spread.any(keepdims=True))
+    return torch.where(gradient.isnan() & where, torch.from_numpy(budget.value).to(gradient), gradient)
+
+
 def has_second_derivative(implementation: Implementation, case: Case) -> bool:
-    """Whether second derivatives are declared, on ordinary numbers in float64 of a mechanism that has scores."""
-    declared = implementation.capabilities.second_derivatives and has_gradient(implementation, case)
+    """Whether second derivatives are declared, on ordinary numbers in float64 of a mechanism that has scores.
+
+    They are not asked of what makes NaN of empty rows: it reaches every second derivative.
+    """
+    known = implementation.capabilities
+    declared = known.second_derivatives and known.empty_rows != "nan" and has_gradient(implementation, case)
     plain = case.dtype == "float64" and case.content == "ordinary" and not _nothing_there(case)
     return declared and plain and bool(mechanisms()[case.mechanism].scores)
 
@@ -156,7 +170,7 @@ def _upstream(case: Case, policy: str) -> Tensor:
 
     drawn = inputs.drawn(case, "upstream", _output_shape(case))
     if policy != "zero":
-        drawn = np.where(_empty_rows(case)[..., None], 0.0, drawn)
+        drawn = np.where(empty_rows(case)[..., None], 0.0, drawn)
     upstream = torch.from_numpy(drawn).to(getattr(torch, case.dtype)).to(case.device)
     if case.seed % 3 == 1:
         return upstream.mT.contiguous().mT
@@ -169,22 +183,6 @@ def _direction(case: Case, name: str, like: Tensor) -> Tensor:
     import torch
 
     return torch.from_numpy(inputs.drawn(case, f"direction.{name}", tuple(like.shape))).to(like)
-
-
-def _empty_rows(case: Case) -> NDArray[np.bool_]:
-    """Return which rows of the output rest on a row of scores that sees no key, in any head."""
-    from reference.core import visible_keys
-
-    known = mechanisms()[case.mechanism]
-    shape = _output_shape(case)[:-1]
-    if not known.scores:
-        return np.zeros(shape, bool)
-    given = inputs.exact(inputs.tensors(case.on("cpu")))
-    conditions = {name: given[name] for name in ("mask", "bias", "valid_lens") if name in given}
-    causal = case.options.get("causal")
-    visible = visible_keys(inputs.shape_of(known.scores, case.sizes), **conditions, causal=causal)
-    empty = np.asarray(~visible.any(-1))
-    return np.asarray(empty.any(1)) if empty.ndim > len(shape) else empty
 
 
 def _given(case: Case) -> tuple[dict[str, Array], dict[str, Any]]:

@@ -12,6 +12,7 @@ from harness import inputs
 from harness.budget import Budget, budgets
 from harness.registry import Implementation, mechanisms
 from harness.values import Arithmetic, Case
+from reference.core import visible_keys
 
 Array = NDArray[np.float64]
 
@@ -26,6 +27,20 @@ def budget_of(case: Case, arithmetic: Arithmetic, empty_rows: str) -> tuple[Budg
     if known.scores:
         options["empty_rows"] = empty_rows
     return budgets(known.evaluate, tensors, options, case.dtype, arithmetic)
+
+
+def empty_rows(case: Case) -> NDArray[np.bool_]:
+    """Return which rows of the output rest on a row of scores that sees no key, in any head."""
+    known = mechanisms()[case.mechanism]
+    shape = inputs.shape_of(known.output, case.sizes)[:-1]
+    if not known.scores:
+        return np.zeros(shape, bool)
+    given = inputs.exact(inputs.tensors(case.on("cpu")))
+    conditions = {name: given[name] for name in ("mask", "bias", "valid_lens") if name in given}
+    causal = case.options.get("causal")
+    visible = visible_keys(inputs.shape_of(known.scores, case.sizes), **conditions, causal=causal)
+    empty = np.asarray(~visible.any(-1))
+    return np.asarray(empty.any(1)) if empty.ndim > len(shape) else empty
 
 
 class Subject:

@@ -76,7 +76,7 @@ def training(subject: Subject) -> Judgement:
         tensors["w"] = (
             w - _rate(lambda at: _loss(evaluate(**(given | {"w": at}))[0], asked), given["w"], slope) * found
         ).detach()
-    if not losses[-1] < losses[0]:
+    if len(losses) > 1 and not losses[-1] < losses[0]:  # where w has no influence there is no step
         return Judgement.refuse(f"the loss is {losses[-1]:.9g} after {len(losses) - 1} steps, {losses[0]:.9g} before")
     return worst
 

@@ -17,17 +17,20 @@ _LOOSEST = Arithmetic()
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """patches: (what stands in the source, what is put there). arithmetic: the roundings it declares."""
+    """patches: (what stands in the source, what is put there). arithmetic, empty_rows: what it declares."""
 
     name: str
     patches: Patches
     arithmetic: Arithmetic = _LOOSEST
+    empty_rows: str = "zero"
 
 
 def varied(variant: Variant) -> registry.Implementation:
     """Return the eager implementation computed in the variant's way; its name is `variant:NAME`."""
     found = built(f"variant:{variant.name}", variant.patches)
-    found.module.__dict__["CAPABILITIES"] = replace(found.capabilities, arithmetic=variant.arithmetic)
+    found.module.__dict__["CAPABILITIES"] = replace(
+        found.capabilities, arithmetic=variant.arithmetic, empty_rows=variant.empty_rows
+    )
     return found
 
 
@@ -515,4 +518,21 @@ _AROUND = (
     ),
 )
 
-VARIANTS: tuple[Variant, ...] = _SCORE + _VISIBILITY + _SOFTMAX + _SUM + _AROUND
+_ZERO = (
+    "scores = scores.masked_fill(~visible, -math.inf).masked_fill(empty, 0.0)\n"
+    "    return scores.softmax(-1).masked_fill(empty, 0.0)"
+)
+_POLICIES = (
+    Variant(
+        "empty rows are the mean, as declared",
+        ((_ZERO, _ZERO.replace(".softmax(-1).masked_fill(empty, 0.0)", ".softmax(-1)")),),
+        empty_rows="mean",
+    ),
+    Variant(
+        "empty rows are NaN, as declared",
+        ((_ZERO, "return (scores + scores.new_zeros(()).masked_fill(~visible, -math.inf)).softmax(-1)"),),
+        empty_rows="nan",
+    ),
+)
+
+VARIANTS: tuple[Variant, ...] = _SCORE + _VISIBILITY + _SOFTMAX + _SUM + _AROUND + _POLICIES

@@ -9,7 +9,7 @@ import pytest
 from harness import registry
 from harness.cases import matrix
 from harness.faults import VARIANTS, concerned, varied
-from harness.values import NONCONFORMING, Case
+from harness.values import NONCONFORMING, Case, Status
 from implementations import eager
 from tests.gradients.kernel import accused, asked, patched
 
@@ -57,6 +57,17 @@ def test_a_declared_policy_for_empty_rows_is_not_accused(policy, stands, put):
     assert accused(other, cases, ("accuracy", "gradient")) == []
     other.module.CAPABILITIES = eager.CAPABILITIES
     assert accused(other, cases, ("accuracy",))
+
+
+def test_nan_is_excused_in_the_batch_elements_with_an_empty_row_alone():
+    """An implementation that promises NaN for empty rows may not answer with NaN for every gradient."""
+    [promised] = [variant for variant in VARIANTS if variant.empty_rows == "nan"]
+    sum_ = "    weights = softmax(scores, **visibility)\n    return weights @ value, weights\n"
+    all_nan = sum_.replace("return", "value = value.where(value == value, value * math.nan)\n    return")
+    cases = [case for case in CASES if case.mechanism == "scaled_dot_product" and "mask" in case.options]
+    for patches, wrong in ((promised.patches, False), ((*promised.patches, (sum_, all_nan)), True)):
+        found = asked(varied(replace(promised, patches=patches)), cases, ("gradient",))
+        assert bool([v for v in found if v.status is Status.FAIL and v.case.count("float32")]) is wrong
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])

@@ -96,8 +96,15 @@ def _comes_first(case: Case) -> bool:
     return case.options.get("causal") == "bottom_right" and queries != keys
 
 
-def can_add_keys(case: Case) -> bool:
+def _averages(implementation: Implementation) -> bool:
+    """Whether a row that sees no key is declared to be the mean of all values: then hidden ones do show."""
+    return implementation.capabilities.empty_rows == "mean"
+
+
+def can_add_keys(implementation: Implementation, case: Case) -> bool:
     """Whether the case has what hides a further key: a mask, a bias, lengths, or causality before it."""
+    if _averages(implementation):
+        return False
     queries, keys = _letters(case)
     if not keys or case.sizes[keys] < 1:
         return False
@@ -162,10 +169,10 @@ def _ask_with_bounds_of(subject: Subject, problem: Problem, base: Answer) -> Ans
     return replace(base, output=output.double().cpu().numpy())
 
 
-def can_hide_keys(case: Case) -> bool:
+def can_hide_keys(implementation: Implementation, case: Case) -> bool:
     """Whether a key can be hidden from every query and another one stays."""
     keys = _letters(case)[1]
-    return bool(keys) and _hides(case) and case.sizes[keys] > 2
+    return not _averages(implementation) and bool(keys) and _hides(case) and case.sizes[keys] > 2
 
 
 # --- what all scores of a row share
@@ -354,11 +361,12 @@ def _present(case: Case) -> tuple[int, int]:
     return (row, row + offset) if least <= most else (-1, -1)
 
 
-def has_future(case: Case) -> bool:
+def has_future(implementation: Implementation, case: Case) -> bool:
     """Whether some row has a key in its future."""
-    return "causal" in case.options and _present(case) != (-1, -1)
+    return not _averages(implementation) and "causal" in case.options and _present(case) != (-1, -1)
 
 
 def has_future_gradient(implementation: Implementation, case: Case) -> bool:
-    """Whether some row has a key in its future, and gradients are declared."""
-    return implementation.capabilities.gradients and has_future(case)
+    """Whether some row has a key in its future, and gradients are declared, of zero for a row that sees no key."""
+    zero = implementation.capabilities.empty_rows == "zero"
+    return implementation.capabilities.gradients and zero and has_future(implementation, case)
