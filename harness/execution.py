@@ -91,14 +91,20 @@ def alone(function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
     """Return what a module's function returns in a worker process of its own; raise `Lost` where that gives nothing."""
     workers = pool(1)
     try:
-        return workers.schedule(function, args=arguments, timeout=seconds).result()
+        return answer(workers.schedule(function, args=arguments, timeout=seconds), seconds)
+    finally:
+        workers.stop()
+        workers.join()
+
+
+def answer(future: ProcessFuture[Any], seconds: float) -> Any:
+    """Return what a worker answered; raise `Lost` where it died, or took longer than its time limit of `seconds`."""
+    try:
+        return future.result()
     except OutOfTime:
         raise Lost(Status.TIMEOUT, f"no answer within {seconds:g} s") from None
     except ProcessExpired as error:
         raise Lost(Status.CRASH, f"its process died: {_cause(error.exitcode)}") from None
-    finally:
-        workers.stop()
-        workers.join()
 
 
 def pool(jobs: int, start: Callable[[], None] | None = None) -> ProcessPool:
@@ -132,11 +138,9 @@ def implementations(load: tuple[Path, ...]) -> dict[str, registry.Implementation
 
 def _collect(item: Item, future: ProcessFuture[list[Verdict]], seconds: float) -> list[Verdict]:
     try:
-        return future.result()
-    except OutOfTime:
-        return lost(item, Status.TIMEOUT, f"no answer within {seconds:g} s")
-    except ProcessExpired as error:
-        return lost(item, Status.CRASH, f"its process died: {_cause(error.exitcode)}")
+        return list(answer(future, seconds))
+    except Lost as gone:
+        return lost(item, gone.status, str(gone))
     except Exception as error:  # raised in the worker, around the checks: the run goes on
         return lost(item, Status.ERROR, conformance.last_line(error))
 

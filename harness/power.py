@@ -15,12 +15,11 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import TimeoutError as OutOfTime
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessPool
 
 from harness import conformance, console, execution, outcomes, results
 from harness.cases import matrix, parse
@@ -149,8 +148,8 @@ def measure(
         try:
             for (_, asked), future in zip(tasks, futures):
                 try:
-                    yield future.result()
-                except (ProcessExpired, OutOfTime):
+                    yield execution.answer(future, seconds)
+                except execution.Lost:
                     yield _piece_by_piece(pool, asked, seconds)
         finally:
             pool.stop()
@@ -267,11 +266,9 @@ def _piece(
     """Return the function's result, or the verdict on a process that gave none."""
     [item] = conformance.plan([of], [case])
     try:
-        return pool.schedule(function, args=asked, timeout=seconds).result()
-    except OutOfTime:
-        return execution.lost(item, Status.TIMEOUT, f"no answer within {seconds:g} s")[0]
-    except ProcessExpired as error:
-        return execution.lost(item, Status.CRASH, f"its process died: {execution.cause(error.exitcode)}")[0]
+        return execution.answer(pool.schedule(function, args=asked, timeout=seconds), seconds)
+    except execution.Lost as gone:
+        return execution.lost(item, gone.status, str(gone))[0]
 
 
 @contextlib.contextmanager
@@ -309,7 +306,7 @@ def _writer(
         return None, []
     from harness.machine import environment
 
-    plan = repr(([(f.name, f.patches) for f in faults], [(v.name, v.patches, v.arithmetic, v.empty_rows) for v in variants]))
+    plan = repr(([(f.name, f.patches) for f in faults], [(v.name, v.patches, v.arithmetic) for v in variants]))
     ids = repr([[case.id for case in own] for own in cases])
     facts = {
         "command": "python -m harness " + shlex.join(sys.argv[1:]),

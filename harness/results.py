@@ -19,6 +19,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -125,6 +126,11 @@ def _drop_torn_line(path: Path) -> str:
     with path.open("r+b") as file:
         file.truncate(whole)
     return f"{path}: dropped {len(content) - whole} bytes of an unfinished last line"
+
+
+def now() -> str:
+    """Return the time as results keep it: ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -9,7 +9,6 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from harness.checks import manners
 from harness.conformance import Item, plan, unexercised
 from harness.diagnosis import Diagnosis, diagnoses
 from harness.measurements import Measurement
-from harness.results import Writer, write_json
+from harness.results import Writer, now, write_json
 from harness.values import NONCONFORMING, NOT_CHECKED, Case, HarnessError, Status, Verdict
 
 _TELL_EVERY = 20.0  # seconds between lines of progress where there is no terminal
@@ -40,7 +39,7 @@ def check(options: argparse.Namespace) -> int:
         if writer:
             writer.add(*new)
     if writer:
-        writer.update(finished=_now())
+        writer.update(finished=now())
     found = _smallest(verdicts, items, options, writer) if options.fuzz else []
     causes = [] if options.no_diagnosis else _causes(verdicts, items, options, writer)
     if options.json:
@@ -175,7 +174,7 @@ def bench(options: argparse.Namespace) -> int:
         if writer:
             writer.add(measurement)
     if writer:
-        writer.update(finished=_now())
+        writer.update(finished=now())
         _keep_benchmark(options.out, measured)
     if options.json:
         print(json.dumps([measurement.to_json() for measurement in measured], indent=1))
@@ -237,7 +236,7 @@ def _writer(
     drawn = getattr(options, "fuzz", 0)
     facts = {
         "command": "python -m harness " + shlex.join(sys.argv[1:]),
-        "started": _now(),
+        "started": now(),
         "tier": f"drawn from seed {options.seed or 0}" if drawn else _tier(options),
         "planned": len(keys),
         "plan": _digest(repr(keys)),
@@ -267,10 +266,6 @@ def _told_of(implementation: registry.Implementation) -> dict[str, str]:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 __all__ = ["HarnessError", "bench", "check"]
