@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness import conformance, console, execution
+from harness import conformance, console, execution, power
 from harness.cases import matrix
 from harness.diagnosis import Match, diagnose, state_restored
-from harness.faults import FAULTS, Fault, planted
-from harness.registry import Implementation, unknown
-from harness.values import NONCONFORMING, Verdict
+from harness.faults import Fault, planted
+from harness.registry import Implementation
+from harness.values import NONCONFORMING, HarnessError, Verdict
 
 AIM = 0.8
 """The share of the faults that a diagnosis has to name among its first three."""
@@ -24,11 +24,12 @@ _ENOUGH = 8  # cases that fail: those that come after them are like them
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A fault, and what its failures were taken for."""
+    """A fault, and what its failures were taken for. lost: why there is no answer, or ""."""
 
     fault: str
     kind: str
     matches: tuple[Match, ...]
+    lost: str = ""
 
     @property
     def named(self) -> bool:
@@ -38,7 +39,7 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         matches = [match.to_json() for match in self.matches]
-        return {"fault": self.fault, "kind": self.kind, "named": self.named, "matches": matches}
+        return {"fault": self.fault, "kind": self.kind, "named": self.named, "matches": matches, "lost": self.lost}
 
 
 def outcome(fault: Fault, tier: str = "default") -> Outcome:
@@ -60,35 +61,36 @@ def _failures(own: Implementation, tier: str, names: tuple[str, ...]) -> list[Ve
     return failures
 
 
-def measure(faults: Sequence[Fault], tier: str, jobs: int = 0) -> Iterator[Outcome]:
-    """Yield the outcome of each fault, in order."""
+def measure(
+    faults: Sequence[Fault], tier: str, jobs: int = 0, seconds: float = power.TASK_SECONDS
+) -> Iterator[Outcome]:
+    """Yield the outcome of each fault, in order; one whose process dies or hangs is taken for nothing."""
     with execution.pool(jobs or execution.default_jobs()) as workers:
-        futures = [workers.schedule(_outcome, args=(fault.name, tier)) for fault in faults]
+        futures = [workers.schedule(outcome, args=(fault, tier), timeout=seconds) for fault in faults]
         try:
-            yield from (future.result() for future in futures)
+            for fault, future in zip(faults, futures, strict=True):
+                try:
+                    yield execution.answer(future, seconds)
+                except execution.Lost as gone:
+                    yield Outcome(fault.name, fault.kind, (), str(gone))
         finally:
             workers.stop()
 
 
-def _outcome(name: str, tier: str) -> Outcome:
-    return outcome(select(name), tier)
-
-
-def select(name: str) -> Fault:
-    """Return a fault by name."""
-    known = {fault.name: fault for fault in FAULTS}
-    if name not in known:
-        raise unknown("fault", name, known)
-    return known[name]
-
-
 def command(options: argparse.Namespace) -> int:
     """Measure and tell; 0 when enough faults are named."""
+    faults, variants = power.select(options.names)
+    if options.names and variants:
+        raise HarnessError(
+            f"faults --diagnose: {variants[0].name!r} is a correct variant, which has no cause to name; name faults: "
+            "`python -m harness list faults`"
+        )
     found: list[Outcome] = []
-    for one in measure([select(name) for name in options.names] or FAULTS, options.tier, options.jobs):
+    for one in measure(faults, options.tier, options.jobs):
         found.append(one)
         if not one.named:
-            console.line(f"diagnosis: {one.fault} taken for {', '.join(m.fault for m in one.matches) or 'nothing'}")
+            taken = ", ".join(match.fault for match in one.matches) or "nothing"
+            console.line(f"diagnosis: {one.fault} taken for {taken}" + (f": {one.lost}" if one.lost else ""))
     if options.json:
         print(json.dumps({"aim": AIM, "faults": [one.to_json() for one in found]}, indent=1))
     else:
