@@ -51,6 +51,14 @@ NOT_CHECKED = (Status.UNSUPPORTED, Status.UNAVAILABLE)
 NONCONFORMING = (Status.FAIL, Status.ERROR, Status.CRASH, Status.TIMEOUT, Status.UNEXPECTED_PASS)
 
 
+def _need_flags(what: str, declared: Any) -> None:
+    """Refuse what is neither True nor False in a field whose default is: a text such as "no" would count as True."""
+    for one in fields(declared):
+        value = getattr(declared, one.name)
+        if isinstance(one.default, bool) and not isinstance(value, bool):
+            raise HarnessError(f"{what}: {one.name} must be True or False, got {value!r}")
+
+
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
     """The roundings that an implementation owns up to; the error budget is computed from them.
@@ -84,9 +92,15 @@ class Arithmetic:
     def __post_init__(self) -> None:
         if self.accumulator not in ("", *DTYPES):
             raise HarnessError(f"arithmetic: accumulator {self.accumulator!r} is none of {', '.join(DTYPES)}")
-        if self.block < 1 or not 0 <= self.exp_ulp <= _LARGEST_EXP_ULP:
+        _need_flags("arithmetic", self)
+        for name, least in (("block", 1), ("gradient_block", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise HarnessError(f"arithmetic: {name} must be a whole number of {least} or more, got {value!r}")
+        number = isinstance(self.exp_ulp, int | float) and not isinstance(self.exp_ulp, bool)
+        if not number or not 0 <= self.exp_ulp <= _LARGEST_EXP_ULP:
             raise HarnessError(
-                f"arithmetic: block {self.block} must be 1 or more exp_ulp {self.exp_ulp} 0 to {_LARGEST_EXP_ULP}"
+                f"arithmetic: exp_ulp must be a number from 0 to {_LARGEST_EXP_ULP}, got {self.exp_ulp!r}"
             )
 
 
@@ -129,6 +143,9 @@ class Capabilities:
             raise HarnessError(f"capabilities: mechanisms must be a tuple of names, got {self.mechanisms!r}")
         if self.empty_rows not in EMPTY_ROWS:
             raise HarnessError(f"capabilities: empty_rows {self.empty_rows!r} is none of {', '.join(EMPTY_ROWS)}")
+        _need_flags("capabilities", self)
+        if not isinstance(self.arithmetic, Arithmetic):
+            raise HarnessError(f"capabilities: arithmetic must be an Arithmetic(...), got {self.arithmetic!r}")
 
     def refuses(self, case: Case) -> str:
         """Return why the declaration leaves this case out, or "" when it takes it."""

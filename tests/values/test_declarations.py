@@ -79,6 +79,9 @@ def test_what_a_case_requires():
         ({"options": "mask"}, "options must be a tuple of names, got 'mask'"),
         ({"options": ("causal",)}, "unknown option 'causal'; known: mask, bias, valid_lens, causal_top_left"),
         ({"empty_rows": "garbage"}, "empty_rows 'garbage' is none of zero, nan, mean"),
+        ({"gradients": "yes"}, "gradients must be True or False, got 'yes'"),
+        ({"repeatable": 1}, "repeatable must be True or False, got 1"),
+        ({"arithmetic": "loose"}, "arithmetic must be an Arithmetic(...), got 'loose'"),
     ],
 )
 def test_a_declaration_that_cannot_be_meant(declared, complaint):
@@ -89,11 +92,33 @@ def test_a_declaration_that_cannot_be_meant(declared, complaint):
     assert complaint in str(caught.value)
 
 
-@pytest.mark.parametrize("wrong", [{"accumulator": "fp32"}, {"block": 0}, {"exp_ulp": -1.0}, {"exp_ulp": float("nan")}])
-def test_an_arithmetic_that_cannot_be_meant(wrong):
-    """Neither an unknown accumulator, nor an empty block, nor a negative error."""
-    with pytest.raises(HarnessError, match="arithmetic: "):
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ({"accumulator": "fp32"}, "accumulator 'fp32' is none of float64, float32, bfloat16, float16"),
+        ({"block": 0}, "block must be a whole number of 1 or more, got 0"),
+        ({"block": 2.5}, "block must be a whole number of 1 or more, got 2.5"),
+        ({"block": True}, "block must be a whole number of 1 or more, got True"),
+        ({"gradient_block": -1}, "gradient_block must be a whole number of 0 or more, got -1"),
+        ({"gradient_block": "all"}, "gradient_block must be a whole number of 0 or more, got 'all'"),
+        ({"exp_ulp": -1.0}, "exp_ulp must be a number from 0 to 64, got -1.0"),
+        ({"exp_ulp": 65}, "exp_ulp must be a number from 0 to 64, got 65"),
+        ({"exp_ulp": float("nan")}, "exp_ulp must be a number from 0 to 64, got nan"),
+        ({"exp_ulp": None}, "exp_ulp must be a number from 0 to 64, got None"),
+        ({"split_keys": "no"}, "split_keys must be True or False, got 'no'"),
+    ],
+)
+def test_an_arithmetic_that_cannot_be_meant(wrong, complaint):
+    """One field, what it takes and what it got."""
+    with pytest.raises(HarnessError) as caught:
         Arithmetic(**wrong)
+    assert f"arithmetic: {complaint}" == str(caught.value)
+
+
+def test_an_arithmetic_at_its_limits():
+    """What the messages call allowed is."""
+    for name, value in (("block", 1), ("gradient_block", 0), ("exp_ulp", 0), ("exp_ulp", 64.0)):
+        assert value == getattr(Arithmetic(**{name: value}), name)
 
 
 def test_a_device_that_was_not_declared_is_refused():
