@@ -25,7 +25,7 @@ from harness.checks.accuracy import to_array, wrong_form
 from harness.conformance import Item
 from harness.registry import mechanisms
 from harness.standalone import SAVED, save
-from harness.values import NONCONFORMING, NOT_CHECKED, Case, Verdict
+from harness.values import NONCONFORMING, NOT_CHECKED, Case, HarnessError, Verdict
 
 ROWS, COLUMNS = 24, 72
 """Cells that a map has at most; more rows or columns are drawn in blocks."""
@@ -81,6 +81,8 @@ def replay(options: argparse.Namespace) -> int:
     [own] = registry.select([options.implementation], options.load)
     [item] = conformance.plan([own], [parse(options.case)])
     asked = _asked(item, options.check)
+    if options.save:
+        _need_new_file(options.save)
     found = run(asked, options.load, seconds=options.timeout or execution.ITEM_SECONDS)
     if not options.no_diagnosis:
         causes = tuple(diagnosis.diagnoses(found.verdicts, options.load))
@@ -104,6 +106,18 @@ def _asked(item: Item, name: str | None) -> Item:
             raise registry.unknown("check", str(name), [check.name for check in CHECKS])
         raise registry.unknown("check of this case", str(name), [check.name for check in item.checks])
     return Item(item.implementation, item.case, checks, item.skip)
+
+
+def _need_new_file(path: Path) -> None:
+    """Refuse where a script cannot be written, before a replay that may take minutes."""
+    wrong = {
+        "exists already": path.exists(),
+        "does not end in .py": path.suffix != ".py",
+        f"{path.parent} is no directory": not path.parent.is_dir(),
+    }
+    for what, is_so in wrong.items():
+        if is_so:
+            raise HarnessError(f"--save {path}: {what}; give the name of a new file that ends in .py")
 
 
 def _to_save(verdicts: Sequence[Verdict]) -> str:

@@ -74,3 +74,19 @@ def test_a_map_fits_and_hides_nothing(shape):
     assert max(map(len, lines)) <= 100
     assert lines[-1].endswith(MARKS[False][-1] + "|")
     assert sum(line.count(MARKS[False][-1]) for line in lines[1:]) == 1
+
+
+def test_where_no_script_can_be_written(mistake, monkeypatch, tmp_path):
+    """A file that exists, another suffix, no such directory: told before anything is run, and nothing is written."""
+    monkeypatch.setattr("harness.replay.run", lambda *_, **__: pytest.fail("it ran first"))
+    (tmp_path / "there.py").write_text("kept")
+    given = {
+        "there.py": "exists already",
+        "script.txt": "does not end in .py",
+        "nowhere/script.py": "nowhere is no directory",
+    }
+    for name, wrong in given.items():
+        line = mistake("replay", TINY, "--implementation", "eager", "--save", tmp_path / name)
+        assert line.startswith(f"--save {tmp_path / name}: ")
+        assert line.endswith(f"{wrong}; give the name of a new file that ends in .py")
+    assert [("there.py", "kept")] == [(path.name, path.read_text()) for path in tmp_path.iterdir()]
