@@ -31,6 +31,7 @@ _SMALL, _LONGEST, _LONGEST_HALF, _LONGEST_DROPOUT = 9, 70, 33, 6
 _RATES = (0.25, 0.5, 0.1)
 _SCALES = (1.0, 0.1, 2.0, -0.5)  # beside those of the matrix: 0.1 is exact in no format
 _FLOATS = ("float32", "float64", "bfloat16", "float16")  # the simplest first
+_DRAWS = 2000  # for one case that is taken: a declaration of one dtype and one option takes one in some hundreds
 _COUNTS = ("B", "H", "Hk")
 _LENGTHS = ("Lq", "Lk", "L", "P")
 
@@ -38,11 +39,27 @@ _LENGTHS = ("Lq", "Lk", "L", "P")
 # --- drawing
 
 
-def drawn(seed: int, count: int, names: Collection[str] = ()) -> Iterator[Case]:
-    """Yield the first `count` cases of a seed, of the named mechanisms alone if any is named."""
+def drawn(
+    seed: int, count: int, names: Collection[str] = (), takes: Callable[[Case], bool] = lambda case: True
+) -> Iterator[Case]:
+    """Yield the first `count` cases of a seed, of the named mechanisms alone if any is named, that somebody takes.
+
+    Raises HarnessError where hardly any case is taken.
+    """
     wanted = [mechanism(name).name for name in names]
-    every = (draw(seed, k) for k in itertools.count())
-    yield from itertools.islice((case for case in every if not wanted or case.mechanism in wanted), count)
+    found = 0
+    for k in itertools.count():
+        if found == count:
+            return
+        case = draw(seed, k)
+        if (not wanted or case.mechanism in wanted) and takes(case):
+            found += 1
+            yield case
+        elif k > _DRAWS * (found + 1):
+            raise HarnessError(
+                f"of {k} drawn cases {found} are taken: declare more of dtypes and options, or ask for single cases "
+                "with --case"
+            )
 
 
 def draw(seed: int, k: int) -> Case:

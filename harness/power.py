@@ -306,7 +306,7 @@ def _writer(
         return None, []
     from harness.machine import environment
 
-    plan = repr(([(f.name, f.patches) for f in faults], [(v.name, v.patches, v.arithmetic) for v in variants]))
+    plan = repr(([(fault.name, fault.patches) for fault in faults], list(variants)))
     ids = repr([[case.id for case in own] for own in cases])
     facts = {
         "command": "python -m harness " + shlex.join(sys.argv[1:]),

@@ -159,7 +159,8 @@ def _installed() -> list[Implementation]:
 
 def _from_file(path: Path) -> Implementation:
     if not path.is_file():
-        raise HarnessError(f"--load {path}: no such file")
+        wrong = "a directory; give one file" if path.is_dir() else "no such file"
+        raise HarnessError(f"--load {path}: {wrong}")
     name = f"implementations_loaded_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None or path.suffix != ".py":

@@ -38,6 +38,8 @@ def write(name: str, mechanism: str, directory: Path) -> Path:
     known = registry.mechanism(mechanism)
     if not name.isidentifier() or name.startswith("_"):
         raise HarnessError(f"{name!r} cannot name a file of Python: use letters, digits and _, not _ first")
+    if name in registry.implementations():
+        raise HarnessError(f"an implementation {name} exists; choose another name, for two cannot stand side by side")
     path = directory / f"{name}.py"
     if path.exists():
         raise HarnessError(f"{path} exists; it is left as it is")

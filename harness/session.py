@@ -59,9 +59,10 @@ def check(options: argparse.Namespace) -> int:
         print(console.summary(verdicts, planned))
         if measured := console.manners(verdicts):
             print(measured)
-        if not options.case and not options.mechanism:
-            for name, unasked in unexercised(items).items():
-                print(f"{name}: declared, but asked by no case, so not shown: {', '.join(unasked)}")
+        for name, unasked in unexercised(items).items() if not options.case else ():
+            named = [one for one in unasked if not options.mechanism or one not in registry.mechanisms()]
+            if named:
+                print(f"{name}: declared, but asked by no case, so not shown: {', '.join(named)}")
         if options.fuzz:
             print(console.drawn(options.seed or 0, options.fuzz))
         if writer:
@@ -103,7 +104,13 @@ def _cases(options: argparse.Namespace) -> list[Case]:
     if options.fuzz:
         if options.case or options.tier != "default":
             raise HarnessError("--fuzz draws its own cases: give it without --case, --quick and --thorough")
-        return [case.on(options.device) for case in fuzz.drawn(options.seed or 0, options.fuzz, options.mechanism)]
+        chosen = registry.select(options.names, options.load)
+
+        def takes(case: Case) -> bool:
+            return any(not one.refuses(case.on(options.device)) for one in chosen)
+
+        drawn = fuzz.drawn(options.seed or 0, options.fuzz, options.mechanism, takes)
+        return [case.on(options.device) for case in drawn]
     if options.case:
         if options.mechanism:
             raise HarnessError("--case names its mechanism itself; give --case or --mechanism, not both")

@@ -29,8 +29,8 @@ class Check:
 
     @property
     def summary(self) -> str:
-        """What is asked, from the function's docstring."""
-        return (self.ask.__doc__ or "").strip().split("\n")[0]
+        """What is asked: the first paragraph of the function's docstring."""
+        return " ".join((self.ask.__doc__ or "").split("\n\n")[0].split())
 
 
 CHECKS = (

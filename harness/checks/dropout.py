@@ -113,6 +113,15 @@ def statistics(errors: Array, parts: Array, keep: float, rounding: Array) -> Jud
     deviation = np.sqrt((along**2).sum(0) * (1 - keep) / keep)
     seen = deviation > 0
     z = np.where(seen, (errors * direction).sum(-1) / np.where(seen, deviation, 1.0), 0.0)
+    if seen.any():  # all rows and calls together: what is lost or gained everywhere
+        lost = calls * ((rounding * np.abs(direction)).sum(-1)[seen] / deviation[seen]).sum()
+        most = (np.abs(along).max(0)[seen] / deviation[seen]).max() * largest
+        total = float(_share(np.asarray(abs(z.sum()) - lost), np.asarray(calls * seen.sum()), np.asarray(most), 1))
+        ratio = 1 + (errors * direction).sum() / (calls * along.sum())
+        worst = Judgement(total, worst.error, where) if total > worst.share else worst
+        if total > 1:
+            reason = f"dropout is biased: what the weights give is {ratio:.3g} times as large in training"
+            return Judgement(total, worst.error, where, reason)
     # z^2 - 1 has the variance 2 + (fourth cumulant) and stays below its largest value.
     fourth = keep * (1 - keep) * (1 - 6 * keep * (1 - keep)) / keep**4
     kurtosis = np.divide((along**4).sum(0) * fourth, deviation**4, out=np.zeros_like(deviation), where=seen)

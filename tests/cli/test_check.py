@@ -23,8 +23,8 @@ def test_a_right_one_conforms(terminal):
     answer = terminal(f"python -m harness check eager --case {TINY}")
     assert (answer.status, answer.err) == (0, "")
     name, total, verdict = answer.out.splitlines()
-    assert name.startswith("eager  4 pass; worst error 0.")
-    assert total == "checked 4 + 0 unsupported + 0 unavailable = 4 of 4 planned"
+    assert name.startswith("eager  15 pass; worst error 0.")
+    assert total == "checked 15 + 0 unsupported + 0 unavailable = 15 of 15 planned"
     assert verdict == "conforms"
 
 
@@ -106,7 +106,7 @@ def test_another_plan_does_not_go_on(harness, mistake, tmp_path):
     assert harness("check", "eager", "--case", TINY, "--out", run).status == 0
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     line = mistake("check", "eager", "--case", other, "--out", run, "--resume")
-    assert line.startswith(f"{run} holds another run: 4 checks, not these 4; resume with its own command: python -m ")
+    assert line.startswith(f"{run} holds another run: 15 checks, not these 15; resume with its own command: python -m ")
     assert before == {path.name: path.read_bytes() for path in run.iterdir()}
     assert harness("check", "eager", "--case", TINY, "--out", run, "--resume").status == 0
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness import conformance
-from harness.cases import DROPOUT, dropout_cases
+from harness.cases import DROPOUT, dropout_cases, parse
 from harness.checks import dropout
 from harness.faults import Fault, planted
 from harness.values import Status, Verdict
@@ -91,6 +91,15 @@ def test_wrong_dropout_is_accused(name):
     """Each fault by measurement."""
     verdict = asked(code(WRONG[name]))
     assert verdict.status is Status.FAIL, f"not seen: {name}, share {verdict.share}"
+
+
+def test_a_small_loss_everywhere_is_accused():
+    """At a rate of a tenth, not dividing by 0.9 loses a tenth: too little for one element, plain over all of them."""
+    case = parse(HEADS.replace("dropout=0.25", "dropout=0.1"))
+    change = WRONG["not divided by the keep probability"]
+    for put, status in ((code(change), Status.FAIL), (code(RIGHT["a mask of uniform numbers"]), Status.PASS)):
+        [item] = conformance.plan([planted(Fault("dropout", "dropout", ((TRAINING, put),)))], [case])
+        assert [v.status for v in conformance.run(item) if v.check == "dropout"] == [status]
 
 
 def test_dropout_outside_of_training_is_accused():
