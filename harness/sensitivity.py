@@ -15,9 +15,12 @@ its budget alone.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
+import shlex
 import statistics
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -25,7 +28,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import inputs
+from harness import inputs, results
 from harness.budget import Budget
 from harness.cases import matrix, parse
 from harness.checks import accuracy
@@ -33,7 +36,6 @@ from harness.checks.subject import budget_of
 from harness.judge import judge
 from harness.perturbed import Change, evaluate
 from harness.registry import mechanisms
-from harness.results import write_json
 from harness.values import Arithmetic, Case
 from reference import core
 
@@ -250,13 +252,33 @@ def _told(values: Sequence[float | None]) -> str:
 
 
 def command(options: argparse.Namespace) -> int:
-    """Measure a tier's cases, or the named ones; print, and keep them in a run directory."""
-    found = list(measure([parse(text) for text in options.case] or matrix(options.tier)))
+    """Measure a tier's cases, or the named ones; print, and keep them in --out: a run that is there, or a new one."""
+    cases = [parse(text) for text in options.case] or list(matrix(options.tier))
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
-        write_json(options.out / FILE, [one.to_json() for one in found])
+    started = results.now()
+    found = list(measure(cases))
+    if options.out:
+        _keep(options, cases, found, started)
     if options.json:
         print(json.dumps({"sensitivity": [one.to_json() for one in found]}, indent=1))
     else:
         print(table(found))
     return 0
+
+
+def _keep(options: argparse.Namespace, cases: Sequence[Case], found: Sequence[Sensitivity], started: str) -> None:
+    from harness.machine import environment
+
+    if not (options.out / "run.json").exists():
+        facts = {
+            "command": "python -m harness " + shlex.join(sys.argv[1:]),
+            "started": started,
+            "tier": options.tier,
+            "planned": 0,  # no verdict: what the cases see says nothing about implementations
+            "plan": hashlib.sha256(repr([case.id for case in cases]).encode()).hexdigest(),
+            "environment": environment(),
+            "implementations": {},
+        }
+        results.Writer.start(options.out, facts).update(finished=results.now())
+    results.write_json(options.out / FILE, [one.to_json() for one in found])

@@ -11,11 +11,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from harness import inputs
+from harness import inputs, results
 from harness import sensitivity as s
 from harness.cases import SHARPER, matrix, parse
 from harness.checks.accuracy import is_degenerate
 from harness.checks.subject import budget_of
+from harness.cli import main
 from harness.judge import judge
 from harness.perturbed import evaluate
 from harness.registry import mechanisms
@@ -182,3 +183,24 @@ def test_the_command_prints_and_keeps(tmp_path, capsys):
     assert [s.sensitivity(parse(case)) for case in (PLAIN, list(WEAK)[1])] == [s.Sensitivity.from_json(k) for k in kept]
     assert 0 == s.command(options(tmp_path, json=True))
     assert kept == json.loads(capsys.readouterr().out)["sensitivity"]
+
+
+def test_a_new_directory_becomes_a_run(tmp_path, capsys):
+    """`report` reads it, and tells what the cases see."""
+    assert 0 == main(["faults", "--sensitivity", "--case", PLAIN, "--out", str(tmp_path / "new" / "run")])
+    kept = results.load(tmp_path / "new" / "run")
+    assert kept.facts["finished"]
+    assert [PLAIN] == [one["case"] for one in kept.sensitivity]
+    assert 0 == main(["report", str(tmp_path / "new" / "run")])
+    assert "Not measured in this run" not in (tmp_path / "new" / "run" / "report.md").read_text()
+
+
+def test_a_run_that_is_there_stays(tmp_path, capsys):
+    """One file is added, or replaced; no fact of the run changes."""
+    results.Writer.start(tmp_path, {"planned": 3, "environment": {}, "command": "check"})
+    before = (tmp_path / "run.json").read_bytes()
+    for text in (PLAIN, list(WEAK)[1]):
+        assert 0 == main(["faults", "--sensitivity", "--case", text, "--out", str(tmp_path)])
+        assert [text] == [one["case"] for one in results.load(tmp_path).sensitivity]
+    assert before == (tmp_path / "run.json").read_bytes()
+    assert {"run.json", "sensitivity.json"} == {path.name for path in tmp_path.iterdir()}
