@@ -92,6 +92,8 @@ def _in_range(item: Item, subject: Subject) -> Item:
     """Return the item, skipped where the dtype cannot hold the problem: no fault of the implementation's."""
     try:
         overflow = subject.budget()[0].overflow
+    except MemoryError:
+        return replace(item, skip=(Status.UNSUPPORTED, "the case does not fit into this machine's memory"))
     except Exception:  # a check will raise it again, and tell
         return item
     return replace(item, skip=(Status.UNSUPPORTED, f"out of the dtype's range: {overflow}")) if overflow else item

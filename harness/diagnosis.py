@@ -29,12 +29,12 @@ from harness import conformance, execution, inputs
 from harness.budget import Budget
 from harness.cases import parse
 from harness.checks import Check, Subject
-from harness.checks.accuracy import to_array
+from harness.checks.accuracy import is_degenerate, to_array
 from harness.checks.subject import budget_of
 from harness.faults import FAULTS, Fault, planted
 from harness.judge import Judgement, judge
 from harness.registry import Implementation, mechanisms
-from harness.values import NONCONFORMING, Capabilities, Case, Status, Verdict
+from harness.values import EMPTY_ROWS, NONCONFORMING, Capabilities, Case, Status, Verdict
 
 SECONDS = 8.0
 """After so long, in time of the processor, no further case is begun."""
@@ -137,7 +137,11 @@ def diagnoses(
             yield Diagnosis(name, (), f"not diagnosed, since it ends in a {lost}: replay such a case")
             continue
         wrong = [verdict for verdict in own if verdict.status in (Status.FAIL, Status.ERROR)]
-        if wrong:
+        policy = next((verdict for verdict in wrong if verdict.check == "manner.empty_rows"), None)
+        if policy and policy.finding in EMPTY_ROWS:  # what failed is the promise
+            told = f"a row that sees no key is {policy.finding} and declared {policy.declared}: mend one or the other"
+            yield Diagnosis(name, (), told)
+        elif wrong:
             yield _diagnosed(name, wrong, load, ids)
 
 
@@ -418,7 +422,7 @@ def _apart(
             deviation=math.sqrt(2) * zero.deviation,
             linear=None if zero.linear is None else zero.linear & still.all(-1),
         )
-    return judge(numbers, around, degenerate=case.content != "ordinary").share
+    return judge(numbers, around, degenerate=is_degenerate(case)).share
 
 
 def _largest(array: NDArray[np.float64]) -> float:

@@ -142,10 +142,13 @@ def _work(name: str, load: tuple[Path, ...], case_id: str, checks: tuple[str, ..
     asked = tuple(check for check in item.checks if check.name in checks)
     verdicts = tuple(conformance.run(Item(item.implementation, item.case, asked, item.skip)))
     try:
+        facts = tuple(_facts(item.case))
         worst, maps = _picture(Subject(item.implementation, item.case))
-    except (Exception, SystemExit):  # it raises: a verdict says so
+    except MemoryError:  # a verdict says so, also of what follows
+        facts, worst, maps = (), None, ()
+    except (Exception, SystemExit):  # it raises
         worst, maps = None, ()
-    return Replayed(verdicts, tuple(_facts(item.case)), worst, maps)
+    return Replayed(verdicts, facts, worst, maps)
 
 
 def _facts(case: Case) -> Iterator[tuple[str, str]]:

@@ -53,3 +53,12 @@ def test_dropout_of_nothing_is_no_error(tmp_path):
     [implementation] = registry.select(["eager"])
     [item] = conformance.plan([implementation], [parse(case)])
     assert {v.check: v.status for v in conformance.run(item)}["dropout"] is Status.PASS
+
+
+def test_a_case_beyond_memory_accuses_nobody():
+    """Tensors of terabytes: unsupported with the reason, and nothing is called."""
+    case = parse("scaled_dot_product-B99999H3Hk3Lq99999Lk99999D16Dv8-float32-plain-ordinary-contiguous-0")
+    [item] = conformance.plan(registry.select(["eager"]), [case])
+    verdicts = list(conformance.run(item))
+    assert {v.status for v in verdicts} == {Status.UNSUPPORTED}
+    assert all("memory" in v.reason for v in verdicts)
