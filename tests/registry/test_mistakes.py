@@ -119,7 +119,7 @@ def test_a_question_that_answers_none(tmp_path):
 def test_no_file(tmp_path):
     """An absent file, a folder and a file that is not Python are told apart."""
     assert f"--load {tmp_path / 'absent.py'}: no such file" == complaint(tmp_path / "absent.py")
-    assert f"--load {tmp_path}: no such file" == complaint(tmp_path)
+    assert f"--load {tmp_path}: a directory; give one file" == complaint(tmp_path)
     (tmp_path / "mine.txt").write_text("")
     assert f"--load {tmp_path / 'mine.txt'}: not a Python file" == complaint(tmp_path / "mine.txt")
 
