@@ -5,8 +5,6 @@ from __future__ import annotations
 from harness import hit_rate
 from harness.faults import Fault
 
-pytest_plugins = ["tests.cli.conftest"]
-
 ATTEND = "    weights = softmax(scores, **visibility)\n    return weights @ value, weights"
 
 

@@ -10,8 +10,6 @@ import pytest
 from harness.replay import COLUMNS, MARKS, ROWS, _blocks, _drawing
 from tests.registry.sources import TINY, write
 
-pytest_plugins = ["tests.cli.conftest"]
-
 
 def test_a_right_one_conforms(harness, tmp_path):
     """Status 0, no map and no cause."""

@@ -12,7 +12,7 @@ import pytest
 
 from harness.cli import main
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 class Answer(NamedTuple):
