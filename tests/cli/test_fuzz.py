@@ -46,7 +46,7 @@ def test_what_fails_exits_with_1_and_is_shrunk(harness, tmp_path):
     [found] = [row for row in told["smallest"] if row["verdict"]["check"] == "accuracy"]
     smallest = "scaled_dot_product-B1H1Hk1Lq1Lk13D1Dv1-float32-plain-ordinary-contiguous-0"
     assert found["verdict"]["case"] == smallest
-    failed = {row["case"] for row in rows(run) if (row["check"], row["status"]) == ("accuracy", "fail")}
+    failed = {row["case"] for row in rows(tmp_path / "run") if (row["check"], row["status"]) == ("accuracy", "fail")}
     assert found["failures"] == len(failed) > 0
     assert f"smallest of {len(failed)} such failures:\nFAIL late, accuracy, {smallest}" in answer.err
     assert told["smallest"] == facts(tmp_path / "run")["smallest"]
