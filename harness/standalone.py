@@ -66,7 +66,7 @@ def unpacked(name):
 
 # What an implementation imports of the harness are declarations, for which these stand in.
 harness = types.ModuleType("harness")
-harness.Case, harness.HarnessError = types.SimpleNamespace, ValueError
+harness.Case, harness.HarnessError, harness.OPTIONS = types.SimpleNamespace, ValueError, ()
 $declarations
 sys.modules["harness"] = sys.modules["harness.values"] = harness
 machine = sys.modules["harness.machine"] = types.ModuleType("harness.machine")

@@ -6,7 +6,7 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any
 
-from harness.values import Capabilities
+from harness.values import OPTIONS, Capabilities
 from implementations._upstream import onednn_tails
 
 if TYPE_CHECKING:
@@ -33,17 +33,7 @@ CAPABILITIES = Capabilities(
     ),
     dtypes=("float64", "float32", "bfloat16", "float16"),
     devices=("cpu", "cuda"),
-    options=(
-        "mask",
-        "bias",
-        "valid_lens",
-        "causal_top_left",
-        "causal_bottom_right",
-        "scale",
-        "learned_scale",
-        "grouped_heads",
-        "dropout",
-    ),
+    options=OPTIONS,
     gradients=True,
     second_derivatives=True,
     weights=True,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from harness.values import Arithmetic, Capabilities
+from harness.values import OPTIONS, Arithmetic, Capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,16 +33,7 @@ CAPABILITIES = Capabilities(
         "cross_attention",
     ),
     dtypes=("float64", "float32", "bfloat16", "float16"),
-    options=(
-        "mask",
-        "bias",
-        "valid_lens",
-        "causal_top_left",
-        "causal_bottom_right",
-        "scale",
-        "learned_scale",
-        "grouped_heads",
-    ),
+    options=tuple(option for option in OPTIONS if option != "dropout"),  # the formulas have none
     weights=True,
     arithmetic=Arithmetic(accumulator="float64", rounded_scores=False, stored_probabilities=False),
 )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from harness import inputs
 from harness.budget import FORMATS, Budget, budgets
+from harness.checks.accumulator import answered, format_of, least, precision, sum_precision
 from harness.checks.accuracy import to_array
 from harness.checks.subject import Subject
 from harness.judge import Judgement, judge
@@ -189,7 +190,7 @@ def masked_nan(subject: Subject) -> Judgement:
         budget = _budget(subject, case, tensors, capabilities.empty_rows)
         for kind, poison in _poisons(case.dtype).items():
             poisoned = _poisoned(case, tensors, poison)
-            if judge(to_array(_output(function, poisoned)), budget, degenerate=True).reason:
+            if judge(to_array(answered(function, poisoned)), budget, degenerate=True).reason:
                 leaks[way][""].append(kind)
             elif capabilities.gradients and way == next(iter(ways)) and not _finite_gradients(function, poisoned):
                 leaks[way][" into a gradient"].append(kind)
@@ -226,7 +227,7 @@ def repeatability(subject: Subject) -> Judgement:
         try:
             for count in (threads, _THREADS):
                 torch.set_num_threads(count)
-                answers.append([_output(function, _copies(tensors)) for _ in range(_CALLS)])
+                answers.append([answered(function, _copies(tensors)) for _ in range(_CALLS)])
         finally:
             torch.set_num_threads(threads)
         differ = max(_distance(calls[0], other) for calls in answers for other in calls[1:])
@@ -258,11 +259,11 @@ def accumulation(subject: Subject) -> Judgement:
     capabilities = subject.implementation.capabilities
     found, loose, contradicted = {}, [], False
     for case in _each_dtype(subject):
-        bits, most = _sum_precision(subject, case)
+        bits, most = sum_precision(subject, case, _larger(subject.implementation, case))
         declared = capabilities.arithmetic.accumulator or ("float64" if case.dtype == "float64" else "float32")
-        wanted = _precision(declared)
-        found[case.dtype] = _format_of(bits, most)
-        contradicted |= bits < min(_least(declared), most)
+        wanted = precision(declared)
+        found[case.dtype] = format_of(bits, most)
+        contradicted |= bits < min(least(declared), most)
         if bits > wanted + 1 and capabilities.arithmetic.accumulator:
             loose.append(f"declares {declared}, does {found[case.dtype]}: its budget is looser than it needs")
     measured = "; ".join([_by_word(found), *dict.fromkeys(loose)])
@@ -270,6 +271,12 @@ def accumulation(subject: Subject) -> Judgement:
 
 
 # --- what they share
+
+
+def _larger(implementation: Implementation, case: Case) -> Case:
+    """Return the case with many batch elements and keys, if the implementation takes them."""
+    larger = replace(case, sizes={**case.sizes, "B": 64, "Lk": 256})
+    return larger if _takes(implementation, larger) else case
 
 
 def _answer(measured: str, declared: str, contradicted: bool) -> Judgement:
@@ -289,15 +296,7 @@ def _by_word(found: Mapping[str, str]) -> str:
 
 
 def _call(implementation: Implementation, case: Case, tensors: Mapping[str, Tensor]) -> Tensor:
-    return _output(implementation.prepare(case), tensors)
-
-
-def _output(function: Callable[..., Any], tensors: Mapping[str, Tensor]) -> Tensor:
-    import torch
-
-    with torch.no_grad():
-        result = function(**tensors)
-    return result[0] if isinstance(result, tuple) else result
+    return answered(implementation.prepare(case), tensors)
 
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -383,13 +382,13 @@ def _seen(implementation: Implementation, case: Case) -> NDArray[np.bool_]:
     axes = _key_axes(case)
     changed = {name: axes[name] for name in axes if name == "value"} or axes
     row = mechanisms()[case.mechanism].output.index("Lq")
-    before = to_array(_output(function, tensors))
+    before = to_array(answered(function, tensors))
     columns = []
     for key in range(_keys(case)):
         other = _copies(tensors)
         for name, axis in changed.items():
             other[name].select(axis, key).add_(8.0)
-        differs = ~np.isclose(to_array(_output(function, other)), before, rtol=0, atol=0, equal_nan=True)
+        differs = ~np.isclose(to_array(answered(function, other)), before, rtol=0, atol=0, equal_nan=True)
         columns.append(differs.any(axis=tuple(i for i in range(differs.ndim) if i != row)))
     return np.stack(columns, -1)
 
@@ -420,7 +419,7 @@ def _mixed(subject: Subject) -> str:
         return ""
     tensors |= {name: tensors[name].to(wider) for name in others}
     try:
-        got = str(_output(subject.callable, tensors).dtype).removeprefix("torch.")
+        got = str(answered(subject.callable, tensors).dtype).removeprefix("torch.")
     except (Exception, SystemExit) as error:
         got = f"raises {type(error).__name__}"
     return f"; beside {str(wider).removeprefix('torch.')} keys and values: {got}"
@@ -437,14 +436,14 @@ def _by_part(
         larger = replace(case, sizes={**case.sizes, **sizes})
         larger = larger if _takes(subject.implementation, larger) else case
         function, tensors = subject.implementation.prepare(case), inputs.tensors(larger)
-        whole, worst = _output(function, tensors), 0.0
+        whole, worst = answered(function, tensors), 0.0
         for part in cut(larger.sizes[letter]):
             length = part.stop - part.start
             alone = {
                 name: x.narrow(along[name], part.start, length).clone() if name in along else x
                 for name, x in tensors.items()
             }
-            worst = max(worst, _distance(_output(function, alone), whole.narrow(place, part.start, length)))
+            worst = max(worst, _distance(answered(function, alone), whole.narrow(place, part.start, length)))
         found[case.dtype] = f"differs by {_ulps(worst)}" if worst else "the same bits"
     return found
 
@@ -468,68 +467,6 @@ def _ulps(units: float) -> str:
     if not np.isfinite(units):
         return "more than rounding"
     return f"{units:.2g} units in the last place" if units >= 0.01 else "less than 0.01 units in the last place"
-
-
-# --- the precision of a sum
-
-
-def _sum_precision(subject: Subject, case: Case) -> tuple[int, int]:
-    r"""Return how many bits the accumulator of $\sum_j p_j v_j$ has, and the most that could have been seen.
-
-    Scores are 0, so that n = 2^m weights are exactly 1/n. The values of a column are $1, \pm 2^{-k}, -1$ at three
-    random places and 0 elsewhere: the sum is $\pm 2^{-k}$. Whatever the order and the blocks, the small number meets a
-    large one alone in a third of the columns or more, and is lost there when the accumulator has k bits or fewer.
-    """
-    import torch
-
-    most, large = (28, 2.0**13) if case.dtype == "float16" else (60, 1.0)
-    larger = replace(case, sizes={**case.sizes, "B": 64, "Lk": 256})
-    larger = larger if _takes(subject.implementation, larger) else case
-    tensors = inputs.tensors(case)
-    axes = {own.name: own.axes for own in mechanisms()[case.mechanism].inputs if not own.parameter}
-    shapes = {name: inputs.shape_of(own, larger.sizes) for name, own in axes.items()}
-    tensors |= {name: tensors[name].new_zeros(shape) for name, shape in shapes.items()}
-    shape = shapes["value"]
-    keys = shape[-2]
-    draw = np.random.default_rng(0)
-    columns = int(np.prod(shape)) // keys
-    depth = 2 + np.arange(columns) % (most - 1)  # 2 to `most`
-    sign = draw.choice([-1.0, 1.0], columns)
-    places = draw.permuted(np.tile(np.arange(keys), (columns, 1)), axis=1)[:, :3]
-    value = np.zeros((columns, keys))
-    rows = np.arange(columns)
-    value[rows, places[:, 0]], value[rows, places[:, 1]] = large, -large
-    exact = large * sign * 2.0**-depth
-    value[rows, places[:, 2]] = exact
-    arranged = value.reshape(*shape[:-2], shape[-1], keys).swapaxes(-1, -2)
-    tensors["value"] = torch.from_numpy(arranged.copy()).to(tensors["value"])
-    output = to_array(_output(subject.implementation.prepare(case), tensors))
-    sums = output[..., 0, :] * keys  # every query has the same sum; axes (..., Dv)
-    repeat = sums.shape[1] // shape[1]
-    wanted, depths = (np.repeat(x.reshape(*shape[:-2], shape[-1]), repeat, 1) for x in (exact, depth))
-    lost = np.abs(sums - wanted) > np.abs(wanted) / 2
-    return (int(depths[lost].min()), most) if lost.any() else (most, most)
-
-
-def _precision(name: str) -> int:
-    return round(-np.log2(FORMATS[name].roundoff))
-
-
-def _least(name: str) -> float:
-    """Return below how many bits a sum was not made in that format: half-way to the next one.
-
-    Parts that are merged through their log-sum-exp cost a bit or three; another format costs many.
-    """
-    lower = [_precision(other) for other in FORMATS if _precision(other) < _precision(name)]
-    return (_precision(name) + max(lower, default=0)) / 2
-
-
-def _format_of(bits: int, most: int) -> str:
-    """Return the format with so many bits, and how many if an order of its own cost more than the last one."""
-    if bits >= most and bits > _precision("float32") + 1:
-        return "float64" if most > _precision("float64") else "more than float32"
-    nearest = min(FORMATS, key=lambda name: abs(_precision(name) - bits))
-    return nearest if abs(_precision(nearest) - bits) <= 1 else f"{nearest}, less some bits: {bits}"
 
 
 MANNERS = (

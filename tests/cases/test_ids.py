@@ -175,7 +175,7 @@ def test_what_a_mechanism_lacks_is_refused():
         assert complaint in str(caught.value)
 
 
-def case_or_complaint(text: str) -> None:
+def assert_case_or_complaint(text: str) -> None:
     """The one thing that holds of every text."""
     case, complaint = None, ""
     try:
@@ -193,7 +193,7 @@ def case_or_complaint(text: str) -> None:
 @given(st.text(st.one_of(st.characters(), st.sampled_from("-+=@0123456789BHLkqDv.\n"))))
 def test_any_text(text):
     """Any text is a case of that id, or one line."""
-    case_or_complaint(text)
+    assert_case_or_complaint(text)
 
 
 IDS = [case.id for case in matrix("quick")]
@@ -214,4 +214,4 @@ def test_a_mutated_id(text, edits):
     for where, cut, put in edits:
         start = int(where * len(text))
         text = text[:start] + put + text[start + cut :]
-    case_or_complaint(text)
+    assert_case_or_complaint(text)

@@ -18,7 +18,7 @@ from tests.laws.strategies import PROFILE, cases
 DRAWN_FOR = ("numpy_reference", "eager")
 
 
-def ask(law: Law, implementation: Implementation, case: Case) -> None:
+def assert_holds(law: Law, implementation: Implementation, case: Case) -> None:
     """Fail with the law, the case's id and the command that asks it again."""
     try:
         judged = law.ask(Subject(implementation, case))
@@ -28,13 +28,13 @@ def ask(law: Law, implementation: Implementation, case: Case) -> None:
     assert not judged.reason, f"{law.name} of {case.id}\n  at {judged.where}: {judged.reason}\n  replay: {replay}"
 
 
-def draw(law: Law, implementation: Implementation) -> None:
+def assert_no_drawn_case_breaks(law: Law, implementation: Implementation) -> None:
     """Ask the law on drawn cases."""
 
     @PROFILE
     @given(cases(law, implementation))
     def holds(case: Case) -> None:
-        ask(law, implementation, case)
+        assert_holds(law, implementation, case)
 
     holds()
 
@@ -46,4 +46,4 @@ def test_the_law_holds(law: Law, name: str):
     [implementation] = registry.select([name])
     if law.name == "law.causal_gradient" and not implementation.capabilities.gradients:
         pytest.skip(f"{name} declares no gradients")
-    draw(law, implementation)
+    assert_no_drawn_case_breaks(law, implementation)
