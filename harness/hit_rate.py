@@ -11,8 +11,8 @@ from typing import Any
 
 from harness import conformance, console, execution, power
 from harness.cases import matrix
-from harness.diagnosis import Match, diagnose, state_restored
-from harness.faults import Fault, planted
+from harness.diagnosis import Match, diagnose
+from harness.faults import Fault, planted, state_restored
 from harness.registry import Implementation
 from harness.values import NONCONFORMING, HarnessError, Verdict
 

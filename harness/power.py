@@ -7,7 +7,6 @@ everything. Both run in worker processes: one that dies or hangs costs its own t
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import hashlib
 import json
@@ -25,7 +24,7 @@ from harness import conformance, console, execution, outcomes, results
 from harness.cases import matrix, parse
 from harness.checks import Subject
 from harness.checks.accuracy import to_array, wrong_form
-from harness.faults import FAULTS, VARIANTS, Fault, Variant, concerned, planted, varied
+from harness.faults import FAULTS, VARIANTS, Fault, Variant, concerned, planted, state_restored, varied
 from harness.faults.fault import eager, source_of_eager
 from harness.outcomes import Outcome, Trial
 from harness.registry import Implementation
@@ -163,7 +162,7 @@ def ask_fault(fault: Fault, ids: Sequence[str]) -> Outcome:
     cases = [_case(text) for text in ids]
     for mechanism in concerned(fault.name, fault.patches):
         own = [case for case in cases if case.mechanism == mechanism]
-        with _state_restored():
+        with state_restored(seeds=False):
             for verdict in _verdicts(implementation, own):
                 checks += verdict.status not in NOT_CHECKED
                 if verdict.status in ACCUSES:
@@ -269,28 +268,6 @@ def _piece(
         return execution.answer(pool.schedule(function, args=asked, timeout=seconds), seconds)
     except execution.Lost as gone:
         return execution.lost(item, gone.status, str(gone))[0]
-
-
-@contextlib.contextmanager
-def _state_restored() -> Iterator[None]:
-    """Undo what a fault of manners does to the process, so that the next one is accused of its own deeds alone.
-
-    The random states move on: a seed that was set before would hide that it is set again.
-    """
-    import random
-
-    import torch
-
-    torch.rand(1), np.random.rand(), random.random()
-    torch.set_num_threads(1)
-    dtype, precision = torch.get_default_dtype(), torch.get_float32_matmul_precision()
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(dtype)
-        torch.set_float32_matmul_precision(precision)
-        torch.use_deterministic_algorithms(False)
-        torch.set_num_threads(1)
 
 
 # --- keeping

@@ -243,7 +243,7 @@ PROMISES = (
     ),
     _promise(
         "float64 sums",
-        ("import Capabilities\n", "import Arithmetic, Capabilities\n"),
+        ("OPTIONS, Capabilities\n", "OPTIONS, Arithmetic, Capabilities\n"),
         _declared('arithmetic=Arithmetic(accumulator="float64")'),
     ),
 )

@@ -11,7 +11,7 @@ from harness.cases import matrix
 from harness.checks import Subject, gradients
 from harness.checks.accuracy import to_array
 from harness.checks.contract import is_ordinary, purity
-from harness.faults import FAULTS, Fault, concerned, planted
+from harness.faults import FAULTS, Fault, concerned, planted, state_restored
 from harness.faults.cited import CITES
 from harness.faults.fault import eager
 from harness.values import NONCONFORMING, Case, Status
@@ -109,7 +109,7 @@ def test_a_fault_is_one(fault):
 
 def _in_answers(wrong, right, case: Case) -> bool:
     """Whether an answer differs, now or in a later call, or inputs and global state are not left alone."""
-    with power._state_restored():
+    with state_restored(seeds=False):
         if wrong.refuses(case):
             return False
         if _impure(wrong, case) or power.differs(wrong, right, case):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.answers import apart
 from harness.cases import parse
 from harness.checks.subject import budget_of
-from harness.diagnosis import _apart
 from harness.values import Arithmetic
 
 CASE = parse("scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous-0")
@@ -14,7 +14,7 @@ CASE = parse("scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-plain-ordinary-cont
 
 def share(numbers, hypothesis) -> float:
     budget = budget_of(CASE, Arithmetic(), "zero")[0]
-    return _apart(numbers, hypothesis, budget, budget, CASE)
+    return apart(numbers, hypothesis, budget, budget, CASE)
 
 
 def test_the_hypothesis_itself_and_its_rounding_agree():

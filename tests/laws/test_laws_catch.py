@@ -16,7 +16,7 @@ from harness.checks.subject import Subject
 from harness.faults import FAULTS, VARIANTS, Fault, concerned, planted, varied
 from harness.values import NONCONFORMING
 from tests.laws.strategies import PROFILE, cases
-from tests.laws.test_laws import ask, draw
+from tests.laws.test_laws import assert_holds, assert_no_drawn_case_breaks
 
 _DOT = "scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-{}-ordinary-contiguous-0"
 _MANY = "multi_head-B2H3Lq5Lk7E48Eq18Ek11Ev8O9-float32-plain-ordinary-contiguous-0"
@@ -105,7 +105,7 @@ def test_a_failure_shrinks_to_a_smallest_case_that_its_id_replays():
     """The message names law, id and command, every size is at its least, and the suite asks the law on that id."""
     wrong = planted(named("last key dropped"))
     with pytest.raises(AssertionError) as failure:
-        draw(BY_NAME["law.equal_keys"], wrong)
+        assert_no_drawn_case_breaks(BY_NAME["law.equal_keys"], wrong)
     text = re.search(r"law\.equal_keys of (\S+)", str(failure.value))
     case = parse(text[1])
     assert conformance.replay_command(wrong, case) in str(failure.value)
@@ -143,6 +143,6 @@ def test_no_law_accuses_a_correct_variant(name):
     @settings(PROFILE, max_examples=2 * PROFILE.max_examples)
     @given(pairs)
     def holds(pair: tuple[Law, Case]) -> None:
-        ask(pair[0], variant, pair[1])
+        assert_holds(pair[0], variant, pair[1])
 
     holds()
