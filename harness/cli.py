@@ -81,9 +81,9 @@ def replay(options: argparse.Namespace) -> int:
 
 def bench(options: argparse.Namespace) -> int:
     """Time what conforms, side by side with the baseline."""
-    from harness import session
+    from harness.bench import command
 
-    return session.bench(options)
+    return command.bench(options)
 
 
 def faults(options: argparse.Namespace) -> int:

@@ -71,7 +71,7 @@ def faults(options: argparse.Namespace) -> Rows:
 
 def workloads(options: argparse.Namespace) -> Rows:
     """Return the benchmark's workloads, and where each comes from."""
-    from harness.workloads import WORKLOADS
+    from harness.bench.workloads import WORKLOADS
 
     return [
         {"name": workload.name, "case": workload.case, "quick": workload.quick, "cites": workload.cites}

@@ -1,16 +1,11 @@
-"""`check` and `bench` from arguments to exit status: plan, run, keep, tell."""
+"""`check` from arguments to exit status: plan, run, keep, tell."""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import shlex
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
 from harness import console, execution, fuzz, registry
 from harness.cases import matrix, parse
@@ -18,9 +13,9 @@ from harness.cases import own as own_cases
 from harness.checks import manners
 from harness.conformance import Item, plan, unexercised
 from harness.diagnosis import Diagnosis, diagnoses
-from harness.measurements import Measurement
+from harness.opening import writer_of
 from harness.results import Writer, now, write_json
-from harness.values import NONCONFORMING, NOT_CHECKED, Case, HarnessError, Status, Verdict
+from harness.values import NONCONFORMING, NOT_CHECKED, Case, HarnessError, Verdict
 
 _TELL_EVERY = 20.0  # seconds between lines of progress where there is no terminal
 
@@ -30,7 +25,7 @@ def check(options: argparse.Namespace) -> int:
     chosen = registry.select(options.names, options.load)
     items = list(plan(chosen, _cases(options), lambda implementation: _own(options, implementation)))
     planned = sum(len(item.checks) for item in items)
-    writer, verdicts = _writer(options, chosen, items)
+    writer, verdicts = writer_of(options, chosen, items)
     done = {(verdict.implementation, verdict.case, verdict.check) for verdict in verdicts}
     left = [item for item in items if any(key not in done for key in item.keys)]
     for reached in _told(left, options, planned, len(verdicts)):
@@ -146,133 +141,3 @@ def _told(items: Sequence[Item], options: argparse.Namespace, planned: int, done
                 if verdict.status in NONCONFORMING:
                     console.failure(verdict)
             yield verdicts
-
-
-def bench(options: argparse.Namespace) -> int:
-    """Check what is to be timed, time what conforms, keep and tell; 0 when everything that ran conforms."""
-    from harness import benchmark, workloads
-    from harness.machine import cuda_devices
-
-    chosen = registry.select(options.names, options.load)
-    if options.baseline not in [implementation.name for implementation in chosen]:
-        chosen = [*registry.select([options.baseline], options.load), *chosen]
-    wanted = workloads.select(options.workload) if options.workload else _matrix(options.quick)
-    wanted = [workload for workload in wanted if _wanted(workload, options)]
-    devices = ("cpu", "cuda") if cuda_devices() else ("cpu",)
-    items = list(plan(chosen, [parse(workload.case).on(device) for workload in wanted for device in devices]))
-    items = list({tuple(item.keys): item for item in items}.values())  # one that takes cuda alone is planned there once
-    writer, _ = _writer(options, chosen, items)
-    answers = _gate(items, options, writer)
-    measured: list[Measurement] = []
-    for measurement in benchmark.run(
-        chosen,
-        wanted,
-        passes=benchmark.QUICK_PASSES if options.quick else benchmark.PASSES,
-        time_per_arm=benchmark.TIME_PER_ARM,
-        threads=options.threads,
-        baseline=options.baseline,
-        gate=lambda implementation, case: answers.get((implementation.name, case.id), "it was not checked"),
-        progress=lambda what, done, total: console.line(f"bench: {what} ({done} of {total})"),
-        seed=options.seed,
-        load=options.load,
-        devices=devices,
-    ):
-        measured.append(measurement)
-        if writer:
-            writer.add(measurement)
-    if writer:
-        writer.update(finished=now())
-        _keep_benchmark(options.out, measured)
-    if options.json:
-        print(json.dumps([measurement.to_json() for measurement in measured], indent=1))
-    else:
-        print(console.timings(measured, options.baseline))
-        if writer:
-            print(f"run directory: {options.out}")
-    return 1 if any(measurement.status in ("refused", "error") for measurement in measured) else 0
-
-
-def _matrix(quick: bool) -> Sequence[Any]:
-    from harness import workloads
-
-    return workloads.quick() if quick else workloads.default()
-
-
-def _wanted(workload: Any, options: argparse.Namespace) -> bool:
-    """Return whether a workload is for one of the named implementations; if none is named, all are."""
-    case = parse(workload.case)
-    named = registry.select(options.names, options.load) if options.names or options.load else []
-    return not named or any(not i.capabilities.refuses(case.on(i.device)) for i in named)
-
-
-def _gate(items: Sequence[Item], options: argparse.Namespace, writer: Writer | None) -> dict[tuple[str, str], str]:
-    """Return, for what was checked, "" or why it must not be timed: what does not conform is never ranked."""
-    answers: dict[tuple[str, str], str] = {}
-    console.line(f"bench: checking {len(items)} combinations before any is timed")
-    for item, verdicts in execution.run(items, load=options.load):
-        if writer:
-            writer.add(*verdicts)
-        for verdict in verdicts:
-            key = (item.implementation.name, item.case.id)
-            bad = verdict.status in (*NONCONFORMING, *NOT_CHECKED, Status.KNOWN_FAILURE)
-            if bad and verdict.status not in NOT_CHECKED:
-                console.failure(verdict)
-            answers[key] = answers.get(key) or (f"{verdict.status}: {verdict.reason}" if bad else "")
-    return answers
-
-
-def _keep_benchmark(directory: Path, measured: Sequence[Measurement]) -> None:
-    from harness.benchmark_json import document
-
-    write_json(directory / "benchmark.json", document(measured))
-
-
-def _writer(
-    options: argparse.Namespace, chosen: Sequence[registry.Implementation], items: Sequence[Item]
-) -> tuple[Writer | None, list[Verdict]]:
-    """Return the writer of --out, if any, and the verdicts that a resumed run already has."""
-    resume = getattr(options, "resume", False)
-    if options.out is None:
-        if resume:
-            raise HarnessError("--resume needs --out DIR, the run directory to go on with")
-        return None, []
-    from harness.heatmaps import heatmaps
-    from harness.machine import environment
-
-    keys = [key for item in items for key in item.keys]
-    drawn = getattr(options, "fuzz", 0)
-    facts = {
-        "command": "python -m harness " + shlex.join(sys.argv[1:]),
-        "started": now(),
-        "tier": f"drawn from seed {options.seed or 0}" if drawn else _tier(options),
-        "planned": len(keys),
-        "plan": _digest(repr(keys)),
-        "environment": environment(),
-        "implementations": {i.name: _told_of(i) for i in chosen},
-    }
-    if resume:
-        begins = (lambda count: _digest(repr(keys[:count]))) if drawn else None  # more cases of a seed: the same run
-        writer, verdicts, repaired = Writer.resume(options.out, facts, begins)
-        console.line(repaired or f"resume: {len(verdicts)} of {len(keys)} verdicts are there")
-        return writer, list(verdicts)
-    writer = Writer.start(options.out, facts)
-    write_json(options.out / "heatmaps.json", heatmaps())
-    return writer, []
-
-
-def _tier(options: argparse.Namespace) -> str:
-    return str(getattr(options, "tier", "quick" if getattr(options, "quick", False) else "default"))
-
-
-def _told_of(implementation: registry.Implementation) -> dict[str, str]:
-    """Return what a run keeps of an implementation: a resumed run must be of the same file."""
-    text = implementation.path.read_bytes() if implementation.path.is_file() else b""
-    about = {"summary": implementation.summary, "unavailable": implementation.unavailable()}
-    return about | {"sha256": _digest(text.hex())}
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-__all__ = ["HarnessError", "bench", "check"]

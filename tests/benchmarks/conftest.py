@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from harness import benchmark, benchmark_json, conformance, machine, registry, results, workloads
+from harness import conformance, machine, registry, results
+from harness.bench import cells, recorder, workloads
 from harness.measurements import Measurement
 from harness.values import NONCONFORMING, Case
 
@@ -73,8 +74,8 @@ def _measured(config: pytest.Config) -> Iterator[Measurement]:
                 terminal.write_line(f"benchmark campaign: {what} {done}/{total}")
 
     found = list(registry.implementations().values())
-    passes = benchmark.QUICK_PASSES
-    return benchmark.run(found, workloads.quick(), passes=passes, gate=conforms, progress=progress)
+    passes = cells.QUICK_PASSES
+    return cells.run(found, workloads.quick(), passes=passes, gate=conforms, progress=progress)
 
 
 @functools.cache
@@ -90,9 +91,9 @@ def conforms(implementation: registry.Implementation, case: Case) -> str:
 def pytest_benchmark_update_json(
     config: pytest.Config, benchmarks: list[object], output_json: dict[str, object]
 ) -> None:
-    output_json["attention_harness"] = benchmark_json.summary(config.stash.get(_ROWS, ()))
+    output_json["attention_harness"] = recorder.summary(config.stash.get(_ROWS, ()))
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, object]) -> None:
     machine_info.clear()
-    machine_info.update(benchmark_json.machine_info(machine.environment()))
+    machine_info.update(recorder.machine_info(machine.environment()))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from harness.benchmark_json import extra_info
+from harness.bench.recorder import extra_info
 from harness.measurements import Measurement
 
 

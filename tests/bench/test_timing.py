@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from harness import timing
-from harness.timing import Arm, Sample
+from harness.bench import timing
+from harness.bench.timing import Arm, Sample
 
 
 def fake_sampler(seen: list[str]) -> timing.Sampler:

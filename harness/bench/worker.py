@@ -22,13 +22,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import cases, inputs, registry, timing
+from harness import cases, inputs, registry
+from harness.bench import timing
 from harness.registry import Implementation
 from harness.values import HarnessError
 
 TWIN = "#twin"  # suffix of the baseline's second copy
 STALL_S = 300.0  # a process that finishes nothing for so long is ended
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 
 Record = dict[str, Any]
 Write = Callable[[Record], None]
@@ -74,7 +75,7 @@ def _one_process(plan: Mapping[str, Any], folder: Path, notice: Write, stall_s: 
     plan_path, records_path, errors_path = folder / "plan.json", folder / "records.jsonl", folder / "errors.txt"
     plan_path.write_text(json.dumps(plan))
     records_path.write_text("")
-    command = [sys.executable, "-m", "harness.benchmark_worker", str(plan_path), str(records_path)]
+    command = [sys.executable, "-m", "harness.bench.worker", str(plan_path), str(records_path)]
     with errors_path.open("w") as errors:
         environment = _environment(plan["threads"])
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, env=environment)

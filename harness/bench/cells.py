@@ -14,15 +14,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import statistics as judging
-from harness.benchmark_worker import TWIN, run_pass
+from harness.bench import statistics as judging
+from harness.bench.statistics import Pass, thinned
+from harness.bench.worker import TWIN, run_pass
+from harness.bench.workloads import Workload
 from harness.cases import parse
 from harness.measurements import Measurement
 from harness.registry import Implementation, unknown
 from harness.registry import implementations as every_implementation
-from harness.statistics import Pass, thinned
 from harness.values import Case, HarnessError
-from harness.workloads import Workload
 
 PASSES, QUICK_PASSES = 5, 3  # fresh processes
 TIME_PER_ARM = 0.1  # seconds for each arm, cell and pass, at least

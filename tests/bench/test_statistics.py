@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.statistics import (
+from harness.bench.statistics import (
     MARGIN,
     Comparison,
     Pass,

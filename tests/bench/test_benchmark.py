@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from harness import benchmark, benchmark_json, benchmark_worker, cases, machine, registry, workloads
+from harness import cases, machine, registry
+from harness.bench import cells, recorder, worker, workloads
+from harness.bench.workloads import Workload
 from harness.measurements import Measurement
 from harness.values import HarnessError
-from harness.workloads import Workload
 
 SMALL = "dot_product-B1H1Hk1Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous-0"
 LARGE = "dot_product-B1H2Hk2Lq32Lk32D16Dv16-float32-plain-ordinary-contiguous-0"
@@ -65,7 +66,7 @@ def campaign(files: dict[str, Path]) -> tuple[dict[tuple[str, str], Measurement]
     load = [files[name] for name in (*names, "steady")]
     known = registry.implementations(load)
     shown: list[tuple[str, int, int]] = []
-    rows = benchmark.run(
+    rows = cells.run(
         [known[name] for name in names],
         WORKLOADS,
         passes=2,
@@ -145,10 +146,10 @@ def test_progress_is_shown_to_its_end(campaign: Campaign) -> None:
     assert all(0 <= done <= total for _, done, total in shown)
 
 
-def plan(cells: list[dict[str, Any]], load: list[Path]) -> dict[str, Any]:
+def plan(order: list[dict[str, Any]], load: list[Path]) -> dict[str, Any]:
     """Return the plan of a pass."""
     paths = [str(path) for path in load]
-    return {"cells": cells, "threads": 1, "time_per_arm": 0, "load": paths, "seed": "0", "peak": False}
+    return {"cells": order, "threads": 1, "time_per_arm": 0, "load": paths, "seed": "0", "peak": False}
 
 
 def test_a_death_while_timing_loses_its_cell_alone(files: dict[str, Path]) -> None:
@@ -156,7 +157,7 @@ def test_a_death_while_timing_loses_its_cell_alone(files: dict[str, Path]) -> No
     both = {"arms": ["steady", "late"]}
     shown: list[dict[str, Any]] = []
     order = [{"case": LARGE, **both}, {"case": SMALL, **both}]
-    records = benchmark_worker.run_pass(plan(order, [files["steady"], files["late"]]), shown.append)
+    records = worker.run_pass(plan(order, [files["steady"], files["late"]]), shown.append)
     samples = {(r["case"], r["arm"]) for r in records if r["event"] == "samples"}
     errors = [(r["case"], r["arm"]) for r in records if r["event"] == "error"]
 
@@ -168,7 +169,7 @@ def test_a_death_while_timing_loses_its_cell_alone(files: dict[str, Path]) -> No
 def test_a_process_that_cannot_start_is_an_error(tmp_path: Path) -> None:
     """A broken plan is one line of explanation, not an endless restart."""
     with pytest.raises(HarnessError, match=r"died before it measured anything.*nowhere"):
-        benchmark_worker.run_pass(plan([{"case": SMALL, "arms": ["x"]}], [tmp_path / "nowhere.py"]), lambda _: None)
+        worker.run_pass(plan([{"case": SMALL, "arms": ["x"]}], [tmp_path / "nowhere.py"]), lambda _: None)
 
 
 def test_a_process_that_hangs_is_given_up(tmp_path: Path) -> None:
@@ -177,11 +178,11 @@ def test_a_process_that_hangs_is_given_up(tmp_path: Path) -> None:
     records.write_text("")
     sleeping = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
-        assert benchmark_worker._watch(sleeping, records, lambda _: None, 0.3)
+        assert worker._watch(sleeping, records, lambda _: None, 0.3)
     finally:
         sleeping.kill()
         sleeping.wait()
-    assert not benchmark_worker._watch(sleeping, records, lambda _: None, 0.3)
+    assert not worker._watch(sleeping, records, lambda _: None, 0.3)
 
 
 def test_half_a_line_is_not_read(tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ def test_half_a_line_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     path.write_text('{"event": "ready"}\n{"event": "sam')
 
-    assert benchmark_worker._read(path) == [{"event": "ready"}]
+    assert worker._read(path) == [{"event": "ready"}]
 
 
 @pytest.mark.parametrize("wrong", [{"passes": 1}, {"threads": 0}, {"time_per_arm": -1.0}, {"baseline": "egaer"}])
@@ -197,16 +198,16 @@ def test_an_impossible_campaign_is_refused(wrong: dict[str, Any]) -> None:
     """Too few passes, no thread, negative time and an unknown baseline are the user's mistakes, told at once."""
     usual: dict[str, Any] = {"passes": 2, "time_per_arm": 0.1, "gate": lambda *_: "", "progress": lambda *_: None}
     with pytest.raises(HarnessError, match=r"passes|Did you mean 'eager'"):
-        list(benchmark.run([], WORKLOADS, **usual | wrong))
+        list(cells.run([], WORKLOADS, **usual | wrong))
 
 
-def adder(cell: benchmark.Cell) -> Callable[[float], None]:
+def adder(cell: cells.Cell) -> Callable[[float], None]:
     """Return what adds a pass to a cell in which an arm's ratio to the baseline is a number."""
 
     def add(factor: float) -> None:
         record = {"event": "samples", "prepare_s": 0.0, "first_call_s": 0.1, "calls": 1, "one_thread": True}
         record |= {"peak_bytes": None, "faults": 0.0}
-        times = {"steady": 1.0, f"steady{benchmark_worker.TWIN}": 1.0, "arm": factor}
+        times = {"steady": 1.0, f"steady{worker.TWIN}": 1.0, "arm": factor}
         cell.taken.append({name: record | {"wall_s": [t] * 15, "cpu_s": [t] * 15} for name, t in times.items()})
 
     return add
@@ -215,23 +216,23 @@ def adder(cell: benchmark.Cell) -> Callable[[float], None]:
 def test_a_pass_that_was_lost_leaves_the_others() -> None:
     """An error in one pass of three is stated; the other two decide."""
     case = cases.parse(SMALL)
-    cell = benchmark.Cell(WORKLOADS[0], case, 1, 0.95, arms=["steady", "arm"])
+    cell = cells.Cell(WORKLOADS[0], case, 1, 0.95, arms=["steady", "arm"])
     add = adder(cell)
     add(1.5)
     add(1.5)
     cell.taken.append({"arm": {"event": "error", "reason": "killed"}})
-    rows = {row.implementation: row for row in benchmark._combined(cell, "steady")}
+    rows = {row.implementation: row for row in cells._combined(cell, "steady")}
 
     assert (rows["arm"].answer, len(rows["arm"].wall_s), rows["arm"].reason) == ("slower", 2, "pass 3: killed")
 
 
 def test_without_a_baseline_there_are_times_and_no_ratios() -> None:
     """Where the baseline was refused the others are measured, and compared with nothing."""
-    cell = benchmark.Cell(WORKLOADS[0], cases.parse(SMALL), 1, 0.95, arms=["arm"])
+    cell = cells.Cell(WORKLOADS[0], cases.parse(SMALL), 1, 0.95, arms=["arm"])
     add = adder(cell)
     add(1.5)
     cell.taken = [{"arm": taken["arm"]} for taken in cell.taken]
-    (row,) = benchmark._combined(cell, "steady")
+    (row,) = cells._combined(cell, "steady")
 
     assert (row.status, row.answer, row.baseline, row.ratio) == ("measured", "", "", None)
 
@@ -250,7 +251,7 @@ def test_the_quick_matrix_has_every_mechanism() -> None:
 
 def test_pytest_benchmark_compares_our_document(campaign: Campaign, tmp_path: Path) -> None:
     """Its own command reads the file, groups by workload and lists every measured arm."""
-    document = benchmark_json.document(campaign[0].values(), machine.environment())
+    document = recorder.document(campaign[0].values(), machine.environment())
     path = tmp_path / "0001_run.json"
     path.write_text(json.dumps(document, allow_nan=False))
     command = [sys.executable, "-m", "pytest_benchmark", "compare", str(path), "--group-by=group", "--columns=median"]
@@ -272,8 +273,8 @@ def test_the_environment_is_plain_data() -> None:
 
 def test_planning_imports_no_framework() -> None:
     """Benchmark, statistics, measurements and workloads load on a machine without torch."""
-    names = ("benchmark", "benchmark_json", "machine", "measurements", "statistics", "timing", "workloads")
-    code = f"import sys; from harness import {', '.join(names)}; sys.exit('torch' in sys.modules)"
+    names = ("cells", "recorder", "statistics", "timing", "workloads")
+    code = f"import sys; from harness.bench import {', '.join(names)}; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -295,11 +296,11 @@ def test_only_open_cells_are_extended(monkeypatch: pytest.MonkeyPatch, files: di
                 found.append(record | {"case": cell["case"], "arm": arm, "wall_s": times, "cpu_s": times})
         return found
 
-    monkeypatch.setattr(benchmark, "run_pass", fake)
+    monkeypatch.setattr(cells, "run_pass", fake)
     load = [files["steady"], files["thrice"]]
     known = registry.implementations(load)
     quiet: dict[str, Any] = {"gate": lambda *_: "", "progress": lambda *_: None}
-    rows = benchmark.run([known["thrice"]], WORKLOADS, passes=2, baseline="steady", load=load, extend=True, **quiet)
+    rows = cells.run([known["thrice"]], WORKLOADS, passes=2, baseline="steady", load=load, extend=True, **quiet)
     found = {row.workload: row for row in rows if row.implementation == "thrice"}
 
     assert (len(found["small"].wall_s), found["small"].level, found["small"].answer) == (2, 0.99, "slower")
