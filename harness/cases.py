@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import inputs
+from harness import covering, inputs
 from harness.registry import mechanism, mechanisms
 from harness.values import DEVICES, DTYPES, Capabilities, Case, HarnessError
 from reference.specification import Mechanism
@@ -95,7 +95,7 @@ class Variant:
         return Case(name, sizes, dtype, options, content, layout, seed)
 
 
-def constraints() -> list[tuple[tuple[str, str], Callable[[Any, Any], bool]]]:
+def constraints() -> list[covering.Constraint]:
     """Return what excludes pairs of levels: (two factors, predicate on their levels)."""
     known = {(variant.name, factor): variant.levels(factor) for variant in variants() for factor in FACTORS}
 
@@ -146,17 +146,20 @@ def variants() -> list[Variant]:
     ]
 
 
+def _array(first: Sequence[Variant], levels: Mapping[str, Sequence[Any]] = FACTORS) -> tuple[dict[str, Any], list[Any]]:
+    """Return the factors and constraints of the covering array over some variants and all other factors."""
+    return {"variant": list(first)} | {name: list(own) for name, own in levels.items()}, constraints()
+
+
 def _covering(first: Sequence[Variant], levels: Mapping[str, Sequence[Any]] = FACTORS) -> list[Case]:
-    """Return the covering array over some variants and all other factors. Its order is fixed: so are the seeds."""
-    import covertable  # here, so that listing implementations does not wait for it
+    """Return the cases of that array. Its order is fixed: so are the seeds."""
+    found = covering.rows(*_array(first, levels))
+    return [row["variant"].case(row, seed) for seed, row in enumerate(found)]
 
-    def condition(factors: tuple[str, str], allows: Callable[[Any, Any], bool]) -> dict[str, Any]:
-        left, right = factors
-        return {"operator": "fn", "requires": [left, right], "evaluate": lambda row: allows(row[left], row[right])}
 
-    factors = {"variant": list(first)} | {name: list(own) for name, own in levels.items()}
-    rows = covertable.make(factors, strength=2, constraints=[condition(*pair) for pair in constraints()])
-    return [row["variant"].case(row, seed) for seed, row in enumerate(rows)]
+def arrays() -> list[tuple[dict[str, Any], list[Any]]]:
+    """Return the factors and constraints of every array that the tiers need."""
+    return [_array(first) for first in (variants(), *([variant] for variant in variants()))]
 
 
 _PLAIN = {"lengths": (5, 7), "widths": (16, 8), "batches": (2, 3, 3), "content": "ordinary", "layout": "contiguous"}
