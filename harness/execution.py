@@ -38,6 +38,7 @@ ITEM_SECONDS = 300.0
 """Time limit of one implementation on one case, all checks together; a cold compilation takes up to a minute."""
 
 _AHEAD = 4  # items scheduled for each worker: enough to keep it busy, few enough to keep memory flat
+_ENDED = "the run was ended"
 _LOOK = 0.2  # seconds between two looks at a worker's memory
 _START_SECONDS = 120.0  # for a worker to begin: long, since a machine may be busy
 _GROWN = 4  # a worker that keeps 1/4 of its limit after an item is replaced, or the next would be blamed for it
@@ -168,7 +169,7 @@ class Worker:
 
     def _ready(self) -> ProcessPool:
         if self._stopped:
-            raise Lost(Status.CRASH, "the run was ended")
+            raise Lost(Status.CRASH, _ENDED)
         if self._pool is None:
             self._output = output.Output()
             given = (self._start, self._output.writer, self.limits.memory)
@@ -183,6 +184,8 @@ class Worker:
             except OutOfTime:
                 if future.done():
                     raise
+            if self._stopped:  # from another thread: nothing will answer
+                raise Lost(Status.CRASH, _ENDED)
             pid = self._context.pid
             if pid and processes.resident(pid) - processes.FRESH > self.limits.memory:
                 told = f"its processes hold more than {size(self.limits.memory)}, its limit"
@@ -248,13 +251,16 @@ def open_worker(limits: Limits, start: Callable[[], None] | None = None) -> Iter
 
 def importable(load: Sequence[Path], seconds: float = ITEM_SECONDS) -> None:
     """Import each file in a worker first: one that ends or stops the process there does not do it here."""
-    for path in load:
-        try:
-            alone(_imports, path, seconds=seconds)
-        except Lost as gone:
-            raise HarnessError(f"--load {path}: importing it: {gone}") from gone
-        except BaseException:  # it is told when it is loaded
-            continue
+    if not load:
+        return
+    with open_worker(Limits(seconds)) as one:
+        for path in load:
+            try:
+                one.ask(_imports, path)
+            except Lost as gone:
+                raise HarnessError(f"--load {path}: importing it: {gone}") from gone
+            except BaseException:  # it is told when it is loaded
+                continue
 
 
 def _imports(path: Path) -> None:
