@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -154,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--timeout", type=_seconds, default=None, metavar="S", help="seconds for one case; default 300"
     )
-
+    _memory(command)
     command.add_argument("--no-diagnosis", action="store_true", help="do not look for what caused the failures")
 
     command = _verb(verbs, "replay", replay)
@@ -164,6 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--check", metavar="NAME", help="this check alone")
     command.add_argument("--save", type=Path, metavar="FILE", help="write a script that needs torch and NumPy only")
     command.add_argument("--timeout", type=_seconds, default=None, metavar="S", help="seconds; default 300")
+    _memory(command)
     command.add_argument("--no-diagnosis", action="store_true", help="do not look for what caused a failure")
 
     command = _verb(verbs, "faults", faults)
@@ -176,6 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     _out(command)
     command.add_argument("--resume", action="store_true", help="go on with the run in --out")
     command.add_argument("--jobs", type=_count, default=0, help="worker processes; one for each core if not given")
+    _memory(command)
 
     command = _verb(verbs, "bench", bench)
     _implementations(command)
@@ -184,6 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--baseline", default="eager", metavar="NAME", help="what the others are compared with")
     command.add_argument("--threads", type=_count, default=1, help="threads of one call; default 1")
     command.add_argument("--seed", type=int, default=0, help="of the order of the calls")
+    _memory(command)
     _out(command)
 
     command = _verb(verbs, "report", report)
@@ -225,6 +229,21 @@ def _tier(command: argparse.ArgumentParser) -> None:
 
 def _out(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, metavar="DIR", help="keep the results in this run directory")
+
+
+def _memory(command: argparse.ArgumentParser) -> None:
+    text = "what one worker may take beyond torch, such as 4GiB, or none for no limit; default a share of the machine's"
+    command.add_argument("--memory", type=_bytes, default=0, metavar="SIZE", help=text)
+
+
+def _bytes(text: str) -> int:
+    if text == "none":
+        return sys.maxsize
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([KMGT]iB)", text)
+    count = int(float(found[1]) * 2 ** (10 * (1 + "KMGT".index(found[2][0])))) if found else 0
+    if not 2**20 <= count <= 2**50:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size of 1MiB or more, such as 512MiB or 4GiB, nor none")
+    return count
 
 
 def _count(text: str) -> int:

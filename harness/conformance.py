@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import itertools
 import math
+import multiprocessing
 import shlex
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from harness import processes
 from harness.checks import CHECKS, Check, Subject
 from harness.checks.laws import OutOfRange
 from harness.machine import cuda_devices
 from harness.registry import Implementation, mechanisms
 from harness.values import Case, Status, Verdict
+from harness.world import World, listed, world
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,37 @@ def unexercised(items: Iterable[Item]) -> dict[str, list[str]]:
     return {name: names for name, names in left.items() if names}
 
 
-def run(item: Item) -> Iterator[Verdict]:
-    """Yield the verdict of each check of an item. An exception of the implementation is a verdict, not the end."""
+def settled(item: Item, before: World | None = None) -> list[Verdict]:
+    """Return the verdicts of an item, none of which is believed that the implementation may have made itself.
+
+    before: the process before the implementation was imported; as it is now, if not given
+    """
+    before = before or world()
     subject = Subject(item.implementation, item.case)
+    verdicts = list(run(item, subject))
+    now = world()
+    doubt = ""
+    if replaced := before.replaced(now):
+        doubt = f"it replaced {listed(replaced)}"
+    elif subject.changed_later:
+        doubt = "what it returned changed after it was returned"
+    if doubt:
+        return [_refused(verdict, f"{doubt}: its verdicts cannot be trusted") for verdict in verdicts]
+    if changed := before.changed(now):
+        told = f"it changed {listed(changed)}"
+        return [_refused(verdict, told) if verdict.check == "purity" else verdict for verdict in verdicts]
+    return verdicts
+
+
+def _refused(verdict: Verdict, reason: str) -> Verdict:
+    if verdict.status not in (Status.PASS, Status.UNEXPECTED_PASS, Status.KNOWN_FAILURE):
+        return verdict
+    return replace(verdict, status=Status.FAIL, share=None, error=None, where=None, reason=reason)
+
+
+def run(item: Item, subject: Subject | None = None) -> Iterator[Verdict]:
+    """Yield the verdict of each check of an item. An exception of the implementation is a verdict, not the end."""
+    subject = subject or Subject(item.implementation, item.case)
     item = item if item.skip else _in_range(item, subject)
     for check in item.checks:
         began = time.perf_counter()
@@ -104,8 +137,10 @@ def _asked(item: Item, check: Check, subject: Subject) -> Verdict:
         judgement = check.ask(subject)
     except OutOfRange as error:
         return verdict(item, check, Status.UNSUPPORTED, reason=f"out of the dtype's range: {error}")
-    except (Exception, SystemExit) as error:  # sys.exit in an implementation must not end this run, least of all with 0
-        return verdict(item, check, Status.ERROR, reason=last_line(error))
+    except BaseException as error:  # sys.exit in an implementation must not end this run, least of all with 0
+        if isinstance(error, KeyboardInterrupt) and not multiprocessing.parent_process():
+            raise  # a person's; a worker gets none
+        return verdict(item, check, Status.ERROR, reason=raised(error, item.implementation.path))
     status = Status.FAIL if judgement.reason else Status.PASS
     return verdict(
         item,
@@ -150,10 +185,17 @@ def replay_command(implementation: Implementation, case: Case) -> str:
     return f"python -m harness replay {shlex.quote(case.id)} --implementation {shlex.quote(implementation.name)}{load}"
 
 
+def raised(error: BaseException, path: Path) -> str:
+    """Return an exception in one line: what it says, where in the file of an implementation, whether memory ran out."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path.resolve())]
+    place = f" ({path.name}:{frames[-1].lineno} in {frames[-1].name})" if frames else ""
+    return f"{processes.out_of_memory(last_line(error))}{place}"
+
+
 def last_line(error: BaseException) -> str:
     """Return an exception's name and the first line of its message."""
     try:
         text = str(error).strip().split("\n")[0]
-    except Exception:  # an exception whose own text raises is still only an error
+    except BaseException:  # an exception whose own text raises is still only an error
         text = "(its message cannot be shown)"
     return f"{type(error).__name__}: {text}"[:500]

@@ -145,7 +145,7 @@ def _diagnosed(name: str, failures: Sequence[Verdict], load: Sequence[Path], fur
 
 
 def _work(name: str, load: tuple[Path, ...], failures: tuple[Verdict, ...], further: tuple[str, ...]) -> list[Match]:
-    return diagnose(execution.implementations(load)[name], failures, further=list(map(parse, further)))
+    return diagnose(execution.implementation(name, load), failures, further=list(map(parse, further)))
 
 
 class _Trial:

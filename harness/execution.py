@@ -1,7 +1,9 @@
-"""Where work runs: each item in a worker process with a time limit, so that a crash or a hang is a verdict.
+"""Where work runs: each item in a worker process with limits, so that a crash or a hang is a verdict.
 
-The pool is pebble's. Workers are started by a fork server, never forked from a process that has used torch: that
-deadlocks in torch's thread pool.
+The pools are pebble's. Workers are started by a fork server, never forked from a process that has used torch: that
+deadlocks in torch's thread pool. Each has a pool of its own: the workers of one pool share a pipe and its lock, and one
+that dies with the lock would stop the others. What a worker has become by an item - dead, spoilt, grown - the next item
+does not meet: it is replaced.
 """
 
 from __future__ import annotations
@@ -9,26 +11,65 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import multiprocessing
 import os
+import queue
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as OutOfTime
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from harness import conformance, registry
+from harness import conformance, output, processes, registry
 from harness.cases import parse
+from harness.checks import Check
 from harness.conformance import Item
-from harness.values import Status, Verdict
+from harness.processes import UNLIMITED, size
+from harness.values import HarnessError, Status, Verdict
+from harness.world import World, company, world
 
 ITEM_SECONDS = 300.0
 """Time limit of one implementation on one case, all checks together; a cold compilation takes up to a minute."""
 
 _AHEAD = 4  # items scheduled for each worker: enough to keep it busy, few enough to keep memory flat
+_ENDED = "the run was ended"
+_LOOK = 0.2  # seconds between two looks at a worker's memory
+_START_SECONDS = 120.0  # for a worker to begin: long, since a machine may be busy
+_GROWN = 4  # a worker that keeps 1/4 of its limit after an item is replaced, or the next would be blamed for it
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one task may take. memory: bytes beyond what a fresh worker has; 0 for a share of the machine's."""
+
+    seconds: float = ITEM_SECONDS
+    memory: int = 0
+
+    def of(self, jobs: int) -> Limits:
+        """Return them with the share of each of so many workers, where no memory is given."""
+        return self if self.memory else replace(self, memory=processes.memory_share(jobs))
+
+
+class Lost(Exception):
+    """A worker process gave no answer. status: `crash` or `timeout`; its text is the reason.
+
+    frames: where it was at a fatal signal, the innermost first: (file, line, function)
+    """
+
+    def __init__(self, status: Status, reason: str, frames: Sequence[tuple[str, str, str]] = ()) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.frames = frames
+
+
+Task = tuple[Callable[..., Any], tuple[Any, ...]]
+"""A module's function and its arguments; both travel to a worker."""
 
 
 def default_jobs() -> int:
@@ -37,123 +78,269 @@ def default_jobs() -> int:
 
 
 def run(
-    items: Iterable[Item], *, jobs: int = 0, load: Sequence[Path] = (), seconds: float = ITEM_SECONDS
+    items: Iterable[Item],
+    *,
+    jobs: int = 0,
+    load: Sequence[Path] = (),
+    seconds: float = ITEM_SECONDS,
+    memory: int = 0,
 ) -> Iterator[tuple[Item, list[Verdict]]]:
     """Yield each item with its verdicts, in the order of the plan. What is not checked needs no worker."""
-    workers: ProcessPool | None = None
-    waiting: deque[tuple[Item, ProcessFuture[list[Verdict]] | None]] = deque()
+    planned, asked = itertools.tee(items)
+    tasks = (None if item.skip is not None else _task(item, load) for item in asked)
+    answers = each(tasks, jobs=jobs, limits=Limits(seconds, memory))
+    for item, answer in zip(planned, answers):
+        yield item, list(conformance.run(item)) if answer is None else _collect(item, answer)
+
+
+def each(
+    tasks: Iterable[Task | None],
+    *,
+    jobs: int = 0,
+    limits: Limits = Limits(),
+    start: Callable[[], None] | None = None,
+) -> Iterator[Any]:
+    """Yield what each task gave, in their order: its value, or the exception, `Lost` among them; None for None."""
     jobs = jobs or default_jobs()
-    plan = iter(items)
+    plan = iter(tasks)
+    waiting: deque[Future[Any] | None] = deque()
+    workers = [Worker(limits.of(jobs), start) for _ in range(jobs)]
+    free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+    for one in workers:
+        free.put(one)
+
+    def ask(task: Task) -> Any:
+        one = free.get()
+        try:
+            return one.ask(task[0], *task[1])
+        except BaseException as error:  # also what code under test raised: it ends the task, not the thread
+            return error
+        finally:
+            free.put(one)
+
+    threads = ThreadPoolExecutor(jobs)
     try:
         while True:
-            for item in itertools.islice(plan, max(0, jobs * _AHEAD - len(waiting))):
-                if item.skip is not None:
-                    waiting.append((item, None))
-                    continue
-                workers = workers or pool(jobs)
-                asked = (item.implementation.name, tuple(load), item.case.id)
-                waiting.append((item, workers.schedule(_work, args=asked, timeout=seconds)))
+            for task in itertools.islice(plan, max(0, jobs * _AHEAD - len(waiting))):
+                waiting.append(None if task is None else threads.submit(ask, task))
             if not waiting:
                 return
-            item, future = waiting.popleft()
-            yield item, list(conformance.run(item)) if future is None else _collect(item, future, seconds)
+            first = waiting.popleft()
+            yield None if first is None else first.result()
     finally:
-        if workers is not None:
-            workers.stop()
-            workers.join()
+        threads.shutdown(wait=False, cancel_futures=True)
+        for one in workers:
+            one.stop()
+        threads.shutdown()
 
 
-class Lost(Exception):
-    """A worker process gave no answer. status: `crash` or `timeout`; its text is the reason."""
+class Worker:
+    """A process that answers one task after the other; one that dies, hangs or is spoilt is replaced."""
 
-    def __init__(self, status: Status, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
+    def __init__(self, limits: Limits, start: Callable[[], None] | None = None) -> None:
+        self.limits = limits
+        self._start = start or start_worker
+        self._pool: ProcessPool | None = None
+        self._context = processes.Context()
+        self._output: output.Output | None = None
+        self._stopped = False
+        self._mutex = threading.Lock()
+
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what the function returns there, or raise what it raised; `Lost` where it gave no answer."""
+        with self._mutex:
+            future = self._ready().schedule(_reply, args=(function, arguments), timeout=self.limits.seconds)
+        try:
+            value, spoilt = self._await(future)
+        except (OutOfTime, ProcessExpired) as error:
+            self._end()
+            raise self._lost(error) from None
+        except BaseException:
+            self._end()  # what it has become is not known
+            raise
+        if spoilt:
+            self._end()
+        return value
+
+    def stop(self) -> None:
+        """End the process and all that it started; what it was asked is lost."""
+        self._stopped = True
+        self._end()
+
+    def _ready(self) -> ProcessPool:
+        if self._stopped:
+            raise Lost(Status.CRASH, _ENDED)
+        if self._pool is None:
+            self._output = output.Output()
+            given = (self._start, self._output.writer, self.limits.memory)
+            self._pool = ProcessPool(1, initializer=_begin, initargs=given, context=self._context)
+        return self._pool
+
+    def _await(self, future: ProcessFuture[Any]) -> Any:
+        waited = 0.0
+        while True:
+            try:
+                return future.result(timeout=_LOOK)
+            except OutOfTime:
+                if future.done():
+                    raise
+            if self._stopped:  # from another thread: nothing will answer
+                raise Lost(Status.CRASH, _ENDED)
+            pid = self._context.pid
+            if pid and processes.resident(pid) - processes.FRESH > self.limits.memory:
+                told = f"its processes hold more than {size(self.limits.memory)}, its limit"
+                raise Lost(Status.CRASH, f"out of memory: {told}")
+            waited += 0 if future.running() else _LOOK
+            if waited > _START_SECONDS:
+                raise Lost(Status.CRASH, f"no worker process began within {_START_SECONDS:g} s")
+
+    def _end(self) -> None:
+        with self._mutex:
+            if self._pool is None:
+                return
+            self._pool.stop()
+            self._pool.join()
+            self._pool = None
+            self._context.forget()
+            assert self._output is not None
+            self._output.close()
+
+    def _lost(self, error: Exception) -> Lost:
+        if isinstance(error, OutOfTime):
+            return Lost(Status.TIMEOUT, f"no answer within {self.limits.seconds:g} s")
+        assert self._output is not None
+        assert isinstance(error, ProcessExpired)
+        words = self._output.last_words()
+        reason = processes.died_of(error.exitcode) + (f" ({words})" if words else "")
+        reason = processes.out_of_memory(reason, self.limits.memory)
+        return Lost(Status.CRASH, reason, self._output.frames())
 
 
 @contextlib.contextmanager
-def worker(load: Sequence[Path] = (), seconds: float = ITEM_SECONDS) -> Iterator[Callable[[Item], list[Verdict]]]:
+def worker(
+    load: Sequence[Path] = (), seconds: float = ITEM_SECONDS, memory: int = 0
+) -> Iterator[Callable[[Item], list[Verdict]]]:
     """Give a function that asks one item after the other in a worker process; one that dies is replaced."""
-    workers = pool(1)
+    with open_worker(Limits(seconds, memory)) as one:
 
-    def ask(item: Item) -> list[Verdict]:
-        asked = (item.implementation.name, tuple(load), item.case.id)
-        return _collect(item, workers.schedule(_work, args=asked, timeout=seconds), seconds)
+        def ask(item: Item) -> list[Verdict]:
+            function, arguments = _task(item, load)
+            try:
+                return _collect(item, one.ask(function, *arguments))
+            except BaseException as error:
+                return _collect(item, error)
 
-    try:
         yield ask
-    finally:
-        workers.stop()
-        workers.join()
 
 
-def alone(function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
+def alone(function: Callable[..., Any], *arguments: Any, seconds: float, memory: int = 0) -> Any:
     """Return what a module's function returns in a worker process of its own; raise `Lost` where that gives nothing."""
-    workers = pool(1)
+    with open_worker(Limits(seconds, memory)) as one:
+        return one.ask(function, *arguments)
+
+
+@contextlib.contextmanager
+def open_worker(limits: Limits, start: Callable[[], None] | None = None) -> Iterator[Worker]:
+    """Give a worker, and end it."""
+    one = Worker(limits.of(1), start)
     try:
-        return answer(workers.schedule(function, args=arguments, timeout=seconds), seconds)
+        yield one
     finally:
-        workers.stop()
-        workers.join()
+        one.stop()
 
 
-def answer(future: ProcessFuture[Any], seconds: float) -> Any:
-    """Return what a worker answered; raise `Lost` where it died, or took longer than its time limit of `seconds`."""
-    try:
-        return future.result()
-    except OutOfTime:
-        raise Lost(Status.TIMEOUT, f"no answer within {seconds:g} s") from None
-    except ProcessExpired as error:
-        raise Lost(Status.CRASH, f"its process died: {_cause(error.exitcode)}") from None
+def importable(load: Sequence[Path], seconds: float = ITEM_SECONDS) -> None:
+    """Import each file in a worker first: one that ends or stops the process there does not do it here."""
+    if not load:
+        return
+    with open_worker(Limits(seconds)) as one:
+        for path in load:
+            try:
+                one.ask(_imports, path)
+            except Lost as gone:
+                raise HarnessError(f"--load {path}: importing it: {gone}") from gone
+            except BaseException:  # it is told when it is loaded
+                continue
 
 
-def pool(jobs: int, start: Callable[[], None] | None = None) -> ProcessPool:
-    """Return a pool of workers that have torch; each begins with `start`."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch"])
-    return ProcessPool(max_workers=jobs, initializer=start or start_worker, context=context)
+def _imports(path: Path) -> None:
+    with contextlib.suppress(HarnessError):
+        registry.implementations([path])
+
+
+# --- in a worker
+
+_fresh: World  # the process before any task
+_alone: set[str]  # its threads then
+_allowed = UNLIMITED
+_held = 0
 
 
 def start_worker() -> None:
-    """Make a fresh process a worker: one thread, deaf to Ctrl-C, nothing on standard output."""
+    """Make a fresh process a worker: one thread, deaf to Ctrl-C."""
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the run, and its workers with it
     torch.set_num_threads(1)
-    os.dup2(2, 1)  # what an implementation prints must not stand in the JSON document on standard output
+    # The workers are the parallelism; torch.compile's own would be processes left behind by whoever came first.
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
+
+def _begin(start: Callable[[], None], writer: Connection, allowed: int) -> None:
+    global _fresh, _alone, _allowed, _held
+    processes.lead()
+    output.catch(writer)
+    start()
+    processes.limit_memory(allowed)
+    _fresh, _alone, _allowed, _held = world(), company(), allowed, processes.held()
+
+
+def _reply(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, bool]:
+    """Return what a task gave, and whether this process must not meet the next one."""
+    value = function(*arguments)
+    now = world()
+    spoilt = _fresh.changed(now) or _fresh.replaced(now) or company() - _alone or processes.below()
+    return value, bool(spoilt) or processes.held() - _held > _allowed // _GROWN
+
+
+def _task(item: Item, load: Sequence[Path]) -> Task:
+    return _work, (item.implementation.name, tuple(load), item.case.id)
 
 
 def _work(name: str, load: tuple[Path, ...], case_id: str) -> list[Verdict]:
     """Run one item in a worker; it is named, not sent: modules and compiled functions do not travel."""
-    known = implementations(load)
-    [item] = conformance.plan([known[name]], [parse(case_id)])
-    return list(conformance.run(item))
+    [item] = conformance.plan([implementation(name, load)], [parse(case_id)])
+    return conformance.settled(item, _fresh)
+
+
+def implementation(name: str, load: tuple[Path, ...]) -> registry.Implementation:
+    """Return an implementation; of the files to load, its own alone is imported: another's import is not its doing."""
+    return _implementations(tuple(path for path in load if path.stem == name))[name]
 
 
 @functools.cache
-def implementations(load: tuple[Path, ...]) -> dict[str, registry.Implementation]:
-    """Return every implementation by name, each file loaded once in a worker."""
+def _implementations(load: tuple[Path, ...]) -> dict[str, registry.Implementation]:
     return registry.implementations(load)
 
 
-def _collect(item: Item, future: ProcessFuture[list[Verdict]], seconds: float) -> list[Verdict]:
-    try:
-        return list(answer(future, seconds))
-    except Lost as gone:
-        return lost(item, gone.status, str(gone))
-    except Exception as error:  # raised in the worker, around the checks: the run goes on
-        return lost(item, Status.ERROR, conformance.last_line(error))
+# --- what came of an item
 
 
-def lost(item: Item, status: Status, reason: str) -> list[Verdict]:
+def _collect(item: Item, answer: Any) -> list[Verdict]:
+    if isinstance(answer, Lost):
+        return lost(item, answer)
+    if isinstance(answer, BaseException):  # raised in the worker, around the checks: the run goes on
+        return [_unanswered(item, check, Status.ERROR, conformance.last_line(answer)) for check in item.checks]
+    return list(answer)
+
+
+def lost(item: Item, gone: Lost) -> list[Verdict]:
     """Return the verdicts of an item whose process gave none."""
-    return [conformance.verdict(item, check, status, reason=reason) for check in item.checks]
+    path = item.implementation.path
+    own = [frame for frame in gone.frames if frame[0] == str(path.resolve())]
+    place = f" ({path.name}:{own[0][1]} in {own[0][2]})" if own else ""
+    return [_unanswered(item, check, gone.status, f"{gone}{place}") for check in item.checks]
 
 
-def _cause(exitcode: Any) -> str:
-    if isinstance(exitcode, int) and exitcode < 0:
-        try:
-            return signal.Signals(-exitcode).name
-        except ValueError:
-            return f"signal {-exitcode}"
-    return f"exit status {exitcode}"
+def _unanswered(item: Item, check: Check, status: Status, reason: str) -> Verdict:
+    return conformance.verdict(item, check, status, reason=reason)

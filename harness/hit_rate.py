@@ -62,19 +62,17 @@ def _failures(own: Implementation, tier: str, names: tuple[str, ...]) -> list[Ve
 
 
 def measure(
-    faults: Sequence[Fault], tier: str, jobs: int = 0, seconds: float = power.TASK_SECONDS
+    faults: Sequence[Fault], tier: str, jobs: int = 0, seconds: float = power.TASK_SECONDS, memory: int = 0
 ) -> Iterator[Outcome]:
     """Yield the outcome of each fault, in order; one whose process dies or hangs is taken for nothing."""
-    with execution.pool(jobs or execution.default_jobs()) as workers:
-        futures = [workers.schedule(outcome, args=(fault, tier), timeout=seconds) for fault in faults]
-        try:
-            for fault, future in zip(faults, futures, strict=True):
-                try:
-                    yield execution.answer(future, seconds)
-                except execution.Lost as gone:
-                    yield Outcome(fault.name, fault.kind, (), str(gone))
-        finally:
-            workers.stop()
+    tasks = [(outcome, (fault, tier)) for fault in faults]
+    answers = execution.each(tasks, jobs=jobs, limits=execution.Limits(seconds, memory))
+    for fault, answer in zip(faults, answers, strict=True):
+        if isinstance(answer, execution.Lost):
+            answer = Outcome(fault.name, fault.kind, (), str(answer))
+        elif isinstance(answer, BaseException):
+            raise answer
+        yield answer
 
 
 def command(options: argparse.Namespace) -> int:
@@ -86,7 +84,7 @@ def command(options: argparse.Namespace) -> int:
             "`python -m harness list faults`"
         )
     found: list[Outcome] = []
-    for one in measure(faults, options.tier, options.jobs):
+    for one in measure(faults, options.tier, options.jobs, memory=options.memory):
         found.append(one)
         if not one.named:
             taken = ", ".join(match.fault for match in one.matches) or "nothing"

@@ -18,7 +18,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from pebble import ProcessPool
 
 from harness import conformance, console, execution, outcomes, results
 from harness.cases import matrix, parse
@@ -48,7 +47,7 @@ def command(options: argparse.Namespace) -> int:
     writer, found = _writer(options, faults, variants, (fault_cases, variant_cases))
     parts = [variant_cases[at : at + PART] for at in range(0, len(variant_cases) if variants else 0, PART)]
     planned, told = len(faults) + len(parts), len(found)
-    for result in measure(faults, fault_cases, variants, parts, jobs=options.jobs, done=found):
+    for result in measure(faults, fault_cases, variants, parts, jobs=options.jobs, memory=options.memory, done=found):
         found.append(result)
         if writer:
             writer.add(result)
@@ -129,6 +128,7 @@ def measure(
     *,
     jobs: int = 0,
     seconds: float = TASK_SECONDS,
+    memory: int = 0,
     done: Iterable[Result] = (),
 ) -> Iterator[Result]:
     """Yield the outcome of each fault on its cases, then the trial of all variants on each part, in order.
@@ -142,16 +142,15 @@ def measure(
     for number, part in enumerate(parts):
         if number not in finished:
             tasks.append((ask_variants, (whole, number, tuple(case.id for case in part))))
-    with execution.pool(jobs or execution.default_jobs(), start=_start) as pool:
-        futures = [pool.schedule(function, args=asked, timeout=seconds) for function, asked in tasks]
-        try:
-            for (_, asked), future in zip(tasks, futures):
-                try:
-                    yield execution.answer(future, seconds)
-                except execution.Lost:
-                    yield _piece_by_piece(pool, asked, seconds)
-        finally:
-            pool.stop()
+    limits = execution.Limits(seconds, memory)
+    answers = execution.each(tasks, jobs=jobs, limits=limits, start=_start)
+    for (_, asked), answer in zip(tasks, answers, strict=True):
+        if isinstance(answer, execution.Lost):
+            with execution.open_worker(limits, _start) as one:
+                answer = _piece_by_piece(one, asked)
+        elif isinstance(answer, BaseException):
+            raise answer
+        yield answer
 
 
 def ask_fault(fault: Fault, ids: Sequence[str]) -> Outcome:
@@ -235,14 +234,14 @@ def _start() -> None:
     execution.start_worker()
 
 
-def _piece_by_piece(pool: ProcessPool, asked: tuple[Any, ...], seconds: float) -> Result:
+def _piece_by_piece(worker: execution.Worker, asked: tuple[Any, ...]) -> Result:
     """Return what came of a task whose process died or hung: one question after the other, up to the lost one."""
     if isinstance(asked[0], Fault):
         fault, ids = asked
         checks = 0
         for case in map(_case, ids):
             if case.mechanism in concerned(fault.name, fault.patches):
-                answer = _piece(pool, ask_fault, (fault, (case.id,)), seconds, planted(fault), case)
+                answer = _piece(worker, ask_fault, (fault, (case.id,)), planted(fault), case)
                 if isinstance(answer, Verdict):
                     witness = {case.mechanism: _named(answer, fault.name)}
                     return Outcome(fault.name, fault.kind, fault.cites, witness, (), checks + 1)
@@ -253,21 +252,19 @@ def _piece_by_piece(pool: ProcessPool, asked: tuple[Any, ...], seconds: float) -
     accused: list[Verdict] = []
     for variant in variants:
         for case in map(_case, ids):
-            answer = _piece(pool, ask_variants, ((variant,), part, (case.id,)), seconds, varied(variant), case)
+            answer = _piece(worker, ask_variants, ((variant,), part, (case.id,)), varied(variant), case)
             counts[variant.name] += 1 if isinstance(answer, Verdict) else answer.checks[variant.name]
             accused += [_named(answer, variant.name)] if isinstance(answer, Verdict) else answer.accused
     return Trial(part, counts, tuple(accused))
 
 
-def _piece(
-    pool: ProcessPool, function: Any, asked: tuple[Any, ...], seconds: float, of: Implementation, case: Case
-) -> Any:
+def _piece(worker: execution.Worker, function: Any, asked: tuple[Any, ...], of: Implementation, case: Case) -> Any:
     """Return the function's result, or the verdict on a process that gave none."""
     [item] = conformance.plan([of], [case])
     try:
-        return execution.answer(pool.schedule(function, args=asked, timeout=seconds), seconds)
+        return worker.ask(function, *asked)
     except execution.Lost as gone:
-        return execution.lost(item, gone.status, str(gone))[0]
+        return execution.lost(item, gone)[0]
 
 
 # --- keeping

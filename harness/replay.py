@@ -26,6 +26,7 @@ from harness.conformance import Item
 from harness.registry import mechanisms
 from harness.standalone import SAVED, save
 from harness.values import NONCONFORMING, NOT_CHECKED, Case, HarnessError, Verdict
+from harness.world import world
 
 ROWS, COLUMNS = 24, 72
 """Cells that a map has at most; more rows or columns are drawn in blocks."""
@@ -83,7 +84,8 @@ def replay(options: argparse.Namespace) -> int:
     asked = _asked(item, options.check)
     if options.save:
         _need_new_file(options.save)
-    found = run(asked, options.load, seconds=options.timeout or execution.ITEM_SECONDS)
+    seconds = options.timeout or execution.ITEM_SECONDS
+    found = run(asked, options.load, seconds=seconds, memory=options.memory)
     if not options.no_diagnosis:
         causes = tuple(diagnosis.diagnoses(found.verdicts, options.load))
         found = Replayed(found.verdicts, found.facts, found.worst, found.maps, causes)
@@ -126,27 +128,29 @@ def _to_save(verdicts: Sequence[Verdict]) -> str:
     return next((check for check in wrong if check in SAVED), wrong[0] if wrong else SAVED[0])
 
 
-def run(item: Item, load: Sequence[Path] = (), *, seconds: float = execution.ITEM_SECONDS) -> Replayed:
+def run(item: Item, load: Sequence[Path] = (), *, seconds: float = execution.ITEM_SECONDS, memory: int = 0) -> Replayed:
     """Return the verdicts of an item and where its errors lie; of one whose process died, the verdicts alone."""
     if item.skip is not None:
         return Replayed(tuple(conformance.run(item)))
     names = tuple(check.name for check in item.checks)
     try:
-        return execution.alone(_work, item.implementation.name, tuple(load), item.case.id, names, seconds=seconds)
+        asked = (item.implementation.name, tuple(load), item.case.id, names)
+        return execution.alone(_work, *asked, seconds=seconds, memory=memory)
     except execution.Lost as lost:
-        return Replayed(tuple(execution.lost(item, lost.status, str(lost))), tuple(_facts(item.case)))
+        return Replayed(tuple(execution.lost(item, lost)), tuple(_facts(item.case)))
 
 
 def _work(name: str, load: tuple[Path, ...], case_id: str, checks: tuple[str, ...]) -> Replayed:
-    [item] = conformance.plan([execution.implementations(load)[name]], [parse(case_id)])
+    before = world()
+    [item] = conformance.plan([execution.implementation(name, load)], [parse(case_id)])
     asked = tuple(check for check in item.checks if check.name in checks)
-    verdicts = tuple(conformance.run(Item(item.implementation, item.case, asked, item.skip)))
+    verdicts = tuple(conformance.settled(Item(item.implementation, item.case, asked, item.skip), before))
     try:
         facts = tuple(_facts(item.case))
         worst, maps = _picture(Subject(item.implementation, item.case))
     except MemoryError:  # a verdict says so, also of what follows
         facts, worst, maps = (), None, ()
-    except (Exception, SystemExit):  # it raises
+    except BaseException:  # it raises
         worst, maps = None, ()
     return Replayed(verdicts, facts, worst, maps)
 

@@ -7,6 +7,7 @@
     trials.jsonl         one part of the cases a line, and which correct variants it accuses
     diagnosis.json       by implementation that failed, the planted faults that explain it
     sensitivity.json     by case, the smallest error that it sees
+    reliability.json     by planted harm, what was reported and whether the rest of the run was complete
     heatmaps.json        the attention weights that the report draws
     benchmark.json       pytest-benchmark's own format, after a benchmark
 
@@ -49,6 +50,7 @@ class Run:
     outcomes: tuple[Outcome, ...] = ()
     trials: tuple[Trial, ...] = ()
     sensitivity: Sequence[Mapping[str, Any]] = ()
+    reliability: Sequence[Mapping[str, Any]] = ()
 
 
 class Writer:
@@ -154,6 +156,7 @@ def load(directory: Path) -> Run:
         tuple(_rows(directory / "outcomes.jsonl", Outcome)),
         tuple(_rows(directory / "trials.jsonl", Trial)),
         _read_json(seen) if seen.exists() else (),
+        _read_json(survived) if (survived := directory / "reliability.json").exists() else (),
     )
 
 
@@ -217,7 +220,8 @@ def merge(runs: Sequence[Run]) -> Run:
     outcomes = tuple(outcome for run in runs for outcome in run.outcomes)
     trials = tuple(trial for run in runs for trial in run.trials)
     seen = next((run.sensitivity for run in runs if run.sensitivity), ())
-    return Run(first.directory, facts, verdicts, measurements, heatmaps, diagnosis, outcomes, trials, seen)
+    survived = next((run.reliability for run in runs if run.reliability), ())
+    return Run(first.directory, facts, verdicts, measurements, heatmaps, diagnosis, outcomes, trials, seen, survived)
 
 
 def _identity(environment: Mapping[str, Any]) -> dict[str, Any]:

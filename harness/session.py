@@ -22,6 +22,7 @@ _TELL_EVERY = 20.0  # seconds between lines of progress where there is no termin
 
 def check(options: argparse.Namespace) -> int:
     """Judge, keep and tell; 0 when something was checked and all of it conforms."""
+    execution.importable(options.load)
     chosen = registry.select(options.names, options.load)
     items = list(plan(chosen, _cases(options), lambda implementation: _own(options, implementation)))
     planned = sum(len(item.checks) for item in items)
@@ -131,7 +132,9 @@ def _told(items: Sequence[Item], options: argparse.Namespace, planned: int, done
     told = time.monotonic()
     with console.progress() as bar:
         task = bar.add_task("check", total=planned, completed=done)
-        for item, verdicts in execution.run(items, jobs=options.jobs, load=options.load, seconds=seconds):
+        for item, verdicts in execution.run(
+            items, jobs=options.jobs, load=options.load, seconds=seconds, memory=options.memory
+        ):
             bar.update(task, advance=len(verdicts), description=f"check {item.implementation.name}")
             done += len(verdicts)
             if bar.disable and time.monotonic() - told > _TELL_EVERY:

@@ -73,7 +73,7 @@ def _gate(items: Sequence[Item], options: argparse.Namespace, writer: Writer | N
     """Return, for what was checked, "" or why it must not be timed: what does not conform is never ranked."""
     answers: dict[tuple[str, str], str] = {}
     console.line(f"bench: checking {len(items)} combinations before any is timed")
-    for item, verdicts in execution.run(items, load=options.load):
+    for item, verdicts in execution.run(items, load=options.load, memory=options.memory):
         if writer:
             writer.add(*verdicts)
         for verdict in verdicts:

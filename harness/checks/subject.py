@@ -12,6 +12,7 @@ from harness import inputs
 from harness.budget import Budget, budgets
 from harness.registry import Implementation, mechanisms
 from harness.values import Arithmetic, Case
+from harness.world import settings
 from reference.core import visible_keys
 
 Array = NDArray[np.float64]
@@ -49,6 +50,7 @@ class Subject:
     def __init__(self, implementation: Implementation, case: Case) -> None:
         self.implementation = implementation
         self.case = case
+        self._returned: list[tuple[Any, Array | None]] = []
 
     @functools.cached_property
     def callable(self) -> Any:
@@ -61,7 +63,14 @@ class Subject:
     @functools.cached_property
     def first(self) -> Call:
         """The call on the case's own inputs."""
-        return self.call(self.case)
+        call = self.call(self.case)
+        self._returned = [(part, _copy(part)) for part in (call.output, call.weights)]
+        return call
+
+    @property
+    def changed_later(self) -> bool:
+        """Whether what the first call returned holds other numbers now than when it came back."""
+        return any(copy is not None and not _alike(copy, _copy(part)) for part, copy in self._returned)
 
     def call(self, case: Case, **keywords: Any) -> Call:
         """Return a call on the inputs of this case or of another one, with further keywords such as `training`."""
@@ -98,6 +107,17 @@ class Call:
         return self.result[1] if isinstance(self.result, tuple) and len(self.result) == 2 else None
 
 
+def _copy(part: Any) -> Array | None:
+    """Return the numbers of a tensor, or None of anything else."""
+    import torch
+
+    return part.detach().double().cpu().numpy().copy() if type(part) is torch.Tensor else None
+
+
+def _alike(one: Array, other: Array | None) -> bool:
+    return other is not None and np.array_equal(one, other, equal_nan=True)
+
+
 def _state() -> dict[str, Any]:
     """Return the global state that a call must leave alone."""
     import random
@@ -108,8 +128,5 @@ def _state() -> dict[str, Any]:
         "torch's random state": torch.random.get_rng_state().numpy().tobytes(),
         "NumPy's random state": [x.tobytes() if isinstance(x, np.ndarray) else x for x in np.random.get_state()],
         "Python's random state": random.getstate(),
-        "the default dtype": torch.get_default_dtype(),
-        "the number of threads": torch.get_num_threads(),
-        "deterministic mode": torch.are_deterministic_algorithms_enabled(),
-        "float32 matmul precision": torch.get_float32_matmul_precision(),
+        **settings(),
     }

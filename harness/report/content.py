@@ -19,6 +19,7 @@ from harness.diagnosis import Diagnosis
 from harness.report import timings, words
 from harness.report.manners import Manners, manners
 from harness.report.matrix import Cell, Matrix, matrix
+from harness.report.reliability import Survived, survived
 from harness.results import Run
 from harness.sensitivity import Sensitivity
 from harness.values import NONCONFORMING, NOT_CHECKED, Status, Verdict
@@ -115,6 +116,7 @@ class Content:
     manners: Manners
     power: outcomes.Power | None
     sensitivity: tuple[Sensitivity, ...]
+    reliability: tuple[Survived, ...]
     failures: tuple[Group, ...]
     causes: tuple[Diagnosis, ...]
     known: tuple[Group, ...]
@@ -144,6 +146,7 @@ def assemble(run: Run, mechanisms: Mapping[str, Mechanism]) -> Content:
         manners=manners(verdicts),
         power=outcomes.count(run.outcomes, run.trials) if run.outcomes or run.trials else None,
         sensitivity=tuple(Sensitivity.from_json(one) for one in run.sensitivity),
+        reliability=survived(run.reliability),
         failures=_groups([v for v in verdicts if v.status in NONCONFORMING]),
         causes=tuple(Diagnosis.from_json(one) for one in run.diagnosis),
         known=_groups([v for v in verdicts if v.status is Status.KNOWN_FAILURE]),

@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from harness.outcomes import Power
-from harness.report import words
+from harness.report import reliability, words
 from harness.report.content import Content, Described, Group, Heatmap
 from harness.report.manners import Found, Manners
 from harness.report.matrix import Cell, Matrix
+from harness.report.reliability import Survived
 from harness.report.timings import Line, Panel, Timing
 from harness.sensitivity import KINDS, Sensitivity, rows
 
@@ -30,12 +31,13 @@ def render(told: Content) -> str:
         _manners(told.manners),
         _power(told.power),
         _sensitivity(told.sensitivity),
+        _reliability(told.reliability),
         _failures(told),
         _timing(told.timing),
         _mechanisms(told.mechanisms),
         _machine(told),
     )
-    return "\n".join(line for section in sections for line in (*section, "")).rstrip("\n") + "\n"
+    return "\n".join(line for section in map(list, sections) if section for line in (*section, "")).rstrip("\n") + "\n"
 
 
 # --- the pieces of Markdown
@@ -152,6 +154,13 @@ def _sensitivity(found: Sequence[Sensitivity]) -> Iterator[str]:
         yield from ("", "<details><summary>Cases that see nothing useful, and why</summary>", "")
         yield from table(["case", "why"], weak)
         yield from ("", "</details>")
+
+
+def _reliability(found: Sequence[Survived]) -> Iterator[str]:
+    if not found:
+        return
+    yield from ("## Reliability", "", reliability.sentence(found), "")
+    yield from table(reliability.HEADER, ([code(one.fault), *map(escaped, one.cells)] for one in found))
 
 
 def _found(cell: Found) -> str:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from harness import sensitivity
-from harness.report import figures, words
+from harness.report import figures, reliability, words
 from harness.report.content import Content
 from harness.values import HarnessError
 
@@ -37,6 +37,7 @@ def render(told: Content) -> str:
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     about = {"power_words": words.power(told.power), "gaps": words.gaps(told.power)} if told.power else {}
     seen = about | {"kinds": sensitivity.KINDS, "seen": list(sensitivity.rows(told.sensitivity))}
+    seen |= {"survival": reliability.sentence(told.reliability), "survival_header": reliability.HEADER}
     return template.render(told=told, intervals=intervals, formulas=formulas, heatmaps=heatmaps, **seen)
 
 

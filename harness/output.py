@@ -1,0 +1,81 @@
+"""What the code under test prints: read as fast as it comes, shown up to a limit, its end kept for the verdict.
+
+Standard output and standard error of a worker are one pipe. A thread empties it, so that nothing stalls, fills the disk
+or floods the terminal; standard output of the harness stays free for its own document.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import re
+import sys
+import threading
+from multiprocessing.connection import Connection
+
+SHOWN = 16 * 1024  # bytes of one worker's output that reach the terminal
+_KEPT = 16 * 1024  # the last bytes
+_WORDS = 200  # characters of a reason
+
+_FRAME = re.compile(r'^  File "(.+)", line (\d+) in (\S+)$', re.M)
+_ABORTED = re.compile(
+    r"^(.*(?:terminate called|what\(\):|bad_alloc|[Aa]ssert|CHECK failed|[Cc]annot allocate).*)$", re.M
+)
+
+
+class Output:
+    """The pipe between a worker and this process. writer: the worker's end, which `catch` takes."""
+
+    def __init__(self) -> None:
+        self._reader, self.writer = multiprocessing.Pipe(duplex=False)
+        self._tail = b""
+        self._left = SHOWN
+        self._thread = threading.Thread(target=self._drain, daemon=True)
+        self._thread.start()
+
+    def _drain(self) -> None:
+        with contextlib.suppress(OSError):
+            while read := os.read(self._reader.fileno(), 1 << 16):
+                self._tail = (self._tail + read)[-_KEPT:]
+                if self._left > 0:
+                    _show(read[: self._left])
+                    if len(read) > self._left:
+                        _show(f"\n(a worker has printed {SHOWN // 1024} KiB; no more of it is shown)\n".encode())
+                    self._left -= len(read)
+
+    def close(self) -> None:
+        """Read what is left after the worker's end."""
+        self.writer.close()
+        self._thread.join(2.0)  # longer only if a process that escaped holds the other end
+
+    def last_words(self) -> str:
+        """Return what the runtime said about a death at the end of the output, or ""."""
+        said = [found[1].strip() for found in _ABORTED.finditer(self._text())][-2:]
+        return "; ".join(" ".join(line.split())[:_WORDS] for line in said)
+
+    def frames(self) -> list[tuple[str, str, str]]:
+        """Return where Python was at a fatal signal, the innermost first: (file, line, function)."""
+        _, fatal, trace = self._text().rpartition("Fatal Python error")
+        return [(found[1], found[2], found[3]) for found in _FRAME.finditer(trace)] if fatal else []
+
+    def _text(self) -> str:
+        return self._tail.decode(errors="replace")
+
+
+def catch(writer: Connection) -> None:
+    """Make the pipe this worker's standard output and standard error, and its last trace before a fatal signal."""
+    import faulthandler
+
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os.dup2(writer.fileno(), 1)
+    os.dup2(writer.fileno(), 2)
+    writer.close()
+    faulthandler.enable(file=2)
+
+
+def _show(text: bytes) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        os.write(2, text)
