@@ -7,6 +7,8 @@ everything. Both run in worker processes: one that dies or hangs costs its own t
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
+import contextlib
 import functools
 import hashlib
 import json
@@ -48,23 +50,24 @@ def command(options: argparse.Namespace) -> int:
     writer, found = _writer(options, faults, variants, (fault_cases, variant_cases))
     parts = [variant_cases[at : at + PART] for at in range(0, len(variant_cases) if variants else 0, PART)]
     planned, told = len(faults) + len(parts), len(found)
-    for result in measure(faults, fault_cases, variants, parts, jobs=options.jobs, done=found):
-        found.append(result)
-        if writer:
-            writer.add(result)
-        for line in _news(result):
-            console.line(f"faults: {line}")
-        if len(found) - told >= 25:
-            told = len(found)
-            console.line(f"faults: {told} of {planned} tasks done")
-    if writer:
-        writer.update(finished=results.now())
-    return _tell(options, found)
+    with writer or contextlib.nullcontext():
+        for result in measure(faults, fault_cases, variants, parts, jobs=options.jobs, done=found):
+            found.append(result)
+            if writer:
+                writer.add(result)
+            for line in _news(result):
+                console.line(f"faults: {line}")
+            if len(found) - told >= 25:
+                told = len(found)
+                console.line(f"faults: {told} of {planned} tasks done")
+        if writer and not writer.facts.get("finished"):
+            writer.update(finished=results.now())
+    return _tell(options, outcomes.ordered(found, [fault.name for fault in faults]))
 
 
 def _tell(options: argparse.Namespace, found: Sequence[Result]) -> int:
     tried = [result for result in found if isinstance(result, Outcome)]
-    trials = sorted((result for result in found if isinstance(result, Trial)), key=lambda trial: trial.part)
+    trials = [result for result in found if isinstance(result, Trial)]
     power = outcomes.count(tried, trials)
     if options.json:
         told = power.to_json() | {
@@ -131,7 +134,7 @@ def measure(
     seconds: float = TASK_SECONDS,
     done: Iterable[Result] = (),
 ) -> Iterator[Result]:
-    """Yield the outcome of each fault on its cases, then the trial of all variants on each part, in order.
+    """Yield the outcome of each fault on its cases, and the trial of all variants on each part, as each is there.
 
     done: results of an earlier run, whose tasks are left out.
     """
@@ -143,13 +146,16 @@ def measure(
         if number not in finished:
             tasks.append((ask_variants, (whole, number, tuple(case.id for case in part))))
     with execution.pool(jobs or execution.default_jobs(), start=_start) as pool:
-        futures = [pool.schedule(function, args=asked, timeout=seconds) for function, asked in tasks]
+        futures = {pool.schedule(function, args=asked, timeout=seconds): asked for function, asked in tasks}
+        gone = []
         try:
-            for (_, asked), future in zip(tasks, futures):
+            for future in concurrent.futures.as_completed(futures):
                 try:
                     yield execution.answer(future, seconds)
                 except execution.Lost:
-                    yield _piece_by_piece(pool, asked, seconds)
+                    gone.append(futures[future])
+            for asked in gone:  # at the end: waiting for its pieces would keep back what the others find
+                yield _piece_by_piece(pool, asked, seconds)
         finally:
             pool.stop()
 
@@ -297,7 +303,6 @@ def _writer(
     if not options.resume:
         return results.Writer.start(options.out, facts), []
     writer, _, repaired = results.Writer.resume(options.out, facts)
-    earlier = results.load(options.out)
-    found: list[Result] = [*earlier.outcomes, *earlier.trials]
+    found: list[Result] = [*writer.rows(Outcome), *writer.rows(Trial)]
     console.line(repaired or f"resume: {len(found)} tasks are done")
     return writer, found
