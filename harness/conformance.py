@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from harness.checks import CHECKS, Check, Subject
 from harness.checks.laws import OutOfRange
+from harness.checks.size import too_large
 from harness.machine import cuda_devices
 from harness.registry import Implementation, mechanisms
 from harness.values import Case, Status, Verdict
@@ -50,7 +51,7 @@ def plan(
         here = case if case.device != "cpu" else case.on(implementation.device)
         checks = tuple(check for check in CHECKS if check.applies(implementation, here))
         skip = None
-        refusal = implementation.refuses(here)
+        refusal = implementation.refuses(here) or too_large(here)
         if refusal:
             skip = (Status.UNSUPPORTED, refusal)
         elif absent[implementation.name] or (here.device == "cuda" and no_cuda):
@@ -81,9 +82,11 @@ def run(item: Item) -> Iterator[Verdict]:
     item = item if item.skip else _in_range(item, subject)
     for check in item.checks:
         began = time.perf_counter()
-        answer = _skipped(item, check) if item.skip else _asked(item, check, subject)
+        large = "" if item.skip else check.too_large(item.case)
+        whole = replace(item, skip=(Status.UNSUPPORTED, large)) if large else item
+        answer = _skipped(whole, check) if whole.skip else _asked(item, check, subject)
         known = item.implementation.known_failure(check.name, item.case)
-        if known and not item.skip:
+        if known and not whole.skip:
             answer = answer.as_known_failure(known)
         yield replace(answer, seconds=round(time.perf_counter() - began, 6))
 

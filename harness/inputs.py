@@ -34,17 +34,17 @@ _SHOWN, _HIDDEN = 7, 10  # a mask shows 7 keys of 10
 # --- drawing numbers
 
 
-def _raw(case: Case, name: str, count: int) -> NDArray[np.uint64]:
+def _stream(case: Case, name: str) -> np.random.Philox:
     sizes = ",".join(f"{axis}{length}" for axis, length in case.sizes.items())
     digest = hashlib.sha256(f"{case.mechanism}|{sizes}|{case.seed}|{name}".encode()).digest()
-    return np.random.Philox(key=int.from_bytes(digest[:16], "little")).random_raw(count)
+    return np.random.Philox(key=int.from_bytes(digest[:16], "little"))
 
 
 def _normal(case: Case, name: str, shape: tuple[int, ...]) -> Array:
-    lanes = (_raw(case, name, 12 * math.prod(shape)) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    total = np.zeros(math.prod(shape))
-    for lane in lanes.reshape(12, -1):
-        total = total + lane  # one addition after another: the order is part of the number
+    stream, count = _stream(case, name), math.prod(shape)
+    total = np.zeros(count)
+    for _ in range(12):  # one addition after another: the order is part of the number
+        total += (stream.random_raw(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return (total - 6.0).reshape(shape)
 
 
@@ -54,7 +54,7 @@ def drawn(case: Case, name: str, shape: tuple[int, ...]) -> Array:
 
 
 def _choice(case: Case, name: str, shape: tuple[int, ...], below: int) -> NDArray[np.int64]:
-    return (_raw(case, name, math.prod(shape)) % np.uint64(max(below, 1))).astype(np.int64).reshape(shape)
+    return (_stream(case, name).random_raw(math.prod(shape)) % np.uint64(max(below, 1))).astype(np.int64).reshape(shape)
 
 
 # --- distributions: what is done to an ordinary tensor, by its role

@@ -14,9 +14,7 @@ from harness.values import HarnessError
 FILE = ".lock"
 """Stays in the directory: removing it would let two runs hold two files of one name."""
 
-_SECONDS = (
-    1.0  # a reader that looks holds the lock for an instant, and a run just killed for as long as it takes to die
-)
+_SECONDS = 1.0  # a reader that looks holds the lock for an instant; a run just killed, until it is dead
 
 
 def take(directory: Path) -> int:

@@ -21,7 +21,7 @@ HEATMAPS = "heatmaps.json"
 def writer_of(
     options: argparse.Namespace, chosen: Sequence[registry.Implementation], items: Sequence[Item]
 ) -> tuple[Writer | None, Iterable[Verdict]]:
-    """Return the writer of --out, if any, and the verdicts that a resumed run already has, read as they are asked for."""
+    """Return the writer of --out, if any, and the verdicts that a resumed run already has, read when asked for."""
     resume = getattr(options, "resume", False)
     if options.out is None:
         if resume:
@@ -46,7 +46,8 @@ def writer_of(
         writer, verdicts, repaired = Writer.resume(options.out, facts, begins)
         console.line(repaired or f"resume: {len(verdicts)} of {planned} verdicts are there")
     else:
-        writer, verdicts = Writer.start(options.out, facts), ()
+        writer = Writer.start(options.out, facts)
+        verdicts = writer.rows(Verdict)
     if not (options.out / HEATMAPS).exists():
         write_json(options.out / HEATMAPS, heatmaps())
     return writer, verdicts

@@ -1,4 +1,4 @@
-"""What came of planted faults, correct variants and perturbed results: values that a run directory keeps, and totals."""
+"""What came of planted faults, correct variants and perturbed results: what a run directory keeps, and totals."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class Power:
         }
 
 
-def ordered(found: Iterable[Outcome | Trial], faults: Sequence[str] = ()) -> list[Outcome | Trial]:
+def ordered(found: Iterable[Any], faults: Sequence[str] = ()) -> list[Any]:
     """Return what was tried, in an order that does not depend on which came first: faults as named, then by name."""
     place = {name: number for number, name in enumerate(faults)}
 

@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from pebble import ProcessPool
+from pebble import ProcessFuture, ProcessPool
 
 from harness import conformance, console, execution, outcomes, results
 from harness.cases import matrix, parse
@@ -150,6 +150,7 @@ def measure(
         gone = []
         try:
             for future in concurrent.futures.as_completed(futures):
+                assert isinstance(future, ProcessFuture)
                 try:
                     yield execution.answer(future, seconds)
                 except execution.Lost:

@@ -31,7 +31,7 @@ from typing import Any, Self
 
 from harness import lock
 from harness.measurements import Measurement
-from harness.outcomes import Outcome, Sensitivity, Trial
+from harness.outcomes import Outcome, Sensitivity, Trial, ordered
 from harness.values import HarnessError, Verdict
 
 SCHEMA = 1
@@ -76,8 +76,8 @@ class Rows:
                 yield self.kind.from_json(json.loads(line))
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
                 raise HarnessError(
-                    f"{self.path}, line {number}: not a {self.kind.__name__.lower()}: {error!r}; take the line out, and "
-                    "--resume asks again what it held"
+                    f"{self.path}, line {number}: not a {self.kind.__name__.lower()}: {error!r}; "
+                    "take the line out, and --resume asks again what it held"
                 ) from error
 
     def __len__(self) -> int:
@@ -211,7 +211,8 @@ def _append(path: Path, content: bytes) -> None:
                 raise
     except OSError as error:
         raise HarnessError(
-            f"cannot write {path}: {error.strerror}; what was finished before is kept: make room, then go on with --resume"
+            f"cannot write {path}: {error.strerror}; what was finished before is kept: make room, then go on with "
+            "--resume"
         ) from error
 
 
@@ -297,8 +298,8 @@ def load(directory: Path) -> Run:
         tuple(Rows(directory / "measurements.jsonl", Measurement)),
         read_json(heatmaps) if heatmaps.exists() else {},
         read_json(diagnosis) if diagnosis.exists() else (),
-        tuple(Rows(directory / "outcomes.jsonl", Outcome)),
-        tuple(Rows(directory / "trials.jsonl", Trial)),
+        tuple(ordered(Rows(directory / "outcomes.jsonl", Outcome))),
+        tuple(ordered(Rows(directory / "trials.jsonl", Trial))),
         tuple(Rows(directory / "sensitivity.jsonl", Sensitivity)),
         tuple(_notes(directory)),
     )

@@ -35,7 +35,7 @@ from harness.judge import judge
 from harness.outcomes import Sensitivity
 from harness.perturbed import Change, evaluate
 from harness.registry import mechanisms
-from harness.values import Arithmetic, Case
+from harness.values import Arithmetic, Case, HarnessError
 from reference import core
 
 Array = NDArray[np.float64]
@@ -223,6 +223,8 @@ def _told(values: Sequence[float | None]) -> str:
 
 def command(options: argparse.Namespace) -> int:
     """Measure a tier's cases, or the named ones; print, and keep them in --out: a run that is there, or a new one."""
+    if options.resume and not options.out:
+        raise HarnessError("--resume needs --out DIR, the run directory to go on with")
     cases = [parse(text) for text in options.case] or list(matrix(options.tier))
     writer = _writer(options, cases) if options.out else None
     kept = {one.case: one for one in writer.rows(Sensitivity)} if writer else {}
@@ -237,7 +239,7 @@ def command(options: argparse.Namespace) -> int:
                 writer.add(one)
         found.append(one)
     if writer:
-        if writer.facts.get("finished") is None:
+        if writer.facts.get("plan") == _plan_of(cases):  # not where a file was added to another run
             writer.update(finished=results.now())
         writer.close()
     if options.json:
@@ -245,6 +247,10 @@ def command(options: argparse.Namespace) -> int:
     else:
         print(table(found))
     return 0
+
+
+def _plan_of(cases: Sequence[Case]) -> str:
+    return hashlib.sha256(repr([case.id for case in cases]).encode()).hexdigest()
 
 
 def _writer(options: argparse.Namespace, cases: Sequence[Case]) -> results.Writer:
@@ -264,7 +270,7 @@ def _writer(options: argparse.Namespace, cases: Sequence[Case]) -> results.Write
         "started": results.now(),
         "tier": options.tier,
         "planned": 0,  # no verdict: what the cases see says nothing about implementations
-        "plan": hashlib.sha256(repr([case.id for case in cases]).encode()).hexdigest(),
+        "plan": _plan_of(cases),
         "environment": environment(),
         "implementations": {},
     }

@@ -106,7 +106,7 @@ class _Rows:
 
     def __init__(self, writer: Writer | None, *, spooled: bool) -> None:
         self._writer = writer
-        self._spool = tempfile.TemporaryFile("w+", encoding="utf-8") if spooled and writer is None else None
+        self._spool = tempfile.TemporaryFile("w+") if spooled and not writer else None  # noqa: SIM115
 
     def add(self, verdicts: Sequence[Verdict]) -> None:
         if self._writer:

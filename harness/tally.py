@@ -1,4 +1,4 @@
-"""What the end of a run needs of all its verdicts, counted as they come: a hundred thousand take no more room than ten."""
+"""What the end of a run needs of all its verdicts, counted as they come, so that many take no more room than few."""
 
 from __future__ import annotations
 
