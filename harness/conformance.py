@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from harness.checks import CHECKS, Check, Subject
+from harness.checks import CHECKS, Check, Subject, size
 from harness.checks.laws import OutOfRange
-from harness.checks.size import too_large
 from harness.machine import cuda_devices
 from harness.registry import Implementation, mechanisms
 from harness.values import Case, Status, Verdict
@@ -30,6 +29,11 @@ class Item:
     def keys(self) -> list[tuple[str, str, str]]:
         """What names each of its verdicts: implementation, case, check."""
         return [(self.implementation.name, self.case.id, check.name) for check in self.checks]
+
+    @property
+    def allowance(self) -> float:
+        """Seconds that the reference may take, beside the time limit of the implementation."""
+        return 0.0 if self.skip else size.allowance(self.case)
 
     @property
     def id(self) -> str:
@@ -51,7 +55,7 @@ def plan(
         here = case if case.device != "cpu" else case.on(implementation.device)
         checks = tuple(check for check in CHECKS if check.applies(implementation, here))
         skip = None
-        refusal = implementation.refuses(here) or too_large(here)
+        refusal = implementation.refuses(here) or size.too_large(here)
         if refusal:
             skip = (Status.UNSUPPORTED, refusal)
         elif absent[implementation.name] or (here.device == "cuda" and no_cuda):

@@ -52,7 +52,7 @@ def run(
                     continue
                 workers = workers or pool(jobs)
                 asked = (item.implementation.name, tuple(load), item.case.id)
-                waiting.append((item, workers.schedule(_work, args=asked, timeout=seconds)))
+                waiting.append((item, workers.schedule(_work, args=asked, timeout=seconds + item.allowance)))
             if not waiting:
                 return
             item, future = waiting.popleft()
@@ -78,7 +78,7 @@ def worker(load: Sequence[Path] = (), seconds: float = ITEM_SECONDS) -> Iterator
 
     def ask(item: Item) -> list[Verdict]:
         asked = (item.implementation.name, tuple(load), item.case.id)
-        return _collect(item, workers.schedule(_work, args=asked, timeout=seconds), seconds)
+        return _collect(item, workers.schedule(_work, args=asked, timeout=seconds + item.allowance), seconds)
 
     try:
         yield ask
@@ -138,7 +138,7 @@ def implementations(load: tuple[Path, ...]) -> dict[str, registry.Implementation
 
 def _collect(item: Item, future: ProcessFuture[list[Verdict]], seconds: float) -> list[Verdict]:
     try:
-        return list(answer(future, seconds))
+        return list(answer(future, seconds + item.allowance))
     except Lost as gone:
         return lost(item, gone.status, str(gone))
     except Exception as error:  # raised in the worker, around the checks: the run goes on
