@@ -20,7 +20,6 @@ EXIT = "exit status: 0 conforms, 1 does not, 2 usage"
 _NOT_WITH = {
     "sensitivity": {
         "names": ("NAME", "it measures cases, not faults; name them with --case"),
-        "resume": ("--resume", "it measures every case anew; leave --resume out"),
         "jobs": ("--jobs", "it measures in one process; leave --jobs out"),
     },
     "diagnose": {
@@ -35,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb. A user's mistake is one line on standard error, and exit status 2."""
     options = _parser().parse_args(arguments)
     try:
-        return int(options.verb(options))
+        status = int(options.verb(options))
+        sys.stdout.flush()  # here, where a full disk is still told in one line
+        return status
     except HarnessError as error:
         print(f"attention-harness: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 2
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"attention-harness: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("attention-harness: interrupted; what was finished is kept in --out", file=sys.stderr)
+        kept = "what was finished is kept; --resume goes on" if getattr(options, "out", None) else "nothing was kept"
+        print(f"attention-harness: interrupted; {kept}", file=sys.stderr)
         return 130
 
 
@@ -108,6 +110,8 @@ def report(options: argparse.Namespace) -> int:
     from harness import results
 
     run = results.merge([results.load(directory) for directory in options.directories])
+    for note in run.notes:
+        console.line(note)
     markdown, page = pages.write(run, options.out or options.directories[0])
     if options.json:
         return _json({"markdown": str(markdown), "html": str(page)})

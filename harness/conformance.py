@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import processes
-from harness.checks import CHECKS, Check, Subject
+from harness.checks import CHECKS, Check, Subject, size
 from harness.checks.laws import OutOfRange
 from harness.machine import cuda_devices
 from harness.registry import Implementation, mechanisms
@@ -36,6 +36,11 @@ class Item:
         return [(self.implementation.name, self.case.id, check.name) for check in self.checks]
 
     @property
+    def allowance(self) -> float:
+        """Seconds that the reference may take, beside the time limit of the implementation."""
+        return 0.0 if self.skip else size.allowance(self.case)
+
+    @property
     def id(self) -> str:
         """Name in a test report."""
         return f"{self.implementation.name}:{self.case.id}"
@@ -55,7 +60,7 @@ def plan(
         here = case if case.device != "cpu" else case.on(implementation.device)
         checks = tuple(check for check in CHECKS if check.applies(implementation, here))
         skip = None
-        refusal = implementation.refuses(here)
+        refusal = implementation.refuses(here) or size.too_large(here)
         if refusal:
             skip = (Status.UNSUPPORTED, refusal)
         elif absent[implementation.name] or (here.device == "cuda" and no_cuda):
@@ -114,9 +119,11 @@ def run(item: Item, subject: Subject | None = None) -> Iterator[Verdict]:
     item = item if item.skip else _in_range(item, subject)
     for check in item.checks:
         began = time.perf_counter()
-        answer = _skipped(item, check) if item.skip else _asked(item, check, subject)
+        large = "" if item.skip else check.too_large(item.case)
+        whole = replace(item, skip=(Status.UNSUPPORTED, large)) if large else item
+        answer = _skipped(whole, check) if whole.skip else _asked(item, check, subject)
         known = item.implementation.known_failure(check.name, item.case)
-        if known and not item.skip:
+        if known and not whole.skip:
             answer = answer.as_known_failure(known)
         yield replace(answer, seconds=round(time.perf_counter() - began, 6))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.measurements import Measurement
+from harness.tally import Tally
 from harness.values import NONCONFORMING, NOT_CHECKED, Status, Verdict
 
 if TYPE_CHECKING:
@@ -79,37 +79,27 @@ def cause(found: Diagnosis) -> None:
         line(f"  {text}")
 
 
-def summary(verdicts: Iterable[Verdict], planned: int) -> str:
+def summary(counted: Tally, planned: int) -> str:
     """Return one line for each implementation, and the sum that has to add up."""
-    counts: dict[str, Counter[Status]] = {}
-    worst: dict[str, float] = {}
-    reasons: Counter[tuple[str, Status, str]] = Counter()
-    for verdict in verdicts:
-        counts.setdefault(verdict.implementation, Counter())[verdict.status] += 1
-        if verdict.status in NOT_CHECKED:
-            reasons[verdict.implementation, verdict.status, verdict.reason] += 1
-        if verdict.share is not None and verdict.status is not Status.KNOWN_FAILURE:
-            worst[verdict.implementation] = max(worst.get(verdict.implementation, 0.0), verdict.share)
     lines = []
-    width = max(map(len, counts), default=0)
-    for name, count in counts.items():
-        share = f"; worst error {worst[name]:.3g} of its budget" if name in worst else ""
+    width = max(map(len, counted.counts), default=0)
+    for name, count in counted.counts.items():
+        share = f"; worst error {counted.worst[name]:.3g} of its budget" if name in counted.worst else ""
         lines.append(f"{name:{width}}  " + ", ".join(f"{n} {status}" for status, n in count.items()) + share)
-        own = [(n, status, reason) for (who, status, reason), n in reasons.most_common() if who == name]
+        own = [(n, status, reason) for (who, status, reason), n in counted.reasons.most_common() if who == name]
         lines += [f"    {n} {status}: {reason}" for n, status, reason in own[:_REASONS]]
         if len(own) > _REASONS:
             rest = sum(n for n, _, _ in own[_REASONS:])
             lines.append(f"    {rest} more, for {len(own) - _REASONS} other reasons; --out and --json keep each")
-    total = sum(counts.values(), Counter())
-    parts = {status: total[status] for status in NOT_CHECKED}
-    checked = total.total() - sum(parts.values())
-    skipped = " + ".join(f"{n} {status}" for status, n in parts.items())
-    lines.append(f"checked {checked} + {skipped} = {total.total()} of {planned} planned")
+    total = counted.total
+    skipped = " + ".join(f"{total[status]} {status}" for status in NOT_CHECKED)
+    lines.append(f"checked {counted.checked} + {skipped} = {total.total()} of {planned} planned")
     bad = sum(total[status] for status in NONCONFORMING)
-    if checked == 0:
+    if counted.checked == 0:
         lines.append("nothing was checked")
     else:
-        lines.append("conforms" if bad == 0 and total.total() == planned else f"does not conform: {bad} of {checked}")
+        whole = bad == 0 and total.total() == planned
+        lines.append("conforms" if whole else f"does not conform: {bad} of {counted.checked}")
     return "\n".join(lines)
 
 

@@ -17,7 +17,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as OutOfTime
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -37,7 +37,7 @@ from harness.world import World, company, world
 ITEM_SECONDS = 300.0
 """Time limit of one implementation on one case, all checks together; a cold compilation takes up to a minute."""
 
-_AHEAD = 4  # items scheduled for each worker: enough to keep it busy, few enough to keep memory flat
+_AHEAD = 2  # groups that wait for a worker: enough to keep all busy, few enough to keep memory flat
 _ENDED = "the run was ended"
 _LOOK = 0.2  # seconds between two looks at a worker's memory
 _START_SECONDS = 120.0  # for a worker to begin: long, since a machine may be busy
@@ -68,8 +68,18 @@ class Lost(Exception):
         self.frames = frames
 
 
-Task = tuple[Callable[..., Any], tuple[Any, ...]]
-"""A module's function and its arguments; both travel to a worker."""
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A module's function and its arguments; both travel to a worker.
+
+    allowance   seconds beyond the limit
+    group       tasks that follow each other in one group go to one worker, which keeps what they share
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    allowance: float = 0.0
+    group: str = ""
 
 
 def default_jobs() -> int:
@@ -85,53 +95,82 @@ def run(
     seconds: float = ITEM_SECONDS,
     memory: int = 0,
 ) -> Iterator[tuple[Item, list[Verdict]]]:
-    """Yield each item with its verdicts, in the order of the plan. What is not checked needs no worker."""
-    planned, asked = itertools.tee(items)
-    tasks = (None if item.skip is not None else _task(item, load) for item in asked)
-    answers = each(tasks, jobs=jobs, limits=Limits(seconds, memory))
-    for item, answer in zip(planned, answers):
-        yield item, list(conformance.run(item)) if answer is None else _collect(item, answer)
+    """Yield each item with its verdicts, as they are there. What is not checked needs no worker.
+
+    All implementations on a case go to one worker: it computes the case's inputs, reference and budgets once.
+    """
+    skipped: deque[Item] = deque()
+    asked: dict[int, Item] = {}
+    places = itertools.count()
+
+    def tasks() -> Iterator[Task]:
+        for item in items:
+            if item.skip is None:
+                asked[next(places)] = item
+                yield _task(item, load)
+            else:
+                skipped.append(item)
+
+    for place, answer in itertools.chain(each(tasks(), jobs=jobs, limits=Limits(seconds, memory)), [(-1, None)]):
+        while skipped:
+            item = skipped.popleft()
+            yield item, list(conformance.run(item))
+        if place >= 0:
+            item = asked.pop(place)
+            yield item, _collect(item, answer)
 
 
 def each(
-    tasks: Iterable[Task | None],
+    tasks: Iterable[Task],
     *,
     jobs: int = 0,
     limits: Limits = Limits(),
     start: Callable[[], None] | None = None,
-) -> Iterator[Any]:
-    """Yield what each task gave, in their order: its value, or the exception, `Lost` among them; None for None."""
+) -> Iterator[tuple[int, Any]]:
+    """Yield the place of each task, and what it gave: its value, or the exception, `Lost` among them; as they come."""
     jobs = jobs or default_jobs()
-    plan = iter(tasks)
-    waiting: deque[Future[Any] | None] = deque()
+    groups = itertools.groupby(enumerate(tasks), key=lambda numbered: numbered[1].group or numbered[0])
     workers = [Worker(limits.of(jobs), start) for _ in range(jobs)]
     free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
     for one in workers:
         free.put(one)
+    answers: queue.SimpleQueue[tuple[int, Any] | None] = queue.SimpleQueue()  # None: a group is done
 
-    def ask(task: Task) -> Any:
+    def ask(group: Sequence[tuple[int, Task]]) -> None:
         one = free.get()
         try:
-            return one.ask(task[0], *task[1])
-        except BaseException as error:  # also what code under test raised: it ends the task, not the thread
-            return error
+            for place, task in group:
+                answers.put((place, _given(one, task)))
         finally:
             free.put(one)
+            answers.put(None)
 
     threads = ThreadPoolExecutor(jobs)
+    open_groups = 0
     try:
         while True:
-            for task in itertools.islice(plan, max(0, jobs * _AHEAD - len(waiting))):
-                waiting.append(None if task is None else threads.submit(ask, task))
-            if not waiting:
+            while open_groups < jobs + _AHEAD and (group := next((list(own) for _, own in groups), None)):
+                threads.submit(ask, group)
+                open_groups += 1
+            if not open_groups:
                 return
-            first = waiting.popleft()
-            yield None if first is None else first.result()
+            answer = answers.get()
+            if answer is None:
+                open_groups -= 1
+            else:
+                yield answer
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
         for one in workers:
             one.stop()
         threads.shutdown()
+
+
+def _given(worker: Worker, task: Task) -> Any:
+    try:
+        return worker.ask(task.function, *task.arguments, allowance=task.allowance)
+    except BaseException as error:  # also what code under test raised: it ends the task, not the thread
+        return error
 
 
 class Worker:
@@ -146,15 +185,19 @@ class Worker:
         self._stopped = False
         self._mutex = threading.Lock()
 
-    def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what the function returns there, or raise what it raised; `Lost` where it gave no answer."""
+    def ask(self, function: Callable[..., Any], *arguments: Any, allowance: float = 0.0) -> Any:
+        """Return what the function returns there, or raise what it raised; `Lost` where it gave no answer.
+
+        allowance: seconds beyond the limit
+        """
+        seconds = self.limits.seconds + allowance
         with self._mutex:
-            future = self._ready().schedule(_reply, args=(function, arguments), timeout=self.limits.seconds)
+            future = self._ready().schedule(_reply, args=(function, arguments), timeout=seconds)
         try:
             value, spoilt = self._await(future)
         except (OutOfTime, ProcessExpired) as error:
             self._end()
-            raise self._lost(error) from None
+            raise self._lost(error, seconds) from None
         except BaseException:
             self._end()  # what it has become is not known
             raise
@@ -205,9 +248,9 @@ class Worker:
             assert self._output is not None
             self._output.close()
 
-    def _lost(self, error: Exception) -> Lost:
+    def _lost(self, error: Exception, seconds: float) -> Lost:
         if isinstance(error, OutOfTime):
-            return Lost(Status.TIMEOUT, f"no answer within {self.limits.seconds:g} s")
+            return Lost(Status.TIMEOUT, f"no answer within {seconds:g} s")
         assert self._output is not None
         assert isinstance(error, ProcessExpired)
         words = self._output.last_words()
@@ -224,11 +267,7 @@ def worker(
     with open_worker(Limits(seconds, memory)) as one:
 
         def ask(item: Item) -> list[Verdict]:
-            function, arguments = _task(item, load)
-            try:
-                return _collect(item, one.ask(function, *arguments))
-            except BaseException as error:
-                return _collect(item, error)
+            return _collect(item, _given(one, _task(item, load)))
 
         yield ask
 
@@ -304,7 +343,8 @@ def _reply(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[An
 
 
 def _task(item: Item, load: Sequence[Path]) -> Task:
-    return _work, (item.implementation.name, tuple(load), item.case.id)
+    asked = (item.implementation.name, tuple(load), item.case.id)
+    return Task(_work, asked, item.allowance, group=item.case.on("cpu").id)
 
 
 def _work(name: str, load: tuple[Path, ...], case_id: str) -> list[Verdict]:

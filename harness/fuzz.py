@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -218,6 +218,11 @@ class Smallest:
         """Return plain data."""
         return {"failures": self.failures, "verdict": self.verdict.to_json()}
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild what `to_json` returned."""
+        return cls(Verdict.from_json(data["verdict"]), int(data["failures"]))
+
 
 def shrunk(
     implementation: Implementation,
@@ -247,17 +252,28 @@ def shrunk(
         return found[smallest(cases.parse(verdict.case), fails, tries, seconds).id]
 
 
-def groups(verdicts: Sequence[Verdict]) -> Mapping[tuple[str, str, Status], list[Verdict]]:
-    """Return the failures that can be shrunk by implementation, check and status, the simplest of each first."""
-    found: dict[tuple[str, str, Status], list[Verdict]] = {}
-    for verdict in verdicts:
-        if verdict.status in SHRUNK:
-            found.setdefault((verdict.implementation, verdict.check, verdict.status), []).append(verdict)
-    return {key: sorted(own, key=lambda v: sum(complexity(Case.from_id(v.case)))) for key, own in found.items()}
+class Groups:
+    """The failures that can be shrunk, by implementation, check and status: the simplest of each, and how many."""
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[str, str, Status], tuple[int, Verdict, int]] = {}
+
+    def add(self, verdict: Verdict) -> None:
+        """Count a verdict, and keep it where it is the simplest of its group; of equals the first."""
+        if verdict.status not in SHRUNK:
+            return
+        key = (verdict.implementation, verdict.check, verdict.status)
+        simple = sum(complexity(Case.from_id(verdict.case)))
+        least, kept, count = self.found.get(key, (simple + 1, verdict, 0))
+        self.found[key] = (*((simple, verdict) if simple < least else (least, kept)), count + 1)
 
 
-def shrink(items: Sequence[Item], verdicts: Sequence[Verdict], load: Sequence[Path] = ()) -> Iterator[Smallest]:
-    """Yield a smallest failure for each implementation and check, for the first few of them."""
+def shrink(
+    items: Sequence[Item], groups: Groups, load: Sequence[Path] = (), done: Sequence[Smallest] = ()
+) -> Iterator[Smallest]:
+    """Yield a smallest failure for each implementation and check, for the first few of them that are not done."""
     known = {item.implementation.name: item.implementation for item in items}
-    for (name, _, _), own in itertools.islice(groups(verdicts).items(), GROUPS):
-        yield Smallest(shrunk(known[name], own[0], load=load), len(own))
+    shrunk_before = {(own.verdict.implementation, own.verdict.check, own.verdict.status) for own in done}
+    for key, (_, simplest, count) in itertools.islice(groups.found.items(), GROUPS):
+        if key not in shrunk_before:
+            yield Smallest(shrunk(known[key[0]], simplest, load=load), count)

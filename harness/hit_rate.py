@@ -64,12 +64,11 @@ def _failures(own: Implementation, tier: str, names: tuple[str, ...]) -> list[Ve
 def measure(
     faults: Sequence[Fault], tier: str, jobs: int = 0, seconds: float = power.TASK_SECONDS, memory: int = 0
 ) -> Iterator[Outcome]:
-    """Yield the outcome of each fault, in order; one whose process dies or hangs is taken for nothing."""
-    tasks = [(outcome, (fault, tier)) for fault in faults]
-    answers = execution.each(tasks, jobs=jobs, limits=execution.Limits(seconds, memory))
-    for fault, answer in zip(faults, answers, strict=True):
+    """Yield the outcome of each fault, as they come; one whose process dies or hangs is taken for nothing."""
+    tasks = [execution.Task(outcome, (fault, tier)) for fault in faults]
+    for place, answer in execution.each(tasks, jobs=jobs, limits=execution.Limits(seconds, memory)):
         if isinstance(answer, execution.Lost):
-            answer = Outcome(fault.name, fault.kind, (), str(answer))
+            answer = Outcome(faults[place].name, faults[place].kind, (), str(answer))
         elif isinstance(answer, BaseException):
             raise answer
         yield answer
@@ -89,6 +88,8 @@ def command(options: argparse.Namespace) -> int:
         if not one.named:
             taken = ", ".join(match.fault for match in one.matches) or "nothing"
             console.line(f"diagnosis: {one.fault} taken for {taken}" + (f": {one.lost}" if one.lost else ""))
+    place = {fault.name: number for number, fault in enumerate(faults)}
+    found.sort(key=lambda one: place[one.fault])
     if options.json:
         print(json.dumps({"aim": AIM, "faults": [one.to_json() for one in found]}, indent=1))
     else:

@@ -47,11 +47,10 @@ def _normal(case: Case, name: str, shape: tuple[int, ...]) -> Array:
 
 
 def _normal_anew(key: int, shape: tuple[int, ...]) -> Array:
-    raw = np.random.Philox(key=key).random_raw(12 * math.prod(shape))
-    lanes = (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    total = np.zeros(math.prod(shape))
-    for lane in lanes.reshape(12, -1):
-        total = total + lane  # one addition after another: the order is part of the number
+    stream, count = np.random.Philox(key=key), math.prod(shape)
+    total = np.zeros(count)
+    for _ in range(12):  # one addition after another: the order is part of the number
+        total += (stream.random_raw(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
     total = (total - 6.0).reshape(shape)
     total.flags.writeable = False  # it may be handed out again
     return total

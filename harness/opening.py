@@ -4,47 +4,80 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from harness import console, registry
+from harness.checks import CHECKS
 from harness.conformance import Item
 from harness.results import Writer, now, write_json
 from harness.values import HarnessError, Verdict
 
+HEATMAPS = "heatmaps.json"
+
 
 def writer_of(
     options: argparse.Namespace, chosen: Sequence[registry.Implementation], items: Sequence[Item]
-) -> tuple[Writer | None, list[Verdict]]:
-    """Return the writer of --out, if any, and the verdicts that a resumed run already has."""
+) -> tuple[Writer | None, Iterable[Verdict]]:
+    """Return the writer of --out, if any, and the verdicts that a resumed run already has, read when asked for."""
     resume = getattr(options, "resume", False)
     if options.out is None:
         if resume:
             raise HarnessError("--resume needs --out DIR, the run directory to go on with")
-        return None, []
+        return None, ()
     from harness.heatmaps import heatmaps
     from harness.machine import environment
 
-    keys = [key for item in items for key in item.keys]
+    planned = sum(len(item.checks) for item in items)
     drawn = getattr(options, "fuzz", 0)
     facts = {
         "command": "python -m harness " + shlex.join(sys.argv[1:]),
         "started": now(),
         "tier": f"drawn from seed {options.seed or 0}" if drawn else _tier(options),
-        "planned": len(keys),
-        "plan": _digest(repr(keys)),
+        "planned": planned,
+        "plan": _plan_of(items),
         "environment": environment(),
         "implementations": {i.name: _told_of(i) for i in chosen},
     }
     if resume:
-        begins = (lambda count: _digest(repr(keys[:count]))) if drawn else None  # more cases of a seed: the same run
+        begins = (lambda count: _plan_of(items, count)) if drawn else None  # more cases of a seed: the same run
         writer, verdicts, repaired = Writer.resume(options.out, facts, begins)
-        console.line(repaired or f"resume: {len(verdicts)} of {len(keys)} verdicts are there")
-        return writer, list(verdicts)
-    writer = Writer.start(options.out, facts)
-    write_json(options.out / "heatmaps.json", heatmaps())
-    return writer, []
+        console.line(repaired or f"resume: {len(verdicts)} of {planned} verdicts are there")
+    else:
+        writer = Writer.start(options.out, facts)
+        verdicts = writer.rows(Verdict)
+    if not (options.out / HEATMAPS).exists():
+        write_json(options.out / HEATMAPS, heatmaps())
+    return writer, verdicts
+
+
+class Answered:
+    """Which checks have a verdict: a bit for each, so that a hundred thousand take little room."""
+
+    def __init__(self) -> None:
+        self._bits = {check.name: 1 << number for number, check in enumerate(CHECKS)}
+        self._asked: dict[tuple[str, str], int] = {}
+
+    def add(self, verdict: Verdict) -> None:
+        """Note a verdict."""
+        key = (verdict.implementation, verdict.case)
+        bit = self._bits.setdefault(verdict.check, 1 << len(self._bits))
+        self._asked[key] = self._asked.get(key, 0) | bit
+
+    def __contains__(self, key: tuple[str, str, str]) -> bool:
+        """Whether implementation, case and check have a verdict."""
+        return bool(self._asked.get(key[:2], 0) & self._bits.get(key[2], 0))
+
+
+def _plan_of(items: Sequence[Item], count: int | None = None) -> str:
+    """Return what identifies a plan, or its first checks: the digest of their names, without holding them all."""
+    digest = hashlib.sha256()
+    keys: Iterator[tuple[str, str, str]] = (key for item in items for key in item.keys)
+    for key in itertools.islice(keys, count):
+        digest.update(f"{key!r}\n".encode())
+    return digest.hexdigest()
 
 
 def _tier(options: argparse.Namespace) -> str:

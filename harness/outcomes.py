@@ -1,9 +1,9 @@
-"""What came of planted faults and correct variants: values that a run directory keeps, and their totals."""
+"""What came of planted faults, correct variants and perturbed results: what a run directory keeps, and totals."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from harness.values import Verdict
@@ -73,6 +73,34 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """The smallest error of each kind that a case sees; None when it sees none, or knows no such error.
+
+    keys   the most keys that a query sees; 0 where there are none. Scores and weights matter where it is 2 or more
+    weak   why the case sees nothing useful, or ""
+    """
+
+    case: str
+    dtype: str
+    content: str
+    keys: int
+    amplitude: float | None
+    temperature: float | None
+    weight: float | None
+    dropped: float | None
+    weak: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild what `to_json` returned."""
+        return cls(**data)
+
+
+@dataclass(frozen=True, slots=True)
 class Power:
     """What a suite catches, counted.
 
@@ -130,6 +158,16 @@ class Power:
             "checks": {"faults": self.fault_checks, "variants": self.variant_checks, "all": self.checks},
             "holds": self.holds,
         }
+
+
+def ordered(found: Iterable[Any], faults: Sequence[str] = ()) -> list[Any]:
+    """Return what was tried, in an order that does not depend on which came first: faults as named, then by name."""
+    place = {name: number for number, name in enumerate(faults)}
+
+    def key(one: Outcome | Trial) -> tuple[int, int, str]:
+        return (1, one.part, "") if isinstance(one, Trial) else (0, place.get(one.fault, len(place)), one.fault)
+
+    return sorted(found, key=key)
 
 
 def count(outcomes: Sequence[Outcome], trials: Sequence[Trial]) -> Power:

@@ -7,6 +7,7 @@ everything. Both run in worker processes: one that dies or hangs costs its own t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import hashlib
 import json
@@ -47,23 +48,25 @@ def command(options: argparse.Namespace) -> int:
     writer, found = _writer(options, faults, variants, (fault_cases, variant_cases))
     parts = [variant_cases[at : at + PART] for at in range(0, len(variant_cases) if variants else 0, PART)]
     planned, told = len(faults) + len(parts), len(found)
-    for result in measure(faults, fault_cases, variants, parts, jobs=options.jobs, memory=options.memory, done=found):
-        found.append(result)
-        if writer:
-            writer.add(result)
-        for line in _news(result):
-            console.line(f"faults: {line}")
-        if len(found) - told >= 25:
-            told = len(found)
-            console.line(f"faults: {told} of {planned} tasks done")
-    if writer:
-        writer.update(finished=results.now())
-    return _tell(options, found)
+    with writer or contextlib.nullcontext():
+        given = {"jobs": options.jobs, "memory": options.memory, "done": found}
+        for result in measure(faults, fault_cases, variants, parts, **given):
+            found.append(result)
+            if writer:
+                writer.add(result)
+            for line in _news(result):
+                console.line(f"faults: {line}")
+            if len(found) - told >= 25:
+                told = len(found)
+                console.line(f"faults: {told} of {planned} tasks done")
+        if writer and not writer.facts.get("finished"):
+            writer.update(finished=results.now())
+    return _tell(options, outcomes.ordered(found, [fault.name for fault in faults]))
 
 
 def _tell(options: argparse.Namespace, found: Sequence[Result]) -> int:
     tried = [result for result in found if isinstance(result, Outcome)]
-    trials = sorted((result for result in found if isinstance(result, Trial)), key=lambda trial: trial.part)
+    trials = [result for result in found if isinstance(result, Trial)]
     power = outcomes.count(tried, trials)
     if options.json:
         told = power.to_json() | {
@@ -131,26 +134,28 @@ def measure(
     memory: int = 0,
     done: Iterable[Result] = (),
 ) -> Iterator[Result]:
-    """Yield the outcome of each fault on its cases, then the trial of all variants on each part, in order.
+    """Yield the outcome of each fault on its cases, and the trial of all variants on each part, as each is there.
 
     done: results of an earlier run, whose tasks are left out.
     """
     finished = {result.fault if isinstance(result, Outcome) else result.part for result in done}
     ids = tuple(case.id for case in fault_cases)  # cases do not travel between processes
-    tasks: list[Any] = [(ask_fault, (fault, ids)) for fault in faults if fault.name not in finished]
+    tasks = [execution.Task(ask_fault, (fault, ids)) for fault in faults if fault.name not in finished]
     whole = tuple(variants)
     for number, part in enumerate(parts):
         if number not in finished:
-            tasks.append((ask_variants, (whole, number, tuple(case.id for case in part))))
-    limits = execution.Limits(seconds, memory)
-    answers = execution.each(tasks, jobs=jobs, limits=limits, start=_start)
-    for (_, asked), answer in zip(tasks, answers, strict=True):
+            tasks.append(execution.Task(ask_variants, (whole, number, tuple(case.id for case in part))))
+    limits, gone = execution.Limits(seconds, memory), []
+    for place, answer in execution.each(tasks, jobs=jobs, limits=limits, start=_start):
         if isinstance(answer, execution.Lost):
-            with execution.open_worker(limits, _start) as one:
-                answer = _piece_by_piece(one, asked)
+            gone.append(tasks[place])
         elif isinstance(answer, BaseException):
             raise answer
-        yield answer
+        else:
+            yield answer
+    for task in gone:  # at the end: waiting for its pieces would keep back what the others find
+        with execution.open_worker(limits, _start) as one:
+            yield _piece_by_piece(one, task.arguments)
 
 
 def ask_fault(fault: Fault, ids: Sequence[str]) -> Outcome:
@@ -294,7 +299,6 @@ def _writer(
     if not options.resume:
         return results.Writer.start(options.out, facts), []
     writer, _, repaired = results.Writer.resume(options.out, facts)
-    earlier = results.load(options.out)
-    found: list[Result] = [*earlier.outcomes, *earlier.trials]
+    found: list[Result] = [*writer.rows(Outcome), *writer.rows(Trial)]
     console.line(repaired or f"resume: {len(found)} tasks are done")
     return writer, found

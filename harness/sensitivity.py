@@ -21,27 +21,25 @@ import math
 import shlex
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import inputs, results
+from harness import console, inputs, results
 from harness.budget import Budget
 from harness.cases import matrix, parse
 from harness.checks import accuracy
 from harness.checks.subject import budget_of
 from harness.judge import judge
+from harness.outcomes import Sensitivity
 from harness.perturbed import Change, evaluate
 from harness.registry import mechanisms
-from harness.values import Arithmetic, Case
+from harness.values import Arithmetic, Case, HarnessError
 from reference import core
 
 Array = NDArray[np.float64]
 
-FILE = "sensitivity.json"
 KINDS = ("amplitude", "temperature", "weight", "dropped")
 USEFUL = 2.0**-3
 """A case that misses an error of an eighth is weak. One rounding explains as much in no format: the coarsest, bfloat16,
@@ -52,34 +50,6 @@ _LEAST, _STEP = -60.0, 0.25  # of the bisection, in powers of two
 _NO_OUTPUT, _NO_KEY, _ONE_KEY = "it has no output", "no query sees a key", "no query sees two keys"
 INHERENT = (_NO_OUTPUT, _NO_KEY, _ONE_KEY)
 """Why a case may be weak and still belong into the matrix: it asks about lengths and masks, not about weights."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sensitivity:
-    """The smallest error of each kind that a case sees; None when it sees none, or knows no such error.
-
-    keys   the most keys that a query sees; 0 where there are none. Scores and weights matter where it is 2 or more
-    weak   why the case sees nothing useful, or ""
-    """
-
-    case: str
-    dtype: str
-    content: str
-    keys: int
-    amplitude: float | None
-    temperature: float | None
-    weight: float | None
-    dropped: float | None
-    weak: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild what `to_json` returned."""
-        return cls(**data)
 
 
 def sensitivity(case: Case, arithmetic: Arithmetic = _DEFAULT) -> Sensitivity:
@@ -253,13 +223,25 @@ def _told(values: Sequence[float | None]) -> str:
 
 def command(options: argparse.Namespace) -> int:
     """Measure a tier's cases, or the named ones; print, and keep them in --out: a run that is there, or a new one."""
+    if options.resume and not options.out:
+        raise HarnessError("--resume needs --out DIR, the run directory to go on with")
     cases = [parse(text) for text in options.case] or list(matrix(options.tier))
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-    started = results.now()
-    found = list(measure(cases))
-    if options.out:
-        _keep(options, cases, found, started)
+    writer = _writer(options, cases) if options.out else None
+    kept = {one.case: one for one in writer.rows(Sensitivity)} if writer else {}
+    if kept:
+        console.line(f"resume: {len(kept)} cases are measured")
+    found = []
+    for case in cases:
+        one = kept.get(case.id)
+        if one is None:
+            [one] = measure([case])
+            if writer:
+                writer.add(one)
+        found.append(one)
+    if writer:
+        if writer.facts.get("plan") == _plan_of(cases):  # not where a file was added to another run
+            writer.update(finished=results.now())
+        writer.close()
     if options.json:
         print(json.dumps({"sensitivity": [one.to_json() for one in found]}, indent=1))
     else:
@@ -267,18 +249,29 @@ def command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _keep(options: argparse.Namespace, cases: Sequence[Case], found: Sequence[Sensitivity], started: str) -> None:
+def _plan_of(cases: Sequence[Case]) -> str:
+    return hashlib.sha256(repr([case.id for case in cases]).encode()).hexdigest()
+
+
+def _writer(options: argparse.Namespace, cases: Sequence[Case]) -> results.Writer:
+    """Return the writer of --out. Measured anew, the cases take the place of those that are there."""
     from harness.machine import environment
 
-    if not (options.out / "run.json").exists():
-        facts = {
-            "command": "python -m harness " + shlex.join(sys.argv[1:]),
-            "started": started,
-            "tier": options.tier,
-            "planned": 0,  # no verdict: what the cases see says nothing about implementations
-            "plan": hashlib.sha256(repr([case.id for case in cases]).encode()).hexdigest(),
-            "environment": environment(),
-            "implementations": {},
-        }
-        results.Writer.start(options.out, facts).update(finished=results.now())
-    results.write_json(options.out / FILE, [one.to_json() for one in found])
+    if (options.out / "run.json").exists():
+        writer = results.Writer.add_to(options.out)
+        told = writer.repair()
+        if told:
+            console.line(told)
+        if not options.resume:
+            writer.drop(Sensitivity)
+        return writer
+    facts = {
+        "command": "python -m harness " + shlex.join(sys.argv[1:]),
+        "started": results.now(),
+        "tier": options.tier,
+        "planned": 0,  # no verdict: what the cases see says nothing about implementations
+        "plan": _plan_of(cases),
+        "environment": environment(),
+        "implementations": {},
+    }
+    return results.Writer.start(options.out, facts)

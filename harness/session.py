@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import json
+import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from harness import console, execution, fuzz, registry
 from harness.cases import matrix, parse
@@ -13,9 +19,11 @@ from harness.cases import own as own_cases
 from harness.checks import manners
 from harness.conformance import Item, plan, unexercised
 from harness.diagnosis import Diagnosis, diagnoses
-from harness.opening import writer_of
-from harness.results import Writer, now, write_json
-from harness.values import NONCONFORMING, NOT_CHECKED, Case, HarnessError, Verdict
+from harness.documents import pieces
+from harness.opening import Answered, writer_of
+from harness.results import DIAGNOSIS, Writer, now, read_json, write_json
+from harness.tally import Tally
+from harness.values import NONCONFORMING, Case, HarnessError, Status, Verdict
 
 _TELL_EVERY = 20.0  # seconds between lines of progress where there is no terminal
 
@@ -25,72 +33,146 @@ def check(options: argparse.Namespace) -> int:
     execution.importable(options.load)
     chosen = registry.select(options.names, options.load)
     items = list(plan(chosen, _cases(options), lambda implementation: _own(options, implementation)))
+    writer, kept = writer_of(options, chosen, items)
+    with writer or contextlib.nullcontext():
+        return _judged(options, items, writer, kept)
+
+
+def _judged(options: argparse.Namespace, items: Sequence[Item], writer: Writer | None, kept: Iterable[Verdict]) -> int:
     planned = sum(len(item.checks) for item in items)
-    writer, verdicts = writer_of(options, chosen, items)
-    done = {(verdict.implementation, verdict.case, verdict.check) for verdict in verdicts}
-    left = [item for item in items if any(key not in done for key in item.keys)]
-    for reached in _told(left, options, planned, len(verdicts)):
-        new = [v for v in reached if (v.implementation, v.case, v.check) not in done]
-        verdicts.extend(new)
-        if writer:
-            writer.add(*new)
-    if writer:
+    rows = _Rows(writer, spooled=options.json)
+    counted, groups, answered = Tally(_none_yet(items)), fuzz.Groups(), Answered()
+    for verdict in kept:
+        answered.add(verdict)
+        counted.add(verdict)
+        groups.add(verdict)
+    left = [item for item in items if not all(key in answered for key in item.keys)]
+    if writer and left and writer.facts.get("finished"):
+        writer.update(finished=None)
+    for reached in _told(left, options, planned, counted.total.total()):
+        new = [v for v in reached if (v.implementation, v.case, v.check) not in answered]
+        rows.add(new)
+        for verdict in new:
+            counted.add(verdict)
+            groups.add(verdict)
+    whole = not left  # what was made of the same verdicts before stands
+    found = _smallest(groups, items, options, writer, whole) if options.fuzz else []
+    causes = [] if options.no_diagnosis else _causes(_in_order(counted.failures, items), items, options, writer, whole)
+    if writer and not writer.facts.get("finished"):
         writer.update(finished=now())
-    found = _smallest(verdicts, items, options, writer) if options.fuzz else []
-    causes = [] if options.no_diagnosis else _causes(verdicts, items, options, writer)
     if options.json:
-        document = {
-            "planned": planned,
-            "verdicts": [verdict.to_json() for verdict in verdicts],
-            "diagnosis": [cause.to_json() for cause in causes],
-        }
-        if options.fuzz:
-            document["fuzz"] = {
-                "seed": options.seed or 0,
-                "cases": options.fuzz,
-                "smallest": [s.to_json() for s in found],
-            }
-        print(json.dumps(document, indent=1))
+        _print_document(options, planned, rows, causes, found)
     else:
-        print(console.summary(verdicts, planned))
-        if measured := console.manners(verdicts):
-            print(measured)
-        for name, unasked in unexercised(items).items() if not options.case else ():
-            named = [one for one in unasked if not options.mechanism or one not in registry.mechanisms()]
-            if named:
-                print(f"{name}: declared, but asked by no case, so not shown: {', '.join(named)}")
-        if options.fuzz:
-            print(console.drawn(options.seed or 0, options.fuzz))
-        if writer:
-            print(f"run directory: {options.out}")
-    checked = [verdict for verdict in verdicts if verdict.status not in NOT_CHECKED]
-    return 0 if checked and all(verdict.status not in NONCONFORMING for verdict in checked) else 1
+        _print_summary(options, planned, counted, items, writer)
+    return 0 if counted.conforms else 1
+
+
+def _none_yet(items: Iterable[Item]) -> dict[str, Counter[Status]]:
+    """Return no verdict of each implementation, in the order of the plan, which the summary keeps."""
+    return {item.implementation.name: Counter() for item in items}
+
+
+def _in_order(failures: Iterable[Verdict], items: Sequence[Item]) -> list[Verdict]:
+    """Return failures in the order of the plan: they came as workers finished, which must not decide a diagnosis."""
+    place = {key: number for number, key in enumerate(key for item in items for key in item.keys)}
+    return sorted(failures, key=lambda verdict: place[verdict.implementation, verdict.case, verdict.check])
+
+
+def _print_document(
+    options: argparse.Namespace,
+    planned: int,
+    rows: _Rows,
+    causes: Sequence[Diagnosis],
+    found: Sequence[fuzz.Smallest],
+) -> None:
+    document: dict[str, Any] = {
+        "planned": planned,
+        "verdicts": iter(rows),
+        "diagnosis": [cause.to_json() for cause in causes],
+    }
+    if options.fuzz:
+        smallest = [one.to_json() for one in found]
+        document["fuzz"] = {"seed": options.seed or 0, "cases": options.fuzz, "smallest": smallest}
+    for piece in pieces(document):
+        sys.stdout.write(piece)
+    print()
+
+
+def _print_summary(
+    options: argparse.Namespace, planned: int, counted: Tally, items: Sequence[Item], writer: Writer | None
+) -> None:
+    print(console.summary(counted, planned))
+    if measured := console.manners(counted.manners):
+        print(measured)
+    for name, unasked in unexercised(items).items() if not options.case else ():
+        named = [one for one in unasked if not options.mechanism or one not in registry.mechanisms()]
+        if named:
+            print(f"{name}: declared, but asked by no case, so not shown: {', '.join(named)}")
+    if options.fuzz:
+        print(console.drawn(options.seed or 0, options.fuzz))
+    if writer:
+        print(f"run directory: {options.out}")
+
+
+class _Rows:
+    """The verdicts of a run as plain data, kept on the disk: in its directory, or else in a file without a name."""
+
+    def __init__(self, writer: Writer | None, *, spooled: bool) -> None:
+        self._writer = writer
+        self._spool = tempfile.TemporaryFile("w+") if spooled and not writer else None  # noqa: SIM115
+
+    def add(self, verdicts: Sequence[Verdict]) -> None:
+        if self._writer:
+            self._writer.add(*verdicts)
+        elif self._spool:
+            self._spool.writelines(json.dumps(verdict.to_json()) + "\n" for verdict in verdicts)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        if self._writer:
+            yield from (verdict.to_json() for verdict in self._writer.rows(Verdict))
+        elif self._spool:
+            self._spool.seek(0)
+            yield from map(json.loads, self._spool)
 
 
 def _causes(
-    verdicts: Sequence[Verdict], items: Sequence[Item], options: argparse.Namespace, writer: Writer | None
+    failures: Sequence[Verdict], items: Sequence[Item], options: argparse.Namespace, writer: Writer | None, whole: bool
 ) -> list[Diagnosis]:
-    """Return, tell and keep what may have caused the failures of each implementation."""
-    found = []
-    for cause in diagnoses(verdicts, options.load, dict.fromkeys(item.case for item in items)):
+    """Return, tell and keep, one after the other, what may have caused the failures of each implementation.
+
+    whole: nothing was asked since the directory was written, so that what it says of a cause still holds.
+    """
+    path = writer.directory / DIAGNOSIS if writer else None
+    found = [Diagnosis.from_json(one) for one in read_json(path)] if whole and path and path.exists() else []
+    if path and not found:
+        path.unlink(missing_ok=True)
+    for cause in found:
+        console.cause(cause)
+    known = {cause.implementation for cause in found}
+    left = [verdict for verdict in failures if verdict.implementation not in known]
+    for cause in diagnoses(left, options.load, dict.fromkeys(item.case for item in items)):
         console.cause(cause)
         found.append(cause)
-    if writer and found:
-        write_json(writer.directory / "diagnosis.json", [cause.to_json() for cause in found])
+        if path:
+            write_json(path, [one.to_json() for one in found])
     return found
 
 
 def _smallest(
-    verdicts: Sequence[Verdict], items: Sequence[Item], options: argparse.Namespace, writer: Writer | None
+    groups: fuzz.Groups, items: Sequence[Item], options: argparse.Namespace, writer: Writer | None, whole: bool
 ) -> list[fuzz.Smallest]:
-    """Return, tell and keep the smallest cases that the failures of a fuzz shrink to."""
-    found = []
-    for smallest in fuzz.shrink(items, verdicts, options.load):
+    """Return, tell and keep, one after the other, the smallest cases that the failures of a fuzz shrink to."""
+    kept = writer.facts.get("smallest", []) if writer and whole else []
+    found = [fuzz.Smallest.from_json(one) for one in kept]
+    for smallest in itertools.chain(tuple(found), fuzz.shrink(items, groups, options.load, tuple(found))):
         console.line(f"smallest of {smallest.failures} such failures:")
         console.failure(smallest.verdict)
-        found.append(smallest)
-    if writer:
-        writer.update(smallest=[smallest.to_json() for smallest in found])
+        if smallest not in found:
+            found.append(smallest)
+            if writer:
+                writer.update(smallest=[one.to_json() for one in found])
+    if writer and not found:
+        writer.update(smallest=[])
     return found
 
 

@@ -32,6 +32,7 @@ MECHANISM = Mechanism(
     ),
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
+    features="A",
     source="note 001",
     options=ATTENTION,
 )

@@ -45,10 +45,16 @@ def visible_keys(
         between = (1,) * (len(shape) - 3)
         visible &= np.arange(keys) < lens.reshape(lens.shape[0], *between, lens.shape[1], 1)
     if causal is not None:
-        if causal not in ("top_left", "bottom_right"):
-            raise ValueError(f"unknown causal corner {causal!r}; known: top_left, bottom_right")
-        visible &= np.tri(queries, keys, {"top_left": 0, "bottom_right": keys - queries}[causal], dtype=bool)
+        visible &= causal_keys(queries, keys, causal)
     return visible
+
+
+def causal_keys(queries: int, keys: int, causal: str, rows: slice = slice(None)) -> NDArray[np.bool_]:
+    """Return, as (queries, keys), which keys causality shows each query; of the queries in `rows` alone."""
+    if causal not in ("top_left", "bottom_right"):
+        raise ValueError(f"unknown causal corner {causal!r}; known: top_left, bottom_right")
+    last = np.arange(queries)[rows] + (0 if causal == "top_left" else keys - queries)
+    return np.asarray(np.arange(keys) <= last[:, None])
 
 
 def softmax(scores: Any, visible: NDArray[np.bool_], empty_rows: str = "zero") -> Any:

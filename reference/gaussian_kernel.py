@@ -33,6 +33,7 @@ MECHANISM = Mechanism(
     ),
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
+    features="D",
     source="notes 003 and 004",
     options=ATTENTION,
     examples=(

@@ -74,6 +74,7 @@ class Mechanism:
     inputs     its tensors, in call order
     output     axes of the output
     scores     axes of the scores and weights; empty for an operator without any
+    features   the axis that each pair of query and key has before it is summed to a score; "" where none is formed
     options    which of the harness's options it takes
     choices    variants of the formula: option -> values, every case names one
     settings   keyword of `evaluate` -> the size axis that holds it, e.g. {"heads": "H"}
@@ -86,6 +87,7 @@ class Mechanism:
     output: tuple[str, ...]
     scores: tuple[str, ...]
     source: str
+    features: str = ""
     options: tuple[str, ...] = ()
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)

@@ -14,8 +14,22 @@ Notation: $u = 2^{-p}$ the unit roundoff, $\gamma_n = n u / (1 - n u)$ the bound
 errors as independent (Higham and Mary 2019), so they serve the statistical tests of `harness.judge` alone.
 """
 
+from harness.budget.blocks import PAIRS, blocked, pairs, rows_of, splits
 from harness.budget.bounds import Budget, budgets
 from harness.budget.formats import FORMATS, Format, Model, gamma
 from harness.budget.tracked import Tracked
 
-__all__ = ["FORMATS", "Budget", "Format", "Model", "Tracked", "budgets", "gamma"]
+__all__ = [
+    "FORMATS",
+    "PAIRS",
+    "Budget",
+    "Format",
+    "Model",
+    "Tracked",
+    "blocked",
+    "budgets",
+    "gamma",
+    "pairs",
+    "rows_of",
+    "splits",
+]

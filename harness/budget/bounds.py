@@ -45,22 +45,23 @@ def budgets(
     options: Mapping[str, Any],
     dtype: str,
     arithmetic: Arithmetic,
+    *,
+    weights: bool = True,
 ) -> tuple[Budget, Budget | None]:
-    """Return the budgets of the output and of the weights: `evaluate` run on tracked inputs.
+    """Return the budgets of the output and, where they are wanted, of the weights: `evaluate` run on tracked inputs.
 
     The inputs are exact: they are the very numbers, rounded to the dtype, that the implementation receives.
     """
     model = Model.of(arithmetic, dtype)
     tracked = {name: Tracked(model, np.asarray(array, np.float64)) for name, array in tensors.items()}
-    output, weights = evaluate(**tracked, **options)
+    output, second = evaluate(**tracked, **options)
     own = isinstance(output, Weights)
-    scores = weights if isinstance(weights, Weights) else None
+    scores = second if isinstance(second, Weights) else None
     weighs = scores is not None and (own or output.direct)
     linear = (scores.shift.max(-1, initial=0.0) <= _FIRST_ORDER) if scores is not None and weighs else None
     empty = None if scores is None else scores.empty
-    return budget_of_result(output.as_output(), linear, empty, dtype), None if scores is None else budget_of_result(
-        scores, None, empty, dtype
-    )
+    told = budget_of_result(output.as_output(), linear, empty, dtype)
+    return told, budget_of_result(scores, None, empty, dtype) if scores is not None and weights else None
 
 
 def budget_of_result(result: Tracked, linear: Any, empty: Any, dtype: str) -> Budget:

@@ -48,26 +48,39 @@ class Weights(Tracked):
         self.sum_roundings = keys + -(-keys // model.block) * (2 * model.exp_ulp + 2) + 4
         self.visible = visible
         lowest = (weights * np.exp(-self.shift)).sum(-1, keepdims=True)
-        highest = (weights * np.exp(self.shift)).sum(-1, keepdims=True)
         self.lowest = np.where(self.empty[..., None], 1.0, lowest)
+        self.g = gamma(self.sum_roundings, unit)
+        self.model, self.value = model, np.where(self.empty[..., None], empty_weight(keys, empty_rows), weights)
+        self.stored, self.direct, self.by_output, self.overflows = True, False, None, scores.overflows
+        self.theta = (1 + model.probabilities.roundoff) * (1 + self.g) ** 2 * (1 + self.merging) - 1  # (..., Lq, 1)
+        self.again = np.expm1(2 * unit * (log_sum + 1)) if model.fused else np.zeros_like(log_sum)
+
+    @functools.cached_property
+    def growth(self) -> Array:
+        """How many times as large an unnormalised weight may be."""
+        return np.exp(self.shift)
+
+    @functools.cached_property
+    def bound(self) -> Array:  # type: ignore[override]
+        """The bound of the weights themselves. Their product with the values does without."""
+        model, weights, g = self.model, self.value, self.g
+        highest = (np.nan_to_num(weights) * self.growth).sum(-1, keepdims=True)
         highest = np.where(self.empty[..., None], 1.0, highest)
-        g = gamma(self.sum_roundings, unit)
-        relative = np.maximum(np.exp(self.shift) / self.lowest - 1, 1 - np.exp(-self.shift) / highest)
-        weights = np.where(self.empty[..., None], empty_weight(keys, empty_rows), weights)
+        relative = np.maximum(self.growth / self.lowest - 1, 1 - np.exp(-self.shift) / highest)
         with np.errstate(invalid="ignore"):
             relative = relative + (1 + relative) * (2 * g / (1 - g) if g < 1 else np.inf)
             relative = relative + (1 + relative) * self.merging
-            bound = np.minimum(np.nan_to_num(weights) * relative, 1.0) + np.where(visible, model.acc.smallest, 0.0)
-            bound = bound + model.io.roundoff * (np.abs(weights) + bound) + model.io.half_spacing
-        common = (weights**2 * shift_variance).sum(-1, keepdims=True)  # of the normaliser, which all of a row share
+            bound = np.minimum(np.nan_to_num(weights) * relative, 1.0) + np.where(self.visible, model.acc.smallest, 0.0)
+            return bound + model.io.roundoff * (np.abs(weights) + bound) + model.io.half_spacing
+
+    @functools.cached_property
+    def variance(self) -> Array:  # type: ignore[override]
+        """The variance of the weights themselves. Their product with the values does without."""
+        model, weights, unit = self.model, self.value, self.model.acc.roundoff
+        common = (weights**2 * self.shift_variance).sum(-1, keepdims=True)  # of the normaliser, which a row shares
         common = common + self.merging**2
-        common = common + MEAN_SQUARE_ROUNDING * unit**2 * (keys / 3 + 1)  # of the sum of the exponentials
-        variance = weights**2 * (shift_variance + common) + rounding_variance(weights, model.io)
-        super().__init__(model, weights, bound, variance)
-        self.stored = True
-        self.overflows |= scores.overflows
-        self.theta = (1 + model.probabilities.roundoff) * (1 + g) ** 2 * (1 + self.merging) - 1  # (..., Lq, 1)
-        self.again = np.expm1(2 * unit * (log_sum + 1)) if model.fused else np.zeros_like(log_sum)
+        common = common + MEAN_SQUARE_ROUNDING * unit**2 * (self.shape[-1] / 3 + 1)  # of the exponentials' sum
+        return weights**2 * (self.shift_variance + common) + rounding_variance(weights, model.io)
 
     def __matmul__(self, values: Any) -> Tracked:
         """Return weights times values with the bound B = min(B1 + B2 + B3 + B4, cap) of `harness.budget`'s docstring.
@@ -80,7 +93,7 @@ class Weights(Tracked):
         v = values.value
         magnitude = np.abs(v)
         out = p @ v
-        grown = np.nan_to_num(p) * np.exp(self.shift)
+        grown = np.nan_to_num(p) * self.growth
         theta, stored = self.theta, model.probabilities.roundoff
         w = np.nan_to_num(p) * np.expm1(self.shift)
         spread = _weighted_spread(w, v, out)
@@ -118,7 +131,7 @@ class Weights(Tracked):
         """The weights as the backward pass multiplies with them: stored as declared, or computed again (`fused`)."""
         model, weights = self.model, np.nan_to_num(self.value)
         with np.errstate(invalid="ignore", over="ignore"):
-            relative = (np.exp(self.shift) / self.lowest) * (1 + self.theta) * (1 + self.again) - 1
+            relative = (self.growth / self.lowest) * (1 + self.theta) * (1 + self.again) - 1
             bound = weights * np.nan_to_num(relative, nan=np.inf, posinf=np.inf)
         least = model.probabilities.half_spacing + model.acc.smallest
         bound = np.where(self.visible, np.minimum(bound, 1.0) + least, 0.0)
@@ -157,7 +170,7 @@ class Weights(Tracked):
         """Return sum_j p_j x_j, row by row, by the closed form of the product with the values: (..., Lq, 1)."""
         model, p = self.model, np.nan_to_num(self.value)
         value = (p * x.value).sum(-1, keepdims=True)
-        grown = p * np.exp(self.shift) / self.lowest
+        grown = p * self.growth / self.lowest
         magnitude = np.abs(x.value)
         with np.errstate(invalid="ignore", over="ignore"):
             bound = (p * np.expm1(self.shift) * np.abs(x.value - value)).sum(-1, keepdims=True) / self.lowest

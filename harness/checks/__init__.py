@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.checks import accuracy, contract, dropout, examples, gradients, manners, training
+from harness.checks import accuracy, contract, dropout, examples, gradients, manners, size, training
 from harness.checks.laws import LAWS
 from harness.checks.subject import Subject
 from harness.judge import Judgement
@@ -21,11 +21,19 @@ __all__ = ["CHECKS", "Check", "Subject"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A named question: `applies` says whether it is asked of an implementation on a case."""
+    """A named question: `applies` says whether it is asked of an implementation on a case.
+
+    large: it can be asked of a problem whose scores are never there as a whole
+    """
 
     name: str
     ask: Callable[[Subject], Judgement]
     applies: Callable[[Implementation, Case], bool]
+    large: bool = False
+
+    def too_large(self, case: Case) -> str:
+        """Return why the question cannot be asked of a problem of this size, or ""."""
+        return "" if self.large else size.in_one_piece(case)
 
     @property
     def summary(self) -> str:
@@ -34,10 +42,10 @@ class Check:
 
 
 CHECKS = (
-    Check("accuracy", accuracy.output, lambda implementation, case: True),
+    Check("accuracy", accuracy.output, lambda implementation, case: True, large=True),
     Check("weights", accuracy.weights, accuracy.returns_weights),
     Check("example", examples.worked_example, examples.is_example),
-    Check("purity", contract.purity, lambda implementation, case: True),
+    Check("purity", contract.purity, lambda implementation, case: True, large=True),
     Check("dropout", dropout.dropout, dropout.has_dropout),
     Check("second_call", contract.second_call, contract.is_ordinary),
     Check("gradient", gradients.gradient, gradients.has_gradient),

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import inputs
-from harness.budget import Budget, budgets
+from harness.budget import Budget, blocked, budgets, rows_of
+from harness.checks.size import is_large
 from harness.registry import Implementation, mechanisms
 from harness.values import Arithmetic, Case
 from harness.world import settings
@@ -18,16 +19,29 @@ from reference.core import visible_keys
 Array = NDArray[np.float64]
 
 
-@functools.lru_cache(maxsize=1024)  # the default tier, and the second calls in it
 def budget_of(case: Case, arithmetic: Arithmetic, empty_rows: str) -> tuple[Budget, Budget | None]:
-    """Return the budgets of a case's output and weights: once for all implementations that declare the same."""
+    """Return the budgets of a case's output and weights: once for all implementations that declare the same.
+
+    A large problem is computed over blocks of its queries, and has no budget of its weights: `harness.checks.size`.
+    """
+    return (_large if is_large(case) else _small)(case, arithmetic, empty_rows)
+
+
+def _budget_of(case: Case, arithmetic: Arithmetic, empty_rows: str) -> tuple[Budget, Budget | None]:
     known = mechanisms()[case.mechanism]
     given = inputs.exact(inputs.tensors(case.on("cpu")))
     tensors = {declared.name: given[declared.name] for declared in known.inputs}
     options = {name: array for name, array in given.items() if name not in tensors} | inputs.arguments(case)
     if known.scores:
         options["empty_rows"] = empty_rows
+    if is_large(case):
+        rows = rows_of(known, case.sizes)
+        return blocked(known, tensors, options, case.dtype, arithmetic, rows, weights=False)
     return budgets(known.evaluate, tensors, options, case.dtype, arithmetic)
+
+
+_small = functools.lru_cache(maxsize=1024)(_budget_of)  # the default tier, and the second calls in it
+_large = functools.lru_cache(maxsize=4)(_budget_of)  # each as large as some outputs
 
 
 def empty_rows(case: Case) -> NDArray[np.bool_]:

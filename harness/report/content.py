@@ -16,12 +16,12 @@ from typing import Any
 
 from harness import outcomes
 from harness.diagnosis import Diagnosis
+from harness.outcomes import Sensitivity
 from harness.report import timings, words
 from harness.report.manners import Manners, manners
 from harness.report.matrix import Cell, Matrix, matrix
 from harness.report.reliability import Survived, survived
 from harness.results import Run
-from harness.sensitivity import Sensitivity
 from harness.values import NONCONFORMING, NOT_CHECKED, Status, Verdict
 from reference.specification import Erratum, Mechanism
 
@@ -130,7 +130,7 @@ class Content:
 def assemble(run: Run, mechanisms: Mapping[str, Mechanism]) -> Content:
     """Return what the report of a run says."""
     verdicts, different = settled(run.verdicts)
-    headline = _headline(verdicts, run.facts, different)
+    headline = _headline(verdicts, run.facts, (*run.notes, *_contradictions(different)))
     declared = _dict(run.facts.get("implementations"))
     names = _union(declared, (v.implementation for v in verdicts), (m.implementation for m in run.measurements))
     formulas = _union(mechanisms, (v.mechanism for v in verdicts))
@@ -145,7 +145,7 @@ def assemble(run: Run, mechanisms: Mapping[str, Mechanism]) -> Content:
         worst=tuple(cell for row in table.rows for cell in row.cells if cell.worst),
         manners=manners(verdicts),
         power=outcomes.count(run.outcomes, run.trials) if run.outcomes or run.trials else None,
-        sensitivity=tuple(Sensitivity.from_json(one) for one in run.sensitivity),
+        sensitivity=run.sensitivity,
         reliability=survived(run.reliability),
         failures=_groups([v for v in verdicts if v.status in NONCONFORMING]),
         causes=tuple(Diagnosis.from_json(one) for one in run.diagnosis),
@@ -174,12 +174,12 @@ def settled(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], int]:
     return list(kept.values()), different
 
 
-def _headline(verdicts: Sequence[Verdict], facts: Mapping[str, Any], different: int) -> Headline:
+def _headline(verdicts: Sequence[Verdict], facts: Mapping[str, Any], notes: Sequence[str]) -> Headline:
     skipped = {status: sum(v.status is status for v in verdicts) for status in NOT_CHECKED}
     checked = len(verdicts) - sum(skipped.values())
     wrong = [v for v in verdicts if v.status in NONCONFORMING]
     planned = facts.get("planned")
-    warnings = [*_gaps(len(verdicts), planned, bool(facts.get("finished"))), *_contradictions(different)]
+    warnings = [*_gaps(len(verdicts), planned, bool(facts.get("finished"))), *notes]
     open_ended = planned != len(verdicts) or not facts.get("finished")
     word, tone, sentence = _answer(verdicts, checked, wrong, open_ended)
     terms = [f"{words.number(checked)} checked", *(f"{words.number(n)} {s}" for s, n in skipped.items())]

@@ -6,14 +6,14 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from harness.outcomes import Power
+from harness.outcomes import Power, Sensitivity
 from harness.report import reliability, words
 from harness.report.content import Content, Described, Group, Heatmap
 from harness.report.manners import Found, Manners
 from harness.report.matrix import Cell, Matrix
 from harness.report.reliability import Survived
 from harness.report.timings import Line, Panel, Timing
-from harness.sensitivity import KINDS, Sensitivity, rows
+from harness.sensitivity import KINDS, rows
 
 SHADES = " ░▒▓█"
 LARGEST = 32  # rows and columns of a heatmap in characters; a larger one is averaged down

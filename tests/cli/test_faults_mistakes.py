@@ -9,7 +9,6 @@ from tests.registry.sources import TINY
 NOT_TAKEN = {
     "--sensitivity": {
         "NAME": ("mask polarity",),
-        "--resume": ("--resume",),
         "--jobs": ("--jobs", "1"),
     },
     "--diagnose": {

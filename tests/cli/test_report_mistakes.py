@@ -72,8 +72,8 @@ def test_no_directory_is_usage(harness):
 
 def test_a_good_run_is_reported(harness, tmp_path):
     """The same directory undamaged gives both files, and their paths as JSON."""
-    writer = Writer.start(tmp_path, {"planned": 1, "environment": {}, "command": "check", "implementations": {}})
-    writer.add(Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, share=0.5))
+    with Writer.start(tmp_path, {"planned": 1, "environment": {}, "command": "check", "implementations": {}}) as writer:
+        writer.add(Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, share=0.5))
     answer = harness("report", tmp_path, "--json")
     assert (answer.status, answer.err) == (0, "")
     written = json.loads(answer.out)

@@ -102,19 +102,19 @@ def test_failures_are_grouped():
         passed = {"share": 0.5} if status is Status.PASS else {"reason": "because"}
         return Verdict(name, "scaled_dot_product", case, check, status, **passed)
 
-    found = fuzz.groups(
-        [
-            verdict("one", "accuracy", Status.FAIL, 9),
-            verdict("one", "accuracy", Status.FAIL, 3),
-            verdict("one", "accuracy", Status.CRASH, 5),
-            verdict("two", "accuracy", Status.FAIL, 4),
-            verdict("two", "accuracy", Status.TIMEOUT, 4),
-            verdict("two", "accuracy", Status.KNOWN_FAILURE, 4),
-            verdict("two", "purity", Status.PASS, 4),
-        ]
-    )
-    assert [(key, [v.case.partition("Lk")[2][0] for v in own]) for key, own in found.items()] == [
-        (("one", "accuracy", Status.FAIL), ["3", "9"]),
-        (("one", "accuracy", Status.CRASH), ["5"]),
-        (("two", "accuracy", Status.FAIL), ["4"]),
+    groups = fuzz.Groups()
+    for told in (
+        verdict("one", "accuracy", Status.FAIL, 9),
+        verdict("one", "accuracy", Status.FAIL, 3),
+        verdict("one", "accuracy", Status.CRASH, 5),
+        verdict("two", "accuracy", Status.FAIL, 4),
+        verdict("two", "accuracy", Status.TIMEOUT, 4),
+        verdict("two", "accuracy", Status.KNOWN_FAILURE, 4),
+        verdict("two", "purity", Status.PASS, 4),
+    ):
+        groups.add(told)
+    assert [(key, v.case.partition("Lk")[2][0], n) for key, (_, v, n) in groups.found.items()] == [
+        (("one", "accuracy", Status.FAIL), "3", 2),
+        (("one", "accuracy", Status.CRASH), "5", 1),
+        (("two", "accuracy", Status.FAIL), "4", 1),
     ]

@@ -6,8 +6,8 @@ import pytest
 
 from harness import report
 from harness.diagnosis import Diagnosis, Match
+from harness.outcomes import Sensitivity
 from harness.results import Run
-from harness.sensitivity import Sensitivity
 from harness.values import Status
 
 SEEN = Sensitivity("cosine-B1", "float32", "ordinary", 3, 2e-7, 3e-7, 4e-7, 0.003, "")
@@ -23,7 +23,7 @@ def written(tmp_path, verdict):
         verdict(Status.ERROR, check="manner.dtype", reason="no such kernel"),
         verdict(implementation="other", check="manner.slices", share=0.0, finding="the same bits"),
     )
-    run = Run(tmp_path, {"planned": 4}, verdicts, sensitivity=(SEEN.to_json(), BLIND.to_json()))
+    run = Run(tmp_path, {"planned": 4}, verdicts, sensitivity=(SEEN, BLIND))
     return [path.read_text() for path in report.write(run, tmp_path)]
 
 

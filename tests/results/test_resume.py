@@ -26,7 +26,7 @@ def test_it_goes_on(tmp_path):
     """What was reached is kept and handed over; what follows is appended; the facts stay those of the start."""
     results.Writer.start(tmp_path, FACTS).add(FIRST)
     writer, kept, repaired = results.Writer.resume(tmp_path, FACTS | {"started": "now"})
-    assert (kept, repaired) == ((FIRST,), "")
+    assert (tuple(kept), repaired) == ((FIRST,), "")
     writer.add(SECOND)
     run = results.load(tmp_path)
     assert run.verdicts == (FIRST, SECOND)
@@ -40,7 +40,7 @@ def test_a_torn_line_is_dropped(tmp_path, cut):
     path = tmp_path / "verdicts.jsonl"
     path.write_bytes(path.read_bytes()[:-cut])
     writer, kept, repaired = results.Writer.resume(tmp_path, FACTS)
-    assert kept == (FIRST,)
+    assert tuple(kept) == (FIRST,)
     assert f"{path}: dropped " in repaired
     writer.add(SECOND)
     assert results.load(tmp_path).verdicts == (FIRST, SECOND)
@@ -57,7 +57,7 @@ def test_a_torn_line_is_dropped(tmp_path, cut):
 def test_what_does_not_matter_does_not_stop_it(tmp_path, now):
     """The same checks of the same files on the same machine are the same run, however they were asked for."""
     results.Writer.start(tmp_path, FACTS).add(FIRST)
-    assert (FIRST,) == results.Writer.resume(tmp_path, FACTS | now)[1]
+    assert (FIRST,) == tuple(results.Writer.resume(tmp_path, FACTS | now)[1])
 
 
 def test_a_run_that_does_not_say_is_refused(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import replace
 
 import pytest
@@ -98,15 +99,14 @@ def test_a_failed_replacement_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "run.json"
     results.write_json(path, {"old": True})
 
-    def full(self, text, **_):
-        with self.open("w") as file:
-            file.write(text[: len(text) // 2])
+    def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(type(path), "write_text", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(HarnessError, match=r"cannot write .*run\.json: No space left on device; it is left as it was"):
         results.write_json(path, {"new": True})
     assert json.loads(path.read_text()) == {"old": True}
+    assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_runs_of_one_machine_merge(tmp_path):

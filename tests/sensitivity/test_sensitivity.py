@@ -170,7 +170,7 @@ def test_what_was_added_to_see_more_sees_more(text):
 
 
 def options(tmp_path, **given):
-    return SimpleNamespace(**{"case": [PLAIN, list(WEAK)[1]], "tier": "quick", "out": None} | given)
+    return SimpleNamespace(**{"case": [PLAIN, list(WEAK)[1]], "tier": "quick", "out": None, "resume": False} | given)
 
 
 def test_the_command_prints_and_keeps(tmp_path, capsys):
@@ -179,7 +179,7 @@ def test_the_command_prints_and_keeps(tmp_path, capsys):
     text = capsys.readouterr().out
     assert f"weak: {list(WEAK)[1]}: no query sees a key" in text
     assert "weak: 1 of 2 cases, 1 of them since they ask about lengths and masks" in text
-    kept = json.loads((tmp_path / "run" / "sensitivity.json").read_text())
+    kept = [json.loads(line) for line in (tmp_path / "run" / "sensitivity.jsonl").read_text().splitlines()]
     assert [s.sensitivity(parse(case)) for case in (PLAIN, list(WEAK)[1])] == [s.Sensitivity.from_json(k) for k in kept]
     assert 0 == s.command(options(tmp_path, json=True))
     assert kept == json.loads(capsys.readouterr().out)["sensitivity"]
@@ -190,7 +190,7 @@ def test_a_new_directory_becomes_a_run(tmp_path, capsys):
     assert 0 == main(["faults", "--sensitivity", "--case", PLAIN, "--out", str(tmp_path / "new" / "run")])
     kept = results.load(tmp_path / "new" / "run")
     assert kept.facts["finished"]
-    assert [PLAIN] == [one["case"] for one in kept.sensitivity]
+    assert [PLAIN] == [one.case for one in kept.sensitivity]
     assert 0 == main(["report", str(tmp_path / "new" / "run")])
     assert "Not measured in this run" not in (tmp_path / "new" / "run" / "report.md").read_text()
 
@@ -201,6 +201,6 @@ def test_a_run_that_is_there_stays(tmp_path, capsys):
     before = (tmp_path / "run.json").read_bytes()
     for text in (PLAIN, list(WEAK)[1]):
         assert 0 == main(["faults", "--sensitivity", "--case", text, "--out", str(tmp_path)])
-        assert [text] == [one["case"] for one in results.load(tmp_path).sensitivity]
+        assert [text] == [one.case for one in results.load(tmp_path).sensitivity]
     assert before == (tmp_path / "run.json").read_bytes()
-    assert {"run.json", "sensitivity.json"} == {path.name for path in tmp_path.iterdir()}
+    assert {".lock", "run.json", "sensitivity.jsonl"} == {path.name for path in tmp_path.iterdir()}
