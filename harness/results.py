@@ -23,6 +23,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from harness import schema
+from harness.files import no_link
 from harness.measurements import Measurement
 from harness.outcomes import Outcome, Trial
 from harness.values import HarnessError, Verdict
@@ -106,7 +108,7 @@ class Writer:
         for name, kind in _LINES.items():
             lines = [json.dumps(item.to_json(), allow_nan=False) + "\n" for item in items if isinstance(item, kind)]
             if lines:
-                with (self.directory / name).open("a", encoding="utf-8") as file:
+                with open(self.directory / name, "a", encoding="utf-8", opener=no_link) as file:
                     file.write("".join(lines))
 
     def update(self, **facts: Any) -> None:
@@ -123,7 +125,7 @@ def _drop_torn_line(path: Path) -> str:
     whole = content.rfind(b"\n") + 1
     if whole == len(content):
         return ""
-    with path.open("r+b") as file:
+    with open(path, "r+b", opener=no_link) as file:
         file.truncate(whole)
     return f"{path}: dropped {len(content) - whole} bytes of an unfinished last line"
 
@@ -136,6 +138,7 @@ def now() -> str:
 def write_json(path: Path, data: Any) -> None:
     """Replace a file as a whole, or leave it as it was."""
     part = path.with_name(path.name + ".part")
+    part.unlink(missing_ok=True)  # it may be a link that leads elsewhere
     part.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(part, path)
 
@@ -149,47 +152,56 @@ def load(directory: Path) -> Run:
         facts,
         tuple(_rows(directory / "verdicts.jsonl", Verdict)),
         tuple(_rows(directory / "measurements.jsonl", Measurement)),
-        _read_json(heatmaps) if heatmaps.exists() else {},
-        _read_json(diagnosis) if diagnosis.exists() else (),
+        _valid(heatmaps, _read_json(heatmaps)) if heatmaps.exists() else {},
+        _valid(diagnosis, _read_json(diagnosis)) if diagnosis.exists() else (),
         tuple(_rows(directory / "outcomes.jsonl", Outcome)),
         tuple(_rows(directory / "trials.jsonl", Trial)),
-        _read_json(seen) if seen.exists() else (),
+        _valid(seen, _read_json(seen)) if seen.exists() else (),
     )
 
 
 def _facts(directory: Path) -> Any:
     """Return run.json, of this schema."""
-    facts = _read_json(directory / "run.json")
-    schema = facts.get("schema") if isinstance(facts, dict) else None
-    if schema != SCHEMA:
+    path = directory / "run.json"
+    facts = _read_json(path)
+    found, command = (facts.get(key) if isinstance(facts, dict) else None for key in ("schema", "command"))
+    if found != SCHEMA:
+        again = str(command or "unknown")[:200]
         raise HarnessError(
-            f"{directory / 'run.json'}: schema {schema!r}, this version reads {SCHEMA}; run the command again: "
-            f"{facts.get('command', 'unknown') if isinstance(facts, dict) else 'unknown'}"
+            f"{path}: schema {str(found)[:20]}, this version reads {SCHEMA}; run the command again: {again}"
         )
-    return facts
+    return _valid(path, facts)
 
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return schema.document(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise HarnessError(f"{path.parent} is no run directory: it has no {path.name}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise HarnessError(f"{path} cannot be read: {error}") from error
 
 
+def _valid(path: Path, data: Any) -> Any:
+    """Return the content of a file that its published schema allows."""
+    try:
+        return schema.validated(path.stem, data)
+    except ValueError as error:
+        raise HarnessError(f"{path} is not as harness/schemas/{path.name} says: {error}") from error
+
+
 def _rows(path: Path, kind: type[Any]) -> Iterator[Any]:
     if not path.exists():
         return
+    name, number = kind.__name__.lower(), 0
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
+        for line in schema.lines(path):
+            number += 1
+            yield kind.from_json(schema.validated(name, schema.parsed(line)))
+    except OSError as error:
         raise HarnessError(f"{path} cannot be read: {error}") from error
-    for number, line in enumerate(lines, 1):
-        try:
-            yield kind.from_json(json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise HarnessError(f"{path}, line {number}: not a {kind.__name__.lower()}: {error!r}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise HarnessError(f"{path}, line {number}: not a {name}: {error}") from error
 
 
 def merge(runs: Sequence[Run]) -> Run:
