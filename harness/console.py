@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.measurements import Measurement
+from harness.printable import printable
 from harness.values import NONCONFORMING, NOT_CHECKED, Status, Verdict
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def table(kind: str, rows: Sequence[Mapping[str, Any]]) -> None:
 def _cell(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} ({' '.join(axes)})" for name, axes in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return printable(", ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
 def progress() -> Progress:
@@ -60,8 +61,8 @@ def progress() -> Progress:
 
 
 def line(text: str) -> None:
-    """Print one line on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """Print one line on standard error; what an implementation says does not steer the terminal."""
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def failure(verdict: Verdict) -> None:
@@ -110,7 +111,7 @@ def summary(verdicts: Iterable[Verdict], planned: int) -> str:
         lines.append("nothing was checked")
     else:
         lines.append("conforms" if bad == 0 and total.total() == planned else f"does not conform: {bad} of {checked}")
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def manners(verdicts: Iterable[Verdict]) -> str:
@@ -126,7 +127,7 @@ def manners(verdicts: Iterable[Verdict]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.append("Where nothing is claimed nothing is required: such a line says what to expect.")
-    return "\n".join(lines) if len(rows) > 1 else ""
+    return printable("\n".join(lines)) if len(rows) > 1 else ""
 
 
 def drawn(seed: int, count: int) -> str:
@@ -145,4 +146,4 @@ def timings(measured: Sequence[Measurement], baseline: str) -> str:
             lines.append(f"{name} {row.answer or 'measured'}{': ' + row.reason if row.reason else ''}")
         else:
             lines.append(f"{name} {row.ratio:7.3f} [{row.low:.3f}, {row.high:.3f}] {row.answer}")
-    return "\n".join(lines)
+    return printable("\n".join(lines))

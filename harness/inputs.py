@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import captures
 from harness.registry import mechanisms
 from harness.values import Case, HarnessError
 from reference.specification import Input, Mechanism
@@ -138,7 +139,7 @@ def recordings() -> tuple[str, ...]:
 @functools.cache
 def recording(path: Path) -> Any:
     """Return the arrays of a recording, by name."""
-    return np.load(path, allow_pickle=False)
+    return captures.read(path)
 
 
 def _recorded(content: str, name: str) -> Any:

@@ -13,6 +13,7 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from harness.values import Capabilities, Case, HarnessError
 from reference.specification import Mechanism
 
 ENTRY_POINTS = "attention_harness.implementations"
+_NAME = re.compile(r"\w[\w.+ -]{0,99}")  # it stands in tables, commands and names of modules
 
 
 @functools.cache
@@ -150,7 +152,7 @@ def _installed() -> list[Implementation]:
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
         try:
             module = entry.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise HarnessError(f"entry point {entry.name} = {entry.value} does not load: {error}") from error
         path = Path(getattr(module, "__file__", None) or entry.value)
         found.append(_validated(Implementation(entry.name, module, path)))
@@ -184,6 +186,11 @@ def _from_file(path: Path) -> Implementation:
 def _validated(found: Implementation) -> Implementation:
     """Check the contract of the module, so that a mistake is one line now and not a traceback later."""
     where = f"{found.path}"
+    if not _NAME.fullmatch(found.name):
+        raise HarnessError(
+            f"{where}: {found.name[:100]!r} cannot name an implementation; use at most 100 letters, digits and _.+- "
+            "and spaces, a letter, digit or _ first"
+        )
     capabilities = getattr(found.module, "CAPABILITIES", None)
     if not isinstance(capabilities, Capabilities):
         raise HarnessError(f"{where}: no CAPABILITIES = Capabilities(...) at module level")

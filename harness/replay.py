@@ -23,6 +23,7 @@ from harness.cases import parse
 from harness.checks import CHECKS, Subject
 from harness.checks.accuracy import to_array, wrong_form
 from harness.conformance import Item
+from harness.printable import printable
 from harness.registry import mechanisms
 from harness.standalone import SAVED, save
 from harness.values import NONCONFORMING, NOT_CHECKED, Case, HarnessError, Verdict
@@ -90,7 +91,7 @@ def replay(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(found.to_json(), indent=1, allow_nan=False))
     else:
-        print("\n".join(text(item, found, drawn=_can_draw())))
+        print(printable("\n".join(text(item, found, drawn=_can_draw()))))
     if options.save:
         for path in save(options.save, own, item.case, options.check or _to_save(found.verdicts)):
             console.line(f"wrote {path}")

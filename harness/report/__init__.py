@@ -8,6 +8,7 @@ from harness.files import replaced
 from harness.registry import mechanisms
 from harness.report import markdown, page
 from harness.report.content import Content, assemble
+from harness.report.untrusted import shown
 from harness.results import Run
 from harness.values import HarnessError
 
@@ -16,7 +17,7 @@ __all__ = ["Content", "build", "write"]
 
 def build(run: Run) -> Content:
     """Return what the report of a run says, over every mechanism that is known."""
-    return assemble(run, mechanisms())
+    return assemble(shown(run), mechanisms())
 
 
 def write(run: Run, directory: Path) -> tuple[Path, Path]:
