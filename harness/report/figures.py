@@ -329,5 +329,6 @@ def _styled(style: str) -> Iterator[tuple[str, str]]:
         style = style.replace(drawn, meant)
     style = re.sub(r"font: ([\d.]+px) [^;]*", r"font-size: \1", style)
     for declaration in filter(str.strip, style.split(";")):
-        key, _, value = declaration.partition(":")
-        yield key.strip(), value.strip()
+        key, value = (part.strip() for part in declaration.split(":", 1))
+        if key != "font-family":
+            yield key, value
