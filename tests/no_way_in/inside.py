@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from harness import execution, hit_rate, power, replay, sensitivity, session
+from harness import cases, execution, hit_rate, power, replay, sensitivity, session
 from harness.bench import cells
 from harness.cli import main
+from harness.values import Case
 from tests.conftest import Answer
 from tests.laws.strategies import PROFILE, PROFILES
 
@@ -32,15 +33,28 @@ def profile(plain: int) -> settings:
 
 @pytest.fixture(scope="module")
 def no_work() -> Iterator[None]:
-    """Leave out what takes long: running implementations. Arguments, plans, files and reports are the real ones."""
+    """Leave out what takes long: running implementations, and the longer matrices. The rest is as it is."""
+
+    def quick(tier: str = "default") -> tuple[Case, ...]:
+        return own
+
+    own = tuple(few_cases())
     with pytest.MonkeyPatch.context() as patch:
         for module, name in ((execution, "run"), (cells, "run"), (power, "measure"), (hit_rate, "measure")):
             patch.setattr(module, name, lambda *_, **__: iter(()))
+        for module in (cases, session, power, sensitivity):
+            patch.setattr(module, "matrix", quick)
+        patch.setattr(session, "own_cases", lambda *_: ())
         patch.setattr(sensitivity, "measure", lambda cases: iter(()))
         patch.setattr(session, "diagnoses", lambda *_: iter(()))
         patch.setattr(replay, "run", lambda *_, **__: replay.Replayed(()))
         patch.setattr(replay, "save", lambda *_, **__: [])
         yield
+
+
+def few_cases() -> list[Case]:
+    """Return cases of every mechanism without the seconds that a covering array takes."""
+    return [*cases.example_cases(), *cases.recorded_cases(), *map(Case.from_id, (*cases.LAWFUL, *cases.SHARPER))]
 
 
 def answer(*arguments: object) -> Answer:

@@ -17,7 +17,7 @@ from tests.no_way_in.inside import answer, clear, profile, tree, working_in
 from tests.registry.sources import TINY, write
 
 TEXTS = st.text(st.characters(exclude_characters="\0/\\"), max_size=20)
-"""Without NUL, which no system hands to a program, and without what leads out of the sandbox: that is the user's own."""
+"""Without NUL, which no system hands to a program, and without what leads out of the sandbox."""
 
 NUMBERS = (
     "0",
@@ -92,7 +92,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.usefixtures("no_work")
 @given(command=commands())
-@profile(130)
+@profile(120)
 def test_no_command_line_is_a_traceback(sandbox, command):
     """Every verb, each of its options, values of every kind; what is written stays in the working directory."""
     with tempfile.TemporaryDirectory() as outer:
