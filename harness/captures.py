@@ -8,28 +8,40 @@ from __future__ import annotations
 
 import math
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.values import HarnessError
 
-MEMBERS, MEMBER_BYTES, ALL_BYTES = 1000, 256 * 2**20, 2**30
+MEMBERS, MEMBER_BYTES, ALL_BYTES = 1000, 64 * 2**20, 256 * 2**20
 """What a recording holds at most."""
 
 _KINDS = {"query": "f", "key": "f", "value": "f", "output": "f", "mask": "b"}
 
 
-def read(path: Path) -> Any:
+def read(path: Path) -> dict[str, NDArray[Any]]:
     """Return the arrays of a recording by name, `LAYER.query` and so on; HarnessError if it is none."""
     try:
         with zipfile.ZipFile(path) as archive:
             _check_archive(archive)
             shapes = {info.filename.removesuffix(".npy"): _shape(archive, info) for info in archive.infolist()}
         _check_layers(shapes)
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+        with np.load(path, allow_pickle=False) as found:
+            return dict(found)
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        SyntaxError,
+        KeyError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise HarnessError(f"{path} is no recording: {error}") from error
 
 
@@ -58,7 +70,7 @@ def _shape(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[int, ...]:
         raise ValueError(
             f"{info.filename[:100]!r} holds {dtype}; it must be {'boolean' if kind == 'b' else 'floating'}"
         )
-    if begun + math.prod(shape) * dtype.itemsize != info.file_size:
+    if min(shape, default=0) < 0 or begun + math.prod(shape) * dtype.itemsize != info.file_size:
         raise ValueError(f"{info.filename[:100]!r} is not as long as its shape {shape} says")
     return tuple(map(int, shape))
 

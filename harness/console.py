@@ -145,5 +145,6 @@ def timings(measured: Sequence[Measurement], baseline: str) -> str:
         elif row.ratio is None:
             lines.append(f"{name} {row.answer or 'measured'}{': ' + row.reason if row.reason else ''}")
         else:
-            lines.append(f"{name} {row.ratio:7.3f} [{row.low:.3f}, {row.high:.3f}] {row.answer}")
+            interval = "no interval" if row.low is None else f"[{row.low:.3f}, {row.high:.3f}]"
+            lines.append(f"{name} {row.ratio:7.3f} {interval} {row.answer}")
     return printable("\n".join(lines))

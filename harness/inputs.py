@@ -132,12 +132,12 @@ def recordings() -> tuple[str, ...]:
     return tuple(
         f"{path.stem}_{layer}"
         for path in sorted(RECORDINGS.glob("*.npz"))
-        for layer in dict.fromkeys(name.split(".")[0] for name in recording(path).files)
+        for layer in dict.fromkeys(name.split(".")[0] for name in recording(path))
     )
 
 
 @functools.cache
-def recording(path: Path) -> Any:
+def recording(path: Path) -> dict[str, NDArray[Any]]:
     """Return the arrays of a recording, by name."""
     return captures.read(path)
 

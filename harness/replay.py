@@ -111,8 +111,10 @@ def _asked(item: Item, name: str | None) -> Item:
 
 def _need_new_file(path: Path) -> None:
     """Refuse where a script cannot be written, before a replay that may take minutes."""
+    beside = path.with_suffix(".npz")
     wrong = {
-        "exists already": path.exists(),
+        "exists already": path.is_symlink() or path.exists(),
+        f"{beside.name}, for what does not fit into it, exists already": beside.is_symlink() or beside.exists(),
         "does not end in .py": path.suffix != ".py",
         f"{path.parent} is no directory": not path.parent.is_dir(),
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from harness import cases, execution, hit_rate, power, replay, sensitivity, session
+from harness import cases, execution, heatmaps, hit_rate, power, replay, sensitivity, session
 from harness.bench import cells
 from harness.cli import main
 from harness.values import Case
@@ -42,7 +42,7 @@ def no_work() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module, name in ((execution, "run"), (cells, "run"), (power, "measure"), (hit_rate, "measure")):
             patch.setattr(module, name, lambda *_, **__: iter(()))
-        for module in (cases, session, power, sensitivity):
+        for module in (cases, session, power, sensitivity, heatmaps):
             patch.setattr(module, "matrix", quick)
         patch.setattr(session, "own_cases", lambda *_: ())
         patch.setattr(sensitivity, "measure", lambda cases: iter(()))
@@ -54,7 +54,11 @@ def no_work() -> Iterator[None]:
 
 def few_cases() -> list[Case]:
     """Return cases of every mechanism without the seconds that a covering array takes."""
-    return [*cases.example_cases(), *cases.recorded_cases(), *map(Case.from_id, (*cases.LAWFUL, *cases.SHARPER))]
+    plain = [
+        variant.case(dict.fromkeys(cases.FACTORS) | cases._PLAIN | {"dtype": "float32"}, 0)
+        for variant in cases.variants()
+    ]
+    return [*cases.example_cases(), *cases.recorded_cases(), *plain, *map(Case.from_id, cases.LAWFUL)]
 
 
 def answer(*arguments: object) -> Answer:
