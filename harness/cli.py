@@ -46,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HarnessError as error:
         print(f"attention-harness: {one_line(str(error))[:_LONGEST]}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        print(f"attention-harness: {error}; `python -m harness doctor` says what adds it", file=sys.stderr)
+        return 2
     except MemoryError:
         print("attention-harness: there is not enough memory for this; ask for smaller sizes", file=sys.stderr)
         return 2
@@ -126,6 +129,13 @@ def report(options: argparse.Namespace) -> int:
     return 0
 
 
+def doctor(options: argparse.Namespace) -> int:
+    """Say what this machine can run, what is missing, and the command that adds it; 1 when a default run lacks it."""
+    from harness import doctor as ask
+
+    return ask.doctor(options)
+
+
 def new(options: argparse.Namespace) -> int:
     """Write the skeleton of an implementation file."""
     from harness import scaffold
@@ -200,6 +210,8 @@ def _parser() -> argparse.ArgumentParser:
     command = _verb(verbs, "report", report)
     command.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="run directories")
     command.add_argument("--out", type=Path, metavar="DIR", help="where to write; the first run directory if not given")
+
+    _verb(verbs, "doctor", doctor)
 
     command = _verb(verbs, "new", new, json_=False)
     command.add_argument("name", help="name of the implementation, and of its file")

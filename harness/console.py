@@ -7,16 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
-
 from harness.measurements import Measurement
 from harness.printable import printable
 from harness.values import NONCONFORMING, NOT_CHECKED, Status, Verdict
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from harness.diagnosis import Diagnosis
 
 _REASONS = 4  # why something was not checked: so many for each implementation in the summary
@@ -30,13 +27,17 @@ _COLUMNS = {
 }
 
 
-def table(kind: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows of `list` on standard output; piped, one line each and nothing cut off."""
-    columns = _COLUMNS[kind]
+def table(kind: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Print rows of `list` or `doctor` on standard output; piped, one line each and nothing cut off."""
+    columns = columns or _COLUMNS[kind]
     if not sys.stdout.isatty():
         for row in rows:
             print("\t".join(text for column in columns if (text := _cell(row[column]))))
         return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     shown = Table(title=kind, title_justify="left", header_style="bold")
     for column in columns:
         shown.add_column(column, overflow="fold")
@@ -53,6 +54,16 @@ def _cell(value: Any) -> str:
 
 def progress() -> Progress:
     """Return a progress bar with the time left; without a terminal, `line` tells now and then instead."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True)
     return Progress(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from dataclasses import fields
 from pathlib import Path
@@ -60,6 +61,7 @@ def test_a_wrong_file_is_one_line(source, command):
         path = Path(folder) / "mine.py"
         path.write_text(source, encoding="utf-8", errors="backslashreplace")
         given_answer = answer(command, *further[command], "--load", path)
+    sys.modules.pop("implementations_loaded_mine", None)  # Hypothesis looks at what is loaded
     interrupted = given_answer.status == 130 and "KeyboardInterrupt" in source
     assert clear(given_answer) or interrupted, (source, given_answer)
     assert not {"\x1b", "\x07", "\u202e"} & set(given_answer.out + given_answer.err)
