@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -52,6 +53,7 @@ OPTIONAL = ("mask", "bias", "valid_lens", "causal", "scale")
 _HALF_PRECISION_LENGTH = 33  # half-precision matrix products are slow on a CPU: keep these cases small
 MAY_BE_EMPTY = ("B", "Lq", "Lk", "L", "P")
 TIERS = ("quick", "default", "thorough")
+LONGEST, MOST_ELEMENTS = 2**24, 2**40  # of an axis, and of a tensor: 8 TiB in float64
 
 
 @dataclass(frozen=True)
@@ -352,10 +354,23 @@ def parse(text: str) -> Case:
     for axis, length in case.sizes.items():
         if length == 0 and axis not in MAY_BE_EMPTY:
             raise HarnessError(f"{text}: {axis} must be 1 or more; only {', '.join(MAY_BE_EMPTY)} may be 0")
+    _check_size(text, case, known)
     _check_options(text, case, known)
     inputs.check_content(case)
     _check_given(text, case)
     return case
+
+
+def _check_size(text: str, case: Case, known: Mechanism) -> None:
+    """Refuse, before anything is allocated, what no machine could hold; what this one cannot hold a verdict says."""
+    for axis, length in case.sizes.items():
+        if length > LONGEST:
+            raise HarnessError(f"{text}: {axis} is {length}; a length is {LONGEST} at most")
+    full = {axis: max(length, 1) for axis, length in case.sizes.items()}
+    shapes = {declared.name: declared.axes for declared in known.inputs} | {"the output": known.output}
+    for name, axes in shapes.items():
+        if math.prod(inputs.shape_of(axes, full)) > MOST_ELEMENTS:
+            raise HarnessError(f"{text}: {name} would have more than 2^40 elements; give smaller sizes")
 
 
 def _check_given(text: str, case: Case) -> None:

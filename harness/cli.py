@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 import re
@@ -12,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__, console
+from harness.printable import one_line
 from harness.values import DEVICES, HarnessError
+
+_LONGEST = 4000  # characters of a complaint: what it cites may be of any length
+_MOST_CASES, _MOST_PROCESSES, _LONGEST_WAIT = 100_000, 1024, 7 * 86_400
 
 EXIT = "exit status: 0 conforms, 1 does not, 2 usage"
 
@@ -32,19 +37,28 @@ _NOT_WITH = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb. A user's mistake is one line on standard error, and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks is no reason to stop
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         status = int(options.verb(options))
         sys.stdout.flush()  # here, where a full disk is still told in one line
         return status
     except HarnessError as error:
-        print(f"attention-harness: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        print(f"attention-harness: {one_line(str(error))[:_LONGEST]}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(f"attention-harness: {error}; `python -m harness doctor` says what adds it", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print("attention-harness: there is not enough memory for this; ask for smaller sizes", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         sys.stderr.close()
         return 1
     except OSError as error:  # a full disk, a folder that cannot be written
-        print(f"attention-harness: {error}", file=sys.stderr)
+        print(f"attention-harness: {one_line(str(error))[:_LONGEST]}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         kept = "what was finished is kept; --resume goes on" if getattr(options, "out", None) else "nothing was kept"
@@ -120,6 +134,13 @@ def report(options: argparse.Namespace) -> int:
     return 0
 
 
+def doctor(options: argparse.Namespace) -> int:
+    """Say what this machine can run, what is missing, and the command that adds it; 1 when a default run lacks it."""
+    from harness import doctor as ask
+
+    return ask.doctor(options)
+
+
 def new(options: argparse.Namespace) -> int:
     """Write the skeleton of an implementation file."""
     from harness import scaffold
@@ -151,11 +172,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--device", choices=DEVICES, default="cpu", help="where; what takes no cpu has its own")
     command.add_argument("--case", action="append", default=[], metavar="ID", help="only this case, whatever the tier")
     _tier(command)
-    command.add_argument("--fuzz", type=_count, default=0, metavar="N", help="N cases drawn at random, not a tier's")
+    command.add_argument("--fuzz", type=_cases, default=0, metavar="N", help="N cases drawn at random, not a tier's")
     command.add_argument("--seed", type=_seed, default=None, metavar="S", help="of the drawn cases; default 0")
     _out(command)
     command.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    command.add_argument("--jobs", type=_count, default=0, help="worker processes; one for each core if not given")
+    command.add_argument("--jobs", type=_processes, default=0, help="worker processes; one for each core if not given")
     command.add_argument(
         "--timeout", type=_seconds, default=None, metavar="S", help="seconds for one case; default 300"
     )
@@ -181,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     _tier(command)
     _out(command)
     command.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    command.add_argument("--jobs", type=_count, default=0, help="worker processes; one for each core if not given")
+    command.add_argument("--jobs", type=_processes, default=0, help="worker processes; one for each core if not given")
     _memory(command)
 
     command = _verb(verbs, "bench", bench)
@@ -189,14 +210,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--workload", action="append", default=[], metavar="NAME", help="only this workload")
     command.add_argument("--quick", action="store_true", help="few workloads, 3 passes")
     command.add_argument("--baseline", default="eager", metavar="NAME", help="what the others are compared with")
-    command.add_argument("--threads", type=_count, default=1, help="threads of one call; default 1")
-    command.add_argument("--seed", type=int, default=0, help="of the order of the calls")
+    command.add_argument("--threads", type=_processes, default=1, help="threads of one call; default 1")
+    command.add_argument("--seed", type=_seed, default=0, help="of the order of the calls")
     _memory(command)
     _out(command)
 
     command = _verb(verbs, "report", report)
     command.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="run directories")
     command.add_argument("--out", type=Path, metavar="DIR", help="where to write; the first run directory if not given")
+
+    _verb(verbs, "doctor", doctor)
 
     command = _verb(verbs, "new", new, json_=False)
     command.add_argument("name", help="name of the implementation, and of its file")
@@ -243,22 +266,32 @@ def _memory(command: argparse.ArgumentParser) -> None:
 def _bytes(text: str) -> int:
     if text == "none":
         return sys.maxsize
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([KMGT]iB)", text)
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([KMGT]iB)", text)
     count = int(float(found[1]) * 2 ** (10 * (1 + "KMGT".index(found[2][0])))) if found else 0
     if not 2**20 <= count <= 2**50:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size of 1MiB or more, such as 512MiB or 4GiB, nor none")
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r} is not a size of 1MiB or more, such as 512MiB or 4GiB, nor none"
+        )
     return count
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+def _cases(text: str) -> int:
+    return _count(text, _MOST_CASES)
+
+
+def _processes(text: str) -> int:
+    return _count(text, _MOST_PROCESSES)
+
+
+def _count(text: str, most: int) -> int:
+    if not text.isdecimal() or len(text) > 20 or not 1 <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 1 to {most}")
     return int(text)
 
 
 def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    if not text.isdecimal() or len(text) > 20:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number of 0 or more, of 20 digits at most")
     return int(text)
 
 
@@ -267,8 +300,8 @@ def _seconds(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds above 0")
+    if not 0 < value <= _LONGEST_WAIT:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a time in seconds above 0 and up to {_LONGEST_WAIT}")
     return value
 
 

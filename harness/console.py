@@ -6,16 +6,14 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
-
 from harness.measurements import Measurement
+from harness.printable import printable
 from harness.tally import Tally
 from harness.values import NONCONFORMING, NOT_CHECKED, Status, Verdict
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from harness.diagnosis import Diagnosis
 
 _REASONS = 4  # why something was not checked: so many for each implementation in the summary
@@ -29,13 +27,17 @@ _COLUMNS = {
 }
 
 
-def table(kind: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows of `list` on standard output; piped, one line each and nothing cut off."""
-    columns = _COLUMNS[kind]
+def table(kind: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Print rows of `list` or `doctor` on standard output; piped, one line each and nothing cut off."""
+    columns = columns or _COLUMNS[kind]
     if not sys.stdout.isatty():
         for row in rows:
             print("\t".join(text for column in columns if (text := _cell(row[column]))))
         return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     shown = Table(title=kind, title_justify="left", header_style="bold")
     for column in columns:
         shown.add_column(column, overflow="fold")
@@ -47,11 +49,21 @@ def table(kind: str, rows: Sequence[Mapping[str, Any]]) -> None:
 def _cell(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} ({' '.join(axes)})" for name, axes in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return printable(", ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
 def progress() -> Progress:
     """Return a progress bar with the time left; without a terminal, `line` tells now and then instead."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True)
     return Progress(
@@ -60,8 +72,8 @@ def progress() -> Progress:
 
 
 def line(text: str) -> None:
-    """Print one line on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """Print one line on standard error; what an implementation says does not steer the terminal."""
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def failure(verdict: Verdict) -> None:
@@ -100,7 +112,7 @@ def summary(counted: Tally, planned: int) -> str:
     else:
         whole = bad == 0 and total.total() == planned
         lines.append("conforms" if whole else f"does not conform: {bad} of {counted.checked}")
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def manners(verdicts: Iterable[Verdict]) -> str:
@@ -116,7 +128,7 @@ def manners(verdicts: Iterable[Verdict]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.append("Where nothing is claimed nothing is required: such a line says what to expect.")
-    return "\n".join(lines) if len(rows) > 1 else ""
+    return printable("\n".join(lines)) if len(rows) > 1 else ""
 
 
 def drawn(seed: int, count: int) -> str:
@@ -134,5 +146,6 @@ def timings(measured: Sequence[Measurement], baseline: str) -> str:
         elif row.ratio is None:
             lines.append(f"{name} {row.answer or 'measured'}{': ' + row.reason if row.reason else ''}")
         else:
-            lines.append(f"{name} {row.ratio:7.3f} [{row.low:.3f}, {row.high:.3f}] {row.answer}")
-    return "\n".join(lines)
+            interval = "no interval" if row.low is None else f"[{row.low:.3f}, {row.high:.3f}]"
+            lines.append(f"{name} {row.ratio:7.3f} {interval} {row.answer}")
+    return printable("\n".join(lines))

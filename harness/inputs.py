@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import captures
 from harness.registry import mechanisms
 from harness.values import Case, HarnessError
 from reference.specification import Input, Mechanism
@@ -144,14 +145,14 @@ def recordings() -> tuple[str, ...]:
     return tuple(
         f"{path.stem}_{layer}"
         for path in sorted(RECORDINGS.glob("*.npz"))
-        for layer in dict.fromkeys(name.split(".")[0] for name in recording(path).files)
+        for layer in dict.fromkeys(name.split(".")[0] for name in recording(path))
     )
 
 
 @functools.cache
-def recording(path: Path) -> Any:
+def recording(path: Path) -> dict[str, NDArray[Any]]:
     """Return the arrays of a recording, by name."""
-    return np.load(path, allow_pickle=False)
+    return captures.read(path)
 
 
 def _recorded(content: str, name: str) -> Any:

@@ -13,8 +13,9 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
+import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +27,7 @@ from harness.values import Capabilities, Case, HarnessError
 from reference.specification import Mechanism
 
 ENTRY_POINTS = "attention_harness.implementations"
+_NAME = re.compile(r"\w[\w.+ -]{0,99}")  # it stands in tables, commands and names of modules
 
 
 @functools.cache
@@ -37,6 +39,21 @@ def mechanisms() -> dict[str, Mechanism]:
         if declared is not None:
             found[declared.name] = declared
     return found
+
+
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Turn whatever somebody's code raises into one line; a script that ends in sys.exit() must not end this one."""
+    try:
+        yield
+    except (KeyboardInterrupt, HarnessError):
+        raise
+    except BaseException as error:
+        try:
+            text = str(error)
+        except BaseException:
+            text = "(its message cannot be shown)"
+        raise HarnessError(f"{what} {type(error).__name__}: {text[:1000]}") from error
 
 
 @dataclass(frozen=True)
@@ -55,7 +72,8 @@ class Implementation:
     @property
     def summary(self) -> str:
         """First line of the module's docstring."""
-        return (self.module.__doc__ or "").strip().split("\n")[0]
+        text = self.module.__doc__
+        return text.strip().split("\n")[0] if isinstance(text, str) else ""
 
     def unavailable(self) -> str:
         """Return why this machine cannot run it, or ""."""
@@ -67,10 +85,15 @@ class Implementation:
 
     def _asked(self, name: str, *arguments: Case) -> str:
         ask = getattr(self.module, name, None)
-        try:
-            return str(ask(*arguments) or "") if ask else ""
-        except (Exception, SystemExit) as error:
-            raise HarnessError(f"{self.path}: {name}() raised {type(error).__name__}: {error}") from error
+        if ask is None:
+            return ""
+        with _told(f"{self.path}: {name}() raised"):
+            answer = ask(*arguments)
+        if not isinstance(answer, str | None):
+            raise HarnessError(
+                f"{self.path}: {name}() must return a reason or an empty text, got {type(answer).__name__}"
+            )
+        return answer or ""
 
     def known_failure(self, check: str, case: Case) -> str:
         """Return the upstream reason declared for a check of a case, or ""."""
@@ -139,19 +162,15 @@ def _in_folder() -> list[Implementation]:
 
 
 def _imported(path: Path) -> ModuleType:
-    try:
+    with _told(f"{path}: importing it raised"):
         return importlib.import_module(f"implementations.{path.stem}")
-    except (Exception, SystemExit) as error:
-        raise HarnessError(f"{path}: importing it raised {type(error).__name__}: {error}".split("\n")[0]) from error
 
 
 def _installed() -> list[Implementation]:
     found = []
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        try:
+        with _told(f"entry point {entry.name} = {entry.value} does not load:"):
             module = entry.load()
-        except Exception as error:
-            raise HarnessError(f"entry point {entry.name} = {entry.value} does not load: {error}") from error
         path = Path(getattr(module, "__file__", None) or entry.value)
         found.append(_validated(Implementation(entry.name, module, path)))
     return found
@@ -170,20 +189,24 @@ def _from_file(path: Path) -> Implementation:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # so that its classes pickle, and torch.compile finds its source
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # standard output may have to be one JSON document
+        # standard output may have to be one JSON document
+        with _told(f"--load {path}: importing it raised"), contextlib.redirect_stdout(sys.stderr):
             spec.loader.exec_module(module)
     except HarnessError as error:
-        del sys.modules[name]
-        raise HarnessError(f"--load {path}: {error}") from error
-    except (Exception, SystemExit) as error:  # a script that ends in sys.exit() must not end this one
-        del sys.modules[name]
-        raise HarnessError(f"--load {path}: importing it raised {type(error).__name__}: {error}") from error
+        sys.modules.pop(name, None)
+        told = str(error)
+        raise HarnessError(told if told.startswith("--load") else f"--load {path}: {told}") from error
     return _validated(Implementation(path.stem, module, path, loaded=True))
 
 
 def _validated(found: Implementation) -> Implementation:
     """Check the contract of the module, so that a mistake is one line now and not a traceback later."""
     where = f"{found.path}"
+    if not _NAME.fullmatch(found.name):
+        raise HarnessError(
+            f"{where}: {found.name[:100]!r} cannot name an implementation; use at most 100 letters, digits and _.+- "
+            "and spaces, a letter, digit or _ first"
+        )
     capabilities = getattr(found.module, "CAPABILITIES", None)
     if not isinstance(capabilities, Capabilities):
         raise HarnessError(f"{where}: no CAPABILITIES = Capabilities(...) at module level")

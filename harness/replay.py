@@ -23,6 +23,7 @@ from harness.cases import parse
 from harness.checks import CHECKS, Subject
 from harness.checks.accuracy import to_array, wrong_form
 from harness.conformance import Item
+from harness.printable import printable
 from harness.registry import mechanisms
 from harness.standalone import SAVED, save
 from harness.values import NONCONFORMING, NOT_CHECKED, Case, HarnessError, Verdict
@@ -92,7 +93,7 @@ def replay(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(found.to_json(), indent=1, allow_nan=False))
     else:
-        print("\n".join(text(item, found, drawn=_can_draw())))
+        print(printable("\n".join(text(item, found, drawn=_can_draw()))))
     if options.save:
         for path in save(options.save, own, item.case, options.check or _to_save(found.verdicts)):
             console.line(f"wrote {path}")
@@ -112,8 +113,10 @@ def _asked(item: Item, name: str | None) -> Item:
 
 def _need_new_file(path: Path) -> None:
     """Refuse where a script cannot be written, before a replay that may take minutes."""
+    beside = path.with_suffix(".npz")
     wrong = {
-        "exists already": path.exists(),
+        "exists already": path.is_symlink() or path.exists(),
+        f"{beside.name}, for what does not fit into it, exists already": beside.is_symlink() or beside.exists(),
         "does not end in .py": path.suffix != ".py",
         f"{path.parent} is no directory": not path.parent.is_dir(),
     }

@@ -20,7 +20,6 @@ a power cut, and that alone, may cost the last seconds of them.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import weakref
@@ -30,7 +29,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from harness import lock
+from harness import lock, schema
+from harness.files import PART, append, no_link, replaced
 from harness.measurements import Measurement
 from harness.outcomes import Outcome, Sensitivity, Trial, ordered
 from harness.values import HarnessError, Verdict
@@ -44,7 +44,6 @@ _LINES: dict[str, type[Any]] = {
     "sensitivity.jsonl": Sensitivity,
 }
 DIAGNOSIS = "diagnosis.json"
-_PART = ".part"
 _CHUNK = 1 << 16
 
 
@@ -73,12 +72,13 @@ class Rows:
         self.kind = kind
 
     def __iter__(self) -> Iterator[Any]:
+        name = self.kind.__name__.lower()
         for number, line in enumerate(_whole_lines(self.path), 1):
             try:
-                yield self.kind.from_json(json.loads(line))
+                yield self.kind.from_json(schema.validated(name, schema.parsed(line)))
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
                 raise HarnessError(
-                    f"{self.path}, line {number}: not a {self.kind.__name__.lower()}: {error!r}; "
+                    f"{self.path}, line {number}: not a {name}: {error}; "
                     "take the line out, and --resume asks again what it held"
                 ) from error
 
@@ -166,7 +166,7 @@ class Writer:
         for name, kind in _LINES.items():
             lines = [json.dumps(item.to_json(), allow_nan=False) + "\n" for item in items if isinstance(item, kind)]
             if lines:
-                _append(self.directory / name, "".join(lines).encode())
+                append(self.directory / name, "".join(lines).encode())
 
     def update(self, **facts: Any) -> None:
         """Add facts to run.json."""
@@ -194,37 +194,14 @@ class Writer:
 
     def _clean(self) -> None:
         """Remove what a kill left of a replacement: nobody else is writing."""
-        for path in self.directory.glob("*" + _PART):
+        for path in self.directory.glob("*" + PART):
             path.unlink(missing_ok=True)
-
-
-def _append(path: Path, content: bytes) -> None:
-    """Append in one write. What cannot be written whole is taken back, so that the file ends with a whole line."""
-    try:
-        with path.open("ab", buffering=0) as file:
-            before = file.seek(0, os.SEEK_END)
-            left = memoryview(content)
-            try:
-                while left:  # a disk that fills up takes a part first, and says so the next time
-                    left = left[file.write(left) :]
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    file.truncate(before)
-                raise
-    except OSError as error:
-        raise HarnessError(
-            f"cannot write {path}: {error.strerror}; what was finished before is kept: make room, then go on with "
-            "--resume"
-        ) from error
 
 
 def _whole_lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of a file but for a last one that was cut short; none where there is no file."""
     try:
-        with path.open("rb") as file:
-            for line in file:
-                if line.endswith(b"\n"):
-                    yield line
+        yield from (line for line in schema.lines(path) if line.endswith(b"\n") or len(line) > schema.LINE_BYTES)
     except FileNotFoundError:
         return
     except OSError as error:
@@ -256,7 +233,8 @@ def _drop_torn_line(path: Path) -> str:
     if not torn:
         return ""
     try:
-        os.truncate(path, path.stat().st_size - torn)
+        with open(path, "r+b", opener=no_link) as file:
+            file.truncate(path.stat().st_size - torn)
     except OSError as error:
         raise HarnessError(f"cannot repair {path}: {error.strerror}") from error
     return f"{path}: dropped {torn} bytes of an unfinished last line"
@@ -269,41 +247,24 @@ def now() -> str:
 
 def write_json(path: Path, data: Any) -> None:
     """Replace a file as a whole, or leave it as it was."""
-    replace(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
-
-
-def replace(path: Path, text: str) -> None:
-    """Replace a file as a whole, on the disk too, or leave it as it was; raise HarnessError where it cannot be."""
-    part = path.with_name(path.name + _PART)
-    try:
-        with part.open("wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise HarnessError(
-            f"cannot write {path}: {error.strerror}; it is left as it was: make room, then again"
-        ) from error
+    replaced(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
 def load(directory: Path) -> Run:
     """Read a run directory; what cannot be read is an error that names the file and the line. Nothing is changed."""
     facts = _facts(directory)
-    heatmaps, diagnosis = (directory / f"{name}.json" for name in ("heatmaps", "diagnosis"))
+    heatmaps, diagnosis, survived = (directory / f"{n}.json" for n in ("heatmaps", "diagnosis", "reliability"))
     return Run(
         directory,
         facts,
         tuple(Rows(directory / "verdicts.jsonl", Verdict)),
         tuple(Rows(directory / "measurements.jsonl", Measurement)),
-        read_json(heatmaps) if heatmaps.exists() else {},
-        read_json(diagnosis) if diagnosis.exists() else (),
+        _valid(heatmaps, read_json(heatmaps)) if heatmaps.exists() else {},
+        _valid(diagnosis, read_json(diagnosis)) if diagnosis.exists() else (),
         tuple(ordered(Rows(directory / "outcomes.jsonl", Outcome))),
         tuple(ordered(Rows(directory / "trials.jsonl", Trial))),
         tuple(Rows(directory / "sensitivity.jsonl", Sensitivity)),
-        read_json(survived) if (survived := directory / "reliability.json").exists() else (),
+        _valid(survived, read_json(survived)) if survived.exists() else (),
         tuple(_notes(directory)),
     )
 
@@ -322,24 +283,33 @@ def _notes(directory: Path) -> Iterator[str]:
 
 def _facts(directory: Path) -> Any:
     """Return run.json, of this schema."""
-    facts = read_json(directory / "run.json")
-    schema = facts.get("schema") if isinstance(facts, dict) else None
-    if schema != SCHEMA:
+    path = directory / "run.json"
+    facts = read_json(path)
+    found, command = (facts.get(key) if isinstance(facts, dict) else None for key in ("schema", "command"))
+    if found != SCHEMA:
+        again = str(command or "unknown")[:200]
         raise HarnessError(
-            f"{directory / 'run.json'}: schema {schema!r}, this version reads {SCHEMA}; run the command again: "
-            f"{facts.get('command', 'unknown') if isinstance(facts, dict) else 'unknown'}"
+            f"{path}: schema {str(found)[:20]}, this version reads {SCHEMA}; run the command again: {again}"
         )
-    return facts
+    return _valid(path, facts)
 
 
 def read_json(path: Path) -> Any:
     """Return what a JSON file holds; what cannot be read is an error that names the file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return schema.document(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise HarnessError(f"{path.parent} is no run directory: it has no {path.name}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise HarnessError(f"{path} cannot be read: {error}") from error
+
+
+def _valid(path: Path, data: Any) -> Any:
+    """Return the content of a file that its published schema allows."""
+    try:
+        return schema.validated(path.stem, data)
+    except ValueError as error:
+        raise HarnessError(f"{path} is not as harness/schemas/{path.name} says: {error}") from error
 
 
 def merge(runs: Sequence[Run]) -> Run:

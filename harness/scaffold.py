@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from harness import registry
+from harness.files import write_new
 from harness.values import HarnessError
 
 _SKELETON = '''\
@@ -56,5 +57,5 @@ def write(name: str, mechanism: str, directory: Path) -> Path:
         shapes="; ".join(f"{declared.name} ({', '.join(declared.axes)})" for declared in known.inputs),
         output=f"({', '.join(known.output)})",
     )
-    path.write_text(text, encoding="utf-8")
+    write_new(path, text)
     return path

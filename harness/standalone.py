@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import io
 import math
 import zlib
 from dataclasses import fields
@@ -22,6 +23,7 @@ from harness.budget import Budget
 from harness.checks.accuracy import is_degenerate
 from harness.checks.subject import budget_of
 from harness.conformance import replay_command
+from harness.files import write_new
 from harness.registry import Implementation
 from harness.values import Arithmetic, Capabilities, Case, HarnessError
 
@@ -131,12 +133,14 @@ def save(path: Path, implementation: Implementation, case: Case, check: str) -> 
     text = {name: repr(base64.b64encode(raw).decode()) if small else repr(name) for name, raw in packed.items()}
     loaded, needs = _loading(implementation)
     script = _SCRIPT.substitute(
-        title=f"{implementation.name}, {check}, {case.id}",
-        command=replay_command(implementation, case),
-        needs="torch, NumPy" + needs + ("" if small else f", {beside.name} beside it"),
+        title=_in_docstring(f"{implementation.name}, {check}, {case.id}"),
+        command=_in_docstring(replay_command(implementation, case)),
+        needs=_in_docstring("torch, NumPy" + needs + ("" if small else f", {beside.name} beside it")),
         case=",\n    ".join(f"{name}={value!r}" for name, value in _told(case).items()),
         packed="\n".join(f"    {name!r}: {_layout(tensor)}, {text[name]})," for name, tensor in stored.items()),
-        decoded="base64.b64decode(text)" if small else 'np.load(Path(__file__).with_suffix(".npz"))[text].tobytes()',
+        decoded="base64.b64decode(text)"
+        if small
+        else 'np.load(Path(__file__).with_suffix(".npz"), allow_pickle=False)[text].tobytes()',
         declarations="\n".join(map(_stand_in, (Capabilities, Arithmetic))),
         implementation=loaded,
         given=repr(tuple(given)),
@@ -145,10 +149,21 @@ def save(path: Path, implementation: Implementation, case: Case, check: str) -> 
         what=("output", "weights")[place],
         **_limits(budget, case),
     )
-    path.write_text(script, encoding="utf-8")
+    written = [path] if small else [path, beside]
+    for one in written:
+        if one.is_symlink() or one.exists():
+            raise HarnessError(f"--save: {one} exists; it is left as it is")
+    write_new(path, script)
     if not small:
-        np.savez(beside, **{name: np.frombuffer(raw, np.uint8) for name, raw in packed.items()})  # type: ignore[arg-type]
-    return [path] if small else [path, beside]
+        file = io.BytesIO()
+        np.savez(file, **{name: np.frombuffer(raw, np.uint8) for name, raw in packed.items()})  # type: ignore[arg-type]
+        write_new(beside, file.getvalue())
+    return written
+
+
+def _in_docstring(text: str) -> str:
+    """Return a text that neither ends a docstring nor means anything in it: a path may hold quotes and backslashes."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _judged(budget: Budget) -> dict[str, torch.Tensor]:

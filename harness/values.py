@@ -104,6 +104,12 @@ class Arithmetic:
             )
 
 
+def _names(what: str, declared: Any) -> tuple[str, ...]:
+    if not isinstance(declared, tuple) or not all(isinstance(name, str) for name in declared):
+        raise HarnessError(f"capabilities: {what} must be a tuple of names, got {declared!r}")
+    return declared
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What an implementation declares. It chooses the checks; the checks hold the implementation to it.
@@ -133,13 +139,13 @@ class Capabilities:
 
     def __post_init__(self) -> None:
         for name, known in (("dtypes", DTYPES), ("devices", DEVICES), ("options", OPTIONS)):
-            declared = getattr(self, name)
-            if isinstance(declared, str) or (not declared and name != "options"):
+            declared = _names(name, getattr(self, name))
+            if not declared and name != "options":
                 raise HarnessError(f"capabilities: {name} must be a tuple of names, got {declared!r}")
             for value in declared:
                 if value not in known:
                     raise HarnessError(f"capabilities: unknown {name[:-1]} {value!r}; known: {', '.join(known)}")
-        if isinstance(self.mechanisms, str) or not self.mechanisms:
+        if not _names("mechanisms", self.mechanisms):
             raise HarnessError(f"capabilities: mechanisms must be a tuple of names, got {self.mechanisms!r}")
         if self.empty_rows not in EMPTY_ROWS:
             raise HarnessError(f"capabilities: empty_rows {self.empty_rows!r} is none of {', '.join(EMPTY_ROWS)}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from harness.files import replaced
 from harness.registry import mechanisms
 from harness.report import markdown, page
 from harness.report.content import Content, assemble
+from harness.report.untrusted import shown
 from harness.results import Run
 from harness.values import HarnessError
 
@@ -16,7 +17,7 @@ __all__ = ["Content", "build", "write"]
 
 def build(run: Run) -> Content:
     """Return what the report of a run says, over every mechanism that is known."""
-    return assemble(run, mechanisms())
+    return assemble(shown(run), mechanisms())
 
 
 def write(run: Run, directory: Path) -> tuple[Path, Path]:
@@ -25,14 +26,7 @@ def write(run: Run, directory: Path) -> tuple[Path, Path]:
     texts = {"report.md": markdown.render(told), "index.html": page.render(told)}
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        written = [_replaced(directory / name, text) for name, text in texts.items()]
+        written = [replaced(directory / name, text) for name, text in texts.items()]
     except OSError as error:
         raise HarnessError(f"cannot write the report into {directory}: {error.strerror}") from error
     return written[0], written[1]
-
-
-def _replaced(path: Path, text: str) -> Path:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
-    return path

@@ -317,13 +317,18 @@ def _attributes(found: Mapping[str, str], name: str) -> Iterator[tuple[str, str]
             value = f"#{name}-{value[1:]}"
         else:
             value = value.replace("url(#", f"url(#{name}-")
-            if key == "style":
-                value = _styled(value)
-        yield key, value
+        if key == "style":
+            yield from _styled(value)
+        else:
+            yield key, value
 
 
-def _styled(style: str) -> str:
-    """Return a style with the page's colours and the page's font."""
+def _styled(style: str) -> Iterator[tuple[str, str]]:
+    """Yield a style, with the page's colours and font, as attributes: the page's policy lets no inline style in."""
     for drawn, meant in _PAGE.items():
         style = style.replace(drawn, meant)
-    return re.sub(r"font: ([\d.]+px) [^;]*", r"font-size: \1; font-family: inherit", style)
+    style = re.sub(r"font: ([\d.]+px) [^;]*", r"font-size: \1", style)
+    for declaration in filter(str.strip, style.split(";")):
+        key, value = (part.strip() for part in declaration.split(":", 1))
+        if key != "font-family":
+            yield key, value

@@ -44,10 +44,11 @@ def render(told: Content) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return a text on one line in which nothing is markup."""
+    """Return a text on one line in which nothing is markup, at the beginning of a line neither."""
     line = " ".join(text.split())
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     line = re.sub(r"([\\`*\[\]|~$#!])", r"\\\1", line)
+    line = re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", line)  # a list, a rule or a heading
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", line)  # within a word it is no emphasis
 
 
@@ -149,7 +150,9 @@ def _sensitivity(found: Sequence[Sensitivity]) -> Iterator[str]:
     yield "The smallest error that the judge accuses in an otherwise exact result: median and worst of the cases."
     yield ""
     header = ["dtype", "content", "cases", "where weights matter", *KINDS]
-    yield from table(header, ([d, c, str(n), str(weighing), *cells] for d, c, n, weighing, cells in rows(found)))
+    yield from table(
+        header, ([code(d), code(c), str(n), str(weighing), *cells] for d, c, n, weighing, cells in rows(found))
+    )
     if weak := [[code(one.case), escaped(one.weak)] for one in found if one.weak]:
         yield from ("", "<details><summary>Cases that see nothing useful, and why</summary>", "")
         yield from table(["case", "why"], weak)

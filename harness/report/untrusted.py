@@ -1,0 +1,61 @@
+"""A run as it may be shown: bounded in what would multiply, and without characters that steer or hide.
+
+Markup is escaped where it is written, by the page and by the Markdown; this is what escaping leaves as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
+from typing import Any
+
+from harness.measurements import Measurement
+from harness.printable import printable
+from harness.results import Run
+from harness.values import HarnessError, Verdict
+
+MOST = {"implementations": 200, "mechanisms": 200, "checks": 1000, "classes of faults": 200}
+"""Names that a table has a row or a column for: a table of both has as many cells as their product."""
+
+
+def shown(run: Run) -> Run:
+    """Return the run with every text printable; HarnessError where its tables would have no end."""
+    _check_tables(run)
+    told = {one.name: _told(getattr(run, one.name)) for one in fields(run) if one.name != "directory"}
+    return replace(run, **told)
+
+
+def _check_tables(run: Run) -> None:
+    rows: list[Verdict | Measurement] = [*run.verdicts, *run.measurements]
+    declared = run.facts.get("implementations") or {}
+    found: dict[str, set[str]] = {
+        "implementations": {row.implementation for row in rows} | set(declared),
+        "mechanisms": {row.mechanism for row in rows} | set(run.heatmaps),
+        "checks": {verdict.check for verdict in run.verdicts},
+        "classes of faults": {outcome.kind for outcome in run.outcomes},
+    }
+    found["mechanisms"] |= {name for outcome in run.outcomes for name in (*outcome.witnesses, *outcome.unseen)}
+    for kind, names in found.items():
+        if len(names) > MOST[kind]:
+            raise HarnessError(f"{run.directory} names {len(names)} {kind}; a report has room for {MOST[kind]}")
+
+
+def _told(value: Any) -> Any:
+    """Return a value with every text in it printable, the value itself where all of it is."""
+    if isinstance(value, Enum) or value is None:
+        return value
+    if isinstance(value, str):
+        return value if value.isprintable() else printable(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        own = ((one.name, getattr(value, one.name)) for one in fields(value))
+        changed = {name: new for name, old in own if (new := _told(old)) is not old}
+        return replace(value, **changed) if changed else value
+    if isinstance(value, Mapping):
+        return {_told(key): _told(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        items = [_told(item) for item in value]
+        if all(new is old for new, old in zip(items, value, strict=True)):
+            return value
+        return tuple(items) if isinstance(value, tuple) else items
+    return value
