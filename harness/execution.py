@@ -253,7 +253,7 @@ class Worker:
             return Lost(Status.TIMEOUT, f"no answer within {seconds:g} s")
         assert self._output is not None
         assert isinstance(error, ProcessExpired)
-        words = self._output.last_words()
+        words = output.last_words(self._output.text)
         reason = processes.died_of(error.exitcode) + (f" ({words})" if words else "")
         reason = processes.out_of_memory(reason, self.limits.memory)
         return Lost(Status.CRASH, reason, self._output.frames())

@@ -27,10 +27,10 @@ _ABORTED = re.compile(
 class Output:
     """The pipe between a worker and this process. writer: the worker's end, which `catch` takes."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: int = SHOWN) -> None:
         self._reader, self.writer = multiprocessing.Pipe(duplex=False)
         self._tail = b""
-        self._left = SHOWN
+        self._left = self._shown = shown
         self._thread = threading.Thread(target=self._drain, daemon=True)
         self._thread.start()
 
@@ -41,7 +41,7 @@ class Output:
                 if self._left > 0:
                     _show(read[: self._left])
                     if len(read) > self._left:
-                        _show(f"\n(a worker has printed {SHOWN // 1024} KiB; no more of it is shown)\n".encode())
+                        _show(f"\n(a worker has printed {self._shown // 1024} KiB; no more of it is shown)\n".encode())
                     self._left -= len(read)
 
     def close(self) -> None:
@@ -49,18 +49,21 @@ class Output:
         self.writer.close()
         self._thread.join(2.0)  # longer only if a process that escaped holds the other end
 
-    def last_words(self) -> str:
-        """Return what the runtime said about a death at the end of the output, or ""."""
-        said = [found[1].strip() for found in _ABORTED.finditer(self._text())][-2:]
-        return "; ".join(" ".join(line.split())[:_WORDS] for line in said)
-
     def frames(self) -> list[tuple[str, str, str]]:
         """Return where Python was at a fatal signal, the innermost first: (file, line, function)."""
-        _, fatal, trace = self._text().rpartition("Fatal Python error")
+        _, fatal, trace = self.text.rpartition("Fatal Python error")
         return [(found[1], found[2], found[3]) for found in _FRAME.finditer(trace)] if fatal else []
 
-    def _text(self) -> str:
+    @property
+    def text(self) -> str:
+        """The end of what was printed."""
         return self._tail.decode(errors="replace")
+
+
+def last_words(text: str) -> str:
+    """Return what a runtime said about a death at the end of an output, or ""."""
+    said = [found[1].strip() for found in _ABORTED.finditer(text)][-2:]
+    return "; ".join(" ".join(line.split())[:_WORDS] for line in said)
 
 
 def catch(writer: Connection) -> None:

@@ -193,6 +193,17 @@ def resident(pid: int) -> int:
     return total
 
 
+@contextlib.contextmanager
+def nothing_left() -> Iterator[None]:
+    """End every process that is started within and still there at the end, whoever started it."""
+    adopt()
+    before = _children(os.getpid())
+    try:
+        yield
+    finally:
+        _end(lambda: [one for child in _children(os.getpid()) - before for one in (child, *_below(child))])
+
+
 def end_below(pid: int) -> None:
     """End every process below this one, and those that they start meanwhile."""
     _end(lambda: list(_below(pid)))

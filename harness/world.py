@@ -30,7 +30,7 @@ _JUDGING = (
     "builtins",
 )
 _TOLD = 3  # names in a reason
-_OWN_VARIABLES = ("TORCH", "TRITON")  # torch's compiler sets some when it is imported
+_OWN_VARIABLES = ("TORCH", "_TORCH", "TRITON")  # torch's compiler sets some when it is imported
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _functions() -> Iterator[tuple[str, Any]]:
 
     for place in _JUDGING:
         if place == "torch.Tensor":
-            owners: list[Any] = [torch.Tensor, torch._C.TensorBase]
+            owners: list[Any] = [torch._C.TensorBase, torch.Tensor]  # the one that is looked at first comes last
         else:
             owners = [sys.modules[place]] if place in sys.modules else []
         for owner in owners:

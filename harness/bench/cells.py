@@ -20,6 +20,7 @@ from harness.bench.worker import TWIN, run_pass
 from harness.bench.workloads import Workload
 from harness.cases import parse
 from harness.measurements import Measurement
+from harness.processes import memory_share
 from harness.registry import Implementation, unknown
 from harness.registry import implementations as every_implementation
 from harness.values import Case, HarnessError
@@ -67,6 +68,7 @@ def run(
     load: Sequence[Path] = (),
     devices: Sequence[str] = ("cpu",),
     extend: bool = False,
+    memory: int = 0,
 ) -> Iterator[Measurement]:
     """Yield a measurement for every implementation on every workload and device, first of those that are not timed.
 
@@ -74,6 +76,7 @@ def run(
     time_per_arm  seconds for each arm, cell and pass, at least; slow calls take 15 rounds
     gate          returns "" if an implementation conforms on a case, else why not: then it is refused, never timed
     progress      is called with what is being done, how much of it is done, and how much there is
+    memory        bytes that the process of a pass may take; 0 for a share of the machine's
     extend        give cells with an inconclusive or unreliable answer as many passes again
     """
     if passes < 2 or threads < 1 or not time_per_arm >= 0:
@@ -95,6 +98,7 @@ def run(
         progress("checking", len(cells), len(cases))
         yield from (cell.blank(name, *why) for name, why in cell.excluded.items())
     plan = {"threads": threads, "time_per_arm": time_per_arm, "load": [str(path.resolve()) for path in load]}
+    plan |= {"memory": memory or memory_share(1)}
     try:
         _passes(cells, range(passes), passes, plan, baseline, seed, progress)
         open_cells = [cell for cell in cells if extend and _is_open(cell, baseline)]

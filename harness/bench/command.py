@@ -46,6 +46,7 @@ def bench(options: argparse.Namespace) -> int:
         seed=options.seed,
         load=options.load,
         devices=devices,
+        memory=options.memory,
     ):
         measured.append(measurement)
         if writer:

@@ -22,8 +22,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import cases, inputs, registry
+from harness import cases, inputs, processes, registry
 from harness.bench import timing
+from harness.output import Output, last_words
 from harness.registry import Implementation
 from harness.values import HarnessError
 
@@ -72,22 +73,26 @@ def _remaining(cells: Sequence[Record], records: Sequence[Record], culprit: Reco
 
 def _one_process(plan: Mapping[str, Any], folder: Path, notice: Write, stall_s: float) -> tuple[list[Record], str]:
     """Return what one process wrote, and why it died or ""."""
-    plan_path, records_path, errors_path = folder / "plan.json", folder / "records.jsonl", folder / "errors.txt"
+    plan_path, records_path = folder / "plan.json", folder / "records.jsonl"
     plan_path.write_text(json.dumps(plan))
     records_path.write_text("")
     command = [sys.executable, "-m", "harness.bench.worker", str(plan_path), str(records_path)]
-    with errors_path.open("w") as errors:
-        environment = _environment(plan["threads"])
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, env=environment)
+    said = Output(shown=0)
+    environment = _environment(plan["threads"])
+    with processes.nothing_left():
+        process = subprocess.Popen(command, stdout=said.writer.fileno(), stderr=said.writer.fileno(), env=environment)
         try:
             stalled = _watch(process, records_path, notice, stall_s)
         finally:
             process.kill()
             process.wait()
+    said.close()
     records = _read(records_path)
     if stalled:
         return records, f"nothing finished in {stall_s:.0f} s"
-    return records, _death(process.returncode, errors_path)
+    done = {record["case"] for record in records if record["event"] == "end"}
+    whole = all(cell["case"] in done for cell in plan["cells"])
+    return records, processes.out_of_memory(_death(process.returncode, said.text, whole), plan.get("memory"))
 
 
 def _watch(process: subprocess.Popen[bytes], path: Path, notice: Write, stall_s: float) -> bool:
@@ -112,13 +117,13 @@ def _read(path: Path) -> list[Record]:
     return [json.loads(line) for line in lines]
 
 
-def _death(code: int, errors: Path) -> str:
-    if code == 0:
+def _death(code: int, said: str, whole: bool) -> str:
+    if code == 0 and whole:
         return ""
     if code < 0:
-        return f"signal {signal.Signals(-code).name}"
-    said = errors.read_text(errors="replace").strip().split("\n")[-1]
-    return said[:500] or f"exit status {code}"
+        return f"signal {signal.Signals(-code).name}" + (f" ({words})" if (words := last_words(said)) else "")
+    last = said.strip().split("\n")[-1] if code else ""  # a process that leaves with 0 gives no reason
+    return last[:500] or f"exit status {code}"
 
 
 def _environment(threads: int) -> dict[str, str]:
@@ -136,10 +141,12 @@ def _environment(threads: int) -> dict[str, str]:
 def main(plan_path: Path, records_path: Path) -> None:
     """Prepare every arm of every cell of a plan in its order, then time the cells in a random one."""
     plan = json.loads(plan_path.read_text())
+    processes.lead()
     pinned = timing.pin_allocator()  # before torch allocates
     rng = random.Random(plan["seed"])
     kept = timing.junk(rng)
     _use_threads(plan["threads"])
+    processes.limit_memory(plan.get("memory", processes.UNLIMITED))
     found = registry.implementations([Path(path) for path in plan["load"]])
     with records_path.open("a", buffering=1) as lines:
 

@@ -65,3 +65,21 @@ def test_a_known_failure_is_not_the_worst_share(tmp_path, verdict):
     run = Run(tmp_path, {"planned": 2}, (verdict(share=0.5), known))
     markdown = report.write(run, tmp_path)[0].read_text()
     assert "9.0e+06" not in markdown.split("## Known failures")[0]
+
+
+def test_reliability_is_told(tmp_path, verdict):
+    """Each planted harm with what was reported; what disturbed the run or outlived it is counted against it."""
+    rows = [
+        {"fault": "aborts", "planted": "os.abort()", "reported": ["crash: <SIGABRT>"], "complete": True, "left": 0},
+        {"fault": "daemon", "planted": "fork()", "reported": ["pass"], "complete": True, "left": 1},
+        {"fault": "patches", "planted": "x = 1", "reported": ["fail: a", "fail: b"], "complete": False, "left": 0},
+    ]
+    run = Run(tmp_path, {"planned": 1}, (verdict(),), reliability=rows)
+    markdown, page = (p.read_text() for p in report.write(run, tmp_path))
+    for text in (markdown, page):
+        assert "1 of 3 planted faults left the rest of the run complete and right, and no process behind." in text
+        assert "<SIGABRT>" not in text
+    assert "| `aborts` | os.abort() | crash: &lt;SIGABRT&gt; | complete and right | 0 |" in markdown
+    assert "| `patches` | x = 1 | fail: a; fail: b | disturbed | 0 |" in markdown
+    without = report.write(Run(tmp_path, {"planned": 1}, (verdict(),)), tmp_path)[0].read_text()
+    assert "## Reliability" not in without

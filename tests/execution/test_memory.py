@@ -1,0 +1,88 @@
+"""A worker's memory has a limit, which is told; what says that memory ran out is known as that."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness import execution, processes
+from harness.execution import Limits, Lost
+from harness.values import Status
+
+MIB = 2**20
+
+
+def fill(count: int) -> int:
+    """Take so many MiB, and return them."""
+    return len(bytearray(count * MIB)) // MIB
+
+
+def shared(count: int) -> None:
+    """Take so many MiB of shared memory, and wait."""
+    import mmap
+    import time
+
+    kept = mmap.mmap(-1, count * MIB)
+    for _ in range(count):
+        kept.write(bytes(MIB))
+    time.sleep(60)
+
+
+def test_what_fits_is_given_and_what_does_not_is_refused():
+    """The limit is what a task may take beyond what the worker had."""
+    with execution.open_worker(Limits(60, 256 * MIB)) as worker:
+        assert 128 == worker.ask(fill, 128)
+        with pytest.raises(MemoryError):
+            worker.ask(fill, 300)
+        assert 128 == worker.ask(fill, 128)
+
+
+def test_no_limit():
+    """`--memory none` takes what the machine has."""
+    with execution.open_worker(Limits(60, processes.UNLIMITED)) as worker:
+        assert 300 == worker.ask(fill, 300)
+
+
+def test_shared_memory_counts():
+    """The system's limit leaves it out; the harness looks itself."""
+    with execution.open_worker(Limits(60, 128 * MIB)) as worker, pytest.raises(Lost) as gone:
+        worker.ask(shared, 1024)
+    assert (Status.CRASH, "out of memory: its processes hold more than 128 MiB, its limit") == (
+        gone.value.status,
+        str(gone.value),
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "MemoryError: ",
+        "RuntimeError: [enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried",
+        "RuntimeError: std::bad_alloc",
+        "OSError: [Errno 12] Cannot allocate memory",
+        "RuntimeException: [ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : bad allocation",
+        "Fail: [ONNXRuntimeError] : 1 : FAIL : Failed to allocate memory for requested buffer of size 17179869184",
+        "OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB",
+        "_ArrayMemoryError: Unable to allocate 64.0 MiB for an array with shape (8388608,)",
+    ],
+)
+def test_the_ways_in_which_libraries_say_it(text):
+    """Each is told as the same, with the limit; what only speaks of memory is not."""
+    assert f"out of memory: {text}; its limit is 4 GiB" == processes.out_of_memory(text, 2**32)
+    assert f"out of memory: {text}" == processes.out_of_memory(text, processes.UNLIMITED)
+    assert "ValueError: memory layout" == processes.out_of_memory("ValueError: memory layout", 2**32)
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 1000])
+def test_the_share_of_a_worker(jobs, monkeypatch):
+    """Together 80 % of the machine, and what a compiler needs at least."""
+    monkeypatch.setattr(processes, "_CGROUP", processes.Path("/nowhere"))
+    monkeypatch.setattr("os.sysconf", lambda name: 2**16 if name == "SC_PHYS_PAGES" else 2**20)  # 64 GiB
+    assert processes.memory_share(jobs) == {1: int(0.8 * 2**36), 2: int(0.4 * 2**36), 1000: 2**31}[jobs]
+
+
+@pytest.mark.parametrize("size", ["4", "4GB", "-1GiB", "0GiB", "1e9GiB", "many", "", "1KiB", "nan"])
+def test_a_size_that_is_none(harness, size):
+    """argparse's message and status 2."""
+    answer = harness("check", "eager", f"--memory={size}")
+    assert (answer.status, answer.out) == (2, "")
+    assert "is not a size of 1MiB or more, such as 512MiB or 4GiB, nor none" in answer.err

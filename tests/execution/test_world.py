@@ -1,0 +1,86 @@
+"""What an item changed of its process is told, and what it did not change is not."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from harness import conformance, registry
+from harness.cases import parse
+from harness.values import Status
+from harness.world import listed, world
+from tests.registry.sources import TINY, write
+
+
+def test_a_world_is_itself():
+    """Nothing has changed between two looks, also where torch's own compiler is imported in between."""
+    before = world()
+    torch._dynamo.config  # noqa: B018 (imports it)
+    now = world()
+    assert [] == before.replaced(now)
+    assert [] == before.changed(now)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "told"),
+    [
+        (torch, "softmax", "torch.softmax"),
+        (torch.Tensor, "double", "torch.Tensor.double"),
+        (torch.Tensor, "__matmul__", "torch.Tensor.__matmul__"),
+        (torch.nn.functional, "softmax", "torch.nn.functional.softmax"),
+        (np, "array_equal", "numpy.array_equal"),
+    ],
+)
+def test_a_replaced_function_is_named(monkeypatch, owner, name, told):
+    """One that stands in another's place, whether or not it answers alike; none that was added."""
+    before = world()
+    monkeypatch.setattr(owner, "one_more", len, raising=False)
+    assert [] == before.replaced(world())
+    own = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *given, **named: own(*given, **named))
+    assert told in before.replaced(world())
+
+
+def test_a_removed_function_is_named(monkeypatch):
+    """What is gone is replaced by nothing."""
+    before = world()
+    monkeypatch.delattr(torch, "softmax")
+    assert ["torch.softmax"] == before.replaced(world())
+
+
+def test_changed_settings_are_named(monkeypatch, tmp_path):
+    """The working directory and the environment among them."""
+    before = world()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert ["the working directory", "the environment"] == before.changed(world())
+    assert "a, b, c and 1 more" == listed(["a", "b", "c", "d"])
+
+
+PREPARED = "import os\ninner = prepare\ndef prepare(case):\n    os.chdir('/')\n    return inner(case)\n"
+
+
+def test_what_is_changed_while_it_is_prepared_fails_purity_alone(tmp_path, monkeypatch):
+    """No call changes it, so that only the comparison over the whole item sees it."""
+    monkeypatch.chdir(os.getcwd())  # put back afterwards
+    [own] = registry.select(["changes"], [write(tmp_path / "changes.py", bottom=PREPARED)])
+    [item] = conformance.plan([own], [parse(TINY)])
+    verdicts = {verdict.check: verdict for verdict in conformance.settled(item)}
+    assert (Status.FAIL, "it changed the working directory") == (verdicts["purity"].status, verdicts["purity"].reason)
+    assert {Status.PASS} == {verdict.status for name, verdict in verdicts.items() if name != "purity"}
+
+
+def test_no_pass_of_a_patched_torch_is_believed(tmp_path, monkeypatch):
+    """What a wrong answer gains by patching the judge's own functions is lost again; what failed stays as it is."""
+    monkeypatch.setattr(torch.Tensor, "double", torch.Tensor.double)  # put back afterwards
+    patch = "import torch\ninner = prepare\ndef prepare(case):\n    own = torch.Tensor.double\n"
+    patch += "    torch.Tensor.double = lambda x: own(x)\n    return inner(case)\n"
+    [own] = registry.select(["patches"], [write(tmp_path / "patches.py", bottom=patch)])
+    [item] = conformance.plan([own], [parse(TINY)])
+    verdicts = conformance.settled(item)
+    assert {(Status.FAIL, "it replaced torch.Tensor.double: its verdicts cannot be trusted")} == {
+        (verdict.status, verdict.reason) for verdict in verdicts
+    }
