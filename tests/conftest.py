@@ -63,3 +63,8 @@ def shell(command: str) -> Answer:
 def terminal() -> Callable[[str], Answer]:
     """Return a function that runs a command line in a process of its own."""
     return shell
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--reliability DIR` asks every hostile implementation in a run of its own, and keeps the table in DIR."""
+    parser.addoption("--reliability", metavar="DIR", help="the whole hostile set, its table kept in DIR")
