@@ -272,6 +272,11 @@ def _seen_again(rows: Sequence[Case]) -> list[Case]:
     return again
 
 
+def shown_cases() -> list[Case]:
+    """Return the worked examples, the recordings and every variant without options: what a report draws, at no cost."""
+    return [*example_cases(), *recorded_cases(), *_plain("float32", _PLAIN_LENGTHS)]
+
+
 @functools.cache
 def matrix(tier: str = "default") -> tuple[Case, ...]:
     """Return the cases of a tier, each once.
@@ -282,7 +287,7 @@ def matrix(tier: str = "default") -> tuple[Case, ...]:
     """
     if tier not in TIERS:
         raise HarnessError(f"no tier {tier!r}; known: {', '.join(TIERS)}")
-    fixed = [*example_cases(), *recorded_cases(), *_plain("float32", _PLAIN_LENGTHS), *dropout_cases()]
+    fixed = [*shown_cases(), *dropout_cases()]
     if tier == "quick":
         return tuple(
             dict.fromkeys([*(case for case in fixed if case.dtype == "float32"), *_every_level(_covering(variants()))])

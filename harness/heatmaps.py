@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from harness import inputs
-from harness.cases import matrix
+from harness.cases import shown_cases
 from harness.registry import mechanisms
 from harness.values import Case
 
@@ -24,7 +24,7 @@ def heatmaps() -> dict[str, list[dict[str, Any]]]:
 
 def _shown() -> list[Case]:
     """Return, for each mechanism, its plain case or cases and those with real or printed content."""
-    wanted = [case for case in matrix("quick") if case.dtype == "float32" and min(case.sizes.values()) > 0]
+    wanted = [case for case in shown_cases() if case.dtype == "float32" and min(case.sizes.values()) > 0]
     plain = [case for case in wanted if case.content == "ordinary" and not case.requires and case.seed == 0]
     told = [case for case in wanted if case.content.startswith(("example.valid", "example.waist", "recorded."))]
     return [*plain, *told]

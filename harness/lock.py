@@ -22,7 +22,7 @@ def take(directory: Path) -> int:
     import fcntl  # here: POSIX alone, and reading a run needs none
 
     path = directory / FILE
-    held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     deadline = time.monotonic() + _SECONDS
     while True:
         try:

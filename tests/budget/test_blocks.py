@@ -42,8 +42,8 @@ def assert_same(one: Budget, other: Budget, float64: Budget) -> None:
     """Bits alike, but for what BLAS adds up in another order.
 
     Values may differ as two evaluations in float64 may: by that format's budget. Bounds and deviations, which say how
-    large an error is, agree to 1 part in 2^16, and to some units of float64 where the format is that: a weight's bound
-    is exp(x) / sum - 1 of it, whose numbers near 1 are rounded.
+    large an error is, agree to 1 part in 2^16, and to some units of float64 where the format is that: a weight's
+    bound is exp(x) / sum - 1 of it, whose numbers near 1 are rounded.
     """
     assert_near(one.value, other.value, float64.bound)
     for name in ("bound", "deviation"):

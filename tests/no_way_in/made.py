@@ -65,7 +65,9 @@ def everything(directory: Path, text: str = "") -> Path:
     causes = [Diagnosis(text or "eager", (match,)), Diagnosis(text or "mine", (), text or "none explains it")]
     write_json(directory / "diagnosis.json", [cause.to_json() for cause in causes])
     seen = Sensitivity(text or CASE, text or "float32", text or "ordinary", 3, 0.1, None, 0.2, None, text or "weak")
-    write_json(directory / "sensitivity.json", [seen.to_json()])
+    writer.add(seen)
+    row = {"fault": text or "aborts", "planted": text, "reported": [text], "complete": not text, "left": 0}
+    write_json(directory / "reliability.json", [row])
     panel = {name: text or value if isinstance(value, str) else value for name, value in PANEL.items()}
     write_json(directory / "heatmaps.json", {text or "cosine": [panel]})
     return directory

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import lock
 from harness.results import Writer, write_json
 from harness.values import Status, Verdict
 from tests.no_way_in.inside import HOSTILE, answer, clear, profile, tree
@@ -93,7 +94,7 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @st.composite
 def directories(draw: st.DrawFn, source: Path) -> Path:
-    name = draw(st.sampled_from(sorted(path.name for path in source.iterdir())))
+    name = draw(st.sampled_from(sorted(path.name for path in source.glob("[!.]*"))))
     content = draw(damages((source / name).read_bytes()))
     directory = Path(tempfile.mkdtemp()) / "run"
     shutil.copytree(source, directory)
@@ -140,7 +141,8 @@ def resumable(no_work, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / "heatmaps.json").unlink()
     case = {"mechanism": "scaled_dot_product", "case": TINY, "check": "accuracy"}
     verdict = Verdict("numpy_reference", **case, status=Status.FAIL, share=2.0, reason="because")
-    Writer(directory, json.loads((directory / "run.json").read_text())).add(verdict)
+    with Writer(directory, lock.take(directory), json.loads((directory / "run.json").read_text())) as writer:
+        writer.add(verdict)
     assert answer("check", "numpy_reference", "--case", TINY, "--out", directory, "--resume").status == 1
     return directory
 

@@ -15,6 +15,7 @@ from harness.diagnosis import Diagnosis, Match
 from harness.heatmaps import heatmaps
 from harness.measurements import ANSWERS, CLOCKS, STATUSES, Measurement
 from harness.outcomes import Outcome, Trial
+from harness.report.reliability import Survived
 from harness.sensitivity import Sensitivity
 from harness.values import Status, Verdict
 from tests.no_way_in.made import everything, verdicts
@@ -40,7 +41,8 @@ def inner(schema: Any) -> Iterator[dict[str, Any]]:
         ("trial", (), Trial),
         ("diagnosis", ("items",), Diagnosis),
         ("diagnosis", ("items", "properties", "matches", "items"), Match),
-        ("sensitivity", ("items",), Sensitivity),
+        ("sensitivity", (), Sensitivity),
+        ("reliability", ("items",), Survived),
     ],
 )
 def test_every_field_is_in_the_schema(name, place, kind):
@@ -91,7 +93,7 @@ def test_what_is_written_is_valid_and_comes_back(tmp_path, text):
     run = results.load(everything(tmp_path / "run", text))
     assert verdicts(text) == list(run.verdicts)
     assert (3, 2, 1) == (len(run.measurements), len(run.outcomes), len(run.trials))
-    for name in ("run", "heatmaps", "diagnosis", "sensitivity"):
+    for name in ("run", "heatmaps", "diagnosis", "reliability"):
         schema.validated(name, schema.document(tmp_path / "run" / f"{name}.json"))
 
 

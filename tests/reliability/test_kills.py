@@ -1,0 +1,164 @@
+"""The harness killed at random moments: what was finished is kept, and --resume ends with the whole run's results.
+
+The real command line, in a process of its own. Plain pytest kills one run five times; `--reliability DIR` kills fifty,
+half of them again while they resume, and goes on with each to its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import lock, results
+from tests.conftest import ROOT
+
+KILLS = 50
+CASES = (
+    "masked_softmax-B1H1Lq2Lk3-float32-plain-ordinary-contiguous-0",
+    "masked_softmax-B1H1Lq3Lk3-float32-mask=full-ordinary-contiguous-1",
+    "scaled_dot_product-B1H1Hk1Lq2Lk3D4Dv2-float32-plain-ordinary-contiguous-0",
+)
+# It dies on one case and is wrong on another, so that there is something to diagnose.
+WRONG = '''"""Wrong on purpose."""
+
+import os
+
+from harness import Capabilities
+
+CAPABILITIES = Capabilities(mechanisms=("masked_softmax", "scaled_dot_product"), options=("mask",))
+
+
+def prepare(case):
+    if case.mechanism == "masked_softmax":
+        return lambda scores, mask=None: os._exit(3) if {dies} else scores.softmax(-1)
+    return lambda query, key, value: (query @ key.mT / query.shape[-1] ** 0.5).softmax(-2) @ value
+'''
+
+
+def command(kind: str, folder: Path, *, dies: bool) -> list[str]:
+    cases = [text for case in CASES for text in ("--case", case)]
+    if kind == "faults":
+        return ["faults", "last key dropped", "mask polarity", "sum by einsum", *cases, "--jobs", "2"]
+    path = folder / "wrong.py"
+    path.write_text(WRONG.format(dies=dies))
+    return ["check", "eager", "numpy_reference", "wrong", "--load", str(path), *cases, "--jobs", "2"]
+
+
+def begin(arguments: list[str]) -> subprocess.Popen[str]:
+    """Start a command in a session of its own, so that a test can clear away what a kill leaves of its workers."""
+    whole = [sys.executable, "-m", "harness", *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(whole, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, str]:
+    out, err = process.communicate()
+    return process.returncode, out + err
+
+
+def kill(arguments: list[str], seconds: float) -> bool:
+    """Start a command and kill it, and nothing else, after so long; return whether it was still running."""
+    process = begin(arguments)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=seconds)
+    running = process.poll() is None
+    if running:
+        process.kill()
+        process.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    return running
+
+
+def finish(arguments: list[str], out: Path, wanted: int) -> str:
+    """Go on with a run to its end, as its messages say; return what was printed."""
+    status, text = end(begin([*arguments, "--resume"]))
+    if status == 2:  # killed before it was begun: there is nothing to go on with, and that is what it says
+        assert f"{out} is no run directory: it has no run.json" in text
+        status, text = end(begin(arguments))
+    assert wanted == status, text
+    assert "Traceback" not in text
+    return text
+
+
+def facts_of(out: Path) -> dict[str, Any]:
+    """Return what a finished run says, but for times; every verdict once."""
+    run = results.load(out)
+    keys = [(v.implementation, v.case, v.check) for v in run.verdicts]
+    assert len(set(keys)) == len(keys)
+    kept = {path.name for path in out.iterdir()}
+    assert not [name for name in kept if name.endswith(".part")]
+    return {
+        "files": kept - {lock.FILE},
+        "finished": bool(run.facts["finished"]),
+        "plan": (run.facts["plan"], run.facts["planned"]),
+        "verdicts": {key: timeless(v.to_json()) for key, v in zip(keys, run.verdicts)},
+        "outcomes": [timeless(one.to_json()) for one in (*run.outcomes, *run.trials)],
+        "diagnosis": run.diagnosis,
+        "heatmaps": run.heatmaps,
+        "notes": run.notes,
+    }
+
+
+def timeless(row: Any) -> Any:
+    if isinstance(row, dict):
+        return {name: timeless(value) for name, value in row.items() if name != "seconds"}
+    return [timeless(value) for value in row] if isinstance(row, list) else row
+
+
+def readable(out: Path) -> int:
+    """Return how many rows a killed run holds: whatever it was killed at, what was finished can be read."""
+    if not (out / "run.json").exists():
+        return 0
+    run = results.load(out)
+    return len(run.verdicts) + len(run.outcomes) + len(run.trials)
+
+
+def uninterrupted(arguments: list[str], out: Path, wanted: int) -> tuple[dict[str, Any], float]:
+    began = time.monotonic()
+    status, text = end(begin([*arguments, "--out", str(out)]))
+    assert wanted == status, text
+    return facts_of(out), time.monotonic() - began
+
+
+@pytest.mark.parametrize(("kind", "wanted"), [("check", 1), ("faults", 0)])
+def test_killed_at_random(kind, wanted, tmp_path, request, reliability):
+    """As many verdicts, outcomes and causes as a run that was left alone, the same ones, and each once."""
+    deep = request.config.getoption("--reliability")
+    if kind == "faults" and not deep:
+        pytest.skip("the short form kills `check`; --reliability DIR kills `faults` too")
+    arguments = command(kind, tmp_path, dies=not deep)
+    whole, seconds = uninterrupted(arguments, tmp_path / "whole", wanted)
+    dice = random.Random(f"{kind} killed")
+    lost, killed, kept = [], 0, []
+    for number in range(KILLS // 2 if deep else 1):
+        out = tmp_path / f"run{number}"
+        own = [*arguments, "--out", str(out)]
+        for again in range((1 + number % 2) if deep else 5):
+            before = readable(out)
+            resumed = ["--resume"] if (out / "run.json").exists() else []
+            killed += kill([*own, *resumed], dice.uniform(0, seconds / (1 + again)))
+            kept.append(readable(out))
+            assert before <= kept[-1]
+        finish(own, out, wanted)
+        if whole != facts_of(out):
+            lost.append(number)
+    reliability(
+        fault=f"`{kind}` killed {killed} times",
+        planted=f"SIGKILL at moments drawn evenly over a run; {sum(map(bool, kept))} times some results were there",
+        reported=["--resume ended with the results of an uninterrupted run"],
+        complete=not lost,
+        left=0,
+    )
+    assert [] == lost
+    assert killed
