@@ -16,7 +16,7 @@ import queue
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as OutOfTime
 from dataclasses import dataclass, replace
@@ -26,10 +26,11 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from harness import conformance, output, processes, registry
+from harness import conformance, ledger, output, processes, registry
 from harness.cases import parse
 from harness.checks import Check
 from harness.conformance import Item
+from harness.ledger import Costs
 from harness.processes import UNLIMITED, size
 from harness.values import HarnessError, Status, Verdict
 from harness.world import World, company, world
@@ -82,6 +83,14 @@ class Task:
     group: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What an item gave. seconds: by account of the ledger."""
+
+    verdicts: tuple[Verdict, ...]
+    seconds: Mapping[str, float]
+
+
 def default_jobs() -> int:
     """Return how many workers the machine has room for."""
     return max(1, min(len(os.sched_getaffinity(0)), 8)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -94,10 +103,13 @@ def run(
     load: Sequence[Path] = (),
     seconds: float = ITEM_SECONDS,
     memory: int = 0,
+    costs: Costs | None = None,
 ) -> Iterator[tuple[Item, list[Verdict]]]:
     """Yield each item with its verdicts, as they are there. What is not checked needs no worker.
 
     All implementations on a case go to one worker: it computes the case's inputs, reference and budgets once.
+
+    costs: what the items took is added there
     """
     skipped: deque[Item] = deque()
     asked: dict[int, Item] = {}
@@ -117,6 +129,8 @@ def run(
             yield item, list(conformance.run(item))
         if place >= 0:
             item = asked.pop(place)
+            if costs and isinstance(answer, Answered):
+                costs.add(answer.seconds)
             yield item, _collect(item, answer)
 
 
@@ -347,10 +361,15 @@ def _task(item: Item, load: Sequence[Path]) -> Task:
     return Task(_work, asked, item.allowance, group=item.case.on("cpu").id)
 
 
-def _work(name: str, load: tuple[Path, ...], case_id: str) -> list[Verdict]:
+def _work(name: str, load: tuple[Path, ...], case_id: str) -> Answered:
     """Run one item in a worker; it is named, not sent: modules and compiled functions do not travel."""
-    [item] = conformance.plan([implementation(name, load)], [parse(case_id)])
-    return conformance.settled(item, _fresh)
+    ledger.taken()
+    with ledger.spent(ledger.HARNESS):
+        with ledger.spent(ledger.IMPLEMENTATION):
+            own = implementation(name, load)
+        [item] = conformance.plan([own], [parse(case_id)])
+        verdicts = conformance.settled(item, _fresh)
+    return Answered(tuple(verdicts), ledger.taken())
 
 
 def implementation(name: str, load: tuple[Path, ...]) -> registry.Implementation:
@@ -371,7 +390,7 @@ def _collect(item: Item, answer: Any) -> list[Verdict]:
         return lost(item, answer)
     if isinstance(answer, BaseException):  # raised in the worker, around the checks: the run goes on
         return [_unanswered(item, check, Status.ERROR, conformance.last_line(answer)) for check in item.checks]
-    return list(answer)
+    return list(answer.verdicts)
 
 
 def lost(item: Item, gone: Lost) -> list[Verdict]:

@@ -63,7 +63,7 @@ _normal_again = functools.lru_cache(maxsize=1024)(_normal_anew)
 
 def drawn(case: Case, name: str, shape: tuple[int, ...]) -> Array:
     """Return normal numbers of one's own for a case: an upstream gradient, a direction."""
-    return _normal(case, name, shape)
+    return _normal(case, name, shape).copy()
 
 
 def _choice(case: Case, name: str, shape: tuple[int, ...], below: int) -> NDArray[np.int64]:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import ledger
+
 Array = NDArray[np.float64]
 
 Change = Callable[[Array, NDArray[np.bool_], str], Array]
@@ -27,6 +29,7 @@ class Perturbed(np.ndarray):
         return self.change(np.asarray(self), visible, empty_rows)
 
 
+@ledger.counted(ledger.REFERENCE)
 def evaluate(formula: Callable[..., Any], tensors: Any, arguments: Any, change: Change) -> Array:
     """Return a formula's output with `change` in the place of the softmax."""
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from harness import console, execution, fuzz, registry
+from harness import console, execution, fuzz, ledger, registry
 from harness.cases import matrix, parse
 from harness.cases import own as own_cases
 from harness.checks import manners
@@ -23,7 +23,7 @@ from harness.documents import pieces
 from harness.opening import Answered, writer_of
 from harness.results import DIAGNOSIS, Writer, now, read_json, write_json
 from harness.tally import Tally
-from harness.values import NONCONFORMING, Case, HarnessError, Status, Verdict
+from harness.values import NONCONFORMING, NOT_CHECKED, Case, HarnessError, Status, Verdict
 
 _TELL_EVERY = 20.0  # seconds between lines of progress where there is no terminal
 
@@ -49,21 +49,27 @@ def _judged(options: argparse.Namespace, items: Sequence[Item], writer: Writer |
     left = [item for item in items if not all(key in answered for key in item.keys)]
     if writer and left and writer.facts.get("finished"):
         writer.update(finished=None)
-    for reached in _told(left, options, planned, counted.total.total()):
+    costs = ledger.Costs(options.jobs or execution.default_jobs())
+    for reached in _told(left, options, planned, counted.total.total(), costs):
         new = [v for v in reached if (v.implementation, v.case, v.check) not in answered]
         rows.add(new)
         for verdict in new:
             counted.add(verdict)
             groups.add(verdict)
+    time_told = costs.told() if costs.checks else {}
     whole = not left  # what was made of the same verdicts before stands
     found = _smallest(groups, items, options, writer, whole) if options.fuzz else []
     causes = [] if options.no_diagnosis else _causes(_in_order(counted.failures, items), items, options, writer, whole)
     if writer and not writer.facts.get("finished"):
-        writer.update(finished=now())
+        writer.update(finished=now(), **({"time": time_told} if time_told else {}))
     if options.json:
-        _print_document(options, planned, rows, causes, found)
+        _print_document(options, planned, rows, causes, found, time_told)
     else:
-        _print_summary(options, planned, counted, items, writer)
+        _print_summary(options, planned, counted, items)
+        if time_told:
+            print(ledger.sentence(time_told))
+        if writer:
+            print(f"run directory: {options.out}")
     return 0 if counted.conforms else 1
 
 
@@ -84,9 +90,11 @@ def _print_document(
     rows: _Rows,
     causes: Sequence[Diagnosis],
     found: Sequence[fuzz.Smallest],
+    time_told: dict[str, Any],
 ) -> None:
     document: dict[str, Any] = {
         "planned": planned,
+        "time": time_told,
         "verdicts": iter(rows),
         "diagnosis": [cause.to_json() for cause in causes],
     }
@@ -98,9 +106,7 @@ def _print_document(
     print()
 
 
-def _print_summary(
-    options: argparse.Namespace, planned: int, counted: Tally, items: Sequence[Item], writer: Writer | None
-) -> None:
+def _print_summary(options: argparse.Namespace, planned: int, counted: Tally, items: Sequence[Item]) -> None:
     print(console.summary(counted, planned))
     if measured := console.manners(counted.manners):
         print(measured)
@@ -110,8 +116,6 @@ def _print_summary(
             print(f"{name}: declared, but asked by no case, so not shown: {', '.join(named)}")
     if options.fuzz:
         print(console.drawn(options.seed or 0, options.fuzz))
-    if writer:
-        print(f"run directory: {options.out}")
 
 
 class _Rows:
@@ -208,17 +212,20 @@ def _own(options: argparse.Namespace, implementation: registry.Implementation) -
     return [case for case in found if not options.mechanism or case.mechanism in options.mechanism]
 
 
-def _told(items: Sequence[Item], options: argparse.Namespace, planned: int, done: int) -> Iterator[list[Verdict]]:
+def _told(
+    items: Sequence[Item], options: argparse.Namespace, planned: int, done: int, costs: ledger.Costs
+) -> Iterator[list[Verdict]]:
     """Yield the verdicts of each item, with progress, and failures as they come."""
     seconds = options.timeout or execution.ITEM_SECONDS
     told = time.monotonic()
     with console.progress() as bar:
         task = bar.add_task("check", total=planned, completed=done)
         for item, verdicts in execution.run(
-            items, jobs=options.jobs, load=options.load, seconds=seconds, memory=options.memory
+            items, jobs=options.jobs, load=options.load, seconds=seconds, memory=options.memory, costs=costs
         ):
             bar.update(task, advance=len(verdicts), description=f"check {item.implementation.name}")
             done += len(verdicts)
+            costs.checks += sum(verdict.status not in NOT_CHECKED for verdict in verdicts)
             if bar.disable and time.monotonic() - told > _TELL_EVERY:
                 console.line(f"check: {done} of {planned}")
                 told = time.monotonic()

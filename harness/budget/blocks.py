@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import ledger
 from harness.budget.bounds import Budget, budgets
 from harness.budget.formats import Array
 from harness.values import Arithmetic
@@ -38,6 +39,7 @@ def splits(known: Mechanism) -> bool:
     return known.scores[-2:-1] == ("Lq",) and "Lq" in known.output
 
 
+@ledger.counted(ledger.REFERENCE)
 def blocked(
     known: Mechanism,
     tensors: Mapping[str, Array],

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import ledger
 from harness.budget.formats import Array, Model
 from harness.budget.tracked import Tracked
 from harness.budget.weights import Weights
@@ -39,6 +40,7 @@ class Budget:
 _FIRST_ORDER = 0.25  # a log-weight error beyond this is no longer first order (NUMERICS, section 3)
 
 
+@ledger.counted(ledger.REFERENCE)
 def budgets(
     evaluate: Callable[..., tuple[Any, Any]],
     tensors: Mapping[str, Array],

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from harness import ledger
 from harness.budget.bounds import Budget, budget_of_result
 from harness.budget.formats import Array, Model
 from harness.budget.tape import Taped, gradients
@@ -16,6 +17,7 @@ from harness.values import Arithmetic
 Evaluate = Callable[..., tuple[Any, Any]]
 
 
+@ledger.counted(ledger.REFERENCE)
 def gradient_budgets(
     evaluate: Evaluate,
     tensors: Mapping[str, Array],
@@ -35,6 +37,7 @@ def gradient_budgets(
     return {name: _budget(model, leaf.value, own, dtype) for (name, leaf), own in zip(leaves.items(), found)}
 
 
+@ledger.counted(ledger.REFERENCE)
 def second_derivative_budgets(
     evaluate: Evaluate,
     tensors: Mapping[str, Array],

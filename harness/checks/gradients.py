@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import inputs
+from harness import inputs, ledger
 from harness.budget import Budget
 from harness.budget.gradients import gradient_budgets, second_derivative_budgets
 from harness.checks.accuracy import to_array, wrong_form
@@ -60,7 +60,8 @@ def gradient(subject: Subject) -> Judgement:
     if form:
         return Judgement.refuse(form)
     tensors, upstream = list(leaves.values()), _upstream(case, policy)
-    found = torch.autograd.grad(output, tensors, upstream, allow_unused=True) if output.requires_grad else ()
+    with ledger.spent(ledger.IMPLEMENTATION):
+        found = torch.autograd.grad(output, tensors, upstream, allow_unused=True) if output.requires_grad else ()
     if _nothing_there(case):
         found = tuple(torch.zeros_like(t) if g is None else g for t, g in itertools.zip_longest(tensors, found))
     if policy == "nan":
@@ -104,11 +105,13 @@ def second_derivative(subject: Subject) -> Judgement:
     if form:
         return Judgement.refuse(form)
     tensors = list(leaves.values())
-    first = torch.autograd.grad(output, tensors, _upstream(case, policy), create_graph=True, allow_unused=True)
+    with ledger.spent(ledger.IMPLEMENTATION):
+        first = torch.autograd.grad(output, tensors, _upstream(case, policy), create_graph=True, allow_unused=True)
     combined = [(own * _direction(case, name, own)).sum() for name, own in zip(leaves, first) if own is not None]
     if not combined:
         return Judgement.refuse("no tensor has a gradient")
-    second = torch.autograd.grad(torch.stack(combined).sum(), tensors, allow_unused=True)
+    with ledger.spent(ledger.IMPLEMENTATION):
+        second = torch.autograd.grad(torch.stack(combined).sum(), tensors, allow_unused=True)
     filled = {name: torch.zeros_like(leaves[name]) if own is None else own for name, own in zip(leaves, second)}
     return _worst(filled, budgets, case, "second derivative")
 

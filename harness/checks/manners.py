@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import inputs
+from harness import inputs, ledger
 from harness.budget import FORMATS, Budget, budgets
 from harness.checks.accumulator import answered, format_of, least, precision, sum_precision
 from harness.checks.accuracy import to_array
@@ -371,7 +371,8 @@ def _finite_gradients(function: Callable[..., Any], tensors: Mapping[str, Tensor
         }
         result = function(**given)
         output = result[0] if isinstance(result, tuple) else result
-        output.square().sum().backward()
+        with ledger.spent(ledger.IMPLEMENTATION):
+            output.square().sum().backward()
     gradients = [x.grad for x in given.values() if x.grad is not None]
     return bool(gradients) and all(bool(gradient.isfinite().all()) for gradient in gradients)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import inputs
+from harness import inputs, ledger
 from harness.budget import Budget, blocked, budgets, rows_of
 from harness.checks.size import is_large
 from harness.registry import Implementation, mechanisms
@@ -69,10 +69,16 @@ class Subject:
     @functools.cached_property
     def callable(self) -> Any:
         """What `prepare` returned."""
-        made = self.implementation.prepare(self.case)
+        with ledger.spent(ledger.IMPLEMENTATION):
+            made = self.implementation.prepare(self.case)
         if not callable(made):
             raise TypeError(f"prepare(case) returned {type(made).__name__}, expected a callable")
-        return made
+
+        def call(**tensors: Any) -> Any:
+            with ledger.spent(ledger.IMPLEMENTATION):
+                return made(**tensors)
+
+        return call
 
     @functools.cached_property
     def first(self) -> Call:

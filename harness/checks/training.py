@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import inputs
+from harness import inputs, ledger
 from harness.budget import Budget, budgets
 from harness.budget.gradients import gradient_budgets
 from harness.checks.accuracy import to_array, wrong_form
@@ -63,7 +63,8 @@ def training(subject: Subject) -> Judgement:
         upstream = error * (2 / error.numel())
         wanted = budgets(evaluate, given, {}, case.dtype, arithmetic)[0]
         slope = gradient_budgets(evaluate, given, {}, case.dtype, arithmetic, to_array(upstream))["w"]
-        [found] = torch.autograd.grad(output, [w], upstream, allow_unused=True)
+        with ledger.spent(ledger.IMPLEMENTATION):
+            [found] = torch.autograd.grad(output, [w], upstream, allow_unused=True)
         if found is None:
             return Judgement.refuse("gradient of w: missing, autograd finds no way from the output to it")
         for what, tensor, budget in (("output", output, wanted), ("gradient of w", found, slope)):

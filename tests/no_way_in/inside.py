@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from harness import cases, execution, heatmaps, hit_rate, power, replay, sensitivity, session
+from harness import cases, execution, hit_rate, power, replay, sensitivity, session
 from harness.bench import cells
 from harness.cli import main
 from harness.values import Case
@@ -42,7 +42,7 @@ def no_work() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module, name in ((execution, "run"), (cells, "run"), (power, "measure"), (hit_rate, "measure")):
             patch.setattr(module, name, lambda *_, **__: iter(()))
-        for module in (cases, session, power, sensitivity, heatmaps):
+        for module in (cases, session, power, sensitivity):
             patch.setattr(module, "matrix", quick)
         patch.setattr(session, "own_cases", lambda *_: ())
         patch.setattr(sensitivity, "measure", lambda cases: iter(()))

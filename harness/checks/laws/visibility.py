@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import ledger
 from harness.budget import FORMATS
 from harness.checks.laws.problem import (
     Answer,
@@ -328,7 +329,8 @@ def causal_gradient(subject: Subject) -> Judgement:
     output = result[0] if isinstance(result, tuple) else result
     axis = own.mechanism.output.index(queries)
     wanted = {name: given[name] for name in _keyed(own)}
-    found = torch.autograd.grad(output.narrow(axis, row, 1).sum(), list(wanted.values()), allow_unused=True)
+    with ledger.spent(ledger.IMPLEMENTATION):
+        found = torch.autograd.grad(output.narrow(axis, row, 1).sum(), list(wanted.values()), allow_unused=True)
     judged = []
     for name, gradient in zip(wanted, found, strict=True):
         if gradient is None:
