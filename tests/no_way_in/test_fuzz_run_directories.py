@@ -167,6 +167,16 @@ def test_a_pipe_is_not_waited_for(run_directory, tmp_path, name):
         assert f"{name} is no file" in given_answer.err
 
 
+@pytest.mark.parametrize("deep", [20, 900])
+def test_what_nests_deeper_than_any_run_is_refused(tmp_path, deep):
+    """Parsed it may be, but whatever walks through it later has no such bound."""
+    facts = '{"schema": 1, "environment": {"a": ' + "[" * deep + "]" * deep + "}}"
+    (tmp_path / "run.json").write_text(facts)
+    given_answer = answer("report", tmp_path)
+    assert clear(given_answer)
+    assert "it nests deeper than 20" in given_answer.err
+
+
 def test_sizes_are_bounded_before_they_are_read(run_directory, tmp_path):
     """A file of terabytes, which costs nothing to make, and a line without end are refused."""
     for name, size, complaint in (

@@ -25,7 +25,7 @@ MISTAKES = {
     ),
     "mechanism is no name": (
         HEAD + GOOD.format("").replace('"cosine"', "1") + PREPARE,
-        "names no mechanism '1'",
+        "mechanisms must be a tuple of names, got (1,)",
     ),
     "mechanisms is a string": (
         HEAD + 'CAPABILITIES = Capabilities(mechanisms="cosine")\n' + PREPARE,
