@@ -13,6 +13,7 @@ from harness import console, results
 from harness.diagnosis import Diagnosis
 from harness.printable import one_line, printable
 from harness.report import build, markdown, page
+from harness.tally import tally
 from harness.values import HarnessError
 from tests.no_way_in.inside import HOSTILE, answer
 from tests.no_way_in.made import everything, measurements, verdicts
@@ -108,7 +109,7 @@ def test_no_terminal_is_steered(capsys):
         console.failure(verdict)
     console.cause(Diagnosis(HOSTILE, (), HOSTILE))
     console.table("cases", [{"id": HOSTILE}])
-    print(console.summary(verdicts(HOSTILE), 3), console.manners(verdicts(HOSTILE)))
+    print(console.summary(tally(verdicts(HOSTILE)), 3), console.manners(verdicts(HOSTILE)))
     print(console.timings(measurements(HOSTILE), HOSTILE))
     shown = "".join(capsys.readouterr())
     assert r"\x1b[31mred\x1b]0;owned\x07 \x00 \u202eRTL\u2066" in shown
