@@ -12,8 +12,12 @@ def test_what_gives_no_answer_is_not_named():
     """A process that dies, or that hangs: each is a fault that was not named, with the reason, and the rest goes on."""
     deeds = {"dies": "    import os\n\n    os._exit(3)\n", "hangs": "    while True:\n        pass\n"}
     planted = [Fault(name, "test", ((ATTEND, deed + ATTEND),)) for name, deed in deeds.items()]
-    found = list(hit_rate.measure(planted, "quick", jobs=1, seconds=15))
-    expected = [("dies", "its process died: exit status 3"), ("hangs", "no answer within 15 s")]
+    # A busy machine may need long to come to the death, and a hang needs no time at all to be one.
+    found = [
+        *hit_rate.measure(planted[:1], "quick", jobs=1),
+        *hit_rate.measure(planted[1:], "quick", jobs=1, seconds=5),
+    ]
+    expected = [("dies", "its process died: exit status 3"), ("hangs", "no answer within 5 s")]
     assert expected == [(one.fault, one.lost) for one in found]
     assert [False, False] == [one.named for one in found]
     assert "0 of 2 planted faults named" in hit_rate.table(found)
