@@ -244,7 +244,8 @@ class Worker:
             if self._stopped:  # from another thread: nothing will answer
                 raise Lost(Status.CRASH, _ENDED)
             pid = self._context.pid
-            if pid and processes.resident(pid) - processes.FRESH > self.limits.memory:
+            most = self.limits.memory + processes.FRESH
+            if pid and self.limits.memory < UNLIMITED and processes.resident(pid, most) > most:
                 told = f"its processes hold more than {size(self.limits.memory)}, its limit"
                 raise Lost(Status.CRASH, f"out of memory: {told}")
             waited += 0 if future.running() else _LOOK

@@ -18,6 +18,7 @@ SHOWN = 16 * 1024  # bytes of one worker's output that reach the terminal
 _KEPT = 16 * 1024  # the last bytes
 _WORDS = 200  # characters of a reason
 
+_FATAL = "Fatal Python error"
 _FRAME = re.compile(r'^  File "(.+)", line (\d+) in (\S+)$', re.M)
 _ABORTED = re.compile(
     r"^(.*(?:terminate called|what\(\):|bad_alloc|[Aa]ssert|CHECK failed|[Cc]annot allocate).*)$", re.M
@@ -51,7 +52,7 @@ class Output:
 
     def frames(self) -> list[tuple[str, str, str]]:
         """Return where Python was at a fatal signal, the innermost first: (file, line, function)."""
-        _, fatal, trace = self.text.rpartition("Fatal Python error")
+        _, fatal, trace = self.text.rpartition(_FATAL)
         return [(found[1], found[2], found[3]) for found in _FRAME.finditer(trace)] if fatal else []
 
     @property
@@ -62,7 +63,8 @@ class Output:
 
 def last_words(text: str) -> str:
     """Return what a runtime said about a death at the end of an output, or ""."""
-    said = [found[1].strip() for found in _ABORTED.finditer(text)][-2:]
+    head, fatal, trace = text.rpartition(_FATAL)
+    said = [found[1].strip() for found in _ABORTED.finditer(head if fatal else trace)][-2:]
     return "; ".join(" ".join(line.split())[:_WORDS] for line in said)
 
 

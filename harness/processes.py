@@ -102,7 +102,7 @@ def died_of(exitcode: Any) -> str:
             return f"its process died: {signal.Signals(-exitcode).name}"
         except ValueError:
             return f"its process died: signal {-exitcode}"
-    return f"its process ended with exit status {0 if exitcode == _LEFT else exitcode}"
+    return "its process ended with exit status 0" if exitcode == _LEFT else f"its process died: exit status {exitcode}"
 
 
 # --- in a worker
@@ -184,13 +184,24 @@ def memory_share(jobs: int) -> int:
     return max(_LEAST, int(_SHARE * total / jobs))
 
 
-def resident(pid: int) -> int:
-    """Return the bytes in memory of a process and of all below it, shared ones included."""
-    total = 0
-    for one in (pid, *_below(pid)):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            total += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return total
+def resident(pid: int, more_than: int = 0) -> int:
+    """Return the bytes in memory of a process and of all below it, shared ones included.
+
+    What forked processes share counts for each in a first sum, which is cheap; each page is counted once where that
+    is more than asked for.
+    """
+    processes = (pid, *_below(pid))
+    total = sum(_read_sizes(one, "statm") for one in processes)
+    return total if total <= more_than else sum(_read_sizes(one, "smaps_rollup") for one in processes)
+
+
+def _read_sizes(pid: int, name: str) -> int:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        text = Path(f"/proc/{pid}/{name}").read_text()
+        if name == "statm":
+            return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return next(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:"))
+    return 0
 
 
 @contextlib.contextmanager

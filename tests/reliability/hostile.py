@@ -21,7 +21,7 @@ _CONFORMS = "query @ key.mT / query.shape[-1] ** 0.5"
 class Fault:
     """What is planted: parts of the file, and what is told of the case where it strikes.
 
-    status   of the verdicts there: of all, or of `purity` alone where `only` names it
+    status   of the verdicts there: of all, or of the check that `only` names; where that is "any", of all that would pass
     words    that the reason holds
     spares   whether the other case conforms
     """
@@ -56,6 +56,7 @@ def _patches(name: str, what: str, line: str) -> Fault:
         f"it replaced {what}: its verdicts cannot be trusted",
         _HERE + line,
         "import builtins, math, numpy, torch",
+        only="any",
     )
 
 
@@ -75,14 +76,14 @@ FAULTS = (
     _ends("divides", "SIGFPE", "os.kill(os.getpid(), signal.SIGFPE)"),
     _ends("kills_itself", "SIGKILL", "os.kill(os.getpid(), signal.SIGKILL)"),
     _ends("leaves_0", "its process ended with exit status 0", "os._exit(0)"),
-    _ends("leaves_3", "its process ended with exit status 3", "os._exit(3)"),
+    _ends("leaves_3", "its process died: exit status 3", "os._exit(3)"),
     _ends(
         "in_a_thread",
-        "its process ended with exit status 7",
+        "its process died: exit status 7",
         "threading.Thread(target=os._exit, args=(7,)).start(); time.sleep(60)",
         "import os, threading, time",
     ),
-    _ends("closes_all", "its process ended with exit status 9", "os.closerange(3, 4096)"),
+    _ends("closes_all", "its process died: exit status 9", "os.closerange(3, 4096)"),
     Fault("python_loop", "timeout", "no answer within", "while key.shape[-2] == 3: pass"),
     Fault("native_loop", "timeout", "no answer within", _HERE + "ctypes.PyDLL(None).pause()", "import ctypes"),
     Fault(
@@ -186,7 +187,7 @@ FAULTS = (
         "what it returned changed after it was returned",
         "made = (query @ key.mT / query.shape[-1] ** 0.5).softmax(-1) @ value\n        if key.shape[-2] == 3: threading.Timer(0.002, made.zero_).start()\n        return made",
         "import threading",
-        only="",
+        only="any",
     ),
     _patches("patches_softmax", "torch.softmax", "torch.softmax = lambda *a, **k: None"),
     _patches(
@@ -202,7 +203,6 @@ FAULTS = (
     _spoils("seeds", "torch's random state", "torch.manual_seed(1)"),
     _spoils("environment", "the environment", "os.environ['OMP_NUM_THREADS'] = '64'"),
     _spoils("directory", "the working directory", "os.chdir('/')"),
-    _spoils("gradient_mode", "gradient mode", "torch.set_grad_enabled(True)"),
     _spoils("closes_streams", "the standard streams", "os.close(1), os.close(2)"),
     _spoils("stdout", "the standard streams", "sys.stdout = open(os.devnull)", "import os, sys"),
     _spoils("signals", "signal handlers", "signal.signal(signal.SIGTERM, signal.SIG_IGN)", "import signal"),
