@@ -129,9 +129,7 @@ def diagnoses(
             continue
         wrong = [verdict for verdict in own if verdict.status in (Status.FAIL, Status.ERROR)]
         if wrong and all(is_large(parse(verdict.case)) for verdict in wrong):
-            yield Diagnosis(
-                name, (), f"not diagnosed: it fails on more than {PAIRS:,} scores alone, too many to try faults"
-            )
+            yield Diagnosis(name, (), f"not diagnosed: it fails on more than {PAIRS:,} scores alone, too many to try")
             continue
         wrong = [verdict for verdict in wrong if not is_large(parse(verdict.case))]
         policy = next((verdict for verdict in wrong if verdict.check == "manner.empty_rows"), None)

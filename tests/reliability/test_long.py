@@ -36,7 +36,7 @@ def peak(pid: int) -> int:
 
 @pytest.mark.parametrize("option", ["plain", "causal=top_left", "valid_lens=batch"])
 def test_16384_queries_and_keys(option, request, reliability):
-    """Torch's fused kernel conforms; gradients are unsupported; no process of the run holds 2 GB, nor the half of it."""
+    """Torch's fused kernel conforms; gradients are unsupported; no process holds even half of 2 GB."""
     if not request.config.getoption("--reliability"):
         pytest.skip("--reliability DIR asks it: minutes for each")
     arguments = ["check", "torch_sdpa", "--case", LONG.format(option), "--jobs", "1", "--json"]
