@@ -21,8 +21,10 @@ from typing import Any, Self
 
 from harness import conformance, execution, inputs
 from harness.answers import Answer, difference, hypothesis_of, kind_of
+from harness.budget import PAIRS
 from harness.cases import parse
 from harness.checks import Check
+from harness.checks.size import is_large
 from harness.faults import FAULTS, Fault
 from harness.registry import Implementation, mechanisms
 from harness.values import EMPTY_ROWS, NONCONFORMING, Case, Status, Verdict
@@ -126,6 +128,10 @@ def diagnoses(
             yield Diagnosis(name, (), f"not diagnosed, since it ends in a {lost}: replay such a case")
             continue
         wrong = [verdict for verdict in own if verdict.status in (Status.FAIL, Status.ERROR)]
+        if wrong and all(is_large(parse(verdict.case)) for verdict in wrong):
+            yield Diagnosis(name, (), f"not diagnosed: it fails on more than {PAIRS:,} scores alone, too many to try")
+            continue
+        wrong = [verdict for verdict in wrong if not is_large(parse(verdict.case))]
         policy = next((verdict for verdict in wrong if verdict.check == "manner.empty_rows"), None)
         if policy and policy.finding in EMPTY_ROWS:  # what failed is the promise
             told = f"a row that sees no key is {policy.finding} and declared {policy.declared}: mend one or the other"

@@ -61,7 +61,7 @@ def assert_near(one, other, allowed) -> None:
     assert (np.abs(one - other)[there] <= allowed[there]).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     case=st.sampled_from(drawn()),
     rows=st.integers(1, 9),
@@ -90,7 +90,7 @@ def test_all_mechanisms_and_options_are_drawn():
     assert wanted <= forms
 
 
-@pytest.mark.parametrize("option", ["plain", "causal=bottom_right", "valid_lens=query"])
+@pytest.mark.parametrize("option", ["causal=bottom_right", "valid_lens=query"])
 def test_a_long_problem_in_small_blocks(option):
     """2,048 queries and keys: blocks of 100 rows, of which the last is short, are the blocks that are taken."""
     case = parse(LONG.format(option))

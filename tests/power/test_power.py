@@ -101,7 +101,7 @@ def test_what_dies_is_caught_and_the_run_goes_on():
         fault("wrong", ATTEND.replace("weights @ value", "2 * weights @ value"), ATTEND),
         fault("right", ATTEND.replace("weights @ value", "(weights @ value)"), ATTEND),
     ]
-    found = list(power.measure(planted, cases(), jobs=2))
+    found = outcomes.ordered(power.measure(planted, cases(), jobs=2), [own.name for own in planted])
     assert [Status.CRASH, Status.FAIL, None] == [tried.witness and tried.witness.status for tried in found]
     assert "its process died: exit status 3" == found[0].witness.reason
     assert found[0].witness.case in [case.id for case in cases()]

@@ -1,0 +1,139 @@
+"""A disk that fills up, and Ctrl-C: one line, what was finished before is kept, and --resume ends the run.
+
+A limit on the size of the files that a process writes stands for the disk: beyond it a write takes a part, or fails.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from harness import results
+from harness.values import HarnessError, Status, Verdict
+from tests.conftest import ROOT
+from tests.reliability.test_kills import CASES, begin, end, facts_of, finish, uninterrupted
+
+PASS = Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, share=0.25)
+FACTS = {"command": "check", "planned": 1, "plan": "a", "environment": {}, "implementations": {}}
+
+
+@pytest.fixture
+def full():
+    """A function that ends the room in every file at so many bytes; Python ignores the signal that comes with it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("room", [0, 1, 200])
+def test_an_append_that_does_not_fit_is_taken_back(tmp_path, full, room):
+    """What was there stays, to the byte, and is gone on with; of the lines that did not fit nothing is left."""
+    writer = results.Writer.start(tmp_path, FACTS)
+    writer.add(PASS)
+    before = (tmp_path / "verdicts.jsonl").read_bytes()
+    full(len(before) + room)
+    with pytest.raises(HarnessError, match=r"cannot write .*verdicts\.jsonl: .*make room, then go on with --resume"):
+        writer.add(PASS, PASS)
+    assert before == (tmp_path / "verdicts.jsonl").read_bytes()
+    writer.close()
+    assert (PASS,) == tuple(results.Writer.resume(tmp_path, FACTS)[1])
+
+
+def test_a_replacement_that_does_not_fit_leaves_the_old_file(tmp_path, full):
+    """And nothing beside it."""
+    path = tmp_path / "run.json"
+    results.write_json(path, {"old": True})
+    full(50)
+    with pytest.raises(HarnessError, match=r"cannot write .*run\.json: .*; it is left as it was"):
+        results.write_json(path, {"new": "x" * 100})
+    assert ['{\n "old": true\n}\n'] == [file.read_text() for file in tmp_path.iterdir()]
+
+
+def run_with_room(arguments: list[str], size: int) -> tuple[int, str]:
+    """Run a command that can write no file beyond a size."""
+    code = f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size})); "
+    code += "from harness.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_disk_that_fills_up(tmp_path, request, reliability):
+    """By the real command line, while verdicts are appended, and while a file is replaced at the start."""
+    if not request.config.getoption("--reliability"):
+        pytest.skip("the short form fills the disk under the writer alone; --reliability DIR under the command line")
+    cases = [text for case in CASES for text in ("--case", case)]
+    arguments = ["check", "eager", *cases, "--jobs", "1", "--no-diagnosis"]
+    whole, _ = uninterrupted(arguments, tmp_path / "whole", 0)
+    sizes = {
+        name: (tmp_path / "whole" / name).stat().st_size for name in ("verdicts.jsonl", "run.json", "heatmaps.json")
+    }
+    assert sizes["run.json"] < sizes["heatmaps.json"]
+    heatmaps = (tmp_path / "whole" / "heatmaps.json").read_text()
+    for what, room in (("heatmaps.json", sizes["run.json"] + 500), ("verdicts.jsonl", sizes["run.json"] + 500)):
+        out = tmp_path / what
+        begun = [*arguments, "--out", str(out)]
+        if what == "verdicts.jsonl":  # the heatmaps, which take more room, are there; the lines fill it up
+            assert 2 == run_with_room(begun, room)[0]
+            (out / "heatmaps.json").write_text(heatmaps)
+            begun.append("--resume")
+        status, text = run_with_room(begun, room)
+        assert 2 == status, text
+        assert f"attention-harness: cannot write {out / what}: File too large" in text
+        assert "Traceback" not in text
+        assert results.load(out).facts["planned"] == whole["plan"][1]
+        finish([*arguments, "--out", str(out)], out, 0)
+        assert whole == facts_of(out)
+    reliability(
+        fault="full disk",
+        planted="no room in verdicts.jsonl, then in heatmaps.json",
+        reported=["one line that names the file, exit status 2; --resume ended with the whole run's results"],
+        complete=True,
+        left=0,
+    )
+
+
+def test_interrupted(tmp_path, reliability):
+    """Ctrl-C, as a terminal sends it to the whole group: status 130, one line, no process left, and it goes on."""
+    path = tmp_path / "slow.py"
+    path.write_text(
+        '"""Slow."""\nimport time\nfrom harness import Capabilities\n'
+        'CAPABILITIES = Capabilities(mechanisms=("masked_softmax",))\n\n\n'
+        "def prepare(case):\n    time.sleep(0.0 if __import__('os').path.exists("
+        f"{str(tmp_path / 'go')!r}) else 600.0)\n    return lambda scores: scores.softmax(-1)\n"
+    )
+    arguments = ["check", "eager", "slow", "--load", str(path), "--case", CASES[0], "--jobs", "2", "--no-diagnosis"]
+    out = tmp_path / "run"
+    process = begin([*arguments, "--out", str(out)])
+    deadline = time.monotonic() + 120
+    while not (out / "verdicts.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    status, text = end(process)
+    assert (130, "attention-harness: interrupted; what was finished is kept; --resume goes on\n") == (status, text)
+    assert not alive(process.pid)
+    kept = len(results.load(out).verdicts)
+    assert kept > 0
+    (tmp_path / "go").write_text("")
+    finish([*arguments, "--out", str(out)], out, 0)
+    assert kept < len(facts_of(out)["verdicts"]) == results.load(out).facts["planned"]
+    reliability(fault="Ctrl-C", planted="SIGINT to the group", reported=["status 130"], complete=True, left=0)
+
+
+def alive(group: int) -> bool:
+    """Whether a process of the group is there, given some seconds to end."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return False
+        time.sleep(0.1)
+    return True
