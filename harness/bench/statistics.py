@@ -44,6 +44,7 @@ class Comparison:
     preempted: float
     detectable: float | None
     sentinel_ratio: float
+    pass_ratios: tuple[float, ...] = ()
 
 
 def student_probability(theta: float, df: int) -> float:
@@ -122,7 +123,8 @@ def compare(
     has_cpu = all(one.cpu_s and min(one.cpu_s) > 0 for passes in every for one in passes)
     share = preempted_share((arm, baseline)) if has_cpu else 0.0
     clock = "cpu" if share >= PREEMPTED_MOST and one_thread else "wall"
-    estimate, half = interval(_medians(arm, baseline, clock), level)
+    medians = _medians(arm, baseline, clock)
+    estimate, half = interval(medians, level)
     drift, drift_half = interval(_medians(sentinel, baseline, clock), level)
     margin = max(MARGIN, math.expm1(abs(drift)))
     reason = _unreliable(drift, drift_half)
@@ -140,6 +142,7 @@ def compare(
         preempted=share,
         detectable=math.expm1(math.log1p(margin) + 2.5 * half) if known else None,
         sentinel_ratio=math.exp(drift),
+        pass_ratios=tuple(map(math.exp, medians)),
     )
 
 

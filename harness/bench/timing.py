@@ -84,35 +84,13 @@ def host_sample(call: Call, tensors: Tensors, calls: int) -> Sample:
     return Sample(wall / calls * 1e-9, cpu / calls * 1e-9, (_minor_faults() - faults) / calls)
 
 
-def device_sample(call: Call, tensors: Tensors, calls: int, *, flush: Any = None, hold_cycles: int = 0) -> Sample:
-    """Time some calls on the current CUDA device with events on the current stream; nothing else runs there.
-
-    flush        a buffer of the L2 cache's size that is overwritten first: cold times. They need `calls` = 1, since
-                 only the first call after it is cold. Without it the times are warm: never compare the two.
-    hold_cycles  clock cycles for which the device is kept busy, so that all calls are queued before the first
-                 begins; without it short kernels measure the interpreter that launches them.
-    """
-    import torch
-
-    if flush is not None:
-        if calls != 1:
-            raise ValueError(f"cold times need one call for each sample, got {calls}")
-        flush.zero_()
-    start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    torch.cuda.synchronize()
-    if hold_cycles:
-        torch.cuda._sleep(hold_cycles)
-    start.record()
-    for _ in repeat(None, calls):
-        call(**tensors)
-    stop.record()
-    stop.synchronize()
-    return Sample(start.elapsed_time(stop) / calls * 1e-3, math.nan, 0.0)
-
-
 def sampler(device: str) -> Sampler:
     """Return the function that takes one sample on a device."""
-    return host_sample if device == "cpu" else device_sample
+    if device == "cpu":
+        return host_sample
+    from harness.bench import device as accelerator
+
+    return accelerator.hot
 
 
 def once(call: Call, tensors: Tensors, device: str = "cpu") -> float:
@@ -124,6 +102,17 @@ def once(call: Call, tensors: Tensors, device: str = "cpu") -> float:
 
         torch.cuda.synchronize()
     return time.perf_counter() - began
+
+
+def repeated(call: Call, seconds: float, least: int = 5) -> list[Sample]:
+    """Return samples of single calls that take no tensors, for so long and at least so many; two warm it first."""
+    for _ in range(2):
+        call()
+    samples: list[Sample] = []
+    begin = time.perf_counter()
+    while len(samples) < least or time.perf_counter() - begin < seconds:
+        samples.append(host_sample(call, {}, 1))
+    return samples
 
 
 def warm(call: Call, tensors: Tensors, device: str = "cpu") -> Arm:

@@ -141,8 +141,8 @@ def test_progress_is_shown_to_its_end(campaign: Campaign) -> None:
 
     assert [step for step in shown if step[0] == "checking" and step[1] == step[2]] == [("checking", 2, 2)]
     for number in (1, 2):
-        assert (f"pass {number} of 2, timing", 2, 2) in shown
-        assert any(step[0] == f"pass {number} of 2, preparing" for step in shown)
+        assert (f"pass {number} of 2, timing", 2 * number, 4) in shown
+        assert (f"pass {number} of 2, preparing", 2 * number - 2, 4) in shown
     assert all(0 <= done <= total for _, done, total in shown)
 
 
@@ -228,20 +228,24 @@ def test_a_pass_that_was_lost_leaves_the_others() -> None:
 
 
 def test_without_a_baseline_there_are_times_and_no_ratios() -> None:
-    """Where the baseline was refused the others are measured, and compared with nothing."""
+    """Where the baseline was refused the others are measured, compared with nothing, and say why."""
     cell = cells.Cell(WORKLOADS[0], cases.parse(SMALL), 1, 0.95, arms=["arm"])
     add = adder(cell)
     add(1.5)
     cell.taken = [{"arm": taken["arm"]} for taken in cell.taken]
+    cell.excluded["steady"] = ("refused", "accuracy: wrong")
     (row,) = cells._combined(cell, "steady")
 
     assert (row.status, row.answer, row.baseline, row.ratio) == ("measured", "", "", None)
+    assert row.reason == "no ratio: the baseline steady was not measured here (refused: accuracy: wrong)"
 
 
 def test_the_quick_matrix_has_every_mechanism() -> None:
     """Names and cases are unique, every case is valid, and the quick part leaves no mechanism out."""
-    every = workloads.default()
+    every = workloads.full()
 
+    assert {True, False} == {workload.full for workload in every}
+    assert set(workloads.quick()) < set(workloads.default()) < set(every)
     assert set(registry.mechanisms()) == {workload.mechanism for workload in workloads.quick()}
     assert len(every) == len({w.name for w in every}) == len({w.case for w in every})
     assert [w.case for w in every] == [cases.parse(w.case).id for w in every]
@@ -289,13 +293,12 @@ def test_only_open_cells_are_extended(monkeypatch: pytest.MonkeyPatch, files: di
         count += 1
         record = {"event": "samples", "prepare_s": 0.0, "first_call_s": 0.1, "calls": 1, "one_thread": True}
         record |= {"peak_bytes": None, "faults": 0.0}
-        found = []
         for cell in plan["cells"]:
             for arm in cell["arms"]:
                 factor = 1.0 if arm != "thrice" else 3.0 if cell["case"] == SMALL else 1.0 + 0.2 * count
                 times = [factor] * 15
-                found.append(record | {"cell": cell["cell"], "arm": arm, "wall_s": times, "cpu_s": times})
-        return found
+                notice(record | {"cell": cell["cell"], "arm": arm, "wall_s": times, "cpu_s": times})
+        return []
 
     monkeypatch.setattr(cells, "run_pass", fake)
     load = [files["steady"], files["thrice"]]
