@@ -178,10 +178,9 @@ def timings(measured: Sequence[Measurement], baseline: str) -> str:
     for row in measured:
         if row.cell != cell:
             cell = row.cell
-            dtype = row.case.split("-")[2]
             both = ", forward and backward" if row.direction != "forward" else ""
             threads = f", {row.threads} threads" if row.threads > 1 else ""
-            lines.append(f"{row.workload} ({dtype}{both}{threads})")
+            lines.append(f"{row.workload} ({row.dtype}{both}{threads})")
         lines.append(f"  {row.implementation:18} {_told(row)}")
     return "\n".join(lines)
 

@@ -103,6 +103,11 @@ class Measurement:
     ceiling_share: float | None = None
 
     @property
+    def dtype(self) -> str:
+        """The dtype in the case's id; "" where the id is none of ours."""
+        return next(iter(self.case.split("-")[2:3]), "")
+
+    @property
     def cell(self) -> tuple[str, str, str, int]:
         """What it is compared within: workload, case, direction, threads."""
         return self.workload, self.case, self.direction, self.threads

@@ -217,6 +217,7 @@ def merge(runs: Sequence[Run]) -> Run:
         "command": "; ".join(str(run.facts.get("command")) for run in runs),
         "planned": sum(run.facts["planned"] for run in runs if isinstance(run.facts.get("planned"), int)) - repeated,
         "finished": runs[-1].facts.get("finished") if all(run.facts.get("finished") for run in runs) else None,
+        "noise": next((run.facts["noise"] for run in runs if run.facts.get("noise")), None),
         "implementations": {k: v for run in runs for k, v in run.facts.get("implementations", {}).items()},
     }
     measurements = tuple(measurement for run in runs for measurement in run.measurements)
