@@ -9,7 +9,9 @@ noise.
 from __future__ import annotations
 
 import functools
+import math
 import statistics
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -50,6 +52,7 @@ class Cell:
     arms: list[str] = field(default_factory=list)
     excluded: dict[str, tuple[str, str]] = field(default_factory=dict)
     taken: list[dict[str, dict[str, Any]]] = field(default_factory=list)
+    remark: str = ""
 
     @property
     def asked(self) -> Case:
@@ -85,6 +88,7 @@ def run(
     load: Sequence[Path] = (),
     devices: Sequence[str] = ("cpu",),
     extend: bool = False,
+    until: float = math.inf,
     kept: Kept | None = None,
 ) -> Iterator[Measurement]:
     """Yield a measurement for every implementation in every cell, first of those that are not timed.
@@ -99,6 +103,7 @@ def run(
                   never timed
     progress      is called with what is being done, how much of it is done, and how much there is
     extend        give cells with an inconclusive or unreliable answer as many passes again
+    until         `time.monotonic()` by which the extension has to be done; cells that it leaves no time for say so
     kept          where the records of the passes go; those that it already holds are not measured again
     """
     if passes < 2 or min(threads, default=0) < 1 or not time_per_arm >= 0:
@@ -119,8 +124,10 @@ def run(
     kept = kept or Kept()
     plan = {"time_per_arm": time_per_arm, "load": [str(path.resolve()) for path in load]}
     try:
+        began = time.monotonic()
         _passes(cells, range(passes), plan, baseline, seed, progress, kept)
         open_cells = [cell for cell in cells if extend and _is_open(cell, baseline)]
+        open_cells = _affordable(open_cells, (time.monotonic() - began) / max(len(cells), 1), until)
         for cell in open_cells:
             cell.level = judging.LEVEL
         _passes(open_cells, range(passes, 2 * passes), plan, baseline, seed, progress, kept)
@@ -128,6 +135,15 @@ def run(
         yield from columns.filled((row for cell in cells for row in _combined(cell, baseline)), kept)
         raise
     yield from columns.filled((row for cell in cells for row in _combined(cell, baseline)), kept)
+
+
+def _affordable(cells: list[Cell], cell_s: float, until: float) -> list[Cell]:
+    """Return the first cells for which there is time, if each takes as long again as the first passes took for one."""
+    left = until - time.monotonic()
+    count = len(cells) if math.isinf(left) else max(0, min(len(cells), int(left / max(cell_s, 1e-9))))
+    for cell in cells[count:]:
+        cell.remark = "not extended: no time was left"
+    return cells[:count]
 
 
 def planned(
@@ -336,11 +352,13 @@ def _compared(row: Measurement, cell: Cell, baseline: str) -> Measurement:
         [Pass(tuple(r["wall_s"]), tuple(r["cpu_s"])) for r in side] for side in zip(*common, strict=True)
     )
     one_thread = cell.threads == 1 and all(record["one_thread"] for side in common for record in side)
-    found = judging.compare(arm, base, twin, one_thread=one_thread, level=cell.level)
+    waits = any(record.get("waits", False) for record, _, _ in common)
+    found = judging.compare(arm, base, twin, one_thread=one_thread, waits=waits, level=cell.level)
     itself = row.implementation == baseline
+    remark = cell.remark if found.answer in ("inconclusive", "unreliable") and not itself else ""
     return replace(
         row,
-        reason="; ".join(filter(None, (found.reason, row.reason))),
+        reason="; ".join(filter(None, (found.reason, row.reason, remark))),
         baseline=baseline,
         ratio=found.ratio,
         low=found.low,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -90,7 +91,8 @@ def bench(options: argparse.Namespace) -> int:
     kept = Kept(options.out)
     expected = _expected(campaign, planned, items, answers, options, writer)
     _ask(items, answers, options, writer)
-    measured = _measure(campaign, answers, kept, options)
+    until = began + 60 * options.minutes if options.minutes else math.inf
+    measured = _measure(campaign, answers, kept, until, options)
     seen = noise.summary(measured, kept.events("machine"))
     took = f"took {estimate.duration(time.monotonic() - began)}; {expected.told()}"
     if writer:
@@ -160,7 +162,9 @@ def _ask(items: Sequence[Item], answers: gate.Gate, options: argparse.Namespace,
                 console.failure(verdict)
 
 
-def _measure(campaign: Campaign, answers: gate.Gate, kept: Kept, options: argparse.Namespace) -> list[Measurement]:
+def _measure(
+    campaign: Campaign, answers: gate.Gate, kept: Kept, until: float, options: argparse.Namespace
+) -> list[Measurement]:
     """Time the cells; what was measured before an interruption is kept."""
     measured: list[Measurement] = []
     with console.passes() as show:
@@ -178,6 +182,7 @@ def _measure(campaign: Campaign, answers: gate.Gate, kept: Kept, options: argpar
             load=options.load,
             devices=campaign.devices,
             extend=campaign.extend,
+            until=until,
             kept=kept,
         )
         try:

@@ -26,6 +26,7 @@ DEVICE_BLOCK_S = 100e-6  # events resolve 0.5 us
 WARM_CALLS, WARM_S = 3, 20e-3
 DEVICE_WARM_S = 25e-3  # clocks of an accelerator settle more slowly
 OWN_THREADS = 1.25  # process time over thread time from which an arm has threads of its own
+WAITS = 0.5  # voluntary switches for one call from which an arm waits
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _PIN_BYTES = 1 << 30
 
@@ -47,11 +48,15 @@ Sampler = Callable[[Call, Tensors, int], Sample]
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A callable that is warm, the calls for each sample, and whether it keeps to this thread."""
+    """A callable that is warm, the calls for each sample, whether it keeps to this thread, and whether it waits.
+
+    What waits - sleeps, or leaves work to another process - was not preempted, and CPU time is not the time it takes.
+    """
 
     call: Call
     calls: int
     one_thread: bool
+    waits: bool = False
 
 
 def pin_allocator() -> bool:
@@ -66,12 +71,17 @@ def pin_allocator() -> bool:
     return bool(mallopt(_M_MMAP_THRESHOLD, _PIN_BYTES)) and bool(mallopt(_M_TRIM_THRESHOLD, _PIN_BYTES))
 
 
-def _minor_faults() -> int:
+def _usage(name: str) -> int:
+    """Return a count that the kernel keeps for this thread."""
     try:
         import resource
     except ImportError:  # Windows
         return 0
-    return resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)).ru_minflt
+    return int(getattr(resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)), name))
+
+
+def _minor_faults() -> int:
+    return _usage("ru_minflt")
 
 
 def host_sample(call: Call, tensors: Tensors, calls: int) -> Sample:
@@ -121,10 +131,12 @@ def warm(call: Call, tensors: Tensors, device: str = "cpu") -> Arm:
     take, on_host, best, count = sampler(device), device == "cpu", math.inf, 0
     long_enough, block = (WARM_S, BLOCK_S) if on_host else (DEVICE_WARM_S, DEVICE_BLOCK_S)
     begin, process, thread = time.perf_counter(), time.process_time(), time.thread_time()
+    gave_way = _usage("ru_nvcsw")  # switches that the thread itself asked for; being preempted is not counted
     while count < WARM_CALLS or time.perf_counter() - begin < long_enough:
         best, count = min(best, take(call, tensors, 1).wall_s), count + 1
     process, thread = time.process_time() - process, time.thread_time() - thread
-    return Arm(call, max(1, math.ceil(block / max(best, 1e-9))), on_host and process < OWN_THREADS * thread)
+    waits = on_host and _usage("ru_nvcsw") - gave_way >= WAITS * count
+    return Arm(call, max(1, math.ceil(block / max(best, 1e-9))), on_host and process < OWN_THREADS * thread, waits)
 
 
 def rounds(

@@ -215,7 +215,7 @@ class Prepared:
         for name, arm in arms.items():
             call = functools.partial(arm.call, **tensors)
             peak = timing.peak_bytes(call, case.device)[0] if plan["peak"] else None
-            facts = {"calls": arm.calls, "one_thread": arm.one_thread, "peak_bytes": peak}
+            facts = {"calls": arm.calls, "peak_bytes": peak, "one_thread": arm.one_thread, "waits": arm.waits}
             where = {"event": "samples", "cell": self.name, "arm": name}
             write({**where, **self.costs[name], **facts, **_columns(samples[name]), **further.get(name, {})})
         write({"event": "end", "cell": self.name})

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +253,41 @@ def test_the_quick_matrix_has_every_mechanism() -> None:
     assert all(w.cites for w in every)
     with pytest.raises(HarnessError, match="Did you mean 'bert_base'"):
         workloads.select(["bert_bsae"])
+
+
+def test_an_extension_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 10 s left and 4 s for a cell two of three are extended; the third says that no time was left."""
+    monkeypatch.setattr(cells.time, "monotonic", lambda: 100.0)
+    found = [cells.Cell(WORKLOADS[0], cases.parse(SMALL), 1, 0.99) for _ in range(3)]
+
+    assert cells._affordable(found, 4.0, 110.0) == found[:2]
+    assert ["", "", "not extended: no time was left"] == [cell.remark for cell in found]
+    assert cells._affordable(found, 4.0, 99.0) == []
+    assert cells._affordable(found, 4.0, float("inf")) == found
+
+
+def test_cells_are_the_product_of_what_is_asked() -> None:
+    """Workloads, dtypes, directions and threads; a workload's own where none is given, and each cell once."""
+    both = ("forward", "forward_backward")
+    own = replace(WORKLOADS[0], dtypes=("float32", "bfloat16"), directions=both)
+    made = cells.planned([own, WORKLOADS[1]], directions=())
+
+    assert ["small", "small", "small", "small", "large"] == [cell.workload.name for cell in made]
+    assert {("float32", "forward"), ("bfloat16", "forward_backward")} < {(c.case.dtype, c.direction) for c in made}
+    assert 2 * 1 * 2 * 3 == len(cells.planned(WORKLOADS, ["float64"], ["cpu"], both, (1, 2, 4)))
+    with pytest.raises(HarnessError, match="same case"):
+        cells.planned([own, replace(own, name="again")])
+
+
+def test_a_shorter_case_may_stand_for_a_long_one() -> None:
+    """The gate is asked about it, in the dtype of the cell, and the measurement says so."""
+    long = Workload("long", "made up", LARGE, dtypes=("bfloat16",), gated_on=SMALL)
+    [cell] = cells.planned([long])
+    cell.arms = ["steady", "arm"]
+    adder(cell)(1.5)
+
+    assert cell.asked == replace(cases.parse(SMALL), dtype="bfloat16")
+    assert {cell.asked.id} == {row.gated_on for row in cells._combined(cell, "steady")}
 
 
 def test_pytest_benchmark_compares_our_document(campaign: Campaign, tmp_path: Path) -> None:

@@ -185,6 +185,12 @@ def device(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return log
 
 
+def test_an_arm_that_gives_its_core_away_waits() -> None:
+    """Sleeping is told from working by the switches that the thread asked for; being preempted is none of them."""
+    assert timing.warm(lambda: time.sleep(1e-4), {}).waits
+    assert not timing.warm(lambda: sum(range(20000)), {}).waits
+
+
 def test_a_single_call_on_a_device_is_waited_for(device: list[str]) -> None:
     """The first call's time includes the device's work."""
     timing.once(lambda: device.append("call"), {}, "cuda")
