@@ -28,7 +28,7 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from harness import conformance, ledger, output, processes, registry
 from harness.cases import parse
-from harness.checks import Check
+from harness.checks import CHECKS, Check
 from harness.conformance import Item
 from harness.ledger import Costs
 from harness.processes import UNLIMITED, size
@@ -358,17 +358,18 @@ def _reply(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[An
 
 
 def _task(item: Item, load: Sequence[Path]) -> Task:
-    asked = (item.implementation.name, tuple(load), item.case.id)
+    asked = (item.implementation.name, tuple(load), item.case.id, tuple(check.name for check in item.checks))
     return Task(_work, asked, item.allowance, group=item.case.on("cpu").id)
 
 
-def _work(name: str, load: tuple[Path, ...], case_id: str) -> Answered:
+def _work(name: str, load: tuple[Path, ...], case_id: str, checks: tuple[str, ...]) -> Answered:
     """Run one item in a worker; it is named, not sent: modules and compiled functions do not travel."""
     ledger.taken()
     with ledger.spent(ledger.HARNESS):
         with ledger.spent(ledger.IMPLEMENTATION):
             own = implementation(name, load)
         [item] = conformance.plan([own], [parse(case_id)])
+        item = replace(item, checks=tuple(check for check in CHECKS if check.name in checks))
         verdicts = conformance.settled(item, _fresh)
     return Answered(tuple(verdicts), ledger.taken())
 

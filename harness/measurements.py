@@ -10,6 +10,22 @@ from typing import Any, Self
 STATUSES = ("measured", "refused", "unsupported", "unavailable", "error")
 ANSWERS = ("baseline", "faster", "slower", "same", "inconclusive", "unreliable")
 CLOCKS = ("wall", "cpu")
+DIRECTIONS = ("forward", "forward_backward")
+
+_LATER = (  # fields that older rows lack
+    "direction",
+    "pass_ratios",
+    "cold_s",
+    "device_mhz",
+    "budget_share",
+    "gated_on",
+    "flops",
+    "moved_bytes",
+    "least_bytes",
+    "written_bytes",
+    "ceiling",
+    "ceiling_share",
+)
 
 Passes = tuple[tuple[float, ...], ...]
 
@@ -18,6 +34,9 @@ Passes = tuple[tuple[float, ...], ...]
 class Measurement:
     """What was timed, and how it compares with the baseline of the same cell. Times are in seconds for one call.
 
+    workload, case, direction, threads name its cell. `case` holds mechanism, sizes, dtype and device.
+
+    direction              forward; or forward_backward: the gradients of all floating tensors for a fixed upstream too
     status                 measured; refused (it does not conform: never timed); unsupported; unavailable; error
     reason                 why it was not measured, why the answer is withheld, or which passes were lost
     prepare_s              `prepare(case)` in each pass
@@ -34,6 +53,16 @@ class Measurement:
     answer                 baseline, faster, slower, same, inconclusive or unreliable; "" without a baseline
     detectable             smallest relative difference that these passes could have shown, e.g. 0.02
     sentinel_ratio         the same ratio of the baseline's twin, whose truth is 1
+    pass_ratios            the ratio that each pass came to; the interval is made of them
+    cold_s                 on an accelerator: single calls after its cache was flushed, by pass. wall_s holds hot ones
+    device_mhz             on an accelerator: its clock in each pass, where the driver tells
+    budget_share           largest share of its error budget that it used where it was checked; gated_on: on which case,
+                           where that is a shorter one than the one that was timed
+    flops, moved_bytes     operations of matrix products, and compulsory traffic, counted from the formula
+    least_bytes            memory that no call can avoid to add; written_bytes: of the largest intermediate if written
+                           out, such as the scores. To be read beside peak_bytes
+    ceiling, ceiling_share which of this machine's ceilings binds, and the part of it that is reached; above 1 the
+                           ceiling was measured too low
     """
 
     implementation: str
@@ -60,9 +89,38 @@ class Measurement:
     answer: str = ""
     detectable: float | None = None
     sentinel_ratio: float | None = None
+    direction: str = "forward"
+    pass_ratios: tuple[float, ...] = ()
+    cold_s: Passes = ()
+    device_mhz: tuple[float, ...] = ()
+    budget_share: float | None = None
+    gated_on: str = ""
+    flops: float | None = None
+    moved_bytes: float | None = None
+    least_bytes: float | None = None
+    written_bytes: float | None = None
+    ceiling: str = ""
+    ceiling_share: float | None = None
+
+    @property
+    def dtype(self) -> str:
+        """The dtype in the case's id; "" where the id is none of ours."""
+        return next(iter(self.case.split("-")[2:3]), "")
+
+    @property
+    def cell(self) -> tuple[str, str, str, int]:
+        """What it is compared within: workload, case, direction, threads."""
+        return self.workload, self.case, self.direction, self.threads
+
+    @property
+    def key(self) -> tuple[str, str, str, str, int]:
+        """What names it in a run: the implementation and its cell."""
+        return self.implementation, *self.cell
 
     def __post_init__(self) -> None:
         subject = f"measurement of {self.implementation} on {self.case}"
+        if self.direction not in DIRECTIONS:
+            raise ValueError(f"{subject}: direction {self.direction!r} is none of {', '.join(DIRECTIONS)}")
         wrong = _not_measured(self) if self.status != "measured" else _samples(self) or _comparison(self)
         if wrong:
             raise ValueError(f"{subject} ({self.status}): {wrong}")
@@ -73,11 +131,13 @@ class Measurement:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild a measurement from `to_json`'s data."""
-        values = {f.name: data[f.name] for f in fields(cls)}
-        for name in ("wall_s", "cpu_s"):
-            values[name] = tuple(tuple(samples) for samples in values[name])
-        return cls(**values | {"prepare_s": tuple(values["prepare_s"])})
+        """Rebuild a measurement from `to_json`'s data; rows from before directions were measured are forward."""
+        values = {f.name: data[f.name] for f in fields(cls) if f.name in data or f.name not in _LATER}
+        for name in ("wall_s", "cpu_s", "cold_s"):
+            values[name] = tuple(tuple(samples) for samples in values.get(name, ()))
+        for name in ("prepare_s", "pass_ratios", "device_mhz"):
+            values[name] = tuple(values.get(name, ()))
+        return cls(**values)
 
 
 def _not_measured(row: Measurement) -> str:
@@ -85,7 +145,7 @@ def _not_measured(row: Measurement) -> str:
         return f"unknown status; known: {', '.join(STATUSES)}"
     if not row.reason:
         return "what was not measured needs a reason"
-    blank = {f.name for f in fields(row)} - {"implementation", "mechanism", "workload", "case", "threads"}
+    blank = {f.name for f in fields(row)} - {"implementation", "mechanism", "workload", "case", "direction", "threads"}
     claims = [name for name in sorted(blank - {"status", "reason", "baseline"}) if getattr(row, name)]
     return f"it was not measured, yet it states {', '.join(claims)}" if claims else ""
 

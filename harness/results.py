@@ -2,7 +2,8 @@
 
     run.json             schema number, command, machine, versions, what was planned
     verdicts.jsonl       one verdict a line, appended as each is reached
-    measurements.jsonl   one measurement a line, appended as each is made
+    measurements.jsonl   one measurement a line, made of passes.jsonl at the end of a benchmark
+    passes.jsonl         every record of every pass, appended as it comes (harness.bench.kept)
     outcomes.jsonl       one planted fault a line, and what accuses it
     trials.jsonl         one part of the cases a line, and which correct variants it accuses
     diagnosis.json       by implementation that failed, the planted faults that explain it
@@ -23,7 +24,7 @@ from __future__ import annotations
 import json
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -250,6 +251,11 @@ def write_json(path: Path, data: Any) -> None:
     replaced(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
+def write_lines(path: Path, items: Iterable[Verdict | Measurement]) -> None:
+    """Replace a file of lines as a whole."""
+    replaced(path, "".join(json.dumps(item.to_json(), allow_nan=False) + "\n" for item in items))
+
+
 def load(directory: Path) -> Run:
     """Read a run directory; what cannot be read is an error that names the file and the line. Nothing is changed."""
     facts = _facts(directory)
@@ -329,6 +335,7 @@ def merge(runs: Sequence[Run]) -> Run:
         "command": "; ".join(str(run.facts.get("command")) for run in runs),
         "planned": sum(run.facts["planned"] for run in runs if isinstance(run.facts.get("planned"), int)) - repeated,
         "finished": runs[-1].facts.get("finished") if all(run.facts.get("finished") for run in runs) else None,
+        "noise": next((run.facts["noise"] for run in runs if run.facts.get("noise")), None),
         "implementations": {k: v for run in runs for k, v in run.facts.get("implementations", {}).items()},
     }
     measurements = tuple(measurement for run in runs for measurement in run.measurements)

@@ -8,14 +8,19 @@ noise.
 
 from __future__ import annotations
 
-import statistics
+import functools
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from harness.bench import columns, noise
 from harness.bench import statistics as judging
-from harness.bench.statistics import Pass, thinned
+from harness.bench.cell import Cell as Cell
+from harness.bench.cell import combined
+from harness.bench.kept import Kept
 from harness.bench.worker import TWIN, run_pass
 from harness.bench.workloads import Workload
 from harness.cases import parse
@@ -28,30 +33,8 @@ from harness.values import Case, HarnessError
 PASSES, QUICK_PASSES = 5, 3  # fresh processes
 TIME_PER_ARM = 0.1  # seconds for each arm, cell and pass, at least
 
-Gate = Callable[[Implementation, Case], str]
+Gate = Callable[[Implementation, Case, str], str]
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass
-class Cell:
-    """One case of a workload: who is timed in it, who is not and why, and what each pass brought.
-
-    taken   for each pass: arm -> its samples' record, or its error's
-    level   of the confidence that is asked for
-    """
-
-    workload: Workload
-    case: Case
-    threads: int
-    level: float
-    arms: list[str] = field(default_factory=list)
-    excluded: dict[str, tuple[str, str]] = field(default_factory=dict)
-    taken: list[dict[str, dict[str, Any]]] = field(default_factory=list)
-
-    def blank(self, name: str, status: str, reason: str) -> Measurement:
-        """Return the measurement of an implementation that was not timed."""
-        where = (self.case.mechanism, self.workload.name, self.case.id, self.threads)
-        return Measurement(name, *where, status, reason)
 
 
 def run(
@@ -60,7 +43,9 @@ def run(
     *,
     passes: int = PASSES,
     time_per_arm: float = TIME_PER_ARM,
-    threads: int = 1,
+    threads: Sequence[int] = (1,),
+    directions: Sequence[str] = ("forward",),
+    dtypes: Sequence[str] = (),
     baseline: str = "eager",
     gate: Gate,
     progress: Progress,
@@ -69,46 +54,102 @@ def run(
     devices: Sequence[str] = ("cpu",),
     extend: bool = False,
     memory: int = 0,
+    until: float = math.inf,
+    kept: Kept | None = None,
 ) -> Iterator[Measurement]:
-    """Yield a measurement for every implementation on every workload and device, first of those that are not timed.
+    """Yield a measurement for every implementation in every cell, first of those that are not timed.
+
+    The cells are workloads x dtypes x devices x directions x threads.
 
     passes        fresh processes, each over the whole matrix; at least 2, since they make the interval
     time_per_arm  seconds for each arm, cell and pass, at least; slow calls take 15 rounds
-    gate          returns "" if an implementation conforms on a case, else why not: then it is refused, never timed
+    threads       of one call; each count has passes of its own
+    dtypes        that each workload is asked in; its own if none is given
+    gate          returns "" if an implementation conforms on a case in a direction, else why not: then it is refused,
+                  never timed
     progress      is called with what is being done, how much of it is done, and how much there is
     memory        bytes that the process of a pass may take; 0 for a share of the machine's
     extend        give cells with an inconclusive or unreliable answer as many passes again
+    until         `time.monotonic()` by which the extension has to be done; cells that it leaves no time for say so
+    kept          where the records of the passes go; those that it already holds are not measured again
     """
-    if passes < 2 or threads < 1 or not time_per_arm >= 0:
+    if passes < 2 or min(threads, default=0) < 1 or not time_per_arm >= 0:
         raise HarnessError(
             f"bench: passes {passes} must be at least 2, threads {threads} at least 1 and the time for each arm "
             f"{time_per_arm} s not negative"
         )
     entrants = _with_baseline(implementations, baseline, load)
-    cases = [(workload, parse(workload.case).on(device)) for workload in workloads for device in devices]
-    if len({case.id for _, case in cases}) < len(cases):
-        raise HarnessError("bench: two workloads are the same case; give each case once")
     level = judging.FIRST_LOOK if extend else judging.LEVEL
-    cells = []
-    for workload, case in cases:
-        cell = Cell(workload, case, threads, level)
+    cells = planned(workloads, dtypes, devices, directions, threads, level)
+    for done, cell in enumerate(cells, 1):
+        begun = kept is not None and any(record["threads"] == cell.threads for record in kept.records)
+        waits = "" if begun else noise.withheld(cell.threads, *_load_and_cores())
         for entrant in entrants:
-            _admit(cell, entrant, gate)
-        cells.append(cell)
-        progress("checking", len(cells), len(cases))
+            _admit(cell, entrant, gate, waits)
+        progress("checking", done, len(cells))
         yield from (cell.blank(name, *why) for name, why in cell.excluded.items())
-    plan = {"threads": threads, "time_per_arm": time_per_arm, "load": [str(path.resolve()) for path in load]}
+    kept = kept or Kept()
+    plan = {"time_per_arm": time_per_arm, "load": [str(path.resolve()) for path in load]}
     plan |= {"memory": memory or memory_share(1)}
     try:
-        _passes(cells, range(passes), passes, plan, baseline, seed, progress)
+        began = time.monotonic()
+        _passes(cells, range(passes), plan, baseline, seed, progress, kept)
         open_cells = [cell for cell in cells if extend and _is_open(cell, baseline)]
+        open_cells = _affordable(open_cells, (time.monotonic() - began) / max(len(cells), 1), until)
         for cell in open_cells:
             cell.level = judging.LEVEL
-        _passes(open_cells, range(passes, 2 * passes), 2 * passes, plan, baseline, seed, progress)
+        _passes(open_cells, range(passes, 2 * passes), plan, baseline, seed, progress, kept)
     except (KeyboardInterrupt, HarnessError):  # what was measured is not lost
-        yield from (row for cell in cells for row in _combined(cell, baseline))
+        yield from columns.filled((row for cell in cells for row in combined(cell, baseline)), kept)
         raise
-    yield from (row for cell in cells for row in _combined(cell, baseline))
+    yield from columns.filled((row for cell in cells for row in combined(cell, baseline)), kept)
+
+
+def _affordable(cells: list[Cell], cell_s: float, until: float) -> list[Cell]:
+    """Return the first cells for which there is time, if each takes as long again as the first passes took for one."""
+    left = until - time.monotonic()
+    count = len(cells) if math.isinf(left) else max(0, min(len(cells), int(left / max(cell_s, 1e-9))))
+    for cell in cells[count:]:
+        cell.remark = "not extended: no time was left"
+    return cells[:count]
+
+
+def planned(
+    workloads: Sequence[Workload],
+    dtypes: Sequence[str] = (),
+    devices: Sequence[str] = ("cpu",),
+    directions: Sequence[str] = ("forward",),
+    threads: Sequence[int] = (1,),
+    level: float = judging.LEVEL,
+) -> list[Cell]:
+    """Return the cells of a campaign; a case twice is a mistake."""
+    cells = [
+        Cell(workload, case, count, level, direction)
+        for workload, case in cases_of(workloads, dtypes, devices)
+        for direction in directions or workload.directions
+        for count in threads
+    ]
+    if len({(cell.id, cell.threads) for cell in cells}) < len(cells):
+        raise HarnessError("bench: two workloads are the same case; give each case once")
+    return cells
+
+
+def _load_and_cores() -> tuple[float | None, int]:
+    now = noise.reading()
+    return now["load"], now["cores"]
+
+
+def cases_of(
+    workloads: Sequence[Workload], dtypes: Sequence[str] = (), devices: Sequence[str] = ("cpu",)
+) -> list[tuple[Workload, Case]]:
+    """Return each workload's case in every dtype, the workload's own if none is given, and on every device."""
+    own = [(workload, parse(workload.case)) for workload in workloads]
+    return [
+        (workload, replace(case, dtype=dtype, device=device))
+        for workload, case in own
+        for dtype in dtypes or workload.dtypes or (case.dtype,)
+        for device in devices
+    ]
 
 
 def _with_baseline(
@@ -124,8 +165,11 @@ def _with_baseline(
     return [by_name.pop(baseline), *by_name.values()]
 
 
-def _admit(cell: Cell, entrant: Implementation, gate: Gate) -> None:
-    """Enter an implementation among the arms of a cell, or among the excluded with the reason."""
+def _admit(cell: Cell, entrant: Implementation, gate: Gate, waits: str) -> None:
+    """Enter an implementation among the arms of a cell, or among the excluded with the reason.
+
+    waits: why nothing can be timed in this cell on this machine now.
+    """
     devices = entrant.capabilities.devices
     device = cell.case.device if cell.case.device in devices else entrant.device
     refused, absent = entrant.refuses(cell.case.on(device)), entrant.unavailable()
@@ -136,7 +180,11 @@ def _admit(cell: Cell, entrant: Implementation, gate: Gate) -> None:
     elif cell.case.device not in devices:
         why = f"device {cell.case.device} not declared (declares {', '.join(devices)})"
         cell.excluded[entrant.name] = ("unsupported", why)
-    elif verdict := gate(entrant, cell.case):
+    elif cell.direction != "forward" and not entrant.capabilities.gradients:
+        cell.excluded[entrant.name] = ("unsupported", "gradients not declared")
+    elif waits:
+        cell.excluded[entrant.name] = ("unavailable", waits)
+    elif verdict := gate(entrant, cell.asked, cell.direction):
         cell.excluded[entrant.name] = ("refused", verdict)
     else:
         cell.arms.append(entrant.name)
@@ -145,115 +193,75 @@ def _admit(cell: Cell, entrant: Implementation, gate: Gate) -> None:
 def _passes(
     cells: Sequence[Cell],
     numbers: range,
-    total: int,
     plan: dict[str, Any],
     baseline: str,
     seed: int,
     progress: Progress,
+    kept: Kept,
 ) -> None:
     """Run passes over the cells, each in a new order and a new process, and add what they bring to the cells."""
     cells = [cell for cell in cells if cell.arms]
-    arms = {cell.case.id: [*cell.arms, *([baseline + TWIN] if baseline in cell.arms else [])] for cell in cells}
-    order = [{"case": case, "arms": names} for case, names in arms.items()]
-    for number in numbers if cells else ():
-        this = {**plan, "cells": order, "seed": f"{seed}/{number}", "peak": number == numbers.start}
-        notice = _notice(f"pass {number + 1} of {total}", len(cells), progress)
-        _sort(cells, run_pass(this, notice))
+    counts = dict.fromkeys(cell.threads for cell in cells)
+    shown = Shown(progress, len(cells) * len(numbers))
+    for number in numbers:
+        for count in counts:
+            here = [cell for cell in cells if cell.threads == count]
+            ended = {record["cell"] for record in kept.of(number, count) if record["event"] == "end"}
+            shown.begin(f"pass {number + 1} of {numbers.stop}" + (f", {count} threads" if len(counts) > 1 else ""))
+            shown.advance(len(ended))
+            left = [_planned(cell, baseline) for cell in here if cell.id not in ended]
+            if left:
+                own = f"{seed}/{number}" if count == 1 else f"{seed}/{number}/{count}"
+                about = {"threads": count, "seed": own, "peak": number == 0, "ceilings": _when(number, numbers)}
+                run_pass({**plan, **about, "cells": left}, functools.partial(shown.keep, kept, number, count))
+            _sort(here, kept.of(number, count))
 
 
-def _notice(what: str, cells: int, progress: Progress) -> Callable[[dict[str, Any]], None]:
-    """Return what shows the records of a pass as progress: the cells that are prepared, then those that are timed."""
-    done = {"prepared": 0, "end": 0}
+def _when(number: int, numbers: range) -> str:
+    """Return whether the ceilings are measured before or after a pass, or "" when they are not."""
+    return "start" if number == numbers.start else "end" if number == numbers.stop - 1 else ""
 
-    def notice(record: dict[str, Any]) -> None:
-        event = record["event"]
-        if event == "ready":
-            progress(f"{what}, preparing", min(done["prepared"], cells), cells)
-        elif event in done:
-            done[event] += 1  # beyond the cells where a process died: the next one prepares again
-            progress(f"{what}, {'timing' if event == 'end' else 'preparing'}", min(done[event], cells), cells)
 
-    return notice
+def _planned(cell: Cell, baseline: str) -> dict[str, Any]:
+    arms = [*cell.arms, *([baseline + TWIN] if baseline in cell.arms else [])]
+    return {"cell": cell.id, "case": cell.case.id, "direction": cell.direction, "arms": arms}
+
+
+class Shown:
+    """Keeps the records of passes and shows how far all of them are."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self.progress, self.total, self.done, self.what = progress, total, 0, ""
+
+    def begin(self, what: str) -> None:
+        """Show that a pass begins, by preparing every arm of its cells."""
+        self.what = what
+        self.progress(f"{what}, preparing", self.done, self.total)
+
+    def advance(self, count: int) -> None:
+        """Show that cells were timed."""
+        self.done += count
+        if count:
+            self.progress(f"{self.what}, timing", self.done, self.total)
+
+    def keep(self, kept: Kept, number: int, threads: int, record: dict[str, Any]) -> None:
+        """Keep a record; where it ends a cell, show that."""
+        kept.add(number, threads, record)
+        self.advance(record["event"] == "end")
 
 
 def _sort(cells: Sequence[Cell], records: Sequence[dict[str, Any]]) -> None:
     """Hand the records of a pass to their cells. An error of a whole cell is one of every arm without samples."""
-    by_case: dict[str, dict[str, dict[str, Any]]] = {cell.case.id: {} for cell in cells}
+    by_cell: dict[str, dict[str, dict[str, Any]]] = {cell.id: {} for cell in cells}
     for record in records:
-        if record["event"] in ("samples", "error"):
-            by_case[record["case"]][record["arm"]] = record
+        if record["event"] in ("samples", "error") and record["cell"] in by_cell:
+            by_cell[record["cell"]][record["arm"]] = record
     for cell in cells:
-        taken = by_case[cell.case.id]
+        taken = by_cell[cell.id]
         if "" in taken:
             taken = dict.fromkeys(cell.arms, taken.pop("")) | taken
         cell.taken.append(taken)
 
 
 def _is_open(cell: Cell, baseline: str) -> bool:
-    return any(row.answer in ("inconclusive", "unreliable") for row in _combined(cell, baseline))
-
-
-def _combined(cell: Cell, baseline: str) -> Iterator[Measurement]:
-    """Yield what all passes say of each arm of a cell."""
-    for name in cell.arms:
-        brought = [taken.get(name) for taken in cell.taken]
-        measured = [record for record in brought if record and record["event"] == "samples"]
-        lost = [
-            f"pass {number}: {record['reason']}"
-            for number, record in enumerate(brought, 1)
-            if record and record["event"] == "error"
-        ]
-        if measured:
-            yield _compared(_timed(cell, name, measured, "; ".join(lost)), cell, baseline)
-        else:
-            yield cell.blank(name, "error", lost[0] if lost else "no pass was finished")
-
-
-def _timed(cell: Cell, name: str, records: Sequence[dict[str, Any]], lost: str) -> Measurement:
-    """Return the measurement of an arm by itself."""
-    peaks = [record["peak_bytes"] for record in records if record["peak_bytes"] is not None]
-    on_host = cell.case.device == "cpu"
-    return replace(
-        cell.blank(name, "error", "unfinished"),
-        status="measured",
-        reason=lost,
-        prepare_s=tuple(record["prepare_s"] for record in records),
-        first_call_s=records[0]["first_call_s"],
-        calls_per_sample=round(statistics.median(record["calls"] for record in records)),
-        wall_s=tuple(thinned(record["wall_s"]) for record in records),
-        cpu_s=tuple(thinned(record["cpu_s"]) for record in records) if all(r["cpu_s"] for r in records) else (),
-        minor_faults_per_call=statistics.median(record["faults"] for record in records) if on_host else None,
-        peak_bytes=max(peaks, default=None),
-    )
-
-
-def _compared(row: Measurement, cell: Cell, baseline: str) -> Measurement:
-    """Add the comparison with the baseline, over the passes that have it, its twin and this arm."""
-    names = (row.implementation, baseline, baseline + TWIN)
-    common = [
-        [taken[name] for name in names]
-        for taken in cell.taken
-        if all(taken.get(name, {}).get("event") == "samples" for name in names)
-    ]
-    if not common:
-        return row
-    arm, base, twin = (
-        [Pass(tuple(r["wall_s"]), tuple(r["cpu_s"])) for r in side] for side in zip(*common, strict=True)
-    )
-    one_thread = cell.threads == 1 and all(record["one_thread"] for side in common for record in side)
-    found = judging.compare(arm, base, twin, one_thread=one_thread, level=cell.level)
-    itself = row.implementation == baseline
-    return replace(
-        row,
-        reason="; ".join(filter(None, (found.reason, row.reason))),
-        baseline=baseline,
-        ratio=found.ratio,
-        low=found.low,
-        high=found.high,
-        level=found.level,
-        clock=found.clock,
-        preempted=found.preempted if row.cpu_s else None,
-        answer="baseline" if itself else found.answer,
-        detectable=None if itself else found.detectable,
-        sentinel_ratio=found.sentinel_ratio,
-    )
+    return any(row.answer in ("inconclusive", "unreliable") for row in combined(cell, baseline))

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import cases, inputs, processes, registry
-from harness.bench import timing
+from harness.bench import backward, ceilings, device, noise, timing
 from harness.output import Output, last_words
 from harness.registry import Implementation
 from harness.values import HarnessError
@@ -54,19 +54,20 @@ def run_pass(plan: Mapping[str, Any], notice: Write, stall_s: float = STALL_S) -
                 raise HarnessError(f"the benchmark's process died before it measured anything: {death}")
             doing = f"while {culprit['arm']} was prepared" if culprit["arm"] else "while the cell was timed"
             records.append({**culprit, "event": "error", "reason": f"its process died {doing}: {death}"})
+            notice(records[-1])
             remaining = _remaining(remaining, new, culprit)
     return records
 
 
 def _remaining(cells: Sequence[Record], records: Sequence[Record], culprit: Record) -> list[Record]:
     """Return the cells that are not done, without the arm - or the whole cell - whose process died."""
-    done = {record["case"] for record in records if record["event"] == "end"}
+    done = {record["cell"] for record in records if record["event"] == "end"}
     left = []
     for cell in cells:
-        if cell["case"] == culprit["case"]:
+        if cell["cell"] == culprit["cell"]:
             gone = {culprit["arm"], culprit["arm"] + TWIN}
             cell = {**cell, "arms": [arm for arm in cell["arms"] if arm not in gone] if culprit["arm"] else []}
-        if cell["case"] not in done and cell["arms"]:
+        if cell["cell"] not in done and cell["arms"]:
             left.append(cell)
     return left
 
@@ -90,8 +91,8 @@ def _one_process(plan: Mapping[str, Any], folder: Path, notice: Write, stall_s: 
     records = _read(records_path)
     if stalled:
         return records, f"nothing finished in {stall_s:.0f} s"
-    done = {record["case"] for record in records if record["event"] == "end"}
-    whole = all(cell["case"] in done for cell in plan["cells"])
+    done = {record["cell"] for record in records if record["event"] == "end"}
+    whole = all(cell["cell"] in done for cell in plan["cells"])
     return records, processes.out_of_memory(_death(process.returncode, said.text, whole), plan.get("memory"))
 
 
@@ -153,7 +154,12 @@ def main(plan_path: Path, records_path: Path) -> None:
         def write(record: Record) -> None:
             lines.write(json.dumps(record) + "\n")
 
-        write({"event": "ready", "allocator_pinned": pinned, "junk": len(kept)})
+        process = os.getpid()  # a pass may need several
+        about = {"event": "machine", "process": process, "allocator_pinned": pinned, "junk": len(kept)}
+        write({**about, "when": "start", **noise.reading()})
+        write({"event": "ready"})
+        if plan.get("ceilings") == "start":
+            _ceilings(plan, write)
         # In the same order in each pass: what torch.compile makes of a case depends on the cases before it, and only
         # the same sequence finds its compiled code on disk (measured: 10 s instead of 35 s for 17 cells).
         cells = [Prepared(cell, found, write) for cell in plan["cells"]]
@@ -162,6 +168,16 @@ def main(plan_path: Path, records_path: Path) -> None:
         rng.shuffle(cells)
         for cell in cells:
             cell.measure(plan, rng, write)
+        if plan.get("ceilings") == "end":
+            _ceilings(plan, write)
+        write({**about, "when": "end", **noise.reading()})
+
+
+def _ceilings(plan: Mapping[str, Any], write: Write) -> None:
+    """Measure what the machine can do, for the dtypes of the cells that run on the CPU."""
+    on_host = [case for case in (cases.parse(cell["case"]) for cell in plan["cells"]) if case.device == "cpu"]
+    for record in ceilings.measure(sorted({case.dtype for case in on_host}), plan["threads"]):
+        write({"event": "ceiling", "when": plan["ceilings"], **record})
 
 
 def _use_threads(threads: int) -> None:
@@ -175,46 +191,65 @@ class Prepared:
     """A cell whose arms have been prepared and called once. An arm that raised is left out and on record."""
 
     def __init__(self, cell: Record, found: Mapping[str, Implementation], write: Write) -> None:
-        self.case = cases.parse(cell["case"])
+        self.case, self.name = cases.parse(cell["case"]), cell["cell"]
         self.tensors = inputs.tensors(self.case)
+        both = None if cell["direction"] == "forward" else backward.Both(self.case, self.tensors)
         self.calls: dict[str, timing.Call] = {}
         self.costs: dict[str, Record] = {}
         for name in cell["arms"]:
-            write({"event": "begin", "case": self.case.id, "arm": name})
+            write({"event": "begin", "cell": self.name, "arm": name})
             try:
                 began = time.perf_counter()
                 call = found[name.removesuffix(TWIN)].prepare(self.case)
+                call = both.of(call) if both else call
                 prepare_s = time.perf_counter() - began
                 first_call_s = timing.once(call, self.tensors, self.case.device)
             except Exception as error:  # whatever it raises is its answer
-                write({"event": "error", "case": self.case.id, "arm": name, "reason": _line(error)})
+                write({"event": "error", "cell": self.name, "arm": name, "reason": _line(error)})
                 continue
             self.calls[name] = call
             self.costs[name] = {"prepare_s": prepare_s, "first_call_s": first_call_s}
-        write({"event": "prepared", "case": self.case.id})
+        write({"event": "prepared", "cell": self.name})
 
     def measure(self, plan: Mapping[str, Any], rng: random.Random, write: Write) -> None:
         """Warm the arms, time them in rounds, and write a record for each."""
         case, tensors = self.case, self.tensors
-        write({"event": "begin", "case": case.id, "arm": ""})
+        write({"event": "begin", "cell": self.name, "arm": ""})
         arms = {name: timing.warm(call, tensors, case.device) for name, call in self.calls.items()}
         take = timing.sampler(case.device)
         samples = timing.rounds(arms, tensors, time_per_arm=plan["time_per_arm"], rng=rng, take=take)
+        further = self._on_device(arms, plan, rng) if case.device != "cpu" else {}
         for name, arm in arms.items():
             call = functools.partial(arm.call, **tensors)
             peak = timing.peak_bytes(call, case.device)[0] if plan["peak"] else None
-            facts = {"calls": arm.calls, "one_thread": arm.one_thread, "peak_bytes": peak}
-            where = {"event": "samples", "case": case.id, "arm": name}
-            write({**where, **self.costs[name], **facts, **_columns(samples[name])})
-        write({"event": "end", "case": case.id})
+            facts = {"calls": arm.calls, "peak_bytes": peak, "one_thread": arm.one_thread, "waits": arm.waits}
+            where = {"event": "samples", "cell": self.name, "arm": name}
+            write({**where, **self.costs[name], **facts, **_columns(samples[name]), **further.get(name, {})})
+        write({"event": "end", "cell": self.name})
+
+    def _on_device(
+        self, arms: Mapping[str, timing.Arm], plan: Mapping[str, Any], rng: random.Random
+    ) -> dict[str, Record]:
+        """Return each arm's cold times, from rounds of their own, the device's clock, and whether it asked for memory.
+
+        The allocator is warm: what it still asks the device for during these rounds would be part of a time.
+        """
+        single = {name: timing.Arm(arm.call, 1, False) for name, arm in arms.items()}
+        before = device.allocations()
+        cold = timing.rounds(single, self.tensors, time_per_arm=plan["time_per_arm"], rng=rng, take=device.Cold())
+        asked, clock = device.allocations() != before, device.clock_mhz()
+        return {
+            name: {"cold_s": [s.wall_s for s in samples], "device_mhz": clock, "allocated": asked}
+            for name, samples in cold.items()
+        }
 
 
 def _columns(samples: Sequence[timing.Sample]) -> Record:
     on_host = not math.isnan(samples[0].cpu_s)
     return {
         "faults": statistics.median(sample.faults for sample in samples),
-        "wall_s": [sample.wall_s for sample in samples],
-        "cpu_s": [sample.cpu_s for sample in samples] if on_host else [],
+        "wall_s": [round(sample.wall_s, 12) for sample in samples],
+        "cpu_s": [round(sample.cpu_s, 12) for sample in samples] if on_host else [],
     }
 
 

@@ -8,8 +8,9 @@ import re
 from pathlib import Path
 
 from harness import sensitivity
-from harness.report import figures, reliability, words
+from harness.report import figures, plots, reliability, words
 from harness.report.content import Content
+from harness.report.markdown import GROWTH
 from harness.values import HarnessError
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
@@ -32,6 +33,12 @@ def render(told: Content) -> str:
     environment.filters["soft"] = lambda text: Markup(str(markupsafe.escape(text)).replace("_", "_<wbr>"))
     frame = figures.frame(told.timing.panels)
     intervals = [Markup(figures.intervals(p, frame, f"times{i}")) for i, p in enumerate(told.timing.panels)]
+    inks = plots.series([row.implementation for p in told.timing.panels for row in p.lines])
+    sweeps = [
+        [Markup(plots.scaling(s, inks, memory, f"sweep{i}-{memory:d}")) for memory in (False, True)]
+        for i, s in enumerate(told.sweeps)
+    ]
+    fronts = [Markup(plots.front(f, inks, f"front{i}")) for i, f in enumerate(told.fronts)]
     formulas, heatmaps = [], []
     for i, mechanism in enumerate(told.mechanisms):
         drawn = figures.formula(mechanism.formula, f"formula{i}") if mechanism.formula else ()
@@ -43,7 +50,16 @@ def render(told: Content) -> str:
     seen |= {"survival": reliability.sentence(told.reliability), "survival_header": reliability.HEADER}
     style = STYLE.read_text(encoding="utf-8")
     seen |= {"style": Markup(style), "style_hash": _hash(style)}
-    return template.render(told=told, intervals=intervals, formulas=formulas, heatmaps=heatmaps, **seen)
+    return template.render(
+        told=told,
+        intervals=intervals,
+        sweeps=sweeps,
+        fronts=fronts,
+        growth=GROWTH,
+        formulas=formulas,
+        heatmaps=heatmaps,
+        **seen,
+    )
 
 
 def _hash(text: str) -> str:
