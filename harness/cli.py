@@ -81,6 +81,12 @@ def replay(options: argparse.Namespace) -> int:
 
 def bench(options: argparse.Namespace) -> int:
     """Time what conforms, side by side with the baseline."""
+    if options.repetitions and not options.self_check:
+        raise HarnessError("bench --repetitions is for --self-check; give both")
+    if options.self_check:
+        from harness.bench import self_check
+
+        return self_check.command(options)
     from harness.bench import command
 
     return command.bench(options)
@@ -185,6 +191,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--threads", type=_count, default=1, help="threads of one call; default 1")
     command.add_argument("--seed", type=int, default=0, help="of the order of the calls")
     _out(command)
+    other = command.add_argument_group("instead of the matrix")
+    other.add_argument("--self-check", action="store_true", help="measure the method's own error rates here")
+    other.add_argument("--repetitions", type=_count, default=0, metavar="N", help="of the self-check; default 10")
 
     command = _verb(verbs, "report", report)
     command.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="run directories")
