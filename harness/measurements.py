@@ -10,6 +10,9 @@ from typing import Any, Self
 STATUSES = ("measured", "refused", "unsupported", "unavailable", "error")
 ANSWERS = ("baseline", "faster", "slower", "same", "inconclusive", "unreliable")
 CLOCKS = ("wall", "cpu")
+DIRECTIONS = ("forward", "forward_backward")
+
+_LATER = ("direction",)  # fields that older rows lack
 
 Passes = tuple[tuple[float, ...], ...]
 
@@ -18,6 +21,9 @@ Passes = tuple[tuple[float, ...], ...]
 class Measurement:
     """What was timed, and how it compares with the baseline of the same cell. Times are in seconds for one call.
 
+    workload, case, direction, threads name its cell. `case` holds mechanism, sizes, dtype and device.
+
+    direction              forward; or forward_backward: the gradients of all floating tensors for a fixed upstream too
     status                 measured; refused (it does not conform: never timed); unsupported; unavailable; error
     reason                 why it was not measured, why the answer is withheld, or which passes were lost
     prepare_s              `prepare(case)` in each pass
@@ -60,9 +66,22 @@ class Measurement:
     answer: str = ""
     detectable: float | None = None
     sentinel_ratio: float | None = None
+    direction: str = "forward"
+
+    @property
+    def cell(self) -> tuple[str, str, str, int]:
+        """What it is compared within: workload, case, direction, threads."""
+        return self.workload, self.case, self.direction, self.threads
+
+    @property
+    def key(self) -> tuple[str, str, str, str, int]:
+        """What names it in a run: the implementation and its cell."""
+        return self.implementation, *self.cell
 
     def __post_init__(self) -> None:
         subject = f"measurement of {self.implementation} on {self.case}"
+        if self.direction not in DIRECTIONS:
+            raise ValueError(f"{subject}: direction {self.direction!r} is none of {', '.join(DIRECTIONS)}")
         wrong = _not_measured(self) if self.status != "measured" else _samples(self) or _comparison(self)
         if wrong:
             raise ValueError(f"{subject} ({self.status}): {wrong}")
@@ -73,8 +92,8 @@ class Measurement:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild a measurement from `to_json`'s data."""
-        values = {f.name: data[f.name] for f in fields(cls)}
+        """Rebuild a measurement from `to_json`'s data; rows from before directions were measured are forward."""
+        values = {f.name: data[f.name] for f in fields(cls) if f.name in data or f.name not in _LATER}
         for name in ("wall_s", "cpu_s"):
             values[name] = tuple(tuple(samples) for samples in values[name])
         return cls(**values | {"prepare_s": tuple(values["prepare_s"])})
@@ -85,7 +104,7 @@ def _not_measured(row: Measurement) -> str:
         return f"unknown status; known: {', '.join(STATUSES)}"
     if not row.reason:
         return "what was not measured needs a reason"
-    blank = {f.name for f in fields(row)} - {"implementation", "mechanism", "workload", "case", "threads"}
+    blank = {f.name for f in fields(row)} - {"implementation", "mechanism", "workload", "case", "direction", "threads"}
     claims = [name for name in sorted(blank - {"status", "reason", "baseline"}) if getattr(row, name)]
     return f"it was not measured, yet it states {', '.join(claims)}" if claims else ""
 

@@ -27,13 +27,13 @@ from harness.values import Case, HarnessError
 PASSES, QUICK_PASSES = 5, 3  # fresh processes
 TIME_PER_ARM = 0.1  # seconds for each arm, cell and pass, at least
 
-Gate = Callable[[Implementation, Case], str]
+Gate = Callable[[Implementation, Case, str], str]
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass
 class Cell:
-    """One case of a workload: who is timed in it, who is not and why, and what each pass brought.
+    """One case of a workload in one direction: who is timed in it, who is not and why, and what each pass brought.
 
     taken   for each pass: arm -> its samples' record, or its error's
     level   of the confidence that is asked for
@@ -43,14 +43,20 @@ class Cell:
     case: Case
     threads: int
     level: float
+    direction: str = "forward"
     arms: list[str] = field(default_factory=list)
     excluded: dict[str, tuple[str, str]] = field(default_factory=dict)
     taken: list[dict[str, dict[str, Any]]] = field(default_factory=list)
 
+    @property
+    def id(self) -> str:
+        """Name in the records of a pass: the case and, where it is not forward, the direction."""
+        return self.case.id if self.direction == "forward" else f"{self.case.id} {self.direction}"
+
     def blank(self, name: str, status: str, reason: str) -> Measurement:
         """Return the measurement of an implementation that was not timed."""
         where = (self.case.mechanism, self.workload.name, self.case.id, self.threads)
-        return Measurement(name, *where, status, reason)
+        return Measurement(name, *where, status, reason, direction=self.direction)
 
 
 def run(
@@ -59,7 +65,9 @@ def run(
     *,
     passes: int = PASSES,
     time_per_arm: float = TIME_PER_ARM,
-    threads: int = 1,
+    threads: Sequence[int] = (1,),
+    directions: Sequence[str] = ("forward",),
+    dtypes: Sequence[str] = (),
     baseline: str = "eager",
     gate: Gate,
     progress: Progress,
@@ -68,33 +76,40 @@ def run(
     devices: Sequence[str] = ("cpu",),
     extend: bool = False,
 ) -> Iterator[Measurement]:
-    """Yield a measurement for every implementation on every workload and device, first of those that are not timed.
+    """Yield a measurement for every implementation in every cell, first of those that are not timed.
+
+    The cells are workloads x dtypes x devices x directions x threads.
 
     passes        fresh processes, each over the whole matrix; at least 2, since they make the interval
     time_per_arm  seconds for each arm, cell and pass, at least; slow calls take 15 rounds
-    gate          returns "" if an implementation conforms on a case, else why not: then it is refused, never timed
+    threads       of one call; each count has passes of its own
+    dtypes        that each workload is asked in; its own if none is given
+    gate          returns "" if an implementation conforms on a case in a direction, else why not: then it is refused,
+                  never timed
     progress      is called with what is being done, how much of it is done, and how much there is
     extend        give cells with an inconclusive or unreliable answer as many passes again
     """
-    if passes < 2 or threads < 1 or not time_per_arm >= 0:
+    if passes < 2 or min(threads, default=0) < 1 or not time_per_arm >= 0:
         raise HarnessError(
             f"bench: passes {passes} must be at least 2, threads {threads} at least 1 and the time for each arm "
             f"{time_per_arm} s not negative"
         )
     entrants = _with_baseline(implementations, baseline, load)
-    cases = [(workload, parse(workload.case).on(device)) for workload in workloads for device in devices]
-    if len({case.id for _, case in cases}) < len(cases):
-        raise HarnessError("bench: two workloads are the same case; give each case once")
     level = judging.FIRST_LOOK if extend else judging.LEVEL
-    cells = []
-    for workload, case in cases:
-        cell = Cell(workload, case, threads, level)
+    cells = [
+        Cell(workload, case, count, level, direction)
+        for workload, case in cases_of(workloads, dtypes, devices)
+        for direction in directions
+        for count in threads
+    ]
+    if len({(cell.id, cell.threads) for cell in cells}) < len(cells):
+        raise HarnessError("bench: two workloads are the same case; give each case once")
+    for done, cell in enumerate(cells, 1):
         for entrant in entrants:
             _admit(cell, entrant, gate)
-        cells.append(cell)
-        progress("checking", len(cells), len(cases))
+        progress("checking", done, len(cells))
         yield from (cell.blank(name, *why) for name, why in cell.excluded.items())
-    plan = {"threads": threads, "time_per_arm": time_per_arm, "load": [str(path.resolve()) for path in load]}
+    plan = {"time_per_arm": time_per_arm, "load": [str(path.resolve()) for path in load]}
     try:
         _passes(cells, range(passes), passes, plan, baseline, seed, progress)
         open_cells = [cell for cell in cells if extend and _is_open(cell, baseline)]
@@ -105,6 +120,19 @@ def run(
         yield from (row for cell in cells for row in _combined(cell, baseline))
         raise
     yield from (row for cell in cells for row in _combined(cell, baseline))
+
+
+def cases_of(
+    workloads: Sequence[Workload], dtypes: Sequence[str] = (), devices: Sequence[str] = ("cpu",)
+) -> list[tuple[Workload, Case]]:
+    """Return each workload's case in every dtype, its own if none is given, and on every device."""
+    own = [(workload, parse(workload.case)) for workload in workloads]
+    return [
+        (workload, replace(case, dtype=dtype, device=device))
+        for workload, case in own
+        for dtype in dtypes or (case.dtype,)
+        for device in devices
+    ]
 
 
 def _with_baseline(
@@ -132,7 +160,9 @@ def _admit(cell: Cell, entrant: Implementation, gate: Gate) -> None:
     elif cell.case.device not in devices:
         why = f"device {cell.case.device} not declared (declares {', '.join(devices)})"
         cell.excluded[entrant.name] = ("unsupported", why)
-    elif verdict := gate(entrant, cell.case):
+    elif cell.direction != "forward" and not entrant.capabilities.gradients:
+        cell.excluded[entrant.name] = ("unsupported", "gradients not declared")
+    elif verdict := gate(entrant, cell.case, cell.direction):
         cell.excluded[entrant.name] = ("refused", verdict)
     else:
         cell.arms.append(entrant.name)
@@ -149,12 +179,20 @@ def _passes(
 ) -> None:
     """Run passes over the cells, each in a new order and a new process, and add what they bring to the cells."""
     cells = [cell for cell in cells if cell.arms]
-    arms = {cell.case.id: [*cell.arms, *([baseline + TWIN] if baseline in cell.arms else [])] for cell in cells}
-    order = [{"case": case, "arms": names} for case, names in arms.items()]
-    for number in numbers if cells else ():
-        this = {**plan, "cells": order, "seed": f"{seed}/{number}", "peak": number == numbers.start}
-        notice = _notice(f"pass {number + 1} of {total}", len(cells), progress)
-        _sort(cells, run_pass(this, notice))
+    counts = dict.fromkeys(cell.threads for cell in cells)
+    for number in numbers:
+        for count in counts:
+            here = [cell for cell in cells if cell.threads == count]
+            order = [_planned(cell, baseline) for cell in here]
+            own = f"{seed}/{number}" if count == 1 else f"{seed}/{number}/{count}"
+            this = {**plan, "threads": count, "cells": order, "seed": own, "peak": number == numbers.start}
+            told = f"pass {number + 1} of {total}" + (f", {count} threads" if len(counts) > 1 else "")
+            _sort(here, run_pass(this, _notice(told, len(here), progress)))
+
+
+def _planned(cell: Cell, baseline: str) -> dict[str, Any]:
+    arms = [*cell.arms, *([baseline + TWIN] if baseline in cell.arms else [])]
+    return {"cell": cell.id, "case": cell.case.id, "direction": cell.direction, "arms": arms}
 
 
 def _notice(what: str, cells: int, progress: Progress) -> Callable[[dict[str, Any]], None]:
@@ -174,12 +212,12 @@ def _notice(what: str, cells: int, progress: Progress) -> Callable[[dict[str, An
 
 def _sort(cells: Sequence[Cell], records: Sequence[dict[str, Any]]) -> None:
     """Hand the records of a pass to their cells. An error of a whole cell is one of every arm without samples."""
-    by_case: dict[str, dict[str, dict[str, Any]]] = {cell.case.id: {} for cell in cells}
+    by_cell: dict[str, dict[str, dict[str, Any]]] = {cell.id: {} for cell in cells}
     for record in records:
         if record["event"] in ("samples", "error"):
-            by_case[record["case"]][record["arm"]] = record
+            by_cell[record["cell"]][record["arm"]] = record
     for cell in cells:
-        taken = by_case[cell.case.id]
+        taken = by_cell[cell.id]
         if "" in taken:
             taken = dict.fromkeys(cell.arms, taken.pop("")) | taken
         cell.taken.append(taken)

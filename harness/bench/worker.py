@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import cases, inputs, registry
-from harness.bench import timing
+from harness.bench import backward, timing
 from harness.registry import Implementation
 from harness.values import HarnessError
 
@@ -59,13 +59,13 @@ def run_pass(plan: Mapping[str, Any], notice: Write, stall_s: float = STALL_S) -
 
 def _remaining(cells: Sequence[Record], records: Sequence[Record], culprit: Record) -> list[Record]:
     """Return the cells that are not done, without the arm - or the whole cell - whose process died."""
-    done = {record["case"] for record in records if record["event"] == "end"}
+    done = {record["cell"] for record in records if record["event"] == "end"}
     left = []
     for cell in cells:
-        if cell["case"] == culprit["case"]:
+        if cell["cell"] == culprit["cell"]:
             gone = {culprit["arm"], culprit["arm"] + TWIN}
             cell = {**cell, "arms": [arm for arm in cell["arms"] if arm not in gone] if culprit["arm"] else []}
-        if cell["case"] not in done and cell["arms"]:
+        if cell["cell"] not in done and cell["arms"]:
             left.append(cell)
     return left
 
@@ -168,28 +168,30 @@ class Prepared:
     """A cell whose arms have been prepared and called once. An arm that raised is left out and on record."""
 
     def __init__(self, cell: Record, found: Mapping[str, Implementation], write: Write) -> None:
-        self.case = cases.parse(cell["case"])
+        self.case, self.name = cases.parse(cell["case"]), cell["cell"]
         self.tensors = inputs.tensors(self.case)
+        both = None if cell["direction"] == "forward" else backward.Both(self.case, self.tensors)
         self.calls: dict[str, timing.Call] = {}
         self.costs: dict[str, Record] = {}
         for name in cell["arms"]:
-            write({"event": "begin", "case": self.case.id, "arm": name})
+            write({"event": "begin", "cell": self.name, "arm": name})
             try:
                 began = time.perf_counter()
                 call = found[name.removesuffix(TWIN)].prepare(self.case)
+                call = both.of(call) if both else call
                 prepare_s = time.perf_counter() - began
                 first_call_s = timing.once(call, self.tensors, self.case.device)
             except Exception as error:  # whatever it raises is its answer
-                write({"event": "error", "case": self.case.id, "arm": name, "reason": _line(error)})
+                write({"event": "error", "cell": self.name, "arm": name, "reason": _line(error)})
                 continue
             self.calls[name] = call
             self.costs[name] = {"prepare_s": prepare_s, "first_call_s": first_call_s}
-        write({"event": "prepared", "case": self.case.id})
+        write({"event": "prepared", "cell": self.name})
 
     def measure(self, plan: Mapping[str, Any], rng: random.Random, write: Write) -> None:
         """Warm the arms, time them in rounds, and write a record for each."""
         case, tensors = self.case, self.tensors
-        write({"event": "begin", "case": case.id, "arm": ""})
+        write({"event": "begin", "cell": self.name, "arm": ""})
         arms = {name: timing.warm(call, tensors, case.device) for name, call in self.calls.items()}
         take = timing.sampler(case.device)
         samples = timing.rounds(arms, tensors, time_per_arm=plan["time_per_arm"], rng=rng, take=take)
@@ -197,9 +199,9 @@ class Prepared:
             call = functools.partial(arm.call, **tensors)
             peak = timing.peak_bytes(call, case.device)[0] if plan["peak"] else None
             facts = {"calls": arm.calls, "one_thread": arm.one_thread, "peak_bytes": peak}
-            where = {"event": "samples", "case": case.id, "arm": name}
+            where = {"event": "samples", "cell": self.name, "arm": name}
             write({**where, **self.costs[name], **facts, **_columns(samples[name])})
-        write({"event": "end", "case": case.id})
+        write({"event": "end", "cell": self.name})
 
 
 def _columns(samples: Sequence[timing.Sample]) -> Record:

@@ -72,7 +72,7 @@ def campaign(files: dict[str, Path]) -> tuple[dict[tuple[str, str], Measurement]
         passes=2,
         time_per_arm=0.01,
         baseline="steady",
-        gate=lambda implementation, case: "drops the last key" if implementation.name == "wrong" else "",
+        gate=lambda implementation, case, direction: "drops the last key" if implementation.name == "wrong" else "",
         progress=lambda *step: shown.append(step),
         load=load,
     )
@@ -154,22 +154,23 @@ def plan(order: list[dict[str, Any]], load: list[Path]) -> dict[str, Any]:
 
 def test_a_death_while_timing_loses_its_cell_alone(files: dict[str, Path]) -> None:
     """Between rounds nobody knows whose fault it was: the cell has an error, the other its samples."""
-    both = {"arms": ["steady", "late"]}
+    both = {"arms": ["steady", "late"], "direction": "forward"}
     shown: list[dict[str, Any]] = []
-    order = [{"case": LARGE, **both}, {"case": SMALL, **both}]
+    order = [{"cell": case, "case": case, **both} for case in (LARGE, SMALL)]
     records = worker.run_pass(plan(order, [files["steady"], files["late"]]), shown.append)
-    samples = {(r["case"], r["arm"]) for r in records if r["event"] == "samples"}
-    errors = [(r["case"], r["arm"]) for r in records if r["event"] == "error"]
+    samples = {(r["cell"], r["arm"]) for r in records if r["event"] == "samples"}
+    errors = [(r["cell"], r["arm"]) for r in records if r["event"] == "error"]
 
     assert {(SMALL, "steady"), (SMALL, "late")} == samples
     assert errors == [(LARGE, "")]
-    assert [r["case"] for r in shown if r["event"] == "end"] == [SMALL]
+    assert [r["cell"] for r in shown if r["event"] == "end"] == [SMALL]
 
 
 def test_a_process_that_cannot_start_is_an_error(tmp_path: Path) -> None:
     """A broken plan is one line of explanation, not an endless restart."""
+    lonely = {"cell": SMALL, "case": SMALL, "direction": "forward", "arms": ["x"]}
     with pytest.raises(HarnessError, match=r"died before it measured anything.*nowhere"):
-        worker.run_pass(plan([{"case": SMALL, "arms": ["x"]}], [tmp_path / "nowhere.py"]), lambda _: None)
+        worker.run_pass(plan([lonely], [tmp_path / "nowhere.py"]), lambda _: None)
 
 
 def test_a_process_that_hangs_is_given_up(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_half_a_line_is_not_read(tmp_path: Path) -> None:
     assert worker._read(path) == [{"event": "ready"}]
 
 
-@pytest.mark.parametrize("wrong", [{"passes": 1}, {"threads": 0}, {"time_per_arm": -1.0}, {"baseline": "egaer"}])
+@pytest.mark.parametrize("wrong", [{"passes": 1}, {"threads": (0,)}, {"time_per_arm": -1.0}, {"baseline": "egaer"}])
 def test_an_impossible_campaign_is_refused(wrong: dict[str, Any]) -> None:
     """Too few passes, no thread, negative time and an unknown baseline are the user's mistakes, told at once."""
     usual: dict[str, Any] = {"passes": 2, "time_per_arm": 0.1, "gate": lambda *_: "", "progress": lambda *_: None}
@@ -293,7 +294,7 @@ def test_only_open_cells_are_extended(monkeypatch: pytest.MonkeyPatch, files: di
             for arm in cell["arms"]:
                 factor = 1.0 if arm != "thrice" else 3.0 if cell["case"] == SMALL else 1.0 + 0.2 * count
                 times = [factor] * 15
-                found.append(record | {"case": cell["case"], "arm": arm, "wall_s": times, "cpu_s": times})
+                found.append(record | {"cell": cell["cell"], "arm": arm, "wall_s": times, "cpu_s": times})
         return found
 
     monkeypatch.setattr(cells, "run_pass", fake)

@@ -79,8 +79,8 @@ def _measured(config: pytest.Config) -> Iterator[Measurement]:
 
 
 @functools.cache
-def conforms(implementation: registry.Implementation, case: Case) -> str:
-    """Return "" if the implementation conforms on a case, else its first verdict that says it does not."""
+def conforms(implementation: registry.Implementation, case: Case, direction: str) -> str:
+    """Return "" if the implementation conforms on a case, its gradients too, else a verdict that says it does not."""
     for item in conformance.plan([implementation], [case]):
         for verdict in conformance.run(item):
             if verdict.status in NONCONFORMING:
