@@ -92,6 +92,13 @@ def bench(options: argparse.Namespace) -> int:
     return command.bench(options)
 
 
+def compare(options: argparse.Namespace) -> int:
+    """Tell what changed between two run directories; 1 when a regression is confirmed."""
+    from harness.compare import command
+
+    return command.command(options)
+
+
 def faults(options: argparse.Namespace) -> int:
     """Plant faults and print what the suite catches; 1 when it misses one, or accuses a correct variant."""
     for instead, others in _NOT_WITH.items():
@@ -194,6 +201,14 @@ def _parser() -> argparse.ArgumentParser:
     other = command.add_argument_group("instead of the matrix")
     other.add_argument("--self-check", action="store_true", help="measure the method's own error rates here")
     other.add_argument("--repetitions", type=_count, default=0, metavar="N", help="of the self-check; default 10")
+
+    command = _verb(verbs, "compare", compare)
+    command.add_argument("base", type=Path, metavar="BASE", help="run directory of before")
+    command.add_argument("head", type=Path, metavar="HEAD", help="run directory of after")
+    command.add_argument("--confirm", action="store_true", help="measure here again what looks slower or larger")
+    text = "for a pull request: to FILE, or instead of the text on standard output"
+    command.add_argument("--markdown", nargs="?", const="-", metavar="FILE", help=text)
+    _load(command)
 
     command = _verb(verbs, "report", report)
     command.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="run directories")

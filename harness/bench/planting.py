@@ -132,7 +132,7 @@ def compared(
             [known[name] for name in names],
             chosen,
             baseline=FIRST,
-            gate=lambda implementation, case: "",  # our own text, whose numbers are not the question
+            gate=lambda implementation, case, direction: "",  # our own text, whose numbers are not the question
             progress=progress,
             seed=seed,
             load=load,
