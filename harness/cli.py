@@ -87,6 +87,10 @@ def bench(options: argparse.Namespace) -> int:
         from harness.bench import self_check
 
         return self_check.command(options)
+    if options.against:
+        from harness.bench import against
+
+        return against.command(options)
     from harness.bench import command
 
     return command.bench(options)
@@ -200,6 +204,8 @@ def _parser() -> argparse.ArgumentParser:
     _out(command)
     other = command.add_argument_group("instead of the matrix")
     other.add_argument("--self-check", action="store_true", help="measure the method's own error rates here")
+    text = "time today's implementations over those of a git revision, or of a folder with another version of them"
+    other.add_argument("--against", metavar="REV", help=text)
     other.add_argument("--repetitions", type=_count, default=0, metavar="N", help="of the self-check; default 10")
 
     command = _verb(verbs, "compare", compare)
