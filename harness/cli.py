@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__, console
-from harness.values import DEVICES, HarnessError
+from harness.values import DEVICES, DTYPES, HarnessError
 
 EXIT = "exit status: 0 conforms, 1 does not, 2 usage"
 
@@ -94,6 +94,13 @@ def bench(options: argparse.Namespace) -> int:
     from harness.bench import command
 
     return command.bench(options)
+
+
+def choose(options: argparse.Namespace) -> int:
+    """Rank the conforming implementations on a problem of yours; 1 when none can be recommended."""
+    from harness.choose import command
+
+    return command.command(options)
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -208,6 +215,29 @@ def _parser() -> argparse.ArgumentParser:
     other.add_argument("--against", metavar="REV", help=text)
     other.add_argument("--repetitions", type=_count, default=0, metavar="N", help="of the self-check; default 10")
 
+    command = _verb(verbs, "choose", choose)
+    command.add_argument("mechanism", metavar="MECHANISM", help="what is to be computed; or the id of a case")
+    command.add_argument("--shape", metavar="1x32x2048x128", help="of its first tensor: B x H x L x D of a query")
+    command.add_argument("--dtype", choices=DTYPES, help="default float32")
+    command.add_argument("--kv-heads", type=_count, metavar="N", help="heads of key and value; those of the query else")
+    command.add_argument("--kv-length", type=_count, metavar="N", help="keys; as many as queries else")
+    command.add_argument("--size", action="append", default=[], metavar="AXIS=N", help="any other size")
+    text = "top_left or bottom_right, where there are more keys than queries or fewer"
+    command.add_argument("--causal", nargs="?", const="either", metavar="CORNER", help=text)
+    for name, form in (("mask", "full"), ("bias", "full"), ("valid-lens", "batch")):
+        command.add_argument(f"--{name}", nargs="?", const=form, metavar="FORM", help=f"default form: {form}")
+    command.add_argument("--scale", type=float, metavar="X", help="in place of the mechanism's own")
+    command.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="a mechanism's choice")
+    command.add_argument("--backward", action="store_true", help="forward and backward as one call")
+    command.add_argument("--memory", type=_bytes, metavar="SIZE", help="most that one call may add: 2GiB")
+    command.add_argument("--device", choices=DEVICES, default="cpu", help="where the tensors live")
+    command.add_argument("--threads", type=_count, default=1, help="threads of one call; default 1")
+    command.add_argument("--only", action="append", default=[], metavar="NAME", help="consider this implementation")
+    text = "take what this run directory has, if it is of this machine, these versions and these files"
+    command.add_argument("--reuse", type=Path, metavar="DIR", help=text)
+    _out(command)
+    _load(command)
+
     command = _verb(verbs, "compare", compare)
     command.add_argument("base", type=Path, metavar="BASE", help="run directory of before")
     command.add_argument("head", type=Path, metavar="HEAD", help="run directory of after")
@@ -277,6 +307,12 @@ def _seconds(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds above 0")
     return value
+
+
+def _bytes(text: str) -> int:
+    from harness.choose.asked import bytes_of
+
+    return bytes_of(text)
 
 
 def _json(data: Any) -> int:

@@ -35,7 +35,7 @@ def writer_of(
         "planned": len(keys),
         "plan": _digest(repr(keys)),
         "environment": environment(),
-        "implementations": {i.name: _told_of(i) for i in chosen},
+        "implementations": {i.name: told_of(i) for i in chosen},
     }
     if resume:
         begins = (lambda count: _digest(repr(keys[:count]))) if drawn else None  # more cases of a seed: the same run
@@ -51,7 +51,7 @@ def _tier(options: argparse.Namespace) -> str:
     return str(getattr(options, "tier", "quick" if getattr(options, "quick", False) else "default"))
 
 
-def _told_of(implementation: registry.Implementation) -> dict[str, str]:
+def told_of(implementation: registry.Implementation) -> dict[str, str]:
     """Return what a run keeps of an implementation: a resumed run must be of the same file."""
     text = implementation.path.read_bytes() if implementation.path.is_file() else b""
     about = {"summary": implementation.summary, "unavailable": implementation.unavailable()}

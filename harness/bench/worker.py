@@ -194,7 +194,8 @@ class Prepared:
         write({"event": "begin", "cell": self.name, "arm": ""})
         arms = {name: timing.warm(call, tensors, case.device) for name, call in self.calls.items()}
         take = timing.sampler(case.device)
-        samples = timing.rounds(arms, tensors, time_per_arm=plan["time_per_arm"], rng=rng, take=take)
+        effort = {"time_per_arm": plan["time_per_arm"], "least": plan["rounds"]}
+        samples = timing.rounds(arms, tensors, rng=rng, take=take, **effort)
         for name, arm in arms.items():
             call = functools.partial(arm.call, **tensors)
             peak = timing.peak_bytes(call, case.device)[0] if plan["peak"] else None
