@@ -108,13 +108,16 @@ def _pair(text: str, option: str) -> tuple[str, str]:
 def gated_on(case: Case) -> Case:
     """Return the case that conformance is asked on: the same, or of the same kind with shorter lengths.
 
-    The float64 reference holds every score, so that long sequences do not fit: lengths are halved, the longest first.
+    The float64 reference holds every score, so that long sequences do not fit: a batch of 2 stands for a larger one,
+    and lengths are halved, the longest first.
     """
     sizes = dict(case.sizes)
     axes = mechanism(case.mechanism).scores or mechanism(case.mechanism).output
     while math.prod(sizes[axis] for axis in axes) > GATE_SCORES:
         longest = max(sizes[axis] for axis in _LENGTHS if axis in sizes)
-        if longest > 2:
+        if sizes.get("B", 1) > 2:
+            sizes["B"] = 2
+        elif longest > 2:
             sizes |= {axis: -(-sizes[axis] // 2) for axis in _LENGTHS if sizes.get(axis) == longest}
         elif sizes.get("B", 1) > 1:
             sizes["B"] = 1

@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness import console, registry, results
@@ -47,9 +47,13 @@ class Answer:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
-        return asdict(self) | {
+        return {
             "case": self.case.id,
             "gated": self.gated.id,
+            "direction": self.direction,
+            "threads": self.threads,
+            "source": self.source,
+            "withheld": self.withheld,
             "places": [place.to_json() for place in self.places],
             "out": [{"implementation": n, "status": s, "reason": r} for n, (s, r) in self.out.items()],
             "recommended": [place.implementation for place in self.places if place.rank == 1],
@@ -223,10 +227,14 @@ def _blank(answer: Answer) -> list[Measurement]:
     status = {"wrong": "refused", FAR_BEHIND: "error"}
     where = (answer.case.mechanism, "chosen", answer.case.id, answer.threads)
     return [
-        Measurement(name, *where, status.get(kind, kind), reason, direction=answer.direction)
+        Measurement(name, *where, status.get(kind, kind), _kept_reason(kind, reason), direction=answer.direction)
         for name, (kind, reason) in answer.out.items()
         if kind != "memory"
     ]
+
+
+def _kept_reason(kind: str, reason: str) -> str:
+    return f"{kind}: {reason}" if kind == FAR_BEHIND else reason  # a measurement has no such status
 
 
 # --- the answer
@@ -237,7 +245,9 @@ def _place(answer: Answer, rows: Sequence[Measurement], memory: int | None) -> N
     kept = []
     for row in rows:
         if row.status != "measured":
-            answer.out.setdefault(row.implementation, (_WORDS.get(row.status, row.status), row.reason))
+            far = row.reason.startswith(f"{FAR_BEHIND}: ")
+            status = FAR_BEHIND if far else _WORDS.get(row.status, row.status)
+            answer.out.setdefault(row.implementation, (status, row.reason.removeprefix(f"{FAR_BEHIND}: ")))
         elif why := over(row.peak_bytes, memory):
             answer.out[row.implementation] = ("memory", why)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from pathlib import Path
 
 import pytest
@@ -54,16 +55,17 @@ def test_ranks_reasons_and_reuse(harness, files, tmp_path, monkeypatch):
     assert (0, ["once"]) == (answer.status, document["recommended"])
     assert [(1, "once"), (2, "thrice")] == [(place["rank"], place["implementation"]) for place in document["places"]]
     second = document["places"][1]
-    assert 1.5 < second["low"] <= second["ratio"] <= second["high"]
+    assert 1.5 < second["ratio"]
+    assert second["low"] <= second["ratio"] <= second["high"]
     out = {one["implementation"]: one["status"] for one in document["out"]}
     assert {"narrow": "unsupported", "wrong": "wrong", "far": "far behind"} == out
-    assert "about" in answer.err
-    assert "min" in answer.err
+    assert "passes of 15 rounds or more: about" in answer.err
 
     monkeypatch.setattr(command, "_measured", None)
     again = json.loads(harness("choose", *SHAPE, *files, "--json", "--reuse", tmp_path / "run").out)
     assert document["places"] == again["places"]
-    assert out == {one["implementation"]: one["status"] for one in again["out"]}
+    key = operator.itemgetter("implementation")
+    assert sorted(document["out"], key=key) == sorted(again["out"], key=key)
     none = harness("choose", *SHAPE, *files, "--reuse", tmp_path / "run", "--memory", "1")
     assert 1 == none.status
     assert "nothing can be recommended" in none.out
