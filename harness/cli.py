@@ -136,6 +136,9 @@ def report(options: argparse.Namespace) -> int:
         return _json({"markdown": str(markdown), "html": str(page)})
     print(f"report: {markdown}")
     print(f"page:   {page}")
+    for path in (directory / "benchmark.json" for directory in options.directories):
+        if path.exists():
+            print(f"json:   {path}")
     return 0
 
 
@@ -204,11 +207,18 @@ def _parser() -> argparse.ArgumentParser:
     command = _verb(verbs, "bench", bench)
     _implementations(command)
     command.add_argument("--workload", action="append", default=[], metavar="NAME", help="only this workload")
-    command.add_argument("--quick", action="store_true", help="few workloads, 3 passes")
+    size = command.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="few workloads, forward in float32, 3 passes")
+    size.add_argument("--full", action="store_true", help="all workloads, models' own lengths and the whole sweep too")
+    command.add_argument("--dtype", type=_dtypes, default=(), metavar="D[,D]", help="the workloads' own if not given")
+    directions = ("forward", "forward_backward", "both")
+    command.add_argument("--direction", choices=directions, default="", help="the workloads' own if not given")
     command.add_argument("--baseline", default="eager", metavar="NAME", help="what the others are compared with")
-    command.add_argument("--threads", type=_count, default=1, help="threads of one call; default 1")
+    command.add_argument("--threads", type=_counts, default=(1,), metavar="N[,N]", help="of one call; default 1")
     command.add_argument("--seed", type=int, default=0, help="of the order of the calls")
+    command.add_argument("--minutes", type=_seconds, metavar="M", help="the further passes have to be done by then")
     _out(command)
+    command.add_argument("--resume", action="store_true", help="go on with the run in --out")
     other = command.add_argument_group("instead of the matrix")
     other.add_argument("--self-check", action="store_true", help="measure the method's own error rates here")
     text = "time today's implementations over those of a git revision, or of a folder with another version of them"
@@ -291,6 +301,18 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(_count(part) for part in text.split(",")))
+
+
+def _dtypes(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(text.split(",")))
+    for name in names:
+        if name not in DTYPES:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(DTYPES)}")
+    return names
 
 
 def _seed(text: str) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from harness.diagnosis import Diagnosis
 
 _REASONS = 4  # why something was not checked: so many for each implementation in the summary
+_TELL_EVERY = 15.0  # seconds between two lines of progress where there is no terminal
 _COLUMNS = {
     "implementations": ("name", "summary", "unavailable"),
     "mechanisms": ("name", "inputs", "options", "source"),
@@ -57,6 +60,40 @@ def progress() -> Progress:
     return Progress(
         *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=not console.is_terminal
     )
+
+
+@contextmanager
+def stage(what: str, total: int) -> Iterator[Callable[[str, int], None]]:
+    """Give a function that shows a stage's progress: description, and by how much it went on."""
+    with progress() as bar:
+        task, told, done = bar.add_task(what, total=total), time.monotonic(), 0
+
+        def advance(description: str, count: int) -> None:
+            nonlocal told, done
+            done += count
+            bar.update(task, advance=count, description=description)
+            if bar.disable and time.monotonic() - told > _TELL_EVERY:
+                line(f"{description} ({done} of {total})")
+                told = time.monotonic()
+
+        yield advance
+
+
+@contextmanager
+def passes() -> Iterator[Callable[[str, int, int], None]]:
+    """Give a function that shows how far the passes of a benchmark are: what, done, of how many."""
+    with progress() as bar:
+        task, told, began = bar.add_task("bench", total=None), 0.0, time.monotonic()
+
+        def show(what: str, done: int, total: int) -> None:
+            nonlocal told
+            bar.update(task, completed=done, total=total, description=f"bench: {what}")
+            if bar.disable and time.monotonic() - told > _TELL_EVERY and not what.startswith("checking"):
+                told = time.monotonic()
+                left = (told - began) / done * (total - done) if done else None
+                line(f"bench: {what} ({done} of {total})" + (f", about {left:.0f} s left" if left else ""))
+
+        yield show
 
 
 def line(text: str) -> None:
@@ -136,13 +173,27 @@ def drawn(seed: int, count: int) -> str:
 
 def timings(measured: Sequence[Measurement], baseline: str) -> str:
     """Return a line for each measurement: its ratio to the baseline with the interval, or why there is none."""
-    lines = [f"time over {baseline}'s time [95 % interval]; below 1 is faster"]
+    lines = [f"time over {baseline}'s time [interval]; below 1 is faster; only what conforms is timed"]
+    cell = None
     for row in measured:
-        name = f"{row.workload:24} {row.implementation:16}"
-        if row.status != "measured":
-            lines.append(f"{name} {row.status}: {row.reason}")
-        elif row.ratio is None:
-            lines.append(f"{name} {row.answer or 'measured'}{': ' + row.reason if row.reason else ''}")
-        else:
-            lines.append(f"{name} {row.ratio:7.3f} [{row.low:.3f}, {row.high:.3f}] {row.answer}")
+        if row.cell != cell:
+            cell = row.cell
+            both = ", forward and backward" if row.direction != "forward" else ""
+            threads = f", {row.threads} threads" if row.threads > 1 else ""
+            lines.append(f"{row.workload} ({row.dtype}{both}{threads})")
+        lines.append(f"  {row.implementation:18} {_told(row)}")
     return "\n".join(lines)
+
+
+def _told(row: Measurement) -> str:
+    if row.status != "measured":
+        return f"{row.status}: {row.reason}"
+    why = f": {row.reason}" if row.reason else ""
+    if row.ratio is None:
+        return f"{row.answer or 'measured'}{why}"
+    if row.answer == "unreliable" or row.low is None:
+        return f"{row.answer}{why}"
+    could = f"; a difference of {row.detectable:.1%} could have been seen" if row.detectable else ""
+    could = could if row.answer == "inconclusive" else ""
+    share = f"; {row.ceiling_share:.0%} of the {row.ceiling} ceiling" if row.ceiling_share else ""
+    return f"{row.ratio:7.3f} [{row.low:.3f}, {row.high:.3f}] {row.answer}{could}{share}{why}"

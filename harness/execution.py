@@ -15,6 +15,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import TimeoutError as OutOfTime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from harness import conformance, registry
 from harness.cases import parse
+from harness.checks import CHECKS
 from harness.conformance import Item
 from harness.values import Status, Verdict
 
@@ -51,7 +53,8 @@ def run(
                     waiting.append((item, None))
                     continue
                 workers = workers or pool(jobs)
-                asked = (item.implementation.name, tuple(load), item.case.id)
+                names = tuple(check.name for check in item.checks)
+                asked = (item.implementation.name, tuple(load), item.case.id, names)
                 waiting.append((item, workers.schedule(_work, args=asked, timeout=seconds)))
             if not waiting:
                 return
@@ -77,7 +80,7 @@ def worker(load: Sequence[Path] = (), seconds: float = ITEM_SECONDS) -> Iterator
     workers = pool(1)
 
     def ask(item: Item) -> list[Verdict]:
-        asked = (item.implementation.name, tuple(load), item.case.id)
+        asked = (item.implementation.name, tuple(load), item.case.id, tuple(check.name for check in item.checks))
         return _collect(item, workers.schedule(_work, args=asked, timeout=seconds), seconds)
 
     try:
@@ -123,11 +126,11 @@ def start_worker() -> None:
     os.dup2(2, 1)  # what an implementation prints must not stand in the JSON document on standard output
 
 
-def _work(name: str, load: tuple[Path, ...], case_id: str) -> list[Verdict]:
+def _work(name: str, load: tuple[Path, ...], case_id: str, checks: tuple[str, ...]) -> list[Verdict]:
     """Run one item in a worker; it is named, not sent: modules and compiled functions do not travel."""
     known = implementations(load)
     [item] = conformance.plan([known[name]], [parse(case_id)])
-    return list(conformance.run(item))
+    return list(conformance.run(replace(item, checks=tuple(check for check in CHECKS if check.name in checks))))
 
 
 @functools.cache

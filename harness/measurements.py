@@ -12,7 +12,20 @@ ANSWERS = ("baseline", "faster", "slower", "same", "inconclusive", "unreliable")
 CLOCKS = ("wall", "cpu")
 DIRECTIONS = ("forward", "forward_backward")
 
-_LATER = ("direction",)  # fields that older rows lack
+_LATER = (  # fields that older rows lack
+    "direction",
+    "pass_ratios",
+    "cold_s",
+    "device_mhz",
+    "budget_share",
+    "gated_on",
+    "flops",
+    "moved_bytes",
+    "least_bytes",
+    "written_bytes",
+    "ceiling",
+    "ceiling_share",
+)
 
 Passes = tuple[tuple[float, ...], ...]
 
@@ -40,6 +53,16 @@ class Measurement:
     answer                 baseline, faster, slower, same, inconclusive or unreliable; "" without a baseline
     detectable             smallest relative difference that these passes could have shown, e.g. 0.02
     sentinel_ratio         the same ratio of the baseline's twin, whose truth is 1
+    pass_ratios            the ratio that each pass came to; the interval is made of them
+    cold_s                 on an accelerator: single calls after its cache was flushed, by pass. wall_s holds hot ones
+    device_mhz             on an accelerator: its clock in each pass, where the driver tells
+    budget_share           largest share of its error budget that it used where it was checked; gated_on: on which case,
+                           where that is a shorter one than the one that was timed
+    flops, moved_bytes     operations of matrix products, and compulsory traffic, counted from the formula
+    least_bytes            memory that no call can avoid to add; written_bytes: of the largest intermediate if written
+                           out, such as the scores. To be read beside peak_bytes
+    ceiling, ceiling_share which of this machine's ceilings binds, and the part of it that is reached; above 1 the
+                           ceiling was measured too low
     """
 
     implementation: str
@@ -67,6 +90,22 @@ class Measurement:
     detectable: float | None = None
     sentinel_ratio: float | None = None
     direction: str = "forward"
+    pass_ratios: tuple[float, ...] = ()
+    cold_s: Passes = ()
+    device_mhz: tuple[float, ...] = ()
+    budget_share: float | None = None
+    gated_on: str = ""
+    flops: float | None = None
+    moved_bytes: float | None = None
+    least_bytes: float | None = None
+    written_bytes: float | None = None
+    ceiling: str = ""
+    ceiling_share: float | None = None
+
+    @property
+    def dtype(self) -> str:
+        """The dtype in the case's id; "" where the id is none of ours."""
+        return next(iter(self.case.split("-")[2:3]), "")
 
     @property
     def cell(self) -> tuple[str, str, str, int]:
@@ -94,9 +133,11 @@ class Measurement:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild a measurement from `to_json`'s data; rows from before directions were measured are forward."""
         values = {f.name: data[f.name] for f in fields(cls) if f.name in data or f.name not in _LATER}
-        for name in ("wall_s", "cpu_s"):
-            values[name] = tuple(tuple(samples) for samples in values[name])
-        return cls(**values | {"prepare_s": tuple(values["prepare_s"])})
+        for name in ("wall_s", "cpu_s", "cold_s"):
+            values[name] = tuple(tuple(samples) for samples in values.get(name, ()))
+        for name in ("prepare_s", "pass_ratios", "device_mhz"):
+            values[name] = tuple(values.get(name, ()))
+        return cls(**values)
 
 
 def _not_measured(row: Measurement) -> str:

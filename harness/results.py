@@ -2,7 +2,8 @@
 
     run.json             schema number, command, machine, versions, what was planned
     verdicts.jsonl       one verdict a line, appended as each is reached
-    measurements.jsonl   one measurement a line, appended as each is made
+    measurements.jsonl   one measurement a line, made of passes.jsonl at the end of a benchmark
+    passes.jsonl         every record of every pass, appended as it comes (harness.bench.kept)
     outcomes.jsonl       one planted fault a line, and what accuses it
     trials.jsonl         one part of the cases a line, and which correct variants it accuses
     diagnosis.json       by implementation that failed, the planted faults that explain it
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -140,6 +141,13 @@ def write_json(path: Path, data: Any) -> None:
     os.replace(part, path)
 
 
+def write_lines(path: Path, items: Iterable[Verdict | Measurement]) -> None:
+    """Replace a file of lines as a whole."""
+    part = path.with_name(path.name + ".part")
+    part.write_text("".join(json.dumps(i.to_json(), allow_nan=False) + "\n" for i in items), encoding="utf-8")
+    os.replace(part, path)
+
+
 def load(directory: Path) -> Run:
     """Read a run directory; what cannot be read is an error that names the file and the line."""
     facts = _facts(directory)
@@ -209,6 +217,7 @@ def merge(runs: Sequence[Run]) -> Run:
         "command": "; ".join(str(run.facts.get("command")) for run in runs),
         "planned": sum(run.facts["planned"] for run in runs if isinstance(run.facts.get("planned"), int)) - repeated,
         "finished": runs[-1].facts.get("finished") if all(run.facts.get("finished") for run in runs) else None,
+        "noise": next((run.facts["noise"] for run in runs if run.facts.get("noise")), None),
         "implementations": {k: v for run in runs for k, v in run.facts.get("implementations", {}).items()},
     }
     measurements = tuple(measurement for run in runs for measurement in run.measurements)

@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from harness import console, registry
-from harness.bench import cells, versions, workloads
-from harness.bench.gate import gate, refusals
+from harness.bench import asking, cells, gate, versions, workloads
+from harness.bench.cells import Cell
 from harness.bench.recorder import document
 from harness.bench.workloads import Workload
-from harness.conformance import plan
-from harness.measurements import Measurement
+from harness.measurements import DIRECTIONS, Measurement
 from harness.opening import writer_of
 from harness.registry import Implementation
 from harness.results import Writer, now, write_json
-from harness.values import HarnessError
+from harness.values import Case, HarnessError
 
 
 def command(options: argparse.Namespace) -> int:
@@ -59,8 +58,9 @@ def _kept(
 ) -> list[Measurement]:
     """Return the measurements, kept in --out as they come."""
     wanted = {new.name: _wanted(new, options) for new, _ in pairs}
-    cases = {new.name: [c for _, c in cells.cases_of(wanted[new.name], devices=(new.device,))] for new, _ in pairs}
-    items = [item for new, old in pairs for item in plan([old, new], cases[new.name])]
+    items = [
+        one for new, old in pairs for one in gate.items([old, new], _asked(_cells(new, wanted[new.name], options)))
+    ]
     writer, _ = writer_of(options, [one for pair in pairs for one in pair], items)
     rows: list[Measurement] = []
     for new, old in pairs:
@@ -72,6 +72,18 @@ def _kept(
     return rows
 
 
+def _directions(options: argparse.Namespace) -> tuple[str, ...]:
+    return {"": ("forward",), "both": DIRECTIONS}.get(options.direction, (options.direction,))
+
+
+def _cells(new: Implementation, wanted: Sequence[Workload], options: argparse.Namespace) -> list[Cell]:
+    return cells.planned(wanted, options.dtype, (new.device,), _directions(options), options.threads)
+
+
+def _asked(planned: Sequence[Cell]) -> list[tuple[Case, str]]:
+    return [(cell.asked, cell.direction) for cell in planned]
+
+
 def _measured(
     new: Implementation,
     old: Implementation,
@@ -81,16 +93,18 @@ def _measured(
     writer: Writer | None,
 ) -> Iterator[Measurement]:
     load = [*options.load, *arms]
-    cases = [case for _, case in cells.cases_of(wanted, devices=(new.device,))]
-    console.line(f"bench: checking {new.name} and {old.name} on {len(cases)} workloads before they are timed")
-    refused = refusals([old, new], cases, load, writer=writer)
+    planned = _cells(new, wanted, options)
+    console.line(f"bench: checking {new.name} and {old.name} in {len(planned)} cells before they are timed")
+    answers = asking.ask([old, new], _asked(planned), load, writer)
     for row in cells.run(
         [new],
         wanted,
         passes=cells.PASSES,
-        threads=(options.threads,),
+        threads=options.threads,
+        directions=_directions(options),
+        dtypes=options.dtype,
         baseline=old.name,
-        gate=gate(refused),
+        gate=answers,
         progress=lambda what, done, total: console.line(f"bench: {new.name}, {what} ({done} of {total})"),
         seed=options.seed,
         load=load,

@@ -8,13 +8,18 @@ noise.
 
 from __future__ import annotations
 
+import functools
+import math
 import statistics
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from harness.bench import columns, noise
 from harness.bench import statistics as judging
+from harness.bench.kept import Kept
 from harness.bench.statistics import Pass, thinned
 from harness.bench.timing import ROUNDS
 from harness.bench.worker import TWIN, run_pass
@@ -48,6 +53,14 @@ class Cell:
     arms: list[str] = field(default_factory=list)
     excluded: dict[str, tuple[str, str]] = field(default_factory=dict)
     taken: list[dict[str, dict[str, Any]]] = field(default_factory=list)
+    remark: str = ""
+
+    @property
+    def asked(self) -> Case:
+        """The case on which the gate asks: its own, or the shorter one that stands for it."""
+        if not self.workload.gated_on:
+            return self.case
+        return replace(parse(self.workload.gated_on), dtype=self.case.dtype, device=self.case.device)
 
     @property
     def id(self) -> str:
@@ -77,6 +90,8 @@ def run(
     load: Sequence[Path] = (),
     devices: Sequence[str] = ("cpu",),
     extend: bool = False,
+    until: float = math.inf,
+    kept: Kept | None = None,
 ) -> Iterator[Measurement]:
     """Yield a measurement for every implementation in every cell, first of those that are not timed.
 
@@ -91,6 +106,8 @@ def run(
                   never timed
     progress      is called with what is being done, how much of it is done, and how much there is
     extend        give cells with an inconclusive or unreliable answer as many passes again
+    until         `time.monotonic()` by which the extension has to be done; cells that it leaves no time for say so
+    kept          where the records of the passes go; those that it already holds are not measured again
     """
     if passes < 2 or min(threads, default=0) < 1 or not time_per_arm >= 0:
         raise HarnessError(
@@ -99,41 +116,73 @@ def run(
         )
     entrants = _with_baseline(implementations, baseline, load)
     level = judging.FIRST_LOOK if extend else judging.LEVEL
+    cells = planned(workloads, dtypes, devices, directions, threads, level)
+    for done, cell in enumerate(cells, 1):
+        begun = kept is not None and any(record["threads"] == cell.threads for record in kept.records)
+        waits = "" if begun else noise.withheld(cell.threads, *_load_and_cores())
+        for entrant in entrants:
+            _admit(cell, entrant, gate, waits)
+        progress("checking", done, len(cells))
+        yield from (cell.blank(name, *why) for name, why in cell.excluded.items())
+    kept = kept or Kept()
+    plan = {"time_per_arm": time_per_arm, "rounds": rounds, "load": [str(path.resolve()) for path in load]}
+    try:
+        began = time.monotonic()
+        _passes(cells, range(passes), plan, baseline, seed, progress, kept)
+        open_cells = [cell for cell in cells if extend and _is_open(cell, baseline)]
+        open_cells = _affordable(open_cells, (time.monotonic() - began) / max(len(cells), 1), until)
+        for cell in open_cells:
+            cell.level = judging.LEVEL
+        _passes(open_cells, range(passes, 2 * passes), plan, baseline, seed, progress, kept)
+    except (KeyboardInterrupt, HarnessError):  # what was measured is not lost
+        yield from columns.filled((row for cell in cells for row in _combined(cell, baseline)), kept)
+        raise
+    yield from columns.filled((row for cell in cells for row in _combined(cell, baseline)), kept)
+
+
+def _affordable(cells: list[Cell], cell_s: float, until: float) -> list[Cell]:
+    """Return the first cells for which there is time, if each takes as long again as the first passes took for one."""
+    left = until - time.monotonic()
+    count = len(cells) if math.isinf(left) else max(0, min(len(cells), int(left / max(cell_s, 1e-9))))
+    for cell in cells[count:]:
+        cell.remark = "not extended: no time was left"
+    return cells[:count]
+
+
+def planned(
+    workloads: Sequence[Workload],
+    dtypes: Sequence[str] = (),
+    devices: Sequence[str] = ("cpu",),
+    directions: Sequence[str] = ("forward",),
+    threads: Sequence[int] = (1,),
+    level: float = judging.LEVEL,
+) -> list[Cell]:
+    """Return the cells of a campaign; a case twice is a mistake."""
     cells = [
         Cell(workload, case, count, level, direction)
         for workload, case in cases_of(workloads, dtypes, devices)
-        for direction in directions
+        for direction in directions or workload.directions
         for count in threads
     ]
     if len({(cell.id, cell.threads) for cell in cells}) < len(cells):
         raise HarnessError("bench: two workloads are the same case; give each case once")
-    for done, cell in enumerate(cells, 1):
-        for entrant in entrants:
-            _admit(cell, entrant, gate)
-        progress("checking", done, len(cells))
-        yield from (cell.blank(name, *why) for name, why in cell.excluded.items())
-    plan = {"time_per_arm": time_per_arm, "rounds": rounds, "load": [str(path.resolve()) for path in load]}
-    try:
-        _passes(cells, range(passes), passes, plan, baseline, seed, progress)
-        open_cells = [cell for cell in cells if extend and _is_open(cell, baseline)]
-        for cell in open_cells:
-            cell.level = judging.LEVEL
-        _passes(open_cells, range(passes, 2 * passes), 2 * passes, plan, baseline, seed, progress)
-    except (KeyboardInterrupt, HarnessError):  # what was measured is not lost
-        yield from (row for cell in cells for row in _combined(cell, baseline))
-        raise
-    yield from (row for cell in cells for row in _combined(cell, baseline))
+    return cells
+
+
+def _load_and_cores() -> tuple[float | None, int]:
+    now = noise.reading()
+    return now["load"], now["cores"]
 
 
 def cases_of(
     workloads: Sequence[Workload], dtypes: Sequence[str] = (), devices: Sequence[str] = ("cpu",)
 ) -> list[tuple[Workload, Case]]:
-    """Return each workload's case in every dtype, its own if none is given, and on every device."""
+    """Return each workload's case in every dtype, the workload's own if none is given, and on every device."""
     own = [(workload, parse(workload.case)) for workload in workloads]
     return [
         (workload, replace(case, dtype=dtype, device=device))
         for workload, case in own
-        for dtype in dtypes or (case.dtype,)
+        for dtype in dtypes or workload.dtypes or (case.dtype,)
         for device in devices
     ]
 
@@ -151,8 +200,11 @@ def _with_baseline(
     return [by_name.pop(baseline), *by_name.values()]
 
 
-def _admit(cell: Cell, entrant: Implementation, gate: Gate) -> None:
-    """Enter an implementation among the arms of a cell, or among the excluded with the reason."""
+def _admit(cell: Cell, entrant: Implementation, gate: Gate, waits: str) -> None:
+    """Enter an implementation among the arms of a cell, or among the excluded with the reason.
+
+    waits: why nothing can be timed in this cell on this machine now.
+    """
     devices = entrant.capabilities.devices
     device = cell.case.device if cell.case.device in devices else entrant.device
     refused, absent = entrant.refuses(cell.case.on(device)), entrant.unavailable()
@@ -165,7 +217,9 @@ def _admit(cell: Cell, entrant: Implementation, gate: Gate) -> None:
         cell.excluded[entrant.name] = ("unsupported", why)
     elif cell.direction != "forward" and not entrant.capabilities.gradients:
         cell.excluded[entrant.name] = ("unsupported", "gradients not declared")
-    elif verdict := gate(entrant, cell.case, cell.direction):
+    elif waits:
+        cell.excluded[entrant.name] = ("unavailable", waits)
+    elif verdict := gate(entrant, cell.asked, cell.direction):
         cell.excluded[entrant.name] = ("refused", verdict)
     else:
         cell.arms.append(entrant.name)
@@ -174,23 +228,33 @@ def _admit(cell: Cell, entrant: Implementation, gate: Gate) -> None:
 def _passes(
     cells: Sequence[Cell],
     numbers: range,
-    total: int,
     plan: dict[str, Any],
     baseline: str,
     seed: int,
     progress: Progress,
+    kept: Kept,
 ) -> None:
     """Run passes over the cells, each in a new order and a new process, and add what they bring to the cells."""
     cells = [cell for cell in cells if cell.arms]
     counts = dict.fromkeys(cell.threads for cell in cells)
+    shown = Shown(progress, len(cells) * len(numbers))
     for number in numbers:
         for count in counts:
             here = [cell for cell in cells if cell.threads == count]
-            order = [_planned(cell, baseline) for cell in here]
-            own = f"{seed}/{number}" if count == 1 else f"{seed}/{number}/{count}"
-            this = {**plan, "threads": count, "cells": order, "seed": own, "peak": number == numbers.start}
-            told = f"pass {number + 1} of {total}" + (f", {count} threads" if len(counts) > 1 else "")
-            _sort(here, run_pass(this, _notice(told, len(here), progress)))
+            ended = {record["cell"] for record in kept.of(number, count) if record["event"] == "end"}
+            shown.begin(f"pass {number + 1} of {numbers.stop}" + (f", {count} threads" if len(counts) > 1 else ""))
+            shown.advance(len(ended))
+            left = [_planned(cell, baseline) for cell in here if cell.id not in ended]
+            if left:
+                own = f"{seed}/{number}" if count == 1 else f"{seed}/{number}/{count}"
+                about = {"threads": count, "seed": own, "peak": number == 0, "ceilings": _when(number, numbers)}
+                run_pass({**plan, **about, "cells": left}, functools.partial(shown.keep, kept, number, count))
+            _sort(here, kept.of(number, count))
+
+
+def _when(number: int, numbers: range) -> str:
+    """Return whether the ceilings are measured before or after a pass, or "" when they are not."""
+    return "start" if number == numbers.start else "end" if number == numbers.stop - 1 else ""
 
 
 def _planned(cell: Cell, baseline: str) -> dict[str, Any]:
@@ -198,26 +262,34 @@ def _planned(cell: Cell, baseline: str) -> dict[str, Any]:
     return {"cell": cell.id, "case": cell.case.id, "direction": cell.direction, "arms": arms}
 
 
-def _notice(what: str, cells: int, progress: Progress) -> Callable[[dict[str, Any]], None]:
-    """Return what shows the records of a pass as progress: the cells that are prepared, then those that are timed."""
-    done = {"prepared": 0, "end": 0}
+class Shown:
+    """Keeps the records of passes and shows how far all of them are."""
 
-    def notice(record: dict[str, Any]) -> None:
-        event = record["event"]
-        if event == "ready":
-            progress(f"{what}, preparing", min(done["prepared"], cells), cells)
-        elif event in done:
-            done[event] += 1  # beyond the cells where a process died: the next one prepares again
-            progress(f"{what}, {'timing' if event == 'end' else 'preparing'}", min(done[event], cells), cells)
+    def __init__(self, progress: Progress, total: int) -> None:
+        self.progress, self.total, self.done, self.what = progress, total, 0, ""
 
-    return notice
+    def begin(self, what: str) -> None:
+        """Show that a pass begins, by preparing every arm of its cells."""
+        self.what = what
+        self.progress(f"{what}, preparing", self.done, self.total)
+
+    def advance(self, count: int) -> None:
+        """Show that cells were timed."""
+        self.done += count
+        if count:
+            self.progress(f"{self.what}, timing", self.done, self.total)
+
+    def keep(self, kept: Kept, number: int, threads: int, record: dict[str, Any]) -> None:
+        """Keep a record; where it ends a cell, show that."""
+        kept.add(number, threads, record)
+        self.advance(record["event"] == "end")
 
 
 def _sort(cells: Sequence[Cell], records: Sequence[dict[str, Any]]) -> None:
     """Hand the records of a pass to their cells. An error of a whole cell is one of every arm without samples."""
     by_cell: dict[str, dict[str, dict[str, Any]]] = {cell.id: {} for cell in cells}
     for record in records:
-        if record["event"] in ("samples", "error"):
+        if record["event"] in ("samples", "error") and record["cell"] in by_cell:
             by_cell[record["cell"]][record["arm"]] = record
     for cell in cells:
         taken = by_cell[cell.id]
@@ -250,6 +322,8 @@ def _timed(cell: Cell, name: str, records: Sequence[dict[str, Any]], lost: str) 
     """Return the measurement of an arm by itself."""
     peaks = [record["peak_bytes"] for record in records if record["peak_bytes"] is not None]
     on_host = cell.case.device == "cpu"
+    if any(record.get("allocated") for record in records):
+        lost = "; ".join(filter(None, (lost, "the allocator asked the device for memory while it was timed")))
     return replace(
         cell.blank(name, "error", "unfinished"),
         status="measured",
@@ -261,6 +335,9 @@ def _timed(cell: Cell, name: str, records: Sequence[dict[str, Any]], lost: str) 
         cpu_s=tuple(thinned(record["cpu_s"]) for record in records) if all(r["cpu_s"] for r in records) else (),
         minor_faults_per_call=statistics.median(record["faults"] for record in records) if on_host else None,
         peak_bytes=max(peaks, default=None),
+        cold_s=tuple(thinned(r["cold_s"]) for r in records if r.get("cold_s")),
+        device_mhz=tuple(r["device_mhz"] for r in records if r.get("device_mhz")),
+        gated_on=cell.asked.id if cell.workload.gated_on else "",
     )
 
 
@@ -273,16 +350,18 @@ def _compared(row: Measurement, cell: Cell, baseline: str) -> Measurement:
         if all(taken.get(name, {}).get("event") == "samples" for name in names)
     ]
     if not common:
-        return row
+        return replace(row, reason="; ".join(filter(None, (_no_baseline(cell, baseline), row.reason))))
     arm, base, twin = (
         [Pass(tuple(r["wall_s"]), tuple(r["cpu_s"])) for r in side] for side in zip(*common, strict=True)
     )
     one_thread = cell.threads == 1 and all(record["one_thread"] for side in common for record in side)
-    found = judging.compare(arm, base, twin, one_thread=one_thread, level=cell.level)
+    waits = any(record.get("waits", False) for record, _, _ in common)
+    found = judging.compare(arm, base, twin, one_thread=one_thread, waits=waits, level=cell.level)
     itself = row.implementation == baseline
+    remark = cell.remark if found.answer in ("inconclusive", "unreliable") and not itself else ""
     return replace(
         row,
-        reason="; ".join(filter(None, (found.reason, row.reason))),
+        reason="; ".join(filter(None, (found.reason, row.reason, remark))),
         baseline=baseline,
         ratio=found.ratio,
         low=found.low,
@@ -293,4 +372,11 @@ def _compared(row: Measurement, cell: Cell, baseline: str) -> Measurement:
         answer="baseline" if itself else found.answer,
         detectable=None if itself else found.detectable,
         sentinel_ratio=found.sentinel_ratio,
+        pass_ratios=found.pass_ratios,
     )
+
+
+def _no_baseline(cell: Cell, baseline: str) -> str:
+    status, why = cell.excluded.get(baseline, ("", ""))
+    told = f" ({status}: {why})" if status else ""
+    return f"no ratio: the baseline {baseline} was not measured here{told}"

@@ -4,61 +4,108 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import time
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import Any
 
-from harness import console, execution, registry
-from harness.bench import cells, workloads
+from harness import console, registry
+from harness.bench import cells, estimate, gate, noise, workloads
+from harness.bench.cells import Cell
+from harness.bench.kept import Kept
 from harness.bench.recorder import document
+from harness.bench.statistics import FIRST_LOOK, LEVEL
 from harness.bench.workloads import Workload
 from harness.cases import parse
-from harness.conformance import Item, plan
+from harness.conformance import Item
 from harness.machine import cuda_devices
-from harness.measurements import Measurement
+from harness.measurements import DIRECTIONS, Measurement
 from harness.opening import writer_of
-from harness.results import Writer, now, write_json
-from harness.values import NONCONFORMING, NOT_CHECKED, Status
+from harness.registry import Implementation
+from harness.results import Writer, now, write_json, write_lines
+from harness.values import HarnessError
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What the arguments ask for."""
+
+    entrants: list[Implementation]
+    workloads: list[Workload]
+    dtypes: tuple[str, ...]
+    directions: tuple[str, ...]
+    threads: tuple[int, ...]
+    devices: tuple[str, ...]
+    passes: int
+    extend: bool
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Campaign:
+        """Return the campaign of a command line."""
+        chosen = registry.select(options.names, options.load)
+        if options.baseline not in [implementation.name for implementation in chosen]:
+            chosen = [*registry.select([options.baseline], options.load), *chosen]
+        matrix = workloads.quick if options.quick else workloads.full if options.full else workloads.default
+        named = workloads.select(options.workload) if options.workload else matrix()
+        directions = {"": (), "both": DIRECTIONS}.get(options.direction, (options.direction,))
+        return cls(
+            chosen,
+            [workload for workload in named if _wanted(workload, options)],
+            ("float32",) if options.quick and not options.dtype else tuple(options.dtype),
+            ("forward",) if options.quick and not directions else directions,
+            tuple(options.threads),
+            ("cpu", "cuda") if cuda_devices() else ("cpu",),
+            cells.QUICK_PASSES if options.quick else cells.PASSES,
+            not options.quick,
+        )
+
+    def cells(self) -> list[Cell]:
+        """Return the cells, empty yet."""
+        level = FIRST_LOOK if self.extend else LEVEL
+        return cells.planned(self.workloads, self.dtypes, self.devices, self.directions, self.threads, level)
+
+    def plan(self, options: argparse.Namespace) -> dict[str, Any]:
+        """Return what has to agree for a run to be gone on with."""
+        names = [implementation.name for implementation in self.entrants]
+        return {
+            "entrants": names,
+            "cells": [f"{cell.workload.name} {cell.id} {cell.threads}" for cell in self.cells()],
+            "passes": self.passes,
+            "extend": self.extend,
+            "baseline": options.baseline,
+            "seed": options.seed,
+            "time_per_arm": cells.TIME_PER_ARM,
+        }
 
 
 def bench(options: argparse.Namespace) -> int:
     """Check what is to be timed, time what conforms, keep and tell; 0 when everything that ran conforms."""
-    chosen = registry.select(options.names, options.load)
-    if options.baseline not in [implementation.name for implementation in chosen]:
-        chosen = [*registry.select([options.baseline], options.load), *chosen]
-    matrix = workloads.quick if options.quick else workloads.default
-    named = workloads.select(options.workload) if options.workload else matrix()
-    wanted = [workload for workload in named if _wanted(workload, options)]
-    devices = ("cpu", "cuda") if cuda_devices() else ("cpu",)
-    items = list(plan(chosen, [parse(workload.case).on(device) for workload in wanted for device in devices]))
-    items = list({tuple(item.keys): item for item in items}.values())  # one that takes cuda alone is planned there once
-    writer, _ = writer_of(options, chosen, items)
-    answers = _gate(items, options, writer)
-    measured: list[Measurement] = []
-    for measurement in cells.run(
-        chosen,
-        wanted,
-        passes=cells.QUICK_PASSES if options.quick else cells.PASSES,
-        time_per_arm=cells.TIME_PER_ARM,
-        threads=(options.threads,),
-        baseline=options.baseline,
-        gate=lambda implementation, case, direction: answers.get((implementation.name, case.id), "it was not checked"),
-        progress=lambda what, done, total: console.line(f"bench: {what} ({done} of {total})"),
-        seed=options.seed,
-        load=options.load,
-        devices=devices,
-    ):
-        measured.append(measurement)
-        if writer:
-            writer.add(measurement)
+    began = time.monotonic()
+    campaign, answers = Campaign.of(options), gate.Gate()
+    planned = campaign.cells()
+    items = gate.items(campaign.entrants, [(cell.asked, cell.direction) for cell in planned])
+    writer, verdicts = writer_of(options, campaign.entrants, items)
+    answers.add(verdicts)
+    _same_plan(writer, campaign.plan(options))
+    kept = Kept(options.out)
+    expected = _expected(campaign, planned, items, answers, options, writer)
+    _ask(items, answers, options, writer)
+    until = began + 60 * options.minutes if options.minutes else math.inf
+    measured = _measure(campaign, answers, kept, until, options)
+    seen = noise.summary(measured, kept.events("machine"))
+    took = f"took {estimate.duration(time.monotonic() - began)}; {expected.told()}"
     if writer:
-        writer.update(finished=now())
-        _keep_benchmark(options.out, measured)
+        told = {"line": noise.line(seen), "warnings": noise.warnings(seen), **seen}
+        writer.update(finished=now(), noise=told)
+        _keep(options, measured)
     if options.json:
         print(json.dumps([measurement.to_json() for measurement in measured], indent=1))
     else:
         print(console.timings(measured, options.baseline))
+        print("\n".join([took, noise.line(seen), *(f"warning: {text}" for text in noise.warnings(seen))]))
         if writer:
-            print(f"run directory: {options.out}")
+            print(f"run directory: {options.out}\njson: {options.out / 'benchmark.json'}")
     return 1 if any(measurement.status in ("refused", "error") for measurement in measured) else 0
 
 
@@ -69,21 +116,86 @@ def _wanted(workload: Workload, options: argparse.Namespace) -> bool:
     return not named or any(not i.capabilities.refuses(case.on(i.device)) for i in named)
 
 
-def _gate(items: Sequence[Item], options: argparse.Namespace, writer: Writer | None) -> dict[tuple[str, str], str]:
-    """Return, for what was checked, "" or why it must not be timed: what does not conform is never ranked."""
-    answers: dict[tuple[str, str], str] = {}
-    console.line(f"bench: checking {len(items)} combinations before any is timed")
-    for item, verdicts in execution.run(items, load=options.load):
-        if writer:
-            writer.add(*verdicts)
-        for verdict in verdicts:
-            key = (item.implementation.name, item.case.id)
-            bad = verdict.status in (*NONCONFORMING, *NOT_CHECKED, Status.KNOWN_FAILURE)
-            if bad and verdict.status not in NOT_CHECKED:
+def _same_plan(writer: Writer | None, plan: dict[str, Any]) -> None:
+    """Keep the plan of the passes; one that is gone on with has to be the same."""
+    if writer is None:
+        return
+    before = writer.facts.get("bench")
+    if before is not None and before != plan:
+        different = ", ".join(name for name in plan if before.get(name) != plan[name])
+        raise HarnessError(
+            f"{writer.directory} holds a benchmark of another plan ({different}); resume with its own command: "
+            f"{writer.facts.get('command')}"
+        )
+    if before is None:
+        writer.update(bench=plan)
+
+
+def _expected(
+    campaign: Campaign,
+    planned: Sequence[Cell],
+    items: Sequence[Item],
+    answers: gate.Gate,
+    options: argparse.Namespace,
+    writer: Writer | None,
+) -> estimate.Estimate:
+    """Calibrate, and tell how long it will take."""
+    console.line(f"bench: {len(planned)} cells; looking at this machine to say how long they take")
+    known = {name: list(verdicts) for name, verdicts in answers.verdicts.items()}
+    calibration = estimate.calibrate(items, answers, options.load)
+    if writer:
+        writer.add(*(v for name, own in answers.verdicts.items() for v in own[len(known.get(name, ())) :]))
+    method = {"passes": campaign.passes, "time_per_arm": cells.TIME_PER_ARM, "extend": campaign.extend}
+    expected = estimate.expected(planned, campaign.entrants, items, calibration, **method)
+    console.line(f"bench: {expected.told()}")
+    return expected
+
+
+def _ask(items: Sequence[Item], answers: gate.Gate, options: argparse.Namespace, writer: Writer | None) -> None:
+    """Check what is to be timed: what does not conform is never ranked."""
+    with console.stage("bench: checking", len(items)) as advance:
+        for item, verdicts in gate.run(items, answers, options.load):
+            advance(f"bench: checking {item.implementation.name}", 1)
+            if writer:
+                writer.add(*verdicts)
+            for verdict in gate.refused(verdicts):
                 console.failure(verdict)
-            answers[key] = answers.get(key) or (f"{verdict.status}: {verdict.reason}" if bad else "")
-    return answers
 
 
-def _keep_benchmark(directory: Path, measured: Sequence[Measurement]) -> None:
-    write_json(directory / "benchmark.json", document(measured))
+def _measure(
+    campaign: Campaign, answers: gate.Gate, kept: Kept, until: float, options: argparse.Namespace
+) -> list[Measurement]:
+    """Time the cells; what was measured before an interruption is kept."""
+    measured: list[Measurement] = []
+    with console.passes() as show:
+        rows = cells.run(
+            campaign.entrants,
+            campaign.workloads,
+            passes=campaign.passes,
+            threads=campaign.threads,
+            directions=campaign.directions,
+            dtypes=campaign.dtypes,
+            baseline=options.baseline,
+            gate=answers,
+            progress=show,
+            seed=options.seed,
+            load=options.load,
+            devices=campaign.devices,
+            extend=campaign.extend,
+            until=until,
+            kept=kept,
+        )
+        try:
+            for row in rows:
+                asked = parse(row.gated_on or row.case)
+                share = answers.share(row.implementation, asked, row.direction) if row.status == "measured" else None
+                measured.append(replace(row, budget_share=share))
+        finally:
+            if options.out:
+                write_lines(options.out / "measurements.jsonl", measured)
+    places = {(c.workload.name, c.case.id, c.direction, c.threads): i for i, c in enumerate(campaign.cells())}
+    return sorted(measured, key=lambda row: places[row.cell])
+
+
+def _keep(options: argparse.Namespace, measured: Sequence[Measurement]) -> None:
+    write_json(options.out / "benchmark.json", document(measured))

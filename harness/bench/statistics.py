@@ -44,6 +44,7 @@ class Comparison:
     preempted: float
     detectable: float | None
     sentinel_ratio: float
+    pass_ratios: tuple[float, ...] = ()
 
 
 def student_probability(theta: float, df: int) -> float:
@@ -112,22 +113,27 @@ def compare(
     sentinel: Sequence[Pass],
     *,
     one_thread: bool = True,
+    waits: bool = False,
     level: float = LEVEL,
 ) -> Comparison:
     """Return how an arm compares with the baseline, given the baseline's twin, over the same passes and rounds.
 
-    one_thread: all of the work is done by the thread whose CPU time was read, so that CPU time can decide.
+    one_thread  all of the work is done by the thread whose CPU time was read, so that CPU time can decide
+    waits       the arm gives its core away by itself, so that its wall time exceeds its CPU time although nobody
+                preempted it: the baseline's samples tell how busy the machine was, and wall time alone can decide
     """
     every = (arm, baseline, sentinel)
     has_cpu = all(one.cpu_s and min(one.cpu_s) > 0 for passes in every for one in passes)
-    share = preempted_share((arm, baseline)) if has_cpu else 0.0
-    clock = "cpu" if share >= PREEMPTED_MOST and one_thread else "wall"
-    estimate, half = interval(_medians(arm, baseline, clock), level)
+    share = preempted_share((baseline,) if waits else (arm, baseline)) if has_cpu else 0.0
+    clock = "cpu" if share >= PREEMPTED_MOST and one_thread and not waits else "wall"
+    medians = _medians(arm, baseline, clock)
+    estimate, half = interval(medians, level)
     drift, drift_half = interval(_medians(sentinel, baseline, clock), level)
     margin = max(MARGIN, math.expm1(abs(drift)))
     reason = _unreliable(drift, drift_half)
-    if share >= PREEMPTED_MOST and not one_thread:
-        reason = f"{share:.0%} of the samples were preempted, and CPU time says nothing about several threads"
+    if share >= PREEMPTED_MOST and clock == "wall":
+        says = "what waits" if waits else "several threads"
+        reason = f"{share:.0%} of the samples were preempted, and CPU time says nothing about {says}"
     known = half < 100  # exp of more overflows; a single pass has an infinite one
     return Comparison(
         ratio=math.exp(estimate),
@@ -140,6 +146,7 @@ def compare(
         preempted=share,
         detectable=math.expm1(math.log1p(margin) + 2.5 * half) if known else None,
         sentinel_ratio=math.exp(drift),
+        pass_ratios=tuple(map(math.exp, medians)),
     )
 
 

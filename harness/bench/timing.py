@@ -27,6 +27,7 @@ WARM_CALLS, WARM_S = 3, 20e-3
 DEVICE_WARM_S = 25e-3  # clocks of an accelerator settle more slowly
 _CROWDED = 8  # on the wall, rounds take at most so many times the time that they are given
 OWN_THREADS = 1.25  # process time over thread time from which an arm has threads of its own
+WAITS = 0.5  # voluntary switches for one call from which an arm waits
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _PIN_BYTES = 1 << 30
 
@@ -48,11 +49,15 @@ Sampler = Callable[[Call, Tensors, int], Sample]
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A callable that is warm, the calls for each sample, and whether it keeps to this thread."""
+    """A callable that is warm, the calls for each sample, whether it keeps to this thread, and whether it waits.
+
+    What waits - sleeps, or leaves work to another process - was not preempted, and CPU time is not the time it takes.
+    """
 
     call: Call
     calls: int
     one_thread: bool
+    waits: bool = False
 
 
 def pin_allocator() -> bool:
@@ -67,12 +72,17 @@ def pin_allocator() -> bool:
     return bool(mallopt(_M_MMAP_THRESHOLD, _PIN_BYTES)) and bool(mallopt(_M_TRIM_THRESHOLD, _PIN_BYTES))
 
 
-def _minor_faults() -> int:
+def _usage(name: str) -> int:
+    """Return a count that the kernel keeps for this thread."""
     try:
         import resource
     except ImportError:  # Windows
         return 0
-    return resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)).ru_minflt
+    return int(getattr(resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)), name))
+
+
+def _minor_faults() -> int:
+    return _usage("ru_minflt")
 
 
 def host_sample(call: Call, tensors: Tensors, calls: int) -> Sample:
@@ -85,35 +95,13 @@ def host_sample(call: Call, tensors: Tensors, calls: int) -> Sample:
     return Sample(wall / calls * 1e-9, cpu / calls * 1e-9, (_minor_faults() - faults) / calls)
 
 
-def device_sample(call: Call, tensors: Tensors, calls: int, *, flush: Any = None, hold_cycles: int = 0) -> Sample:
-    """Time some calls on the current CUDA device with events on the current stream; nothing else runs there.
-
-    flush        a buffer of the L2 cache's size that is overwritten first: cold times. They need `calls` = 1, since
-                 only the first call after it is cold. Without it the times are warm: never compare the two.
-    hold_cycles  clock cycles for which the device is kept busy, so that all calls are queued before the first
-                 begins; without it short kernels measure the interpreter that launches them.
-    """
-    import torch
-
-    if flush is not None:
-        if calls != 1:
-            raise ValueError(f"cold times need one call for each sample, got {calls}")
-        flush.zero_()
-    start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    torch.cuda.synchronize()
-    if hold_cycles:
-        torch.cuda._sleep(hold_cycles)
-    start.record()
-    for _ in repeat(None, calls):
-        call(**tensors)
-    stop.record()
-    stop.synchronize()
-    return Sample(start.elapsed_time(stop) / calls * 1e-3, math.nan, 0.0)
-
-
 def sampler(device: str) -> Sampler:
     """Return the function that takes one sample on a device."""
-    return host_sample if device == "cpu" else device_sample
+    if device == "cpu":
+        return host_sample
+    from harness.bench import device as accelerator
+
+    return accelerator.hot
 
 
 def once(call: Call, tensors: Tensors, device: str = "cpu") -> float:
@@ -127,16 +115,29 @@ def once(call: Call, tensors: Tensors, device: str = "cpu") -> float:
     return time.perf_counter() - began
 
 
+def repeated(call: Call, seconds: float, least: int = 5) -> list[Sample]:
+    """Return samples of single calls that take no tensors, for so long and at least so many; two warm it first."""
+    for _ in range(2):
+        call()
+    samples: list[Sample] = []
+    begin = time.perf_counter()
+    while len(samples) < least or time.perf_counter() - begin < seconds:
+        samples.append(host_sample(call, {}, 1))
+    return samples
+
+
 def warm(call: Call, tensors: Tensors, device: str = "cpu") -> Arm:
     """Call until it is warm; nothing of it is a sample. The fastest single call sets the calls for each sample."""
     once(call, tensors, device)
     take, on_host, best, count = sampler(device), device == "cpu", math.inf, 0
     long_enough, block = (WARM_S, BLOCK_S) if on_host else (DEVICE_WARM_S, DEVICE_BLOCK_S)
     begin, process, thread = time.perf_counter(), time.process_time(), time.thread_time()
+    gave_way = _usage("ru_nvcsw")  # switches that the thread itself asked for; being preempted is not counted
     while count < WARM_CALLS or time.perf_counter() - begin < long_enough:
         best, count = min(best, take(call, tensors, 1).wall_s), count + 1
     process, thread = time.process_time() - process, time.thread_time() - thread
-    return Arm(call, max(1, math.ceil(block / max(best, 1e-9))), on_host and process < OWN_THREADS * thread)
+    waits = on_host and _usage("ru_nvcsw") - gave_way >= WAITS * count
+    return Arm(call, max(1, math.ceil(block / max(best, 1e-9))), on_host and process < OWN_THREADS * thread, waits)
 
 
 def rounds(
@@ -155,14 +156,12 @@ def rounds(
     """
     samples: dict[str, list[Sample]] = {name: [] for name in arms}
     order = list(arms)
-    alone = take is host_sample and all(arm.one_thread for arm in arms.values())
+    alone = take is host_sample and all(arm.one_thread and not arm.waits for arm in arms.values())
     spent, wall = time.thread_time if alone else time.perf_counter, time.perf_counter
     enough = time_per_arm * len(arms)
     with _no_collection():
         begin, wall_begin, done = spent(), wall(), 0
-        while arms and (
-            done < least or (spent() - begin < enough and wall() - wall_begin < _CROWDED * enough)  # an arm may sleep
-        ):
+        while arms and (done < least or (spent() - begin < enough and wall() - wall_begin < _CROWDED * enough)):
             rng.shuffle(order)
             for name in order:
                 samples[name].append(take(arms[name].call, tensors, arms[name].calls))

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import cases, inputs, registry
-from harness.bench import backward, timing
+from harness.bench import backward, ceilings, device, noise, timing
 from harness.registry import Implementation
 from harness.values import HarnessError
 
@@ -53,6 +53,7 @@ def run_pass(plan: Mapping[str, Any], notice: Write, stall_s: float = STALL_S) -
                 raise HarnessError(f"the benchmark's process died before it measured anything: {death}")
             doing = f"while {culprit['arm']} was prepared" if culprit["arm"] else "while the cell was timed"
             records.append({**culprit, "event": "error", "reason": f"its process died {doing}: {death}"})
+            notice(records[-1])
             remaining = _remaining(remaining, new, culprit)
     return records
 
@@ -146,7 +147,12 @@ def main(plan_path: Path, records_path: Path) -> None:
         def write(record: Record) -> None:
             lines.write(json.dumps(record) + "\n")
 
-        write({"event": "ready", "allocator_pinned": pinned, "junk": len(kept)})
+        process = os.getpid()  # a pass may need several
+        about = {"event": "machine", "process": process, "allocator_pinned": pinned, "junk": len(kept)}
+        write({**about, "when": "start", **noise.reading()})
+        write({"event": "ready"})
+        if plan.get("ceilings") == "start":
+            _ceilings(plan, write)
         # In the same order in each pass: what torch.compile makes of a case depends on the cases before it, and only
         # the same sequence finds its compiled code on disk (measured: 10 s instead of 35 s for 17 cells).
         cells = [Prepared(cell, found, write) for cell in plan["cells"]]
@@ -155,6 +161,16 @@ def main(plan_path: Path, records_path: Path) -> None:
         rng.shuffle(cells)
         for cell in cells:
             cell.measure(plan, rng, write)
+        if plan.get("ceilings") == "end":
+            _ceilings(plan, write)
+        write({**about, "when": "end", **noise.reading()})
+
+
+def _ceilings(plan: Mapping[str, Any], write: Write) -> None:
+    """Measure what the machine can do, for the dtypes of the cells that run on the CPU."""
+    on_host = [case for case in (cases.parse(cell["case"]) for cell in plan["cells"]) if case.device == "cpu"]
+    for record in ceilings.measure(sorted({case.dtype for case in on_host}), plan["threads"]):
+        write({"event": "ceiling", "when": plan["ceilings"], **record})
 
 
 def _use_threads(threads: int) -> None:
@@ -196,21 +212,38 @@ class Prepared:
         take = timing.sampler(case.device)
         effort = {"time_per_arm": plan["time_per_arm"], "least": plan["rounds"]}
         samples = timing.rounds(arms, tensors, rng=rng, take=take, **effort)
+        further = self._on_device(arms, plan, rng) if case.device != "cpu" else {}
         for name, arm in arms.items():
             call = functools.partial(arm.call, **tensors)
             peak = timing.peak_bytes(call, case.device)[0] if plan["peak"] else None
-            facts = {"calls": arm.calls, "one_thread": arm.one_thread, "peak_bytes": peak}
+            facts = {"calls": arm.calls, "peak_bytes": peak, "one_thread": arm.one_thread, "waits": arm.waits}
             where = {"event": "samples", "cell": self.name, "arm": name}
-            write({**where, **self.costs[name], **facts, **_columns(samples[name])})
+            write({**where, **self.costs[name], **facts, **_columns(samples[name]), **further.get(name, {})})
         write({"event": "end", "cell": self.name})
+
+    def _on_device(
+        self, arms: Mapping[str, timing.Arm], plan: Mapping[str, Any], rng: random.Random
+    ) -> dict[str, Record]:
+        """Return each arm's cold times, from rounds of their own, the device's clock, and whether it asked for memory.
+
+        The allocator is warm: what it still asks the device for during these rounds would be part of a time.
+        """
+        single = {name: timing.Arm(arm.call, 1, False) for name, arm in arms.items()}
+        before = device.allocations()
+        cold = timing.rounds(single, self.tensors, time_per_arm=plan["time_per_arm"], rng=rng, take=device.Cold())
+        asked, clock = device.allocations() != before, device.clock_mhz()
+        return {
+            name: {"cold_s": [s.wall_s for s in samples], "device_mhz": clock, "allocated": asked}
+            for name, samples in cold.items()
+        }
 
 
 def _columns(samples: Sequence[timing.Sample]) -> Record:
     on_host = not math.isnan(samples[0].cpu_s)
     return {
         "faults": statistics.median(sample.faults for sample in samples),
-        "wall_s": [sample.wall_s for sample in samples],
-        "cpu_s": [sample.cpu_s for sample in samples] if on_host else [],
+        "wall_s": [round(sample.wall_s, 12) for sample in samples],
+        "cpu_s": [round(sample.cpu_s, 12) for sample in samples] if on_host else [],
     }
 
 

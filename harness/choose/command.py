@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness import console, registry, results
-from harness.bench import cells, gate, workloads
+from harness.bench import asking, cells, gate, workloads
 from harness.bench.timing import ROUNDS
 from harness.choose.asked import case_of, gated_on
 from harness.choose.probing import Look, look
 from harness.choose.ranking import Place, ranked, unreliable
 from harness.compare.changes import incomparable
-from harness.conformance import plan
 from harness.machine import environment
 from harness.measurements import Measurement
 from harness.opening import told_of, writer_of
@@ -117,13 +116,13 @@ def _reused(
 
 def _measured(answer: Answer, candidates: Sequence[Implementation], options: argparse.Namespace) -> list[Measurement]:
     """Return the measurements of what conforms and is not far behind; say of the others why they are out."""
-    items = list(plan(candidates, [answer.gated]))
-    writer, _ = writer_of(options, candidates, items)
+    pair = (answer.gated, answer.direction)
+    writer, _ = writer_of(options, candidates, gate.items(candidates, [pair]))
     asked = _takes(answer, candidates)
     console.line(f"choose: checking {len(asked)} implementations on {answer.gated.id}")
-    refused = gate.refusals(asked, [answer.gated], options.load, tell=console.failure, writer=writer)
+    answers = asking.ask(asked, [pair], options.load, writer)
     for one in asked:
-        if why := refused[one.name, answer.gated.id]:
+        if why := answers(one, *pair):
             answer.out[one.name] = ("wrong", why)
     looks = _looks(answer, [one for one in asked if one.name not in answer.out], options)
     left = [one for one in asked if one.name in looks]
@@ -194,7 +193,7 @@ def _timed(
     return list(
         cells.run(
             left,
-            [workloads.Workload("chosen", "asked of choose", answer.case.on("cpu").id)],
+            [workloads.Workload("chosen", "asked of choose", answer.case.on("cpu").id, gated_on=_stands_for(answer))],
             passes=cells.PASSES,
             rounds=rounds,
             threads=(options.threads,),
@@ -207,6 +206,10 @@ def _timed(
             extend=True,
         )
     )
+
+
+def _stands_for(answer: Answer) -> str:
+    return "" if answer.gated == answer.case else answer.gated.on("cpu").id
 
 
 def expected(looks: Mapping[str, Look], baseline: str, rounds: int) -> float:

@@ -48,40 +48,42 @@ def _confirmed(changes: Changes, base: Run, head: Run, load: Sequence[Path]) -> 
     if why := incomparable(head.facts.get("environment") or {}, environment()):
         raise HarnessError(f"--confirm measures here, and HEAD was measured elsewhere: {'; '.join(why)}")
     before = {row.key: row for row in base.measurements}
-    baselines = {row.key: row.baseline for row in head.measurements}
-    again = _again(changes.suspects, baselines, load)
+    again = _again(changes.suspects, {row.key: row for row in head.measurements}, load)
     costs = [settled(one, before[one.key], again[one.key]) if one.state == "suspect" else one for one in changes.costs]
     return replace(changes, costs=tuple(costs))
 
 
 def _again(
-    suspects: Sequence[CostChange], baselines: Mapping[tuple[str, str, str, str, int], str], load: Sequence[Path]
+    suspects: Sequence[CostChange], head: Mapping[tuple[str, str, str, str, int], Measurement], load: Sequence[Path]
 ) -> dict[tuple[str, str, str, str, int], Measurement]:
     from harness import registry
-    from harness.bench import cells, gate
+    from harness.bench import asking, cells
     from harness.bench.workloads import Workload
     from harness.cases import parse
 
-    groups: dict[tuple[str, str, str, int, str], list[str]] = {}
+    groups: dict[tuple[str, str, str, int, str, str], list[str]] = {}
     for one in suspects:
-        names = groups.setdefault((one.workload, one.case, one.direction, one.threads, baselines[one.key]), [])
+        row = head[one.key]
+        names = groups.setdefault((*row.cell, row.baseline, row.gated_on), [])
         names += [one.implementation] if one.implementation not in names else []
     console.line(
         f"compare: measuring {len(suspects)} suspects again in {len(groups)} cells, {cells.PASSES} passes each"
     )
     found = {}
-    for (workload, case_id, direction, threads, baseline), names in groups.items():
+    for (workload, case_id, direction, threads, baseline, gated_on), names in groups.items():
         case = parse(case_id)
         chosen = registry.select([*names, *([baseline] if baseline and baseline not in names else [])], load)
-        refused = gate.refusals(chosen, [case], load, tell=console.failure)
+        cell = Workload(workload, "measured again", case_id, gated_on=gated_on)
+        asked = replace(parse(gated_on), dtype=case.dtype, device=case.device) if gated_on else case
+        answers = asking.ask(chosen, [(asked, direction)], load)
         for row in cells.run(
             chosen,
-            [Workload(workload, "measured again", case_id)],
+            [cell],
             passes=cells.PASSES,
             threads=(threads,),
             directions=(direction,),
             baseline=baseline or names[0],
-            gate=gate.gate(refused),
+            gate=answers,
             progress=lambda what, done, total: console.line(f"compare: {what} ({done} of {total})"),
             seed=1,
             load=load,

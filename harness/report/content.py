@@ -16,7 +16,7 @@ from typing import Any
 
 from harness import outcomes
 from harness.diagnosis import Diagnosis
-from harness.report import timings, words
+from harness.report import growth, timings, words
 from harness.report.manners import Manners, manners
 from harness.report.matrix import Cell, Matrix, matrix
 from harness.results import Run
@@ -119,6 +119,9 @@ class Content:
     causes: tuple[Diagnosis, ...]
     known: tuple[Group, ...]
     timing: timings.Timing
+    noise: Mapping[str, Any]
+    sweeps: tuple[growth.Sweep, ...]
+    fronts: tuple[growth.Front, ...]
     mechanisms: tuple[Described, ...]
     machine: tuple[tuple[str, str], ...]
     command: str
@@ -148,6 +151,9 @@ def assemble(run: Run, mechanisms: Mapping[str, Mechanism]) -> Content:
         causes=tuple(Diagnosis.from_json(one) for one in run.diagnosis),
         known=_groups([v for v in verdicts if v.status is Status.KNOWN_FAILURE]),
         timing=timings.timing(run.measurements, verdicts),
+        noise=_dict(run.facts.get("noise")),
+        sweeps=growth.sweeps(run.measurements),
+        fronts=growth.fronts(run.measurements),
         mechanisms=described,
         machine=tuple(words.flattened(_dict(run.facts.get("environment")))),
         command=_command(run.facts.get("command")),

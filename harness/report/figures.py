@@ -73,7 +73,7 @@ def require() -> None:
 
 
 @contextmanager
-def _drawing() -> Iterator[None]:
+def drawing() -> Iterator[None]:
     """Draw in our style, whatever the user's own; a glyph that a font lacks is the browser's to find."""
     require()
     import matplotlib
@@ -85,7 +85,7 @@ def _drawing() -> Iterator[None]:
         yield
 
 
-def _figure(width: float, height: float) -> Figure:
+def blank(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height))
@@ -107,19 +107,19 @@ def intervals(panel: timings.Panel, frame: Frame, name: str) -> str:
     lines = panel.plotted
     if not lines:
         return ""
-    with _drawing():
+    with drawing():
         width = 3.7
         margin, limits = frame.margin, frame.limits
         height = 0.62 + 0.27 * len(lines)
-        figure = _figure(width, height)
+        figure = blank(width, height)
         axes = figure.add_axes((margin / width, 0.46 / height, (width - margin - 0.12) / width, 1 - 0.54 / height))
         for place, line in enumerate(lines):
             _dot(axes, len(lines) - 1 - place, line, limits)
         _ratio_axis(axes, limits)
         axes.set_ylim(-0.6, len(lines) - 0.4)
-        axes.set_yticks(range(len(lines)), [_cut(line.implementation) for line in reversed(lines)], parse_math=False)
+        axes.set_yticks(range(len(lines)), [cut(line.implementation) for line in reversed(lines)], parse_math=False)
         axes.tick_params(axis="y", length=0)
-        return _svg(figure, name, alternative(panel))
+        return svg(figure, name, alternative(panel))
 
 
 def alternative(panel: timings.Panel) -> str:
@@ -133,7 +133,7 @@ def frame(panels: Sequence[timings.Panel]) -> Frame:
     lines = [line for panel in panels for line in panel.plotted]
     ends = [end for line in lines for end in line.point or () if end is not None and 0 < end < math.inf]
     ends += [0.8, 1.25]
-    longest = max((len(_cut(line.implementation)) for line in lines), default=0)
+    longest = max((len(cut(line.implementation)) for line in lines), default=0)
     limits = max(min(ends) / 1.15, 1e-6), min(max(ends) * 1.15, 1e6)
     return Frame(limits, 0.2 + 0.078 * longest)
 
@@ -177,7 +177,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return [10.0**p for p in powers[:: len(powers) // 6 + 1] if low <= 10.0**p <= high] + [1.0]
 
 
-def _cut(name: str, most: int = 18) -> str:
+def cut(name: str, most: int = 18) -> str:
     name = " ".join(name.split())
     return name if len(name) <= most else name[: most - 1] + "…"
 
@@ -189,12 +189,12 @@ def heatmap(panel: Heatmap, name: str) -> str:
     """Return a heatmap: keys across and queries down, the first at the top left, with its scale beside it."""
     if not panel.values:
         return ""
-    with _drawing():
+    with drawing():
         rows, columns = len(panel.values), len(panel.values[0])
         width = min(3.0, max(1.4, 0.33 * columns))
         height = min(3.0, max(0.33, 0.33 * rows), max(0.7, width * rows / columns))
         whole = (width + 1.2, height + 0.62)
-        figure = _figure(*whole)
+        figure = blank(*whole)
         axes = figure.add_axes((0.52 / whole[0], 0.5 / whole[1], width / whole[0], height / whole[1]))
         shown = _shown(axes, panel)
         _scale(figure, shown, whole, width, height)
@@ -205,7 +205,7 @@ def heatmap(panel: Heatmap, name: str) -> str:
         axes.tick_params(length=2)
         if width / columns >= 0.29 and height / rows >= 0.2:
             _write_values(axes, panel, shown)
-        return _svg(figure, name, describe(panel))
+        return svg(figure, name, describe(panel))
 
 
 def describe(panel: Heatmap) -> str:
@@ -277,14 +277,14 @@ def _math(latex: str, name: str) -> str:
     spoken = latex
     for pattern, known in _SPOKEN:
         spoken = re.sub(pattern, known, spoken)
-    with _drawing():
+    with drawing():
         import matplotlib
 
         matplotlib.rcParams["svg.fonttype"] = "path"  # the page has no mathematical font
-        figure = _figure(1, 1)
+        figure = blank(1, 1)
         figure.text(0, 0, f"${spoken}$", fontsize=14)
         try:
-            return _svg(figure, name, latex, bbox_inches="tight", pad_inches=0.03)
+            return svg(figure, name, latex, bbox_inches="tight", pad_inches=0.03)
         except (ValueError, RuntimeError):  # mathtext names what it cannot parse; the page then shows the source
             return ""
 
@@ -292,7 +292,7 @@ def _math(latex: str, name: str) -> str:
 # --- from matplotlib's SVG to the page's
 
 
-def _svg(figure: Figure, name: str, label: str, **saving: Any) -> str:
+def svg(figure: Figure, name: str, label: str, **saving: Any) -> str:
     """Return the figure as an element of the page, readable by name to who cannot see it."""
     file = io.BytesIO()
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None}, **saving)

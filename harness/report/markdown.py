@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from harness.outcomes import Power
 from harness.report import words
 from harness.report.content import Content, Described, Group, Heatmap
+from harness.report.growth import Front, Sweep
 from harness.report.manners import Found, Manners
 from harness.report.matrix import Cell, Matrix
 from harness.report.timings import Line, Panel, Timing
@@ -16,6 +18,7 @@ from harness.sensitivity import KINDS, Sensitivity, rows
 
 SHADES = " ░▒▓█"
 LARGEST = 32  # rows and columns of a heatmap in characters; a larger one is averaged down
+GROWTH = ["implementation", "exponent of time", "exponent of memory", "over lengths", "slopes between neighbours"]
 ABSOLUTE = (
     "They belong to this machine at that hour: compare them with no other machine's, and with no other run's. "
     "The ratios above are the result."
@@ -31,7 +34,8 @@ def render(told: Content) -> str:
         _power(told.power),
         _sensitivity(told.sensitivity),
         _failures(told),
-        _timing(told.timing),
+        _timing(told.timing, told.noise),
+        _growth(told.sweeps, told.fronts),
         _mechanisms(told.mechanisms),
         _machine(told),
     )
@@ -219,11 +223,34 @@ def _group(group: Group) -> Iterator[str]:
         yield ""
 
 
-def _timing(found: Timing) -> Iterator[str]:
+def _noise(noise: Mapping[str, Any]) -> Iterator[str]:
+    if noise:
+        yield from (escaped(str(noise.get("line", ""))), "")
+        for warning in noise.get("warnings", ()):
+            yield f"- **Warning**: {escaped(str(warning))}"
+        yield ""
+
+
+def _growth(sweeps: Sequence[Sweep], fronts: Sequence[Front]) -> Iterator[str]:
+    for sweep in sweeps:
+        yield from ("", f"### Growth with length: {escaped(sweep.title)}", "")
+        yield from table(GROWTH, ([code(row[0]), *row[1:]] for row in (curve.row for curve in sweep.curves)))
+    for front in fronts:
+        yield from ("", f"### Speed and accuracy: {escaped(front.title)}", "")
+        yield from (f"Over {words.listed([code(w) for w in front.workloads])}.", "")
+        rows = (
+            [code(s.implementation), words.ratio(s.ratio, None, None), words.share(s.share), "yes" if s.ahead else "no"]
+            for s in front.spots
+        )
+        yield from table(["implementation", "mean ratio", "worst share of the error budget", "on the front"], rows)
+
+
+def _timing(found: Timing, noise: Mapping[str, Any]) -> Iterator[str]:
     yield from ("## Times relative to the baseline", "")
     if not found.panels:
         yield "No measurement was made in this run."
         return
+    yield from _noise(noise)
     yield "Time over the baseline's, with its interval; below 1 is faster. Only what conforms is timed and ranked."
     yield ""
     rows = ([code(name), *map(words.number, counts)] for name, counts in found.tally)
@@ -234,9 +261,9 @@ def _timing(found: Timing) -> Iterator[str]:
             yield from _panel(panel)
     yield from ("", "<details><summary>Absolute times</summary>", "", ABSOLUTE, "")
     yield from table(
-        ["workload", "implementation", "one call: median (range of the passes)", "samples"],
+        ["workload", "", "implementation", "one call: median (range of the passes)", "cold", "samples"],
         (
-            [code(panel.workload), code(line.implementation), line.time, line.samples]
+            [code(panel.workload), panel.kind, code(line.implementation), line.time, line.cold, line.samples]
             for panel in found.panels
             for line in panel.lines
             if line.kind == "measured"
@@ -246,7 +273,7 @@ def _timing(found: Timing) -> Iterator[str]:
 
 
 def _panel(panel: Panel) -> Iterator[str]:
-    yield from ("", f"**{code(panel.workload)}**: {code(panel.case)}", "", escaped(panel.caption), "")
+    yield from ("", f"**{code(panel.workload)}** ({panel.kind}): {code(panel.case)}", "", escaped(panel.caption), "")
     header = [
         "implementation",
         "ratio [low, high]",
@@ -255,13 +282,15 @@ def _panel(panel: Panel) -> Iterator[str]:
         "prepare",
         "first call",
         "peak memory",
+        "of ceiling",
+        "error budget",
         "remark",
     ]
     yield from table(header, map(_line, panel.lines))
 
 
 def _line(line: Line) -> list[str]:
-    numbers = [line.detectable, line.prepare, line.first_call, line.peak]
+    numbers = [line.detectable, line.prepare, line.first_call, line.peak, line.ceiling, line.budget]
     return [code(line.implementation), line.ratio, escaped(line.answer), *numbers, escaped(line.remark)]
 
 

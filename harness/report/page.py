@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 from harness import sensitivity
-from harness.report import figures, words
+from harness.report import figures, plots, words
 from harness.report.content import Content
+from harness.report.markdown import GROWTH
 from harness.values import HarnessError
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
@@ -29,6 +30,12 @@ def render(told: Content) -> str:
     environment.filters["soft"] = lambda text: Markup(str(markupsafe.escape(text)).replace("_", "_<wbr>"))
     frame = figures.frame(told.timing.panels)
     intervals = [Markup(figures.intervals(p, frame, f"times{i}")) for i, p in enumerate(told.timing.panels)]
+    inks = plots.series([row.implementation for p in told.timing.panels for row in p.lines])
+    sweeps = [
+        [Markup(plots.scaling(s, inks, memory, f"sweep{i}-{memory:d}")) for memory in (False, True)]
+        for i, s in enumerate(told.sweeps)
+    ]
+    fronts = [Markup(plots.front(f, inks, f"front{i}")) for i, f in enumerate(told.fronts)]
     formulas, heatmaps = [], []
     for i, mechanism in enumerate(told.mechanisms):
         drawn = figures.formula(mechanism.formula, f"formula{i}") if mechanism.formula else ()
@@ -37,7 +44,16 @@ def render(told: Content) -> str:
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     about = {"power_words": words.power(told.power), "gaps": words.gaps(told.power)} if told.power else {}
     seen = about | {"kinds": sensitivity.KINDS, "seen": list(sensitivity.rows(told.sensitivity))}
-    return template.render(told=told, intervals=intervals, formulas=formulas, heatmaps=heatmaps, **seen)
+    return template.render(
+        told=told,
+        intervals=intervals,
+        sweeps=sweeps,
+        fronts=fronts,
+        growth=GROWTH,
+        formulas=formulas,
+        heatmaps=heatmaps,
+        **seen,
+    )
 
 
 def _slug(text: str) -> str:

@@ -20,6 +20,9 @@ class Line:
     kind        its status; "measured" alone means that it was timed and conforms
     answer      faster, slower, ... or the status of what was not timed
     point       (ratio, low, high) for the figure; None unless it was measured and compared
+    ceiling     the part of the machine's ceilings that is reached, and which binds
+    budget      largest share of its error budget, where it was checked
+    cold        on an accelerator: one call after its cache was flushed
     time        median of all its samples, for one call, with the range of the passes' medians
     remark      why it was not timed, or what to know about the answer
     """
@@ -34,15 +37,19 @@ class Line:
     prepare: str = words.NOTHING
     first_call: str = words.NOTHING
     peak: str = words.NOTHING
+    ceiling: str = words.NOTHING
+    budget: str = words.NOTHING
+    cold: str = words.NOTHING
     time: str = words.NOTHING
     samples: str = words.NOTHING
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A workload: its lines, the ranked ones first."""
+    """A cell: its lines, the ranked ones first. kind: dtype, and direction and threads where they are not the usual."""
 
     workload: str
+    kind: str
     mechanism: str
     case: str
     threads: int
@@ -78,9 +85,9 @@ def timing(measurements: Sequence[Measurement], verdicts: Sequence[Verdict] = ()
     bad = [v for v in verdicts if v.status in NONCONFORMING]
     wrong = {(v.implementation, v.case): v for v in bad}
     elsewhere = Counter((v.implementation, v.mechanism) for v in bad)
-    cells: dict[tuple[str, str, int], list[Measurement]] = {}
+    cells: dict[tuple[str, str, str, int], list[Measurement]] = {}
     for row in measurements:
-        cells.setdefault((row.workload, row.case, row.threads), []).append(row)
+        cells.setdefault(row.cell, []).append(row)
     panels = [_panel(rows, wrong, elsewhere) for rows in cells.values()]
     order = list(dict.fromkeys(panel.mechanism for panel in panels))
     panels.sort(key=lambda panel: order.index(panel.mechanism))
@@ -104,6 +111,7 @@ def _panel(
     spoilt = (baseline, first.case) in wrong
     return Panel(
         first.workload,
+        _kind(first),
         first.mechanism,
         first.case,
         first.threads,
@@ -111,6 +119,12 @@ def _panel(
         _caption(rows, baseline, spoilt),
         tuple(lines),
     )
+
+
+def _kind(row: Measurement) -> str:
+    both = "forward and backward" if row.direction != "forward" else ""
+    threads = words.counted(row.threads, "thread") if row.threads > 1 else ""
+    return ", ".join(filter(None, (row.dtype, both, threads)))
 
 
 def _rank(line: Line) -> tuple[bool, bool, bool, float]:
@@ -133,6 +147,15 @@ def _caption(rows: Sequence[Measurement], baseline: str, spoilt: bool) -> str:
     twins = sorted({row.sentinel_ratio for row in compared if row.sentinel_ratio is not None})
     if twins:
         facts.append(f"the baseline's twin, whose truth is 1, came out at {words.listed([f'{t:.3f}' for t in twins])}")
+    counted = next((row for row in rows if row.flops is not None), None)
+    if counted is not None:
+        facts.append(
+            f"{words.quantity(counted.flops)}FLOP of matrix products, {words.size(counted.moved_bytes)} moved; "
+            f"a call has to add {words.size(counted.least_bytes)}, its largest intermediate written out would be "
+            f"{words.size(counted.written_bytes)}"
+        )
+    if any(row.gated_on for row in rows):
+        facts.append(f"checked at a shorter length, {next(row.gated_on for row in rows if row.gated_on)}")
     if not compared:
         facts.append("no comparison: the baseline was not measured" if not baseline else "no comparison")
     if spoilt:
@@ -162,6 +185,9 @@ def _line(row: Measurement, verdict: Verdict | None, elsewhere: int) -> Line:
         words.seconds(statistics.median(row.prepare_s)) if row.prepare_s else words.NOTHING,
         words.seconds(row.first_call_s),
         words.size(row.peak_bytes),
+        f"{row.ceiling_share:.0%} {row.ceiling}" if row.ceiling_share is not None else words.NOTHING,
+        words.share(row.budget_share),
+        words.seconds(statistics.median(map(statistics.median, row.cold_s))) if row.cold_s else words.NOTHING,
         f"{words.seconds(every)} ({words.seconds(min(medians))} to {words.seconds(max(medians))})",
         f"{words.counted(len(row.wall_s), 'pass', 'passes')}, {words.number(sum(map(len, row.wall_s)))} samples",
     )

@@ -72,6 +72,14 @@ def size(count: float | None) -> str:
     return f"{count:.0f} {_SIZES[power]}" if power == 0 else f"{count:.3g} {_SIZES[power]}"
 
 
+def quantity(count: float | None) -> str:
+    """Return a large number with a decimal prefix, ready for its unit: "1.2 G"."""
+    if count is None:
+        return NOTHING + " "
+    power = max((p for p in range(5) if abs(count) >= 1000.0**p), default=0)
+    return f"{count / 1000.0**power:.3g} {('', 'k', 'M', 'G', 'T')[power]}"
+
+
 def ratio(value: float, low: float | None, high: float | None) -> str:
     """Return "0.553 [0.547, 0.559]": three digits of the ratio, and three decimals where it is near 1."""
     if not (math.isfinite(value) and value > 0):

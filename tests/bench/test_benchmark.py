@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +142,8 @@ def test_progress_is_shown_to_its_end(campaign: Campaign) -> None:
 
     assert [step for step in shown if step[0] == "checking" and step[1] == step[2]] == [("checking", 2, 2)]
     for number in (1, 2):
-        assert (f"pass {number} of 2, timing", 2, 2) in shown
-        assert any(step[0] == f"pass {number} of 2, preparing" for step in shown)
+        assert (f"pass {number} of 2, timing", 2 * number, 4) in shown
+        assert (f"pass {number} of 2, preparing", 2 * number - 2, 4) in shown
     assert all(0 <= done <= total for _, done, total in shown)
 
 
@@ -228,26 +229,65 @@ def test_a_pass_that_was_lost_leaves_the_others() -> None:
 
 
 def test_without_a_baseline_there_are_times_and_no_ratios() -> None:
-    """Where the baseline was refused the others are measured, and compared with nothing."""
+    """Where the baseline was refused the others are measured, compared with nothing, and say why."""
     cell = cells.Cell(WORKLOADS[0], cases.parse(SMALL), 1, 0.95, arms=["arm"])
     add = adder(cell)
     add(1.5)
     cell.taken = [{"arm": taken["arm"]} for taken in cell.taken]
+    cell.excluded["steady"] = ("refused", "accuracy: wrong")
     (row,) = cells._combined(cell, "steady")
 
     assert (row.status, row.answer, row.baseline, row.ratio) == ("measured", "", "", None)
+    assert row.reason == "no ratio: the baseline steady was not measured here (refused: accuracy: wrong)"
 
 
 def test_the_quick_matrix_has_every_mechanism() -> None:
     """Names and cases are unique, every case is valid, and the quick part leaves no mechanism out."""
-    every = workloads.default()
+    every = workloads.full()
 
+    assert {True, False} == {workload.full for workload in every}
+    assert set(workloads.quick()) < set(workloads.default()) < set(every)
     assert set(registry.mechanisms()) == {workload.mechanism for workload in workloads.quick()}
     assert len(every) == len({w.name for w in every}) == len({w.case for w in every})
     assert [w.case for w in every] == [cases.parse(w.case).id for w in every]
     assert all(w.cites for w in every)
     with pytest.raises(HarnessError, match="Did you mean 'bert_base'"):
         workloads.select(["bert_bsae"])
+
+
+def test_an_extension_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 10 s left and 4 s for a cell two of three are extended; the third says that no time was left."""
+    monkeypatch.setattr(cells.time, "monotonic", lambda: 100.0)
+    found = [cells.Cell(WORKLOADS[0], cases.parse(SMALL), 1, 0.99) for _ in range(3)]
+
+    assert cells._affordable(found, 4.0, 110.0) == found[:2]
+    assert ["", "", "not extended: no time was left"] == [cell.remark for cell in found]
+    assert cells._affordable(found, 4.0, 99.0) == []
+    assert cells._affordable(found, 4.0, float("inf")) == found
+
+
+def test_cells_are_the_product_of_what_is_asked() -> None:
+    """Workloads, dtypes, directions and threads; a workload's own where none is given, and each cell once."""
+    both = ("forward", "forward_backward")
+    own = replace(WORKLOADS[0], dtypes=("float32", "bfloat16"), directions=both)
+    made = cells.planned([own, WORKLOADS[1]], directions=())
+
+    assert ["small", "small", "small", "small", "large"] == [cell.workload.name for cell in made]
+    assert {("float32", "forward"), ("bfloat16", "forward_backward")} < {(c.case.dtype, c.direction) for c in made}
+    assert 2 * 1 * 2 * 3 == len(cells.planned(WORKLOADS, ["float64"], ["cpu"], both, (1, 2, 4)))
+    with pytest.raises(HarnessError, match="same case"):
+        cells.planned([own, replace(own, name="again")])
+
+
+def test_a_shorter_case_may_stand_for_a_long_one() -> None:
+    """The gate is asked about it, in the dtype of the cell, and the measurement says so."""
+    long = Workload("long", "made up", LARGE, dtypes=("bfloat16",), gated_on=SMALL)
+    [cell] = cells.planned([long])
+    cell.arms = ["steady", "arm"]
+    adder(cell)(1.5)
+
+    assert cell.asked == replace(cases.parse(SMALL), dtype="bfloat16")
+    assert {cell.asked.id} == {row.gated_on for row in cells._combined(cell, "steady")}
 
 
 def test_pytest_benchmark_compares_our_document(campaign: Campaign, tmp_path: Path) -> None:
@@ -289,13 +329,12 @@ def test_only_open_cells_are_extended(monkeypatch: pytest.MonkeyPatch, files: di
         count += 1
         record = {"event": "samples", "prepare_s": 0.0, "first_call_s": 0.1, "calls": 1, "one_thread": True}
         record |= {"peak_bytes": None, "faults": 0.0}
-        found = []
         for cell in plan["cells"]:
             for arm in cell["arms"]:
                 factor = 1.0 if arm != "thrice" else 3.0 if cell["case"] == SMALL else 1.0 + 0.2 * count
                 times = [factor] * 15
-                found.append(record | {"cell": cell["cell"], "arm": arm, "wall_s": times, "cpu_s": times})
-        return found
+                notice(record | {"cell": cell["cell"], "arm": arm, "wall_s": times, "cpu_s": times})
+        return []
 
     monkeypatch.setattr(cells, "run_pass", fake)
     load = [files["steady"], files["thrice"]]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from harness import measurements
 from harness.measurements import Measurement
 
 WHERE = ("kernel", "dot_product", "bert_base", "dot_product-...", 1)
@@ -48,6 +49,17 @@ def test_what_was_not_measured_states_nothing(claim: dict[str, Any]) -> None:
     """A refused implementation has no time, ratio or answer."""
     with pytest.raises(ValueError, match=next(iter(claim))):
         replace(REFUSED, **claim)
+
+
+def test_rows_from_before_directions_are_read() -> None:
+    """They are forward, without counts; a direction that is none cannot be."""
+    row = FASTER.to_json()
+    older = {name: row[name] for name in row if name not in measurements._LATER}
+
+    assert FASTER == Measurement.from_json(older)
+    assert ("bert_base", "dot_product-...", "forward", 1) == Measurement.from_json(older).cell
+    with pytest.raises(ValueError, match="direction 'sideways'"):
+        replace(FASTER, direction="sideways")
 
 
 @pytest.mark.parametrize("status", ["refused", "unsupported", "unavailable", "error"])

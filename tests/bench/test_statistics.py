@@ -180,6 +180,22 @@ def test_several_threads_have_no_cpu_time_to_fall_back_on() -> None:
     assert "preempted" in compare(*heavy, one_thread=False).reason
 
 
+def test_what_waits_is_not_called_preempted() -> None:
+    """It sleeps a tenth of its time, unseen by CPU time: the wall decides, and the baseline tells the noise."""
+    base, twin, arm = arms(3, 1.0, 1.0, 1.1)
+    sleeping = [Pass(p.wall_s, tuple(t / 1.1 for t in p.cpu_s)) for p in arm]
+    busy = [preempted(side, 0.6, random.Random(i)) for i, side in enumerate((sleeping, base, twin))]
+    found, blind = compare(sleeping, base, twin, waits=True), compare(sleeping, base, twin)
+
+    assert (found.clock, found.answer) == ("wall", "slower")
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < 1.1 < found.high
+    assert (blind.clock, blind.answer) == ("cpu", "same")  # what the flag is for
+    assert compare(*busy, waits=True).answer == "unreliable"
+    assert "what waits" in compare(*busy, waits=True).reason
+
+
 def test_a_device_has_no_cpu_time() -> None:
     """Samples without CPU times are judged by the wall's clock."""
     base, twin, arm = ([Pass(p.wall_s) for p in side] for side in arms(4, 1.0, 1.0, 1.1))

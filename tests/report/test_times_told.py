@@ -21,7 +21,7 @@ def test_what_was_not_timed_is_shown_and_never_ranked(run, measurement, status):
     assert (status, None, "–") == (panel.lines[2].answer, panel.lines[2].point, panel.lines[2].ratio)
     drawn = figures.intervals(panel, figures.frame([panel]), "f")
     assert ("other" in drawn, "absent" in drawn) == (True, False)
-    assert f"| `absent` | – | {status} | – | – | – | – | told why |" in markdown.render(told)
+    assert f"| `absent` | – | {status} | – | – | – | – | – | – | told why |" in markdown.render(told)
     assert "told why" in page.render(told)
 
 

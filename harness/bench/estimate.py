@@ -1,0 +1,104 @@
+"""How long a campaign will take, from its plan and a short calibration: told before it starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import execution
+from harness.bench import gate, timing
+from harness.bench.ceilings import Ceilings, measure
+from harness.bench.cells import Cell
+from harness.bench.costs import cost
+from harness.conformance import Item
+from harness.registry import Implementation
+
+REACHED = 0.2  # a call is taken to reach this part of the ceiling that binds
+PREPARING = 0.25  # seconds for an arm: prepare, first call, warm-up, with compiled code found on disk
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What a short look found. begin_s: to start a process and import torch. item_s, element_s: to ask a small item,
+    and for each further element of its scores. ceilings: of this machine."""
+
+    begin_s: float
+    item_s: float
+    element_s: float
+    ceilings: Ceilings
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Seconds that the gate and each pass will take."""
+
+    gate_s: float
+    pass_s: float
+    passes: int
+    extended: bool
+
+    @property
+    def seconds(self) -> float:
+        """The whole, without an extension."""
+        return self.gate_s + self.passes * self.pass_s
+
+    def told(self) -> str:
+        """Return the line that a person reads before it starts."""
+        further = "; as many passes again for cells that stay inconclusive" if self.extended else ""
+        return (
+            f"expected: about {duration(self.seconds)}: {duration(self.gate_s)} to check what is timed, then "
+            f"{self.passes} passes of {duration(self.pass_s)}{further}"
+        )
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person says them."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
+
+
+def calibrate(items: Sequence[Item], answers: gate.Gate, load: Sequence[Path]) -> Calibration:
+    """Ask one small and one larger item of the plan - their verdicts count - and look at the machine for a second."""
+    began = time.perf_counter()
+    rates, inside = execution.alone(_rates, seconds=120)
+    begin_s = time.perf_counter() - began - inside
+    asked = sorted((item for item in items if item.skip is None), key=_elements)
+    small, large = asked[: len(asked) // 3][-1:], asked[: 9 * len(asked) // 10][-1:]
+    seconds = []
+    for item in small + large:
+        [(_, verdicts)] = gate.run([item], answers, load, jobs=1) or [(item, [])]
+        seconds.append(sum(verdict.seconds for verdict in verdicts))
+    item_s = seconds[0] if seconds else 0.0
+    growth = (seconds[1] - item_s) / max(_elements(large[0]), 1) if len(seconds) > 1 else 0.0
+    return Calibration(begin_s, item_s, max(growth, 0.0), rates)
+
+
+def _rates() -> tuple[Ceilings, float]:
+    """Return this machine's ceilings for float32, and how long they took; run in a worker."""
+    began = time.perf_counter()
+    return Ceilings(measure(("float32",), 1)), time.perf_counter() - began
+
+
+def _elements(item: Item) -> float:
+    return cost(item.case).softmax
+
+
+def expected(
+    cells: Sequence[Cell],
+    entrants: Sequence[Implementation],
+    items: Sequence[Item],
+    seen: Calibration,
+    **method: Any,
+) -> Estimate:
+    """Return what a plan will take. method: passes, time_per_arm, extend."""
+    gate_s = sum(seen.item_s + seen.element_s * _elements(item) for item in items if item.skip is None)
+    pass_s = seen.begin_s * len({cell.threads for cell in cells})
+    for cell in cells:
+        arms = 1 + sum(not entrant.refuses(cell.case) and not entrant.unavailable() for entrant in entrants)
+        bound = seen.ceilings.binding(cost(cell.case, cell.direction), "float32", 1, "wall")
+        call_s = (bound[1] if bound else 0.0) / REACHED
+        pass_s += arms * (PREPARING + max(method["time_per_arm"], timing.ROUNDS * call_s))
+    jobs = execution.default_jobs()
+    return Estimate(seen.begin_s + gate_s / jobs, pass_s, method["passes"], method["extend"])

@@ -1,0 +1,81 @@
+"""Timing on a device, with a stand-in for torch.cuda: what is asked of it, and in which order. No device is needed."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable
+
+import pytest
+
+from harness.bench import device as accelerator
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A stand-in for torch with a device that notes what it is asked: 3 ms pass between two events."""
+    log: list[str] = []
+
+    def noting(what: str) -> Callable[..., None]:
+        return lambda *_, **__: log.append(what)
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+            self.record, self.synchronize = noting("record"), noting("wait for event")
+
+        def elapsed_time(self, other: object) -> float:
+            return 3.0
+
+    cuda = types.SimpleNamespace(
+        Event=Event,
+        synchronize=noting("synchronize"),
+        _sleep=noting("hold"),
+        current_device=lambda: 0,
+        get_device_properties=lambda index: types.SimpleNamespace(L2_cache_size=50 << 20),
+        memory_stats=lambda: {"segment.all.allocated": 7, "num_alloc_retries": 1},
+    )
+
+    def empty(size: int, dtype: object, device: str) -> types.SimpleNamespace:
+        log.append(f"buffer of {size >> 20} MiB on {device}")
+        return types.SimpleNamespace(zero_=noting("flush"))
+
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda, empty=empty, uint8=None))
+    return log
+
+
+def test_a_device_is_timed_by_events(device: list[str]) -> None:
+    """Earlier work is waited for, the stream is held until the calls are queued, and events enclose them."""
+    sample = accelerator.hot(lambda: device.append("call"), {}, 3)
+
+    assert ["synchronize", "hold", "record", "call", "call", "call", "record", "wait for event"] == device
+    assert pytest.approx(1e-3) == sample.wall_s
+    assert sample.cpu_s != sample.cpu_s  # NaN: the host's CPU time says nothing
+
+
+def test_cold_times_flush_before_each_single_call(device: list[str]) -> None:
+    """A buffer of the cache's size is overwritten first; several calls in a sample would mix cold and hot."""
+    cold = accelerator.Cold()
+    cold(lambda: device.append("call"), {})
+
+    assert ["buffer of 50 MiB on cuda", "flush", "synchronize", "hold", "record", "call"] == device[:6]
+    with pytest.raises(ValueError, match="one call"):
+        cold(lambda: None, {}, 2)
+
+
+def test_what_the_allocator_asked_for_is_counted(device: list[str]) -> None:
+    """Segments that were allocated, and retries: both stay still while a warm call is timed."""
+    assert (7, 1) == accelerator.allocations()
+
+
+@pytest.mark.parametrize(("said", "clock"), [("1980\n", 1980.0), ("[N/A]\n", None)])
+def test_the_clock_is_the_drivers(monkeypatch: pytest.MonkeyPatch, said: str, clock: float | None) -> None:
+    """In MHz; unknown where the driver's tool does not tell, or is not there."""
+    monkeypatch.setattr(accelerator.subprocess, "run", lambda *_, **__: types.SimpleNamespace(stdout=said))
+    assert clock == accelerator.clock_mhz()
+
+    def absent(*_: object, **__: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(accelerator.subprocess, "run", absent)
+    assert accelerator.clock_mhz() is None

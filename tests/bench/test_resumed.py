@@ -1,0 +1,92 @@
+"""A benchmark that was killed goes on: with the cells and passes that are missing, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import registry
+from harness.bench import cells, command
+from harness.bench.kept import NAME, Kept
+from harness.bench.workloads import Workload
+from harness.values import HarnessError
+
+CASES = [f"dot_product-B1H{heads}Hk{heads}Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous-0" for heads in (1, 2)]
+WORKLOADS = [Workload(f"w{place}", "made up", case) for place, case in enumerate(CASES)]
+
+
+class Machine:
+    """Stands in for the processes: each call of an arm takes the number of its pass; it dies where it is told to."""
+
+    def __init__(self, dies_at: tuple[int, int] | None = None) -> None:
+        self.dies_at, self.asked = dies_at, []
+
+    def run_pass(self, plan: dict[str, Any], notice: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+        """Write what a pass would."""
+        number = int(plan["seed"].split("/")[1])
+        self.asked.append((number, [cell["cell"] for cell in plan["cells"]]))
+        record = {"event": "samples", "prepare_s": 0.0, "first_call_s": 0.1, "calls": 1, "one_thread": True}
+        record |= {"peak_bytes": None, "faults": 0.0}
+        for place, cell in enumerate(plan["cells"]):
+            for arm in cell["arms"]:
+                seconds = (number + 1) * (1.0 if arm != "torch_sdpa" else 0.5)
+                times = [seconds] * 15
+                notice(record | {"cell": cell["cell"], "arm": arm, "wall_s": times, "cpu_s": times})
+                if self.dies_at == (number, place):
+                    raise KeyboardInterrupt
+            notice({"event": "end", "cell": cell["cell"]})
+        return []
+
+
+def campaign(monkeypatch: pytest.MonkeyPatch, machine: Machine, directory: Path) -> list[Any]:
+    """Run or go on with a campaign of three passes over two cells."""
+    monkeypatch.setattr(cells, "run_pass", machine.run_pass)
+    known = registry.implementations()
+    quiet: dict[str, Any] = {"gate": lambda *_: "", "progress": lambda *_: None}
+    return list(cells.run([known["torch_sdpa"]], WORKLOADS, passes=3, kept=Kept(directory), **quiet))
+
+
+@pytest.mark.parametrize("dies_at", [(0, 0), (1, 0), (1, 1), (2, 1)])
+def test_what_is_there_is_not_measured_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dies_at: tuple[int, int]
+) -> None:
+    """After a kill in any cell of any pass, the measurements are those of a run that nobody disturbed."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    expected = campaign(monkeypatch, Machine(), whole)
+    with pytest.raises(KeyboardInterrupt):
+        campaign(monkeypatch, Machine(dies_at), killed)
+    machine = Machine()
+
+    assert expected == campaign(monkeypatch, machine, killed)
+    left = [(n, [c for place, c in enumerate(CASES) if (n, place) >= dies_at]) for n in range(dies_at[0], 3)]
+    assert [(n, found) for n, found in left if found] == machine.asked
+
+
+def test_half_a_line_is_cut_off(tmp_path: Path) -> None:
+    """And what comes after it begins on a line of its own."""
+    kept = Kept(tmp_path)
+    kept.add(0, 1, {"event": "ready"})
+    with kept.path.open("a") as file:  # type: ignore[union-attr]
+        file.write('{"event": "sam')
+    again = Kept(tmp_path)
+    again.add(1, 1, {"event": "end"})
+
+    lines = (tmp_path / NAME).read_text().splitlines()
+    assert [{"event": "ready", "pass": 0, "threads": 1}] == again.of(0, 1)
+    assert ["ready", "end"] == [json.loads(line)["event"] for line in lines]
+
+
+def test_another_plan_is_not_gone_on_with() -> None:
+    """Its passes would be of other cells: the difference is named, with the command to use."""
+
+    class Writer:
+        directory, facts = Path("run"), {"bench": {"passes": 5, "seed": 0}, "command": "python -m harness bench"}
+
+    with pytest.raises(HarnessError, match=r"another plan \(seed\).*python -m harness bench"):
+        command._same_plan(Writer(), {"passes": 5, "seed": 1})  # type: ignore[arg-type]
