@@ -83,19 +83,15 @@ def _repetition(
     kinds, load_now = {SECOND: SAME, SLOWER: PLANTED}, os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     rows = planting.compared(kinds, chosen, load, lambda *step: None, seed=seed + number, extend=True)
     theirs = stock.timed(folder, load, [one.case for one in chosen], (FIRST, SECOND, SLOWER))
-    base = {row.case: row for row in rows if row.implementation == FIRST}
     for row in rows:
         if row.implementation in kinds:
             kind = kinds[row.implementation]
             one, other = (theirs[row.case, arm] for arm in _PAIRS[kind])
             ratios = {statistic: other[statistic] / one[statistic] for statistic in STATISTICS}
-            yield _trial(row, base[row.case], kind, number, load_now, ratios)
+            yield _trial(row, kind, number, load_now, ratios)
 
 
-def _trial(
-    row: Measurement, base: Measurement, kind: str, number: int, load: float | None, ratios: dict[str, float]
-) -> Trial:
-    samples = (getattr(row, f"{row.clock}_s"), getattr(base, f"{row.clock}_s")) if row.clock else ((), ())
+def _trial(row: Measurement, kind: str, number: int, load: float | None, ratios: dict[str, float]) -> Trial:
     return Trial(
         repetition=number,
         size=row.workload,
@@ -109,7 +105,7 @@ def _trial(
         preempted=row.preempted,
         sentinel_ratio=row.sentinel_ratio,
         passes=len(row.wall_s),
-        by_pass=tuple(round(math.exp(judging.log_ratio(a, b)), 5) for a, b in zip(*samples)),
+        by_pass=row.pass_ratios,
         load=load,
         stock=ratios,
     )
