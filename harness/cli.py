@@ -30,6 +30,11 @@ _NOT_WITH = {
 }
 
 
+# What `bench` takes for its matrix, and not in place of it.
+_MATRIX_ONLY = ("quick", "full", "minutes", "resume")
+_NO_SELF_CHECK = ("names", "workload", "load", "dtype", "direction", *_MATRIX_ONLY)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb. A user's mistake is one line on standard error, and exit status 2."""
     options = _parser().parse_args(arguments)
@@ -83,6 +88,11 @@ def bench(options: argparse.Namespace) -> int:
     """Time what conforms, side by side with the baseline."""
     if options.repetitions and not options.self_check:
         raise HarnessError("bench --repetitions is for --self-check; give both")
+    instead = "self_check" if options.self_check else "against"
+    for name in (_NO_SELF_CHECK if options.self_check else _MATRIX_ONLY) if getattr(options, instead) else ():
+        if getattr(options, name):
+            given = "NAME" if name == "names" else f"--{name}"
+            raise HarnessError(f"bench --{instead.replace('_', '-')} takes no {given}: leave it out")
     if options.self_check:
         from harness.bench import self_check
 

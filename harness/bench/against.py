@@ -50,7 +50,7 @@ def _absent(implementation: Implementation) -> bool:
 
 def _wanted(new: Implementation, options: argparse.Namespace) -> list[Workload]:
     named = workloads.select(options.workload) if options.workload else workloads.quick()
-    return [one for one, case in cells.cases_of(named, devices=(new.device,)) if not new.refuses(case)]
+    return [one for one in named if any(not new.refuses(cell.case) for cell in _cells(new, [one], options))]
 
 
 def _kept(
@@ -76,8 +76,13 @@ def _directions(options: argparse.Namespace) -> tuple[str, ...]:
     return {"": ("forward",), "both": DIRECTIONS}.get(options.direction, (options.direction,))
 
 
+def _dtypes(new: Implementation, options: argparse.Namespace) -> tuple[str, ...]:
+    """Return the dtypes that are asked for; else float32, or the workloads' own where that is not taken."""
+    return options.dtype or (("float32",) if "float32" in new.capabilities.dtypes else ())
+
+
 def _cells(new: Implementation, wanted: Sequence[Workload], options: argparse.Namespace) -> list[Cell]:
-    return cells.planned(wanted, options.dtype, (new.device,), _directions(options), options.threads)
+    return cells.planned(wanted, _dtypes(new, options), (new.device,), _directions(options), options.threads)
 
 
 def _asked(planned: Sequence[Cell]) -> list[tuple[Case, str]]:
@@ -102,7 +107,7 @@ def _measured(
         passes=cells.PASSES,
         threads=options.threads,
         directions=_directions(options),
-        dtypes=options.dtype,
+        dtypes=_dtypes(new, options),
         baseline=old.name,
         gate=answers,
         progress=lambda what, done, total: console.line(f"bench: {new.name}, {what} ({done} of {total})"),

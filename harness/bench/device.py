@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.bench.timing import Call, Sample, Tensors
 
-HOLD_CYCLES = 200_000  # some 100 us: long enough to queue a call, so that launching it is not timed
+HOLD_CYCLES = 200_000  # some 100 us for each call: long enough to queue it, so that launching it is not timed
 FLUSH_BYTES = 64 << 20  # where the size of the L2 cache is not known
 
 
@@ -45,7 +45,7 @@ def _between_events(call: Call, tensors: Tensors, calls: int, flush: Any) -> Sam
     if flush is not None:
         flush.zero_()
     torch.cuda.synchronize()
-    torch.cuda._sleep(HOLD_CYCLES)
+    torch.cuda._sleep(HOLD_CYCLES * calls)
     start.record()
     for _ in repeat(None, calls):
         call(**tensors)

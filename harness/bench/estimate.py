@@ -68,8 +68,9 @@ def calibrate(items: Sequence[Item], answers: gate.Gate, load: Sequence[Path]) -
     small, large = asked[: len(asked) // 3][-1:], asked[: 9 * len(asked) // 10][-1:]
     seconds = []
     for item in small + large:
-        [(_, verdicts)] = gate.run([item], answers, load, jobs=1) or [(item, [])]
-        seconds.append(sum(verdict.seconds for verdict in verdicts))
+        for _ in gate.run([item], answers, load, jobs=1):
+            pass
+        seconds.append(answers.seconds(item.implementation.name, item.case))
     item_s = seconds[0] if seconds else 0.0
     growth = (seconds[1] - item_s) / max(_elements(large[0]), 1) if len(seconds) > 1 else 0.0
     return Calibration(begin_s, item_s, max(growth, 0.0), rates)

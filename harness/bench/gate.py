@@ -49,6 +49,10 @@ class Gate:
         shares = [v.share for v in self._of(name, case, direction) if v.check in measured and v.share is not None]
         return max(shares, default=None)
 
+    def seconds(self, name: str, case: Case) -> float:
+        """Return how long it took to ask; also where an earlier run did."""
+        return sum(verdict.seconds for verdict in self.verdicts.get((name, case.id), ()))
+
     def _of(self, name: str, case: Case, direction: str) -> list[Verdict]:
         names = FORWARD + (BACKWARD if direction != "forward" else ())
         return [v for v in self.verdicts.get((name, case.id), ()) if v.check in names]

@@ -121,10 +121,16 @@ def _where(implementation: Implementation, version: Version) -> tuple[str, str, 
         inside = version.folder / here.relative_to(version.root) if version.root else version.folder
         return stem, stem, inside
     module = implementation.module.__name__
-    package = module.partition(".")[0]
-    depth = len(module.split("."))
-    here = implementation.path.resolve().parents[depth - 1]
-    return package, module, version.folder / here.relative_to(version.root) if version.root else version.folder
+    here = _beside(implementation)
+    inside = version.folder / here.relative_to(version.root) if version.root else version.folder
+    return module.partition(".")[0], module, inside
+
+
+def _beside(implementation: Implementation) -> Path:
+    """Return the folder that holds the package of an implementation today."""
+    path = implementation.path.resolve()
+    base = path.parent if path.name == "__init__.py" else path.with_suffix("")
+    return base.parents[len(implementation.module.__name__.split(".")) - 1]
 
 
 def loaded(paths: Sequence[Path], version: Version, load: Sequence[Path]) -> dict[str, Implementation]:
@@ -138,7 +144,7 @@ def loaded(paths: Sequence[Path], version: Version, load: Sequence[Path]) -> dic
 def differs(implementation: Implementation, version: Version) -> bool:
     """Return whether the file of an implementation, or one of its package that it imports, is another one there."""
     package, module, inside = _where(implementation, version)
-    here = implementation.path.resolve().parents[len(module.split(".")) - 1]
+    here = _beside(implementation)
     waiting, seen = [module], set()
     while waiting:
         name = waiting.pop()

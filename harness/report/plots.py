@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.report.figures import FAINT, INK, blank, cut, drawing, svg
 from harness.report.growth import Front, Sweep
@@ -107,9 +107,9 @@ def front(found: Front, inks: Mapping[str, tuple[str, str]], name: str) -> str:
     with drawing():
         from matplotlib.ticker import FixedLocator, NullLocator
 
-        width, height = 3.9, 2.9
+        width, height = 4.9, 2.9
         figure = blank(width, height)
-        axes = figure.add_axes((0.62 / width, 0.5 / height, (width - 0.95) / width, 1 - 0.66 / height))
+        axes = figure.add_axes((0.5 / width, 0.5 / height, (width - 2.05) / width, 1 - 0.74 / height))
         ahead = [spot for spot in found.spots if spot.ahead]
         axes.plot([s.ratio for s in ahead], [s.share for s in ahead], color=INK, lw=0.8, ls="--", alpha=0.5)
         for spot in found.spots:
@@ -128,8 +128,8 @@ def front(found: Front, inks: Mapping[str, tuple[str, str]], name: str) -> str:
         axes.grid(color=FAINT, lw=0.5)
         axes.set_axisbelow(True)
         axes.set_xlabel("time ÷ baseline's time  (left: faster)")
-        axes.set_title("worst share of the error budget (down: more accurate)", loc="left", fontsize=9, color=INK)
-        _name_spots(axes, found, inks)
+        axes.set_title("worst share of the error budget  (down: more accurate)", loc="left", fontsize=9, color=INK)
+        _key(axes, found, inks)
         told = ", ".join(f"{s.implementation} {s.ratio:.3g} and {s.share:.2g}" for s in found.spots)
         return svg(figure, name, f"Time ratio and share of the error budget, {found.title}: {told}")
 
@@ -138,24 +138,13 @@ def _inside(tick: float, limits: tuple[float, float]) -> bool:
     return limits[0] <= tick <= limits[1]
 
 
-def _name_spots(axes: Axes, found: Front, inks: Mapping[str, tuple[str, str]]) -> None:
-    """Name each spot beside it, on the side with room, and apart from names that are near."""
-    middle = (axes.get_xlim()[0] * axes.get_xlim()[1]) ** 0.5
-    taken: list[tuple[bool, float]] = []
-    reach = axes.get_ylim()[1]
-    for spot in sorted(found.spots, key=lambda s: s.share):
-        right, place = spot.ratio < middle, spot.share / reach
-        while any(side == right and abs(place - other) < 0.085 for side, other in taken):
-            place += 0.03
-        taken.append((right, place))
-        offset = (8 if right else -8, (place - spot.share / reach) * axes.bbox.height * 72 / axes.figure.dpi)
-        axes.annotate(
-            cut(spot.implementation),
-            (spot.ratio, spot.share),
-            xytext=offset,
-            textcoords="offset points",
-            ha="left" if right else "right",
-            va="center",
-            fontsize=8,
-            color=inks[spot.implementation][0],
-        )
+def _key(axes: Axes, found: Front, inks: Mapping[str, tuple[str, str]]) -> None:
+    """Name the spots beside the axes, the most accurate at the bottom: spots that nearly coincide hide names inside."""
+    order = sorted(found.spots, key=lambda spot: spot.share)
+    step = min(0.12, 1 / max(len(order), 1))
+    for place, spot in enumerate(order):
+        colour, mark = inks[spot.implementation]
+        face, height = colour if spot.ahead else "none", 0.04 + place * step
+        placed: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}
+        axes.plot([1.07], [height], mark, color=colour, mfc=face, ms=6, mew=1.2, **placed)
+        axes.text(1.12, height, cut(spot.implementation), va="center", fontsize=8, color=colour, **placed)

@@ -107,6 +107,7 @@ def test_what_names_no_version_is_a_mistake(mistake, repository, tmp_path):
     assert "neither a revision" in mistake("bench", "--load", repository, "--against", "nowhere")
     assert "in no git checkout" in mistake("bench", "--load", loose, "--against", "HEAD")
     assert "leave --baseline out" in mistake("bench", "eager", "--against", "HEAD", "--baseline", "torch_sdpa")
+    assert "takes no --minutes" in mistake("bench", "eager", "--against", "HEAD", "--minutes", "3")
     (tmp_path / "empty").mkdir()
     eager = registry.implementations()["eager"]
     version = versions.Version("empty", "an empty folder", tmp_path / "empty", None)

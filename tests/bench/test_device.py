@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import random
 import sys
 import types
 from collections.abc import Callable
 
 import pytest
 
+from harness.bench import cells, timing, worker
 from harness.bench import device as accelerator
+from harness.bench.workloads import Workload
+
+CASE = "dot_product-B1H1Hk1Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous-0"
 
 
 @pytest.fixture
@@ -79,3 +84,23 @@ def test_the_clock_is_the_drivers(monkeypatch: pytest.MonkeyPatch, said: str, cl
 
     monkeypatch.setattr(accelerator.subprocess, "run", absent)
     assert accelerator.clock_mhz() is None
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_cold_times_stand_apart_from_hot_ones(monkeypatch: pytest.MonkeyPatch, asks: bool) -> None:
+    """They have rounds of their own and fields of their own, the clock beside them; an allocation is remarked."""
+    counts = iter([(1, 0), (2, 0) if asks else (1, 0)])
+    monkeypatch.setattr(accelerator, "Cold", lambda: lambda call, tensors, calls: timing.Sample(5e-3, 0.0, 0.0))
+    monkeypatch.setattr(accelerator, "allocations", lambda: next(counts))
+    monkeypatch.setattr(accelerator, "clock_mhz", lambda: 1980.0)
+    cell = cells.Cell(Workload("w", "made up", CASE), cells.parse(CASE).on("cuda"), 1, 0.95, arms=["eager"])
+    prepared = worker.Prepared.__new__(worker.Prepared)
+    prepared.tensors = {}
+    arms = {"eager": timing.Arm(lambda: None, 7, False)}
+    further = prepared._on_device(arms, {"time_per_arm": 0.0}, random.Random(0))["eager"]
+    hot = {"event": "samples", "prepare_s": 0.0, "first_call_s": 0.1, "calls": 7, "peak_bytes": None, "faults": 0.0}
+    cell.taken = [{"eager": {**hot, "wall_s": [1e-3] * 15, "cpu_s": [], **further}}] * 2
+    [row] = cells._combined(cell, "other")
+
+    assert ((1e-3,) * 15, (5e-3,) * 15, (1980.0,) * 2) == (row.wall_s[0], row.cold_s[0], row.device_mhz)
+    assert asks == ("allocator asked the device" in row.reason)

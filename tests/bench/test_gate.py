@@ -77,6 +77,11 @@ def test_a_wrong_copy_is_refused_a_rank(harness: Callable[..., Any], tmp_path: P
     assert all("fail, accuracy: |error|" in page for page in pages)
     assert "noise: load" in answer.out
     assert all(run.facts["noise"]["line"] in page for page in pages)
+    again = harness("bench", "dropping", "--load", file, "--workload", WORKLOAD, "--quick", "--out", out, "--resume")
+    assert "resume: 6 of 6 verdicts are there" in again.err
+    assert run.measurements == results.load(out).measurements  # nothing was left to measure
+    other = harness("bench", "dropping", "--load", file, "--workload", WORKLOAD, "--out", out, "--resume")
+    assert (other.status, "another plan" in other.err) == (2, True)
     data = json.loads((out / "benchmark.json").read_text())
     assert ["eager"] == [entry["params"]["implementation"] for entry in data["benchmarks"]]
     assert ["dropping"] == [entry["implementation"] for entry in data["attention_harness"]["not_measured"]]

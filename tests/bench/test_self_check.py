@@ -165,6 +165,8 @@ def test_a_self_check_is_not_written_over(mistake, tmp_path):
     (tmp_path / self_check.FILE).write_text("{}")
     assert "already holds a self-check" in mistake("bench", "--self-check", "--out", tmp_path)
     assert "is for --self-check" in mistake("bench", "--repetitions", "3")
+    assert "takes no --quick" in mistake("bench", "--self-check", "--quick")
+    assert "takes no NAME" in mistake("bench", "eager", "--self-check")
 
 
 def test_the_realised_plant_has_an_interval():

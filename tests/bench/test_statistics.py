@@ -181,7 +181,7 @@ def test_several_threads_have_no_cpu_time_to_fall_back_on() -> None:
 
 
 def test_what_waits_is_not_called_preempted() -> None:
-    """It sleeps a tenth of its time, unseen by CPU time: the wall decides, and the baseline tells the noise."""
+    """It sleeps a tenth of its time, which CPU time does not see: the wall decides, the baseline tells the noise."""
     base, twin, arm = arms(3, 1.0, 1.0, 1.1)
     sleeping = [Pass(p.wall_s, tuple(t / 1.1 for t in p.cpu_s)) for p in arm]
     busy = [preempted(side, 0.6, random.Random(i)) for i, side in enumerate((sleeping, base, twin))]
