@@ -6,18 +6,18 @@ import argparse
 import io
 import json
 import math
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import __version__, console
+from harness import __version__, console, memory_size
 from harness.printable import one_line
 from harness.values import DEVICES, DTYPES, HarnessError
 
 _LONGEST = 4000  # characters of a complaint: what it cites may be of any length
-_MOST_CASES, _MOST_PROCESSES, _LONGEST_WAIT = 100_000, 1024, 7 * 86_400
+_LEAST_MEMORY = 2**20
+_MOST_CASES, _MOST_PROCESSES, _LONGEST_AXIS, _LONGEST_WAIT = 100_000, 1024, 2**24, 7 * 86_400
 
 EXIT = "exit status: 0 conforms, 1 does not, 2 usage"
 
@@ -33,6 +33,11 @@ _NOT_WITH = {
         "resume": ("--resume", "it keeps nothing to go on with; leave --resume out"),
     },
 }
+
+
+# What `bench` takes for its matrix, and not in place of it.
+_MATRIX_ONLY = ("quick", "full", "minutes", "resume")
+_NO_SELF_CHECK = ("names", "workload", "load", "dtype", "direction", *_MATRIX_ONLY)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,9 +103,38 @@ def replay(options: argparse.Namespace) -> int:
 
 def bench(options: argparse.Namespace) -> int:
     """Time what conforms, side by side with the baseline."""
+    if options.repetitions and not options.self_check:
+        raise HarnessError("bench --repetitions is for --self-check; give both")
+    instead = "self_check" if options.self_check else "against"
+    for name in (_NO_SELF_CHECK if options.self_check else _MATRIX_ONLY) if getattr(options, instead) else ():
+        if getattr(options, name):
+            given = "NAME" if name == "names" else f"--{name}"
+            raise HarnessError(f"bench --{instead.replace('_', '-')} takes no {given}: leave it out")
+    if options.self_check:
+        from harness.bench import self_check
+
+        return self_check.command(options)
+    if options.against:
+        from harness.bench import against
+
+        return against.command(options)
     from harness.bench import command
 
     return command.bench(options)
+
+
+def choose(options: argparse.Namespace) -> int:
+    """Rank the conforming implementations on a problem of yours; 1 when none can be recommended."""
+    from harness.choose import command
+
+    return command.command(options)
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Tell what changed between two run directories; 1 when a regression is confirmed."""
+    from harness.compare import command
+
+    return command.command(options)
 
 
 def faults(options: argparse.Namespace) -> int:
@@ -224,6 +258,44 @@ def _parser() -> argparse.ArgumentParser:
     _memory(command)
     _out(command)
     command.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    other = command.add_argument_group("instead of the matrix")
+    other.add_argument("--self-check", action="store_true", help="measure the method's own error rates here")
+    text = "time today's implementations over those of a git revision, or of a folder with another version of them"
+    other.add_argument("--against", metavar="REV", help=text)
+    other.add_argument("--repetitions", type=_processes, default=0, metavar="N", help="of the self-check; default 10")
+
+    command = _verb(verbs, "choose", choose)
+    command.add_argument("mechanism", metavar="MECHANISM", help="what is to be computed; or the id of a case")
+    command.add_argument("--shape", metavar="1x32x2048x128", help="of its first tensor: B x H x L x D of a query")
+    command.add_argument("--dtype", choices=DTYPES, help="default float32")
+    command.add_argument(
+        "--kv-heads", type=_length, metavar="N", help="heads of key and value; those of the query else"
+    )
+    command.add_argument("--kv-length", type=_length, metavar="N", help="keys; as many as queries else")
+    command.add_argument("--size", action="append", default=[], metavar="AXIS=N", help="any other size")
+    text = "top_left or bottom_right, where there are more keys than queries or fewer"
+    command.add_argument("--causal", nargs="?", const="either", metavar="CORNER", help=text)
+    for name, form in (("mask", "full"), ("bias", "full"), ("valid-lens", "batch")):
+        command.add_argument(f"--{name}", nargs="?", const=form, metavar="FORM", help=f"default form: {form}")
+    command.add_argument("--scale", type=float, metavar="X", help="in place of the mechanism's own")
+    command.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="a mechanism's choice")
+    command.add_argument("--backward", action="store_true", help="forward and backward as one call")
+    command.add_argument("--memory", type=_bytes, metavar="SIZE", help="most that one call may add: 2GiB")
+    command.add_argument("--device", choices=DEVICES, default="cpu", help="where the tensors live")
+    command.add_argument("--threads", type=_processes, default=1, help="threads of one call; default 1")
+    command.add_argument("--only", action="append", default=[], metavar="NAME", help="consider this implementation")
+    text = "take what this run directory has, if it is of this machine, these versions and these files"
+    command.add_argument("--reuse", type=Path, metavar="DIR", help=text)
+    _out(command)
+    _load(command)
+
+    command = _verb(verbs, "compare", compare)
+    command.add_argument("base", type=Path, metavar="BASE", help="run directory of before")
+    command.add_argument("head", type=Path, metavar="HEAD", help="run directory of after")
+    command.add_argument("--confirm", action="store_true", help="measure here again what looks slower or larger")
+    text = "for a pull request: to FILE, or instead of the text on standard output"
+    command.add_argument("--markdown", nargs="?", const="-", metavar="FILE", help=text)
+    _load(command)
 
     command = _verb(verbs, "report", report)
     command.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="run directories")
@@ -270,23 +342,29 @@ def _out(command: argparse.ArgumentParser) -> None:
 
 def _memory(command: argparse.ArgumentParser) -> None:
     text = "what one worker may take beyond torch, such as 4GiB, or none for no limit; default a share of the machine's"
-    command.add_argument("--memory", type=_bytes, default=0, metavar="SIZE", help=text)
+    command.add_argument("--memory", type=_limit, default=0, metavar="SIZE", help=text)
 
 
 def _bytes(text: str) -> int:
-    if text == "none":
-        return sys.maxsize
-    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([KMGT]iB)", text)
-    count = int(float(found[1]) * 2 ** (10 * (1 + "KMGT".index(found[2][0])))) if found else 0
-    if not 2**20 <= count <= 2**50:
-        raise argparse.ArgumentTypeError(
-            f"{text[:40]!r} is not a size of 1MiB or more, such as 512MiB or 4GiB, nor none"
-        )
+    try:
+        return memory_size.parsed(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _limit(text: str) -> int:
+    count = sys.maxsize if text == "none" else _bytes(text)
+    if count < _LEAST_MEMORY:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is less than 1MiB; give a size such as 4GiB, or none")
     return count
 
 
 def _cases(text: str) -> int:
     return _count(text, _MOST_CASES)
+
+
+def _length(text: str) -> int:
+    return _count(text, _LONGEST_AXIS)
 
 
 def _processes(text: str) -> int:

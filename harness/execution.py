@@ -26,12 +26,12 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from harness import conformance, ledger, output, processes, registry
+from harness import conformance, ledger, memory_size, output, processes, registry
 from harness.cases import parse
 from harness.checks import CHECKS, Check
 from harness.conformance import Item
 from harness.ledger import Costs
-from harness.processes import UNLIMITED, size
+from harness.processes import UNLIMITED
 from harness.values import HarnessError, Status, Verdict
 from harness.world import World, company, world
 
@@ -246,7 +246,7 @@ class Worker:
             pid = self._context.pid
             most = self.limits.memory + processes.FRESH
             if pid and self.limits.memory < UNLIMITED and processes.resident(pid, most) > most:
-                told = f"its processes hold more than {size(self.limits.memory)}, its limit"
+                told = f"its processes hold more than {memory_size.told(self.limits.memory)}, its limit"
                 raise Lost(Status.CRASH, f"out of memory: {told}")
             waited += 0 if future.running() else _LOOK
             if waited > _START_SECONDS:

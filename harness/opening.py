@@ -39,7 +39,7 @@ def writer_of(
         "planned": planned,
         "plan": _plan_of(items),
         "environment": environment(),
-        "implementations": {i.name: _told_of(i) for i in chosen},
+        "implementations": {i.name: told_of(i) for i in chosen},
     }
     if resume:
         begins = (lambda count: _plan_of(items, count)) if drawn else None  # more cases of a seed: the same run
@@ -84,7 +84,7 @@ def _tier(options: argparse.Namespace) -> str:
     return str(getattr(options, "tier", "quick" if getattr(options, "quick", False) else "default"))
 
 
-def _told_of(implementation: registry.Implementation) -> dict[str, str]:
+def told_of(implementation: registry.Implementation) -> dict[str, str]:
     """Return what a run keeps of an implementation: a resumed run must be of the same file."""
     text = implementation.path.read_bytes() if implementation.path.is_file() else b""
     about = {"summary": implementation.summary, "unavailable": implementation.unavailable()}

@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness import memory_size
+
 UNLIMITED = sys.maxsize
 _LEAST = 2 * 2**30  # bytes that a worker may take at least, unless the user says less
 _SHARE = 0.8  # of the machine's memory, for all workers together
@@ -148,12 +150,7 @@ def out_of_memory(told: str, limit: int | None = None) -> str:
     if not _MEMORY.search(told):
         return told
     limit = _limit if limit is None else limit
-    return f"out of memory: {told}" + (f"; its limit is {size(limit)}" if limit < UNLIMITED else "")
-
-
-def size(count: int) -> str:
-    """Return a number of bytes in words: 512 MiB."""
-    return f"{count / 2**30:.3g} GiB" if count >= 2**30 else f"{count / 2**20:.3g} MiB"
+    return f"out of memory: {told}" + (f"; its limit is {memory_size.told(limit)}" if limit < UNLIMITED else "")
 
 
 def below() -> list[int]:

@@ -21,6 +21,7 @@ from harness.bench import statistics as judging
 from harness.bench.cell import Cell as Cell
 from harness.bench.cell import combined
 from harness.bench.kept import Kept
+from harness.bench.timing import ROUNDS
 from harness.bench.worker import TWIN, run_pass
 from harness.bench.workloads import Workload
 from harness.cases import parse
@@ -43,6 +44,7 @@ def run(
     *,
     passes: int = PASSES,
     time_per_arm: float = TIME_PER_ARM,
+    rounds: int = ROUNDS,
     threads: Sequence[int] = (1,),
     directions: Sequence[str] = ("forward",),
     dtypes: Sequence[str] = (),
@@ -62,7 +64,8 @@ def run(
     The cells are workloads x dtypes x devices x directions x threads.
 
     passes        fresh processes, each over the whole matrix; at least 2, since they make the interval
-    time_per_arm  seconds for each arm, cell and pass, at least; slow calls take 15 rounds
+    time_per_arm  seconds for each arm, cell and pass, at least
+    rounds        of a pass, at least: what slow calls take
     threads       of one call; each count has passes of its own
     dtypes        that each workload is asked in; its own if none is given
     gate          returns "" if an implementation conforms on a case in a direction, else why not: then it is refused,
@@ -89,7 +92,7 @@ def run(
         progress("checking", done, len(cells))
         yield from (cell.blank(name, *why) for name, why in cell.excluded.items())
     kept = kept or Kept()
-    plan = {"time_per_arm": time_per_arm, "load": [str(path.resolve()) for path in load]}
+    plan = {"time_per_arm": time_per_arm, "rounds": rounds, "load": [str(path.resolve()) for path in load]}
     plan |= {"memory": memory or memory_share(1)}
     try:
         began = time.monotonic()

@@ -217,7 +217,8 @@ class Prepared:
         write({"event": "begin", "cell": self.name, "arm": ""})
         arms = {name: timing.warm(call, tensors, case.device) for name, call in self.calls.items()}
         take = timing.sampler(case.device)
-        samples = timing.rounds(arms, tensors, time_per_arm=plan["time_per_arm"], rng=rng, take=take)
+        effort = {"time_per_arm": plan["time_per_arm"], "least": plan["rounds"]}
+        samples = timing.rounds(arms, tensors, rng=rng, take=take, **effort)
         further = self._on_device(arms, plan, rng) if case.device != "cpu" else {}
         for name, arm in arms.items():
             call = functools.partial(arm.call, **tensors)

@@ -151,7 +151,7 @@ def test_progress_is_shown_to_its_end(campaign: Campaign) -> None:
 def plan(order: list[dict[str, Any]], load: list[Path]) -> dict[str, Any]:
     """Return the plan of a pass."""
     paths = [str(path) for path in load]
-    return {"cells": order, "threads": 1, "time_per_arm": 0, "load": paths, "seed": "0", "peak": False}
+    return {"cells": order, "threads": 1, "time_per_arm": 0, "rounds": 15, "load": paths, "seed": "0", "peak": False}
 
 
 def test_a_death_while_timing_loses_its_cell_alone(files: dict[str, Path]) -> None:

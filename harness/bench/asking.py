@@ -1,0 +1,28 @@
+"""Asks what is to be timed whether it conforms, keeps the answers, and tells what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from harness import console
+from harness.bench import gate
+from harness.registry import Implementation
+from harness.results import Writer
+from harness.values import Case
+
+
+def ask(
+    implementations: Sequence[Implementation],
+    asked: Iterable[tuple[Case, str]],
+    load: Sequence[Path] = (),
+    writer: Writer | None = None,
+) -> gate.Gate:
+    """Return the gate for cases in directions, after every implementation was asked."""
+    answers = gate.Gate()
+    for _, verdicts in gate.run(gate.items(implementations, asked), answers, load):
+        if writer:
+            writer.add(*verdicts)
+        for verdict in gate.refused(verdicts):
+            console.failure(verdict)
+    return answers

@@ -1,0 +1,141 @@
+"""Two copies of one attention, and a third that does further work of a known size: what the self-check compares.
+
+All three are files of the same text, loaded like anybody's implementation, each with its own closure and memory. The
+further work is a matrix product whose number of rows is calibrated by the method itself on this machine: two sizes of
+it are measured beside the plain copy, and the rows for the wanted share lie on the line between.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import registry
+from harness.bench import cells
+from harness.bench.workloads import Workload
+from harness.measurements import Measurement
+from harness.values import Case, HarnessError
+
+FIRST, SECOND, SLOWER = "first_copy", "second_copy", "slower_copy"
+SHARE = 0.05  # the planted slowdown
+_ROUGHLY = {"passes": 2, "time_per_arm": 0.1}
+_CLOSELY = {"passes": 5, "time_per_arm": 0.5}
+_WIDTH = 64
+_SHAPES = {"0.2 ms": (4, 128), "2 ms": (10, 256), "20 ms": (20, 512)}  # name -> heads and length, for one core of 2025
+
+_SOURCE = '''\
+"""{title}"""
+
+from harness import Capabilities
+
+CAPABILITIES = Capabilities(mechanisms=("scaled_dot_product",))
+ROWS = {rows}  # length -> rows of a further product: the planted work
+
+
+def prepare(case):
+    import torch
+
+    length, width = case.sizes["Lk"], case.sizes["D"]
+    left, right = torch.ones(ROWS.get(length, 0), width), torch.ones(width, length)
+
+    def plain(query, key, value):
+        return (query @ key.mT / width**0.5).softmax(-1) @ value
+
+    def slower(query, key, value):
+        left @ right
+        return (query @ key.mT / width**0.5).softmax(-1) @ value
+
+    return slower if len(left) else plain
+'''
+
+
+def workloads() -> tuple[Workload, ...]:
+    """Return one workload for each call size: the eager formula in float32."""
+    return tuple(Workload(name, "the self-check's own size", _case(*shape).id) for name, shape in _SHAPES.items())
+
+
+def _case(heads: int, length: int) -> Case:
+    sizes = {"B": 1, "H": heads, "Hk": heads, "Lq": length, "Lk": length, "D": _WIDTH, "Dv": _WIDTH}
+    return Case("scaled_dot_product", sizes)
+
+
+def write(folder: Path, rows: Mapping[str, Mapping[int, int]]) -> list[Path]:
+    """Write a file for each name, with the rows of its further work by length; return the paths."""
+    paths = []
+    for name, by_length in rows.items():
+        title = "The formula, with further work." if by_length else "The formula."
+        paths.append(folder / f"{name}.py")
+        paths[-1].write_text(_SOURCE.format(title=title, rows=dict(by_length)), encoding="utf-8")
+    return paths
+
+
+def calibrated(folder: Path, chosen: Sequence[Workload], progress: cells.Progress) -> dict[int, int]:
+    """Return, by length, the rows of further work that take SHARE of the plain call: roughly, then closely."""
+    rows = {case.sizes["Lk"]: _guess(case) for case in (Case.from_id(one.case) for one in chosen)}
+    for number, (less, more, effort) in enumerate(((1, 4, _ROUGHLY), (0.5, 1.5, _CLOSELY))):
+        around = ({length: max(1, round(share * count)) for length, count in rows.items()} for share in (less, more))
+        probes = dict(zip((f"less_{number}", f"more_{number}"), around, strict=True))
+        load = write(folder, {FIRST: {}, **probes})
+        measured = compared(list(probes), chosen, load, progress, seed=-1 - number, **effort)
+        rows = _between(probes, {(m.implementation, Case.from_id(m.case).sizes["Lk"]): m for m in measured})
+    return rows
+
+
+def _between(
+    probes: Mapping[str, Mapping[int, int]], measured: Mapping[tuple[str, int], Measurement]
+) -> dict[int, int]:
+    """Return the rows of each length between those of two probes."""
+    (less, few), (more, many) = probes.items()
+    return {
+        length: interpolated(few[length], _share(measured[less, length]), many[length], _share(measured[more, length]))
+        for length in few
+    }
+
+
+def _guess(case: Case) -> int:
+    """Return the rows whose product has SHARE of the multiplications of the two products: a first probe."""
+    return max(1, round(SHARE * 2 * case.sizes["H"] * case.sizes["Lq"]))
+
+
+def _share(row: Measurement) -> float:
+    if row.ratio is None:
+        raise HarnessError(f"self-check: the plant could not be calibrated on {row.case}: {row.reason}")
+    return row.ratio - 1
+
+
+def interpolated(rows: int, share: float, more_rows: int, more_share: float, wanted: float = SHARE) -> int:
+    """Return the rows for a wanted share on the line through two measured ones."""
+    slope = (more_share - share) / (more_rows - rows)
+    if not slope > 0 or not math.isfinite(slope):
+        raise HarnessError(
+            f"self-check: {more_rows} rows of further work measured {more_share:+.1%} and {rows} rows {share:+.1%}: "
+            "this machine is too disturbed to plant a slowdown of known size; try again when it is quieter"
+        )
+    return max(1, round(rows + (wanted - share) / slope))
+
+
+def compared(
+    names: Iterable[str],
+    chosen: Sequence[Workload],
+    load: Sequence[Path],
+    progress: cells.Progress,
+    *,
+    seed: int,
+    **effort: Any,
+) -> list[Measurement]:
+    """Return the measurements of copies beside the first one; effort: what `cells.run` takes beyond."""
+    known = registry.implementations(load)
+    return list(
+        cells.run(
+            [known[name] for name in names],
+            chosen,
+            baseline=FIRST,
+            gate=lambda implementation, case, direction: "",  # our own text, whose numbers are not the question
+            progress=progress,
+            seed=seed,
+            load=load,
+            **effort,
+        )
+    )

@@ -1,0 +1,1 @@
+"""Which implementation for this problem: the conforming ones ranked with intervals, and why each other one is out."""

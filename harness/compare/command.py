@@ -1,0 +1,93 @@
+"""`compare` from arguments to exit status: read two runs, measure suspects again where asked, tell."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from harness import console, results
+from harness.compare import told
+from harness.compare.changes import Changes, CostChange, compare, incomparable, settled
+from harness.machine import environment
+from harness.measurements import Measurement
+from harness.results import Run
+from harness.values import HarnessError
+
+
+def command(options: argparse.Namespace) -> int:
+    """Tell what changed from one run to another; 1 when something is confirmed to be worse."""
+    base, head = (results.load(directory) for directory in (options.base, options.head))
+    changes = compare(base, head)
+    if options.confirm:
+        changes = _confirmed(changes, base, head, options.load)
+    what = _next(options, base)
+    if options.json:
+        print(json.dumps(changes.to_json(), indent=1))
+    elif options.markdown == "-":
+        print(told.markdown(changes, what), end="")
+    else:
+        print(told.text(changes, what))
+    if options.markdown and options.markdown != "-":
+        Path(options.markdown).write_text(told.markdown(changes, what), encoding="utf-8")
+    return 1 if changes.regressions else 0
+
+
+def _next(options: argparse.Namespace, base: Run) -> str:
+    commit = ((base.facts.get("environment") or {}).get("git") or {}).get("commit", "")
+    against = f", or measure both in one run with bench --against {commit[:12] or 'REV'}"
+    return f"measure them again with compare {options.base} {options.head} --confirm{against}"
+
+
+def _confirmed(changes: Changes, base: Run, head: Run, load: Sequence[Path]) -> Changes:
+    """Measure every suspect again, five new passes each, on this machine if it is the runs' own."""
+    if not changes.suspects:
+        return changes
+    if why := incomparable(head.facts.get("environment") or {}, environment()):
+        raise HarnessError(f"--confirm measures here, and HEAD was measured elsewhere: {'; '.join(why)}")
+    before = {row.key: row for row in base.measurements}
+    again = _again(changes.suspects, {row.key: row for row in head.measurements}, load)
+    costs = [settled(one, before[one.key], again[one.key]) if one.state == "suspect" else one for one in changes.costs]
+    return replace(changes, costs=tuple(costs))
+
+
+def _again(
+    suspects: Sequence[CostChange], head: Mapping[tuple[str, str, str, str, int], Measurement], load: Sequence[Path]
+) -> dict[tuple[str, str, str, str, int], Measurement]:
+    from harness import registry
+    from harness.bench import asking, cells
+    from harness.bench.workloads import Workload
+    from harness.cases import parse
+
+    groups: dict[tuple[str, str, str, int, str, str], list[str]] = {}
+    for one in suspects:
+        row = head[one.key]
+        names = groups.setdefault((*row.cell, row.baseline, row.gated_on), [])
+        names += [one.implementation] if one.implementation not in names else []
+    console.line(
+        f"compare: measuring {len(suspects)} suspects again in {len(groups)} cells, {cells.PASSES} passes each"
+    )
+    found = {}
+    for (workload, case_id, direction, threads, baseline, gated_on), names in groups.items():
+        case = parse(case_id)
+        chosen = registry.select([*names, *([baseline] if baseline and baseline not in names else [])], load)
+        cell = Workload(workload, "measured again", case_id, gated_on=gated_on)
+        asked = replace(parse(gated_on), dtype=case.dtype, device=case.device) if gated_on else case
+        answers = asking.ask(chosen, [(asked, direction)], load)
+        for row in cells.run(
+            chosen,
+            [cell],
+            passes=cells.PASSES,
+            threads=(threads,),
+            directions=(direction,),
+            baseline=baseline or names[0],
+            gate=answers,
+            progress=lambda what, done, total: console.line(f"compare: {what} ({done} of {total})"),
+            seed=1,
+            load=load,
+            devices=(case.device,),
+        ):
+            found[row.key] = row
+    return found
