@@ -5,6 +5,7 @@
     measurements.jsonl   one measurement a line, appended as each is made
     outcomes.jsonl       one planted fault a line, and what accuses it
     trials.jsonl         one part of the cases a line, and which correct variants it accuses
+    namings.jsonl        one planted fault a line, and what a diagnosis takes it for
     diagnosis.json       by implementation that failed, the planted faults that explain it
     sensitivity.jsonl    one case a line, and the smallest error that it sees
     heatmaps.json        the attention weights that the report draws
@@ -31,7 +32,7 @@ from typing import Any, Self
 
 from harness import lock
 from harness.measurements import Measurement
-from harness.outcomes import Outcome, Sensitivity, Trial, ordered
+from harness.outcomes import Naming, Outcome, Sensitivity, Trial, ordered
 from harness.values import HarnessError, Verdict
 
 SCHEMA = 1
@@ -41,6 +42,7 @@ _LINES: dict[str, type[Any]] = {
     "outcomes.jsonl": Outcome,
     "trials.jsonl": Trial,
     "sensitivity.jsonl": Sensitivity,
+    "namings.jsonl": Naming,
 }
 DIAGNOSIS = "diagnosis.json"
 _PART = ".part"
@@ -158,6 +160,10 @@ class Writer:
     def rows(self, kind: type[Any]) -> Rows:
         """Return the items of one kind that the run has so far."""
         return Rows(self.directory / next(name for name, own in _LINES.items() if own is kind), kind)
+
+    def count(self) -> int:
+        """Return how many items of all kinds the run has so far."""
+        return sum(len(Rows(self.directory / name, kind)) for name, kind in _LINES.items())
 
     def add(self, *items: Any) -> None:
         """Append items, each to the file of its kind, in one write."""
