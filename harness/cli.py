@@ -29,8 +29,6 @@ _NOT_WITH = {
     },
     "diagnose": {
         "case": ("--case", "it looks for failures in a whole tier; choose one with --quick or --thorough"),
-        "out": ("--out", "it keeps nothing; --json prints what it found"),
-        "resume": ("--resume", "it keeps nothing to go on with; leave --resume out"),
     },
 }
 

@@ -26,6 +26,7 @@ from harness.cases import parse
 from harness.checks import Check
 from harness.checks.size import is_large
 from harness.faults import FAULTS, Fault
+from harness.outcomes import Match
 from harness.registry import Implementation, mechanisms
 from harness.values import EMPTY_ROWS, NONCONFORMING, Case, Status, Verdict
 
@@ -37,32 +38,6 @@ _FOR_ALL = 2  # of them, those on which every fault is tried
 _LIMIT = 120.0  # seconds after which a diagnosis is given up; one case of a compiled function may take long
 _TRIED = 6  # cases, at least, on which the last fault left is tried
 _RIGHT = Fault("none", "none", ())
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A planted fault that answers as the implementation does.
-
-    place    1 is the likeliest; faults that no tried case tells apart share one
-    share    largest difference from the fault's numbers over what is allowed; None where there were none to compare
-    agreed   of the tried cases, those on which both answer alike
-    """
-
-    fault: str
-    kind: str
-    cites: str
-    place: int
-    share: float | None
-    agreed: int
-    cases: int
-
-    def __str__(self) -> str:
-        measure = "fails in the same way" if self.share is None else f"{self.share:.2g} of the budget"
-        return f"{self.fault} ({measure}, on {self.agreed} of {self.cases} cases)"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return asdict(self)
 
 
 def diagnose(

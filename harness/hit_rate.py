@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-from harness import conformance, console, execution, power
+from harness import conformance, console, execution, power, results
 from harness.cases import matrix
-from harness.diagnosis import Match, diagnose
+from harness.diagnosis import diagnose
 from harness.faults import Fault, planted, state_restored
+from harness.outcomes import Naming, ordered
 from harness.registry import Implementation
 from harness.values import NONCONFORMING, HarnessError, Verdict
 
@@ -22,31 +23,11 @@ AIM = 0.8
 _ENOUGH = 8  # cases that fail: those that come after them are like them
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A fault, and what its failures were taken for. lost: why there is no answer, or ""."""
-
-    fault: str
-    kind: str
-    matches: tuple[Match, ...]
-    lost: str = ""
-
-    @property
-    def named(self) -> bool:
-        """Whether it is one of the matches."""
-        return self.fault in [match.fault for match in self.matches]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        matches = [match.to_json() for match in self.matches]
-        return {"fault": self.fault, "kind": self.kind, "named": self.named, "matches": matches, "lost": self.lost}
-
-
-def outcome(fault: Fault, tier: str = "default") -> Outcome:
+def outcome(fault: Fault, tier: str = "default") -> Naming:
     """Return what the failures of a fault under another name are taken for, on the cases of a tier."""
     anonymous = replace(planted(fault), name="anonymous")
     failures = _failures(anonymous, tier, ("accuracy",)) or _failures(anonymous, tier, ())
-    return Outcome(fault.name, fault.kind, tuple(diagnose(anonymous, failures, further=matrix(tier))))
+    return Naming(fault.name, fault.kind, tuple(diagnose(anonymous, failures, further=matrix(tier))))
 
 
 def _failures(own: Implementation, tier: str, names: tuple[str, ...]) -> list[Verdict]:
@@ -63,33 +44,41 @@ def _failures(own: Implementation, tier: str, names: tuple[str, ...]) -> list[Ve
 
 def measure(
     faults: Sequence[Fault], tier: str, jobs: int = 0, seconds: float = power.TASK_SECONDS, memory: int = 0
-) -> Iterator[Outcome]:
-    """Yield the outcome of each fault, as they come; one whose process dies or hangs is taken for nothing."""
+) -> Iterator[Naming]:
+    """Yield what each fault was taken for, as it is known; one whose process dies or hangs is taken for nothing."""
     tasks = [execution.Task(outcome, (fault, tier)) for fault in faults]
     for place, answer in execution.each(tasks, jobs=jobs, limits=execution.Limits(seconds, memory)):
         if isinstance(answer, execution.Lost):
-            answer = Outcome(faults[place].name, faults[place].kind, (), str(answer))
+            answer = Naming(faults[place].name, faults[place].kind, (), str(answer))
         elif isinstance(answer, BaseException):
             raise answer
         yield answer
 
 
 def command(options: argparse.Namespace) -> int:
-    """Measure and tell; 0 when enough faults are named."""
+    """Measure, keep and tell; 0 when enough faults are named."""
     faults, variants = power.select(options.names)
     if options.names and variants:
         raise HarnessError(
             f"faults --diagnose: {variants[0].name!r} is a correct variant, which has no cause to name; name faults: "
             "`python -m harness list faults`"
         )
-    found: list[Outcome] = []
-    for one in measure(faults, options.tier, options.jobs, memory=options.memory):
-        found.append(one)
-        if not one.named:
-            taken = ", ".join(match.fault for match in one.matches) or "nothing"
-            console.line(f"diagnosis: {one.fault} taken for {taken}" + (f": {one.lost}" if one.lost else ""))
-    place = {fault.name: number for number, fault in enumerate(faults)}
-    found.sort(key=lambda one: place[one.fault])
+    plan = repr(("diagnose", options.tier, [(fault.name, fault.patches) for fault in faults]))
+    writer = power.writer_of(options, plan)
+    with writer or contextlib.nullcontext():
+        found = list(writer.rows(Naming)) if writer else []
+        done = {one.fault for one in found}
+        left = [fault for fault in faults if fault.name not in done]
+        for one in measure(left, options.tier, options.jobs, memory=options.memory):
+            found.append(one)
+            if writer:
+                writer.add(one)
+            if not one.named:
+                taken = ", ".join(match.fault for match in one.matches) or "nothing"
+                console.line(f"diagnosis: {one.fault} taken for {taken}" + (f": {one.lost}" if one.lost else ""))
+        if writer and not writer.facts.get("finished"):
+            writer.update(finished=results.now())
+    found = ordered(found, [fault.name for fault in faults])
     if options.json:
         print(json.dumps({"aim": AIM, "faults": [one.to_json() for one in found]}, indent=1))
     else:
@@ -97,12 +86,12 @@ def command(options: argparse.Namespace) -> int:
     return 0 if rate(found) >= AIM else 1
 
 
-def rate(found: Sequence[Outcome]) -> float:
+def rate(found: Sequence[Naming]) -> float:
     """Return the share of the faults that were named."""
     return sum(one.named for one in found) / len(found)
 
 
-def table(found: Sequence[Outcome]) -> str:
+def table(found: Sequence[Naming]) -> str:
     """Return named and not named by kind of fault, and the rate."""
     planted_kinds, named = Counter(one.kind for one in found), Counter(one.kind for one in found if one.named)
     lines = [f"{kind:14} {named[kind]:4} of {n:4} named" for kind, n in planted_kinds.items()]

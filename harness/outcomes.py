@@ -73,6 +73,57 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class Match:
+    """A planted fault that answers as the implementation does.
+
+    place    1 is the likeliest; faults that no tried case tells apart share one
+    share    largest difference from the fault's numbers over what is allowed; None where there were none to compare
+    agreed   of the tried cases, those on which both answer alike
+    """
+
+    fault: str
+    kind: str
+    cites: str
+    place: int
+    share: float | None
+    agreed: int
+    cases: int
+
+    def __str__(self) -> str:
+        measure = "fails in the same way" if self.share is None else f"{self.share:.2g} of the budget"
+        return f"{self.fault} ({measure}, on {self.agreed} of {self.cases} cases)"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """A fault, and what its failures were taken for. lost: why there is no answer, or ""."""
+
+    fault: str
+    kind: str
+    matches: tuple[Match, ...]
+    lost: str = ""
+
+    @property
+    def named(self) -> bool:
+        """Whether it is one of the matches."""
+        return self.fault in [match.fault for match in self.matches]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        matches = [match.to_json() for match in self.matches]
+        return {"fault": self.fault, "kind": self.kind, "named": self.named, "matches": matches, "lost": self.lost}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild what `to_json` returned."""
+        return cls(data["fault"], data["kind"], tuple(Match(**match) for match in data["matches"]), data["lost"])
+
+
+@dataclass(frozen=True, slots=True)
 class Sensitivity:
     """The smallest error of each kind that a case sees; None when it sees none, or knows no such error.
 

@@ -45,7 +45,9 @@ def command(options: argparse.Namespace) -> int:
     faults, variants = select(options.names)
     tiers = (options.tier, "quick" if options.tier == "quick" else "thorough")
     fault_cases, variant_cases = ([*map(parse, options.case)] or _in_order(tier) for tier in tiers)
-    writer, found = _writer(options, faults, variants, (fault_cases, variant_cases))
+    plan = repr(([(fault.name, fault.patches) for fault in faults], list(variants)))
+    writer = writer_of(options, plan + repr([[case.id for case in own] for own in (fault_cases, variant_cases)]))
+    found: list[Result] = [*writer.rows(Outcome), *writer.rows(Trial)] if writer else []
     parts = [variant_cases[at : at + PART] for at in range(0, len(variant_cases) if variants else 0, PART)]
     planned, told = len(faults) + len(parts), len(found)
     with writer or contextlib.nullcontext():
@@ -275,30 +277,25 @@ def _piece(worker: execution.Worker, function: Any, asked: tuple[Any, ...], of: 
 # --- keeping
 
 
-def _writer(
-    options: argparse.Namespace, faults: Sequence[Fault], variants: Sequence[Variant], cases: tuple[Any, ...]
-) -> tuple[results.Writer | None, list[Result]]:
-    """Return the writer of --out, if any, and the results that a resumed run already has."""
+def writer_of(options: argparse.Namespace, plan: str) -> results.Writer | None:
+    """Return the writer of --out, if any: of a new run, or of one that is gone on with where its plan is the same."""
     if options.out is None:
         if options.resume:
             raise HarnessError("--resume needs --out DIR, the run directory to go on with")
-        return None, []
+        return None
     from harness.machine import environment
 
-    plan = repr(([(fault.name, fault.patches) for fault in faults], list(variants)))
-    ids = repr([[case.id for case in own] for own in cases])
     facts = {
         "command": "python -m harness " + shlex.join(sys.argv[1:]),
         "started": results.now(),
         "tier": options.tier,
         "planned": 0,  # no verdict: what is asked of faults says nothing about implementations
-        "plan": hashlib.sha256(f"{plan}{ids}{source_of_eager()}".encode()).hexdigest(),
+        "plan": hashlib.sha256(f"{plan}{source_of_eager()}".encode()).hexdigest(),
         "environment": environment(),
         "implementations": {},
     }
     if not options.resume:
-        return results.Writer.start(options.out, facts), []
+        return results.Writer.start(options.out, facts)
     writer, _, repaired = results.Writer.resume(options.out, facts)
-    found: list[Result] = [*writer.rows(Outcome), *writer.rows(Trial)]
-    console.line(repaired or f"resume: {len(found)} tasks are done")
-    return writer, found
+    console.line(repaired or f"resume: {writer.count()} tasks are done")
+    return writer

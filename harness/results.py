@@ -6,6 +6,7 @@
     passes.jsonl         every record of every pass, appended as it comes (harness.bench.kept)
     outcomes.jsonl       one planted fault a line, and what accuses it
     trials.jsonl         one part of the cases a line, and which correct variants it accuses
+    namings.jsonl        one planted fault a line, and what a diagnosis takes it for
     diagnosis.json       by implementation that failed, the planted faults that explain it
     sensitivity.jsonl    one case a line, and the smallest error that it sees
     reliability.json     by planted harm, what was reported and whether the rest of the run was complete
@@ -33,7 +34,7 @@ from typing import Any, Self
 from harness import lock, schema
 from harness.files import PART, append, no_link, replaced
 from harness.measurements import Measurement
-from harness.outcomes import Outcome, Sensitivity, Trial, ordered
+from harness.outcomes import Naming, Outcome, Sensitivity, Trial, ordered
 from harness.values import HarnessError, Verdict
 
 SCHEMA = 1
@@ -43,6 +44,7 @@ _LINES: dict[str, type[Any]] = {
     "outcomes.jsonl": Outcome,
     "trials.jsonl": Trial,
     "sensitivity.jsonl": Sensitivity,
+    "namings.jsonl": Naming,
 }
 DIAGNOSIS = "diagnosis.json"
 _CHUNK = 1 << 16
@@ -161,6 +163,10 @@ class Writer:
     def rows(self, kind: type[Any]) -> Rows:
         """Return the items of one kind that the run has so far."""
         return Rows(self.directory / next(name for name, own in _LINES.items() if own is kind), kind)
+
+    def count(self) -> int:
+        """Return how many items of all kinds the run has so far."""
+        return sum(len(Rows(self.directory / name, kind)) for name, kind in _LINES.items())
 
     def add(self, *items: Any) -> None:
         """Append items, each to the file of its kind, in one write."""

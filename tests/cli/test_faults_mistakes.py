@@ -13,8 +13,6 @@ NOT_TAKEN = {
     },
     "--diagnose": {
         "--case": ("--case", TINY),
-        "--out": ("--out", "run"),
-        "--resume": ("--resume",),
     },
 }
 

@@ -45,7 +45,7 @@ def test_a_directory_without_a_run(mistake, tmp_path):
 @pytest.mark.parametrize("junk", [b"{", b"7", b"[]", b"{}", b'{"status": "fine"}', b"", b'"\\ud800"', b"\xff"])
 @pytest.mark.parametrize("name", ["verdicts.jsonl", "measurements.jsonl"])
 def test_a_corrupt_line_is_named_by_its_number(mistake, tmp_path, name, junk):
-    """The third line of four is the wrong one, and the message says so; what is no text has no lines."""
+    """The third line of four is the wrong one, and the message says so."""
     writer = Writer.start(tmp_path, {"planned": 2, "environment": {}})
     verdict = Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, share=0.5)
     writer.add(verdict, verdict)
@@ -54,7 +54,7 @@ def test_a_corrupt_line_is_named_by_its_number(mistake, tmp_path, name, junk):
     (tmp_path / name).write_bytes(good + junk + b"\n" + good)
     line = mistake("report", tmp_path)
     assert str(tmp_path / name) in line
-    assert f"line {number}: not a {'verdict' if good else 'measurement'}" in line or junk == b"\xff"
+    assert f"line {number}: not a {'verdict' if good else 'measurement'}" in line
 
 
 def test_two_machines_are_not_one_report(mistake, tmp_path):

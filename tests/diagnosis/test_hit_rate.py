@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness import hit_rate
 from harness.faults import Fault
+from harness.outcomes import Match
 
 ATTEND = "    weights = softmax(scores, **visibility)\n    return weights @ value, weights"
 
@@ -26,11 +27,34 @@ def test_what_gives_no_answer_is_not_named():
 
 def test_a_lost_fault_is_told(harness, monkeypatch):
     """Its reason stands beside its name, and it counts as not named."""
-    lost = hit_rate.Outcome("mask polarity", "mask", (), "no answer within 9 s")
+    lost = hit_rate.Naming("mask polarity", "mask", (), "no answer within 9 s")
     monkeypatch.setattr(hit_rate, "measure", lambda *_, **__: iter([lost]))
     answer = harness("faults", "--diagnose", "mask polarity")
     assert (1, "diagnosis: mask polarity taken for nothing: no answer within 9 s\n") == (answer.status, answer.err)
     assert "0 of 1 planted faults named" in answer.out
+
+
+def test_what_was_measured_is_not_measured_again(harness, monkeypatch, tmp_path):
+    """Killed between two faults, it goes on with the second; a run of other faults is refused."""
+    names = ["mask polarity", "last key dropped"]
+    asked = []
+
+    def measured(faults, *_):
+        for fault in faults:
+            if len(asked) == 1 and fault.name == names[1] and not (tmp_path / "again").exists():
+                raise KeyboardInterrupt
+            asked.append(fault.name)
+            yield hit_rate.Naming(fault.name, fault.kind, (Match(fault.name, fault.kind, "", 1, 0.5, 2, 2),))
+
+    monkeypatch.setattr(hit_rate, "measure", measured)
+    command = ("faults", "--diagnose", *names, "--out", tmp_path / "run")
+    assert 130 == harness(*command).status
+    (tmp_path / "again").write_text("")
+    answer = harness(*command, "--resume")
+    assert (0, "resume: 1 tasks are done\n") == (answer.status, answer.err)
+    assert names == asked
+    assert "2 of 2 planted faults named" in answer.out
+    assert 2 == harness("faults", "--diagnose", names[0], "--out", tmp_path / "run", "--resume").status
 
 
 def test_only_faults_are_diagnosed(mistake):

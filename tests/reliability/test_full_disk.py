@@ -17,7 +17,7 @@ import pytest
 from harness import results
 from harness.values import HarnessError, Status, Verdict
 from tests.conftest import ROOT
-from tests.reliability.test_kills import CASES, begin, end, facts_of, finish, uninterrupted
+from tests.reliability.test_kills import CASES, alive, begin, end, facts_of, finish, uninterrupted
 
 PASS = Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, share=0.25)
 FACTS = {"command": "check", "planned": 1, "plan": "a", "environment": {}, "implementations": {}}
@@ -125,15 +125,3 @@ def test_interrupted(tmp_path, reliability):
     finish([*arguments, "--out", str(out)], out, 0)
     assert kept < len(facts_of(out)["verdicts"]) == results.load(out).facts["planned"]
     reliability(fault="Ctrl-C", planted="SIGINT to the group", reported=["status 130"], complete=True, left=0)
-
-
-def alive(group: int) -> bool:
-    """Whether a process of the group is there, given some seconds to end."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return False
-        time.sleep(0.1)
-    return True

@@ -70,4 +70,54 @@ def test_a_damaged_verdict_is_named_by_line(tmp_path, damage):
         file.write(LINES[damage] + b"\n")
     text = complaint(tmp_path)
     assert str(tmp_path / "verdicts.jsonl") in text
-    assert "line 3: not a verdict" in text or damage == "junk"
+    assert "line 3: not a verdict" in text
+    assert "take the line out, and --resume asks again what it held" in text
+
+
+@pytest.mark.parametrize("cut", [1, 30, 200])
+def test_a_torn_last_line_is_read_around(tmp_path, harness, cut):
+    """`report` tells the rest, says what it leaves out, on the screen and in the report, and changes nothing."""
+    facts = {"planned": 2, "environment": {}, "command": "check", "implementations": {}}
+    with results.Writer.start(tmp_path, facts) as writer:
+        writer.add(PASS, PASS)
+    path = tmp_path / "verdicts.jsonl"
+    path.write_bytes(path.read_bytes()[:-cut])
+    before = path.read_bytes()
+    run = results.load(tmp_path)
+    assert (PASS,) == run.verdicts
+    [note] = run.notes
+    assert f"{path}: {len(before) - before.index(b'}') - 2} bytes of an unfinished last line are left out" in note
+    answer = harness("report", tmp_path)
+    assert (0, note + "\n") == (answer.status, answer.err)
+    assert "bytes of an unfinished last line are left out" in (tmp_path / "report.md").read_text()
+    assert before == path.read_bytes()
+
+
+def test_a_line_that_is_torn_in_the_middle_is_damage(tmp_path):
+    """Only the last line can have been cut short by a kill: another is told by its number, to a resumed run too."""
+    facts = {"planned": 2, "plan": "a", "environment": {}, "implementations": {}}
+    results.Writer.start(tmp_path, facts).add(PASS, PASS)
+    path = tmp_path / "verdicts.jsonl"
+    first, second = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first[:40] + b"\n" + second)
+    assert "verdicts.jsonl, line 1: not a verdict" in complaint(tmp_path)
+    with pytest.raises(HarnessError, match="line 1: not a verdict"):
+        list(results.Writer.resume(tmp_path, facts)[1])
+
+
+def test_what_a_kill_left_of_a_replacement_is_cleared_away(tmp_path):
+    """A reader passes it by, a resumed run removes it; killed before run.json was there, it is begun."""
+    facts = {"planned": 1, "plan": "a", "environment": {}, "implementations": {}}
+    results.Writer.start(tmp_path, facts).add(PASS)
+    part = tmp_path / "run.json.part"
+    part.write_text('{"half": ')
+    assert ((PASS,), ()) == (results.load(tmp_path).verdicts, results.load(tmp_path).notes)
+    results.Writer.resume(tmp_path, facts)
+    assert not part.exists()
+    for path in (tmp_path / "run.json", tmp_path / "verdicts.jsonl"):
+        path.unlink()
+    part.write_text('{"half": ')
+    _, kept, told = results.Writer.resume(tmp_path, facts)
+    assert ((), "resume: nothing was there yet") == (tuple(kept), told)
+    assert not part.exists()
+    assert 1 == results.load(tmp_path).facts["planned"]
