@@ -21,7 +21,7 @@ from harness.bench.costs import Cost
 if TYPE_CHECKING:
     import torch
 
-SECONDS = 0.06  # for each operation
+SECONDS, LEAST = 0.06, 20  # for each operation, and samples of it: on a busy machine few of them are undisturbed
 LEAST_S, MOST_S = 0.2e-3, 2e-3  # of one call
 PERCENTILE = 0.95
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -79,7 +79,7 @@ def measure(dtypes: Sequence[str], threads: int) -> Iterator[Record]:
 
 
 def _record(kind: str, dtype: str, threads: int, units: float, call: timing.Call) -> Record:
-    samples = timing.repeated(call, SECONDS)
+    samples = timing.repeated(call, SECONDS, LEAST)
     rates = {
         "wall": _percentile([units / sample.wall_s for sample in samples]),
         "cpu": _percentile([units / sample.cpu_s for sample in samples if sample.cpu_s > 0]) if threads == 1 else None,

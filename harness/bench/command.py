@@ -12,7 +12,7 @@ from typing import Any
 
 from harness import console, registry
 from harness.bench import cells, estimate, gate, noise, workloads
-from harness.bench.cells import Cell
+from harness.bench.cell import Cell
 from harness.bench.kept import Kept
 from harness.bench.recorder import document
 from harness.bench.statistics import FIRST_LOOK, LEVEL

@@ -11,7 +11,7 @@ from typing import Any
 from harness import execution
 from harness.bench import gate, timing
 from harness.bench.ceilings import Ceilings, measure
-from harness.bench.cells import Cell
+from harness.bench.cell import Cell
 from harness.bench.costs import cost
 from harness.conformance import Item
 from harness.registry import Implementation

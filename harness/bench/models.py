@@ -88,6 +88,7 @@ WORKLOADS = (
         "minilm_layer4",
         "recorded from all-MiniLM-L6-v2, layer 4: the milder scores of the same texts (harness/recordings)",
         _case("scaled_dot_product", "B2H12Hk12Lq64Lk64D32Dv32", options="mask=batch", content="recorded.minilm_layer4"),
+        full=True,
     ),
     Workload(
         "bert_base",
@@ -101,6 +102,7 @@ WORKLOADS = (
         "bert_base_padded",
         f"{_BERT}; batch 2, padded: lengths differ",
         _case("scaled_dot_product", "B2H12Hk12Lq128Lk128D64Dv64", options="valid_lens=batch", seed=1),
+        full=True,
     ),
     Workload(
         "gpt2_causal",
@@ -113,6 +115,7 @@ WORKLOADS = (
         "gpt2_decode",
         f"{_GPT2}; one new token over a full cache of 1024",
         _case("scaled_dot_product", "B1H12Hk12Lq1Lk1024D64Dv64"),
+        full=True,
     ),
     Workload(
         "vit_b16",
@@ -147,6 +150,7 @@ WORKLOADS = (
         "MPT-7B (MosaicML 2023): 32 heads of 128 with a bias by head (ALiBi, Press et al. 2022), here "
         "random; 64 of its 2048 tokens",
         _case("scaled_dot_product", "B1H32Hk32Lq64Lk64D128Dv128", options="bias=head"),
+        full=True,
     ),
     Workload(
         "t5_small",
@@ -179,6 +183,7 @@ WORKLOADS = (
         "additive_self",
         "additive scores of a whole sequence of 64, each with each: the largest intermediate of the notes",
         _case("additive", "B1H1Lq64Lk64Dq256Dk256Dv256A256", options="valid_lens=query", seed=9),
+        full=True,
     ),
     Workload(
         "luong_concat",
@@ -204,6 +209,7 @@ WORKLOADS = (
         "kernel_vectors",
         "notes 003 and 004, the Gaussian kernel over vectors: 64 points of width 64 for each of 4 heads",
         _case("gaussian_kernel", "B1H4Lq64Lk64D64Dv64"),
+        full=True,
     ),
     Workload(
         "seq2seq_location",
@@ -222,11 +228,13 @@ WORKLOADS = (
         "projected_cosine_note",
         f"{_NOTE_000}, 'cosine'",
         _case("projected", "B10Lq1Lk12D256Dv256Eq256Ek256Ev256", options="score=cosine"),
+        full=True,
     ),
     Workload(
         "projected_scaled",
         f"{_BASE}, as one head over 64 tokens",
         _case("projected", "B1Lq64Lk64D512Dv512Eq512Ek512Ev512", options="score=scaled_dot_product"),
+        full=True,
     ),
     Workload(
         "transformer_base",
@@ -238,6 +246,7 @@ WORKLOADS = (
         "multi_head_lens",
         f"note 004, `MultiHeadAttention` with valid lengths, at the size of {_BASE}; batch 4 of 16 tokens",
         _case("multi_head", "B4H8Lq16Lk16E512Eq512Ek512Ev512O512", options="valid_lens=batch", seed=1),
+        full=True,
     ),
     Workload(
         "self_attention_positions",
@@ -249,6 +258,7 @@ WORKLOADS = (
         "self_attention_plain",
         f"note 001: Q = K = V without positions; {_BASE}, 128 tokens",
         _case("self_attention", "B1L128E512", options="positions=none"),
+        full=True,
     ),
     Workload(
         "cross_attention",
@@ -268,7 +278,7 @@ WORKLOADS = (
         _case("positional_encoding", "B1L512E512"),
         quick=True,
     ),
-    # --- the long matrix: the same models at their own lengths
+    # --- the long matrix alone: the same models at their own lengths
     Workload(
         "bert_base_512",
         "BERT-base (Devlin et al. 2019): 12 heads of 64, the 512 tokens of its second pre-training phase",

@@ -14,6 +14,7 @@ import pytest
 
 from harness import cases, machine, registry
 from harness.bench import cells, recorder, worker, workloads
+from harness.bench.cell import combined
 from harness.bench.workloads import Workload
 from harness.measurements import Measurement
 from harness.values import HarnessError
@@ -223,7 +224,7 @@ def test_a_pass_that_was_lost_leaves_the_others() -> None:
     add(1.5)
     add(1.5)
     cell.taken.append({"arm": {"event": "error", "reason": "killed"}})
-    rows = {row.implementation: row for row in cells._combined(cell, "steady")}
+    rows = {row.implementation: row for row in combined(cell, "steady")}
 
     assert (rows["arm"].answer, len(rows["arm"].wall_s), rows["arm"].reason) == ("slower", 2, "pass 3: killed")
 
@@ -235,7 +236,7 @@ def test_without_a_baseline_there_are_times_and_no_ratios() -> None:
     add(1.5)
     cell.taken = [{"arm": taken["arm"]} for taken in cell.taken]
     cell.excluded["steady"] = ("refused", "accuracy: wrong")
-    (row,) = cells._combined(cell, "steady")
+    (row,) = combined(cell, "steady")
 
     assert (row.status, row.answer, row.baseline, row.ratio) == ("measured", "", "", None)
     assert row.reason == "no ratio: the baseline steady was not measured here (refused: accuracy: wrong)"
@@ -287,7 +288,7 @@ def test_a_shorter_case_may_stand_for_a_long_one() -> None:
     adder(cell)(1.5)
 
     assert cell.asked == replace(cases.parse(SMALL), dtype="bfloat16")
-    assert {cell.asked.id} == {row.gated_on for row in cells._combined(cell, "steady")}
+    assert {cell.asked.id} == {row.gated_on for row in combined(cell, "steady")}
 
 
 def test_pytest_benchmark_compares_our_document(campaign: Campaign, tmp_path: Path) -> None:

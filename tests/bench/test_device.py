@@ -11,6 +11,7 @@ import pytest
 
 from harness.bench import cells, timing, worker
 from harness.bench import device as accelerator
+from harness.bench.cell import combined
 from harness.bench.workloads import Workload
 
 CASE = "dot_product-B1H1Hk1Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous-0"
@@ -100,7 +101,7 @@ def test_cold_times_stand_apart_from_hot_ones(monkeypatch: pytest.MonkeyPatch, a
     further = prepared._on_device(arms, {"time_per_arm": 0.0}, random.Random(0))["eager"]
     hot = {"event": "samples", "prepare_s": 0.0, "first_call_s": 0.1, "calls": 7, "peak_bytes": None, "faults": 0.0}
     cell.taken = [{"eager": {**hot, "wall_s": [1e-3] * 15, "cpu_s": [], **further}}] * 2
-    [row] = cells._combined(cell, "other")
+    [row] = combined(cell, "other")
 
     assert ((1e-3,) * 15, (5e-3,) * 15, (1980.0,) * 2) == (row.wall_s[0], row.cold_s[0], row.device_mhz)
     assert asks == ("allocator asked the device" in row.reason)
