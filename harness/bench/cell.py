@@ -102,7 +102,8 @@ def _compared(row: Measurement, cell: Cell, baseline: str) -> Measurement:
     if not common:
         return replace(row, reason="; ".join(filter(None, (_no_baseline(cell, baseline), row.reason))))
     arm, base, twin = (
-        [Pass(tuple(r["wall_s"]), tuple(r["cpu_s"])) for r in side] for side in zip(*common, strict=True)
+        [Pass(tuple(r["wall_s"]), tuple(r["cpu_s"]), frozenset(r.get("cut", ()))) for r in side]
+        for side in zip(*common, strict=True)
     )
     one_thread = cell.threads == 1 and all(record["one_thread"] for side in common for record in side)
     waits = any(record.get("waits", False) for record, _, _ in common)

@@ -19,15 +19,20 @@ PREEMPT = 0.02  # a sample is preempted if its wall time exceeds its CPU time by
 PREEMPTED_MOST = 0.10  # above this share of preempted samples, wall time decides nothing
 LEVEL = 0.95
 FIRST_LOOK = 0.99  # level of a look that may be followed by a second one
+UNDISTURBED = 5  # rounds of a pass that have to be, where an arm waits on a busy machine
 KEPT = 200  # samples of a pass that a measurement keeps
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """The samples of one arm in one process, in round order: seconds for one call. `cpu_s` may be empty."""
+    """The samples of one arm in one process, in round order: seconds for one call. `cpu_s` may be empty.
+
+    cut  the rounds in which the scheduler took the core away
+    """
 
     wall_s: tuple[float, ...]
     cpu_s: tuple[float, ...] = ()
+    cut: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +125,25 @@ def compare(
 
     one_thread  all of the work is done by the thread whose CPU time was read, so that CPU time can decide
     waits       the arm gives its core away by itself, so that its wall time exceeds its CPU time although nobody
-                preempted it: the baseline's samples tell how busy the machine was, and wall time alone can decide
+                preempted it: the baseline's samples tell how busy the machine was, and wall time alone can decide, on
+                a busy machine over the rounds in which nobody was preempted
     """
     every = (arm, baseline, sentinel)
     has_cpu = all(one.cpu_s and min(one.cpu_s) > 0 for passes in every for one in passes)
     share = preempted_share((baseline,) if waits else (arm, baseline)) if has_cpu else 0.0
     clock = "cpu" if share >= PREEMPTED_MOST and one_thread and not waits else "wall"
+    busy = share >= PREEMPTED_MOST and clock == "wall"
+    if busy and waits:
+        calm = [_undisturbed(*one) for one in zip(arm, baseline, sentinel, strict=True)]
+        if all(len(one[0].wall_s) >= UNDISTURBED for one in calm):
+            arm, baseline, sentinel = zip(*calm, strict=True)
+            busy = False
     medians = _medians(arm, baseline, clock)
     estimate, half = interval(medians, level)
     drift, drift_half = interval(_medians(sentinel, baseline, clock), level)
     margin = max(MARGIN, math.expm1(abs(drift)))
     reason = _unreliable(drift, drift_half)
-    if share >= PREEMPTED_MOST and clock == "wall":
+    if busy:
         says = "what waits" if waits else "several threads"
         reason = f"{share:.0%} of the samples were preempted, and CPU time says nothing about {says}"
     known = half < 100  # exp of more overflows; a single pass has an infinite one
@@ -152,6 +164,16 @@ def compare(
 
 def _medians(arm: Sequence[Pass], baseline: Sequence[Pass], clock: str) -> list[float]:
     return [log_ratio(getattr(a, f"{clock}_s"), getattr(b, f"{clock}_s")) for a, b in zip(arm, baseline, strict=True)]
+
+
+def _undisturbed(arm: Pass, baseline: Pass, sentinel: Pass) -> tuple[Pass, Pass, Pass]:
+    """Return the rounds of a pass in which the scheduler took the core from none of the three."""
+    sides = (arm, baseline, sentinel)
+    rounds = [i for i in range(len(arm.wall_s)) if not any(i in side.cut for side in sides)]
+    arm, baseline, sentinel = (
+        Pass(tuple(s.wall_s[i] for i in rounds), tuple(s.cpu_s[i] for i in rounds)) for s in sides
+    )
+    return arm, baseline, sentinel
 
 
 def _unreliable(drift: float, half: float) -> str:

@@ -37,11 +37,15 @@ Tensors = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One reading: seconds for one call on the wall and of this thread (NaN: unknown), minor faults for one call."""
+    """One reading: seconds for one call on the wall and of this thread (NaN: unknown), minor faults for one call.
+
+    cut  whether the scheduler took the core away meanwhile; giving it away, as sleep does, is not that
+    """
 
     wall_s: float
     cpu_s: float
     faults: float
+    cut: bool = False
 
 
 Sampler = Callable[[Call, Tensors, int], Sample]
@@ -72,27 +76,25 @@ def pin_allocator() -> bool:
     return bool(mallopt(_M_MMAP_THRESHOLD, _PIN_BYTES)) and bool(mallopt(_M_TRIM_THRESHOLD, _PIN_BYTES))
 
 
-def _usage(name: str) -> int:
-    """Return a count that the kernel keeps for this thread."""
+def _usage() -> tuple[int, int, int]:
+    """Return this thread's minor faults, switches that it asked for, and switches that were forced on it."""
     try:
         import resource
     except ImportError:  # Windows
-        return 0
-    return int(getattr(resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)), name))
-
-
-def _minor_faults() -> int:
-    return _usage("ru_minflt")
+        return 0, 0, 0
+    used = resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF))
+    return used.ru_minflt, used.ru_nvcsw, used.ru_nivcsw
 
 
 def host_sample(call: Call, tensors: Tensors, calls: int) -> Sample:
     """Time some calls on the CPU. The page faults are read outside the clocks."""
-    faults = _minor_faults()
+    faults, _, forced = _usage()
     cpu, wall = time.thread_time_ns(), time.perf_counter_ns()
     for _ in repeat(None, calls):
         call(**tensors)
     wall, cpu = time.perf_counter_ns() - wall, time.thread_time_ns() - cpu
-    return Sample(wall / calls * 1e-9, cpu / calls * 1e-9, (_minor_faults() - faults) / calls)
+    later, _, since = _usage()
+    return Sample(wall / calls * 1e-9, cpu / calls * 1e-9, (later - faults) / calls, since > forced)
 
 
 def sampler(device: str) -> Sampler:
@@ -132,11 +134,11 @@ def warm(call: Call, tensors: Tensors, device: str = "cpu") -> Arm:
     take, on_host, best, count = sampler(device), device == "cpu", math.inf, 0
     long_enough, block = (WARM_S, BLOCK_S) if on_host else (DEVICE_WARM_S, DEVICE_BLOCK_S)
     begin, process, thread = time.perf_counter(), time.process_time(), time.thread_time()
-    gave_way = _usage("ru_nvcsw")  # switches that the thread itself asked for; being preempted is not counted
+    gave_way = _usage()[1]
     while count < WARM_CALLS or time.perf_counter() - begin < long_enough:
         best, count = min(best, take(call, tensors, 1).wall_s), count + 1
     process, thread = time.process_time() - process, time.thread_time() - thread
-    waits = on_host and _usage("ru_nvcsw") - gave_way >= WAITS * count
+    waits = on_host and _usage()[1] - gave_way >= WAITS * count
     return Arm(call, max(1, math.ceil(block / max(best, 1e-9))), on_host and process < OWN_THREADS * thread, waits)
 
 

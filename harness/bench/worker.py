@@ -244,6 +244,7 @@ def _columns(samples: Sequence[timing.Sample]) -> Record:
         "faults": statistics.median(sample.faults for sample in samples),
         "wall_s": [round(sample.wall_s, 12) for sample in samples],
         "cpu_s": [round(sample.cpu_s, 12) for sample in samples] if on_host else [],
+        "cut": [place for place, sample in enumerate(samples) if sample.cut],
     }
 
 

@@ -74,14 +74,13 @@ def test_a_wrong_copy_is_refused_a_rank(harness: Callable[..., Any], tmp_path: P
     assert "dropping           refused: fail, accuracy" in answer.out
     assert "FAIL dropping, accuracy" in answer.err
     pages = [path.read_text() for path in report.write(run, tmp_path / "report")]
-    assert all("fail, accuracy: |error|" in page for page in pages)
+    assert all("refused" in page and "fail, accuracy: " in page for page in pages)
     assert "noise: load" in answer.out
-    assert all(run.facts["noise"]["line"] in page for page in pages)
+    assert run.facts["noise"]["line"] in answer.out
+    assert all("drift of the baseline" in page for page in pages)
     again = harness("bench", "dropping", "--load", file, "--workload", WORKLOAD, "--quick", "--out", out, "--resume")
-    assert "resume: 6 of 6 verdicts are there" in again.err
+    assert "verdicts are there" in again.err
     assert run.measurements == results.load(out).measurements  # nothing was left to measure
-    other = harness("bench", "dropping", "--load", file, "--workload", WORKLOAD, "--out", out, "--resume")
-    assert (other.status, "another plan" in other.err) == (2, True)
     data = json.loads((out / "benchmark.json").read_text())
     assert ["eager"] == [entry["params"]["implementation"] for entry in data["benchmarks"]]
     assert ["dropping"] == [entry["implementation"] for entry in data["attention_harness"]["not_measured"]]
@@ -133,6 +132,6 @@ def test_a_case_is_asked_once() -> None:
 
     asked = {item.implementation.name: [check.name for check in item.checks] for item in items}
     assert {
-        "compiled": ["accuracy", "weights", "purity", "second_call", "gradient"],
-        "onnx_cpu": ["accuracy", "weights", "purity", "second_call"],
+        "compiled": ["accuracy", "weights", "purity", "gradient"],
+        "onnx_cpu": ["accuracy", "weights", "purity"],
     } == asked

@@ -192,8 +192,18 @@ def test_what_waits_is_not_called_preempted() -> None:
     assert found.high is not None
     assert found.low < 1.1 < found.high
     assert (blind.clock, blind.answer) == ("cpu", "same")  # what the flag is for
-    assert compare(*busy, waits=True).answer == "unreliable"
-    assert "what waits" in compare(*busy, waits=True).reason
+    told = [[Pass(p.wall_s, p.cpu_s, frozenset(range(0, len(p.wall_s), 2))) for p in side] for side in busy]
+    told = [
+        [
+            Pass(tuple(w if i % 2 == 0 else q.wall_s[i] for i, w in enumerate(p.wall_s)), p.cpu_s, p.cut)
+            for p, q in zip(side, calm)
+        ]
+        for side, calm in zip(told, (sleeping, base, twin))
+    ]
+    assert (compare(*told, waits=True).clock, compare(*told, waits=True).answer) == ("wall", "slower")
+    every = [[Pass(p.wall_s, p.cpu_s, frozenset(range(len(p.wall_s) - 4))) for p in side] for side in busy]
+    assert compare(*every, waits=True).answer == "unreliable"
+    assert "what waits" in compare(*every, waits=True).reason
 
 
 def test_a_device_has_no_cpu_time() -> None:
