@@ -11,6 +11,7 @@
     sensitivity.jsonl    one case a line, and the smallest error that it sees
     reliability.json     by planted harm, what was reported and whether the rest of the run was complete
     heatmaps.json        the attention weights that the report draws
+    self_check.json      every comparison of a self-check, and the method's error rates that follow
     benchmark.json       pytest-benchmark's own format, after a benchmark
     .lock                held by the process that writes (`harness.lock`)
 
@@ -342,6 +343,7 @@ def merge(runs: Sequence[Run]) -> Run:
         "planned": sum(run.facts["planned"] for run in runs if isinstance(run.facts.get("planned"), int)) - repeated,
         "finished": runs[-1].facts.get("finished") if all(run.facts.get("finished") for run in runs) else None,
         "noise": next((run.facts["noise"] for run in runs if run.facts.get("noise")), None),
+        "self_check": next((run.facts["self_check"] for run in runs if run.facts.get("self_check")), None),
         "implementations": {k: v for run in runs for k, v in run.facts.get("implementations", {}).items()},
     }
     measurements = tuple(measurement for run in runs for measurement in run.measurements)

@@ -11,6 +11,8 @@ import argparse
 import json
 import math
 import os
+import shlex
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,8 +27,8 @@ from harness.bench.rates import PLANTED, SAME, STATISTICS, Trial, holds, rates, 
 from harness.bench.workloads import Workload
 from harness.machine import environment
 from harness.measurements import Measurement
-from harness.results import now, write_json
-from harness.values import Case, HarnessError
+from harness.results import SCHEMA, Writer, now, write_json
+from harness.values import Case
 
 REPETITIONS = 10
 FILE = "self_check.json"
@@ -37,16 +39,14 @@ _PAIRS = {SAME: (FIRST, SECOND), PLANTED: (SECOND, SLOWER)}  # pytest-benchmark'
 def command(options: argparse.Namespace) -> int:
     """Measure and tell; 0 when no alarm was false and at least 95 % of the planted slowdowns were found."""
     count = options.repetitions or REPETITIONS
-    if options.out is not None:
-        if (options.out / FILE).exists():
-            raise HarnessError(f"{options.out} already holds a self-check; give another --out")
-        options.out.mkdir(parents=True, exist_ok=True)
+    facts = _facts(count)
+    writer = None if options.out is None else Writer.start(options.out, facts)
     chosen = planting.workloads()
     console.line(
         f"bench: self-check, {count} repetitions on {len(chosen)} call sizes: {count * len(chosen)} comparisons of two "
         f"copies and as many with a planted {planting.SHARE:.0%}; about {_minutes((count + 2) * _SECONDS)}"
     )
-    began, facts = time.monotonic(), _facts(count)
+    began = time.monotonic()
     trials: list[Trial] = []
     with tempfile.TemporaryDirectory(prefix="harness-self-check-") as folder:
         rows = planting.calibrated(Path(folder), chosen, _progress("calibrating the plant"))
@@ -54,18 +54,20 @@ def command(options: argparse.Namespace) -> int:
         for number in range(1, count + 1):
             trials += _repetition(Path(folder), load, chosen, number, options.seed)
             document = _document(facts, rows, chosen, trials, time.monotonic() - began)
-            if options.out is not None:  # after each: a kill loses one repetition
-                write_json(options.out / FILE, document)
+            if writer:  # after each: a kill loses one repetition
+                write_json(writer.directory / FILE, document)
+                writer.update(self_check=told(document).split("\n"), finished=now() if number == count else None)
             left = (time.monotonic() - began) / (number + 2) * (count - number)
             console.line(f"bench: self-check {number} of {count}, {_minutes(left)} left; {_so_far(trials)}")
     print(json.dumps(document, indent=1) if options.json else told(document))
-    if options.out is not None and not options.json:
-        print(f"kept: {options.out / FILE}")
+    if writer and not options.json:
+        print(f"run directory: {options.out}\njson: {options.out / FILE}")
     return 0 if holds(trials) else 1
 
 
 def _facts(count: int) -> dict[str, Any]:
-    return {"schema": 1, "started": now(), "repetitions": count, "environment": environment()}
+    about = {"started": now(), "command": "python -m harness " + shlex.join(sys.argv[1:]), "planned": 0}
+    return {"schema": SCHEMA, **about, "implementations": {}, "repetitions": count, "environment": environment()}
 
 
 def _minutes(seconds: float) -> str:

@@ -1,9 +1,9 @@
 """Measurements of one cell -> ranks: pure functions.
 
-All arms of a cell met the same rounds, so that any two compare directly: the median over rounds of the log ratio in
-each pass, Student's interval over the passes, as with the baseline. The ranks: the fastest leads rank 1; going down by
-estimated time, an implementation shares the rank unless it is *slower* than that rank's leader - then it leads the
-next. Each is compared with a leader alone, so that ties need not be transitive for the ranks to be.
+All arms of a cell met the same rounds, so that two that rest on the same clock compare directly: the median over rounds
+of the log ratio in each pass, Student's interval over the passes, as with the baseline. The ranks: the fastest leads
+rank 1; going down by estimated time, an implementation shares the rank unless it is *slower* than that rank's leader -
+then it leads the next. Each is compared with a leader alone, so that ties need not be transitive for the ranks to be.
 """
 
 from __future__ import annotations
@@ -52,17 +52,15 @@ def unreliable(rows: Sequence[Measurement]) -> str:
 
 def ranked(rows: Sequence[Measurement]) -> list[Place]:
     """Return the places of measured rows of one cell, fastest first."""
-    clock = _clock(rows)
-    order = sorted(rows, key=lambda row: _against(row, rows[0], clock)[0])
+    order = sorted(rows, key=lambda row: row.ratio or _median(row))
     places: list[Place] = []
     leader = order[0]
     for position, row in enumerate(order, 1):
-        estimate, half = _against(row, leader, clock)
-        answer = "leads" if row is leader else judging.judge(estimate, half, _margin(rows))
+        answer = "leads" if row is leader else judging.judge(*_against(row, leader), _margin(rows))
         if answer == "slower":
             leader, answer = row, "leads"
         rank = position if row is leader else places[-1].rank
-        middle, around = _against(row, order[0], clock)
+        middle, around = _against(row, order[0])
         around = min(around, 100.0)  # exp of more overflows; a single pass knows nothing
         bounds = (math.exp(middle - around), math.exp(middle + around))
         told = "same" if answer == "faster" else answer  # an estimate behind the leader's: no difference that holds
@@ -70,33 +68,37 @@ def ranked(rows: Sequence[Measurement]) -> list[Place]:
     return places
 
 
-def _clock(rows: Sequence[Measurement]) -> str:
-    """Return the clock that all pairs are compared by: CPU time where one of the answers rests on it."""
-    return "cpu" if all(row.cpu_s for row in rows) and any(row.clock == "cpu" for row in rows) else "wall"
-
-
 def _margin(rows: Sequence[Measurement]) -> float:
     drifts = [abs(row.sentinel_ratio - 1) for row in rows if row.sentinel_ratio is not None]
     return max([judging.MARGIN, *drifts])
 
 
-def _against(row: Measurement, leader: Measurement, clock: str) -> tuple[float, float]:
-    """Return the log ratio of two arms of a cell and the half width of its interval."""
+def _against(row: Measurement, leader: Measurement) -> tuple[float, float]:
+    """Return the log ratio of two arms of a cell and the half width of its interval.
+
+    Over the baseline instead of directly where one of them is it, a pass was lost, or they rest on different clocks:
+    CPU time does not see an arm that waits.
+    """
     if row is leader:
         return 0.0, 0.0
-    ours, theirs = (getattr(one, f"{clock}_s") for one in (row, leader))
-    if [len(one) for one in ours] != [len(one) for one in theirs]:  # a pass was lost: over the baseline instead
+    clock = f"{row.clock or 'wall'}_s"
+    ours, theirs = getattr(row, clock), getattr(leader, clock)
+    pairs = [len(one) for one in ours] == [len(one) for one in theirs] and row.clock == leader.clock
+    if row.ratio is not None and leader.ratio is not None and ("baseline" in (row.answer, leader.answer) or not pairs):
         return _over_baseline(row, leader)
-    logs = [judging.log_ratio(a, b) for a, b in zip(ours, theirs, strict=True)]
-    return judging.interval(logs, judging.LEVEL)
+    return judging.interval([judging.log_ratio(a, b) for a, b in zip(ours, theirs, strict=False)], judging.LEVEL)
 
 
 def _over_baseline(row: Measurement, leader: Measurement) -> tuple[float, float]:
-    logs, halves = [], []
-    for one in (row, leader):
-        logs.append(math.log(one.ratio or 1))
-        halves.append(math.log(one.high / one.low) / 2 if one.low and one.high else 0.0)
-    return logs[0] - logs[1], math.hypot(*halves)
+    ours, theirs = row.ratio or 1.0, leader.ratio or 1.0
+    return math.log(ours / theirs), math.hypot(_half(row), _half(leader))
+
+
+def _half(row: Measurement) -> float:
+    """Return the half width of the interval of a log ratio to the baseline; the baseline's own is exact."""
+    if row.low is None or row.high is None:
+        return 0.0 if row.answer == "baseline" else math.inf
+    return math.log(row.high / row.low) / 2
 
 
 def _median(row: Measurement) -> float:

@@ -122,6 +122,7 @@ class Content:
     known: tuple[Group, ...]
     timing: timings.Timing
     noise: Mapping[str, Any]
+    self_check: tuple[str, ...]
     sweeps: tuple[growth.Sweep, ...]
     fronts: tuple[growth.Front, ...]
     mechanisms: tuple[Described, ...]
@@ -155,6 +156,7 @@ def assemble(run: Run, mechanisms: Mapping[str, Mechanism]) -> Content:
         known=_groups([v for v in verdicts if v.status is Status.KNOWN_FAILURE]),
         timing=timings.timing(run.measurements, verdicts),
         noise=_dict(run.facts.get("noise")),
+        self_check=tuple(str(line) for line in run.facts.get("self_check") or ()),
         sweeps=growth.sweeps(run.measurements),
         fronts=growth.fronts(run.measurements),
         mechanisms=described,

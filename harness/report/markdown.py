@@ -36,7 +36,7 @@ def render(told: Content) -> str:
         _sensitivity(told.sensitivity),
         _reliability(told.reliability),
         _failures(told),
-        _timing(told.timing, told.noise),
+        _timing(told.timing, told.noise, told.self_check),
         _growth(told.sweeps, told.fronts),
         _mechanisms(told.mechanisms),
         _machine(told),
@@ -257,8 +257,14 @@ def _growth(sweeps: Sequence[Sweep], fronts: Sequence[Front]) -> Iterator[str]:
         yield from table(["implementation", "mean ratio", "worst share of the error budget", "on the front"], rows)
 
 
-def _timing(found: Timing, noise: Mapping[str, Any]) -> Iterator[str]:
+def _self_check(lines: Sequence[str]) -> Iterator[str]:
+    if lines:
+        yield from ("How often the method itself errs, measured:", "", "```text", *lines, "```", "")
+
+
+def _timing(found: Timing, noise: Mapping[str, Any], self_check: Sequence[str]) -> Iterator[str]:
     yield from ("## Times relative to the baseline", "")
+    yield from _self_check(self_check)
     if not found.panels:
         yield "No measurement was made in this run."
         return

@@ -7,6 +7,7 @@ import math
 
 import pytest
 
+from harness import report, results
 from harness.bench import planting, rates, self_check, stock
 from harness.bench.planting import FIRST, SECOND, SLOWER
 from harness.bench.rates import PLANTED, SAME, Trial, holds, wilson
@@ -158,12 +159,15 @@ def test_status_table_and_file(harness, monkeypatch, tmp_path, status, second, s
     assert [1, 2, 3] == [one["rows"] for one in document["realised"]]
     assert [0.06] * 3 == pytest.approx([one["share"] for one in document["realised"]])
     assert ("does NOT keep" in answer.out) == bool(status)
+    run = results.merge([results.load(tmp_path / "run")])
+    assert self_check.told(document) in "\n".join(report.markdown.render(report.build(run)).split("\n"))
+    assert "6 comparisons of each kind" in report.page.render(report.build(run))
 
 
 def test_a_self_check_is_not_written_over(mistake, tmp_path):
     """Nor are repetitions taken without one."""
-    (tmp_path / self_check.FILE).write_text("{}")
-    assert "already holds a self-check" in mistake("bench", "--self-check", "--out", tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    assert "already holds a run" in mistake("bench", "--self-check", "--out", tmp_path)
     assert "is for --self-check" in mistake("bench", "--repetitions", "3")
     assert "takes no --quick" in mistake("bench", "--self-check", "--quick")
     assert "takes no NAME" in mistake("bench", "eager", "--self-check")

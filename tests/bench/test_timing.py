@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import random
 import sys
 import time
@@ -196,3 +197,25 @@ def test_a_single_call_on_a_device_is_waited_for(device: list[str]) -> None:
     timing.once(lambda: device.append("call"), {}, "cuda")
 
     assert device == ["call", "synchronize"]
+
+
+@pytest.mark.parametrize(("rounds", "waits"), [(10, False), (2, True)])
+def test_rounds_are_counted_in_cpu_time_unless_an_arm_waits(monkeypatch, rounds, waits):
+    """On a crowded machine a second of the thread holds as many calls as ever; what sleeps has the wall's second."""
+    ticks = {"thread_time": 0.1, "perf_counter": 0.5}  # seconds that pass between two readings
+    for name, step in ticks.items():
+        readings = itertools.count(step=step)
+        monkeypatch.setattr(timing.time, name, lambda readings=readings: next(readings))
+    found = timing.rounds(
+        {"a": timing.Arm(lambda: None, 1, True, waits)}, {}, time_per_arm=1.0, rng=random.Random(0), least=1
+    )
+    assert rounds - 1 <= len(found["a"]) <= rounds + 1
+
+
+def test_a_crowd_does_not_stretch_rounds_forever(monkeypatch):
+    """A thread that gets hardly any time ends after eight times its share on the wall."""
+    for name, step in {"thread_time": 1e-9, "perf_counter": 1.0}.items():
+        readings = itertools.count(step=step)
+        monkeypatch.setattr(timing.time, name, lambda readings=readings: next(readings))
+    arm = {"a": timing.Arm(lambda: None, 1, True)}
+    assert 8 == len(timing.rounds(arm, {}, time_per_arm=1.0, rng=random.Random(0), least=1)["a"])

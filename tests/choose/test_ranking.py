@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -68,6 +69,14 @@ def test_a_lost_pass_falls_back_on_the_baseline():
     short = arm("short", 1.5)
     short = measured(1.5, name="short", wall_s=short.wall_s[:3], cpu_s=short.cpu_s[:3])
     assert (2, "leads") == places(arm("one", 1.0), short)["short"]
+
+
+def test_what_waits_is_not_compared_by_cpu_time():
+    """It takes twice the time on the wall and none on the CPU: its own answer over the baseline counts."""
+    base = arm("eager", 1.0, answer="baseline", low=None, high=None, level=None)
+    busy = arm("busy", 1.2, clock="cpu")
+    asleep = replace(arm("asleep", 2.0), cpu_s=tuple(tuple(t / 9 for t in one) for one in base.wall_s))
+    assert {"eager": (1, "leads"), "busy": (2, "leads"), "asleep": (3, "leads")} == places(base, asleep, busy)
 
 
 @pytest.mark.parametrize(
