@@ -27,7 +27,9 @@ from harness.values import Capabilities, Case, HarnessError
 from reference.specification import Mechanism
 
 ENTRY_POINTS = "attention_harness.implementations"
-_NAME = re.compile(r"\w[\w.+ -]{0,99}")  # it stands in tables, commands and names of modules
+_NAME = re.compile(
+    r"\w[\w.+@ -]{0,99}"
+)  # it stands in tables, commands and names of modules; NAME@REVISION: `bench --against`
 
 
 @functools.cache
@@ -204,7 +206,7 @@ def _validated(found: Implementation) -> Implementation:
     where = f"{found.path}"
     if not _NAME.fullmatch(found.name):
         raise HarnessError(
-            f"{where}: {found.name[:100]!r} cannot name an implementation; use at most 100 letters, digits and _.+- "
+            f"{where}: {found.name[:100]!r} cannot name an implementation; use at most 100 letters, digits and _.+@- "
             "and spaces, a letter, digit or _ first"
         )
     capabilities = getattr(found.module, "CAPABILITIES", None)
