@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,16 @@ PREPARING = 0.25  # seconds for an arm: prepare, first call, warm-up, with compi
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What a short look found. begin_s: to start a process and import torch. item_s, element_s: to ask a small item,
-    and for each further element of its scores. ceilings: of this machine."""
+    """What a short look found.
+
+    begin_s    to start a process and import torch
+    item_s     to ask a small item of each implementation: what it compiles or exports is in it
+    element_s  for each further element of the scores
+    ceilings   of this machine
+    """
 
     begin_s: float
-    item_s: float
+    item_s: Mapping[str, float]
     element_s: float
     ceilings: Ceilings
 
@@ -60,20 +65,28 @@ def duration(seconds: float) -> str:
 
 
 def calibrate(items: Sequence[Item], answers: gate.Gate, load: Sequence[Path]) -> Calibration:
-    """Ask one small and one larger item of the plan - their verdicts count - and look at the machine for a second."""
+    """Ask two items of each implementation and a larger one - their verdicts count - and look at the machine.
+
+    The second of two tells what an item takes: the first one also starts a compiler, once.
+    """
     began = time.perf_counter()
     rates, inside = execution.alone(_rates, seconds=120)
     begin_s = time.perf_counter() - began - inside
     asked = sorted((item for item in items if item.skip is None), key=_elements)
-    small, large = asked[: len(asked) // 3][-1:], asked[: 9 * len(asked) // 10][-1:]
-    seconds = []
-    for item in small + large:
-        for _ in gate.run([item], answers, load, jobs=1):
-            pass
-        seconds.append(answers.seconds(item.implementation.name, item.case))
-    item_s = seconds[0] if seconds else 0.0
-    growth = (seconds[1] - item_s) / max(_elements(large[0]), 1) if len(seconds) > 1 else 0.0
-    return Calibration(begin_s, item_s, max(growth, 0.0), rates)
+    by_name: dict[str, list[Item]] = {}
+    for item in asked:
+        by_name.setdefault(item.implementation.name, []).append(item)
+    small = {name: own[len(own) // 3 :][:2] for name, own in by_name.items()}
+    large = asked[: 9 * len(asked) // 10][-1:]
+    for _ in gate.run([item for own in (*small.values(), large) for item in own], answers, load, jobs=1):
+        pass
+    item_s = {name: _seconds(own[-1], answers) for name, own in small.items()}
+    growth = [(_seconds(item, answers) - item_s[item.implementation.name]) / max(_elements(item), 1) for item in large]
+    return Calibration(begin_s, item_s, max([0.0, *growth]), rates)
+
+
+def _seconds(item: Item, answers: gate.Gate) -> float:
+    return answers.seconds(item.implementation.name, item.case)
 
 
 def _rates() -> tuple[Ceilings, float]:
@@ -94,7 +107,8 @@ def expected(
     **method: Any,
 ) -> Estimate:
     """Return what a plan will take. method: passes, time_per_arm, extend."""
-    gate_s = sum(seen.item_s + seen.element_s * _elements(item) for item in items if item.skip is None)
+    asked = [item for item in items if item.skip is None]
+    gate_s = sum(seen.item_s[item.implementation.name] + seen.element_s * _elements(item) for item in asked)
     pass_s = seen.begin_s * len({cell.threads for cell in cells})
     for cell in cells:
         arms = 1 + sum(not entrant.refuses(cell.case) and not entrant.unavailable() for entrant in entrants)
