@@ -104,7 +104,7 @@ def test_copies_compute_the_same_and_the_slower_one_does_more(tmp_path):
     outputs = [call(**inputs.tensors(case)) for call in calls.values()]
     assert all(torch.equal(outputs[0], other) for other in outputs)
     assert ["plain", "plain", "slower"] == [call.__name__ for call in calls.values()]
-    assert 7 in {len(cell.cell_contents) for cell in calls[SLOWER].__closure__ if hasattr(cell.cell_contents, "shape")}
+    assert 7 in {cell.cell_contents for cell in calls[SLOWER].__closure__}
 
 
 def test_the_plugin_itself_times_the_copies(tmp_path):
