@@ -42,9 +42,10 @@ def command(options: argparse.Namespace) -> int:
     facts = _facts(count)
     writer = None if options.out is None else Writer.start(options.out, facts)
     chosen = planting.workloads()
+    minutes = _minutes((count + 2) * _SECONDS)
     console.line(
         f"bench: self-check, {count} repetitions on {len(chosen)} call sizes: {count * len(chosen)} comparisons of two "
-        f"copies and as many with a planted {planting.SHARE:.0%}; about {_minutes((count + 2) * _SECONDS)} on a quiet machine"
+        f"copies and as many with a planted {planting.SHARE:.0%}; about {minutes} on a quiet machine"
     )
     began = time.monotonic()
     trials: list[Trial] = []
