@@ -44,7 +44,8 @@ def command(options: argparse.Namespace) -> int:
     chosen = planting.workloads()
     console.line(
         f"bench: self-check, {count} repetitions on {len(chosen)} call sizes: {count * len(chosen)} comparisons of two "
-        f"copies and as many with a planted {planting.SHARE:.0%}; about {_minutes((count + 2) * _SECONDS)} on a quiet machine"
+        f"copies and as many with a planted {planting.SHARE:.0%}; about "
+        f"{_minutes((count + 2) * _SECONDS)} on a quiet machine"
     )
     began = time.monotonic()
     trials: list[Trial] = []
