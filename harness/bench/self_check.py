@@ -76,7 +76,7 @@ def _minutes(seconds: float) -> str:
 
 
 def _progress(what: str) -> Any:
-    return lambda stage, done, total: None if done else console.line(f"bench: {what}: {stage}")
+    return lambda stage, done, total: console.line(f"bench: {what}: {stage}") if "preparing" in stage else None
 
 
 def _repetition(
