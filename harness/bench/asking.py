@@ -9,7 +9,7 @@ from harness import console
 from harness.bench import gate
 from harness.registry import Implementation
 from harness.results import Writer
-from harness.values import Case
+from harness.values import Case, Verdict
 
 
 def ask(
@@ -21,8 +21,13 @@ def ask(
     """Return the gate for cases in directions, after every implementation was asked."""
     answers = gate.Gate()
     for _, verdicts in gate.run(gate.items(implementations, asked), answers, load):
-        if writer:
-            writer.add(*verdicts)
-        for verdict in gate.refused(verdicts):
-            console.failure(verdict)
+        take(verdicts, writer)
     return answers
+
+
+def take(verdicts: Sequence[Verdict], writer: Writer | None) -> None:
+    """Keep what was answered, and tell what is refused."""
+    if writer:
+        writer.add(*verdicts)
+    for verdict in gate.refused(verdicts):
+        console.failure(verdict)

@@ -12,6 +12,7 @@ from typing import Any
 
 from harness import console, registry
 from harness.bench import cells, estimate, gate, noise, workloads
+from harness.bench.asking import take
 from harness.bench.cell import Cell
 from harness.bench.kept import Kept
 from harness.bench.recorder import document
@@ -143,8 +144,7 @@ def _expected(
     console.line(f"bench: {len(planned)} cells; looking at this machine to say how long they take")
     known = {name: list(verdicts) for name, verdicts in answers.verdicts.items()}
     calibration = estimate.calibrate(items, answers, options.load)
-    if writer:
-        writer.add(*(v for name, own in answers.verdicts.items() for v in own[len(known.get(name, ())) :]))
+    take([v for name, own in answers.verdicts.items() for v in own[len(known.get(name, ())) :]], writer)
     method = {"passes": campaign.passes, "time_per_arm": cells.TIME_PER_ARM, "extend": campaign.extend}
     expected = estimate.expected(planned, campaign.entrants, items, calibration, **method)
     console.line(f"bench: {expected.told()}")
@@ -154,12 +154,9 @@ def _expected(
 def _ask(items: Sequence[Item], answers: gate.Gate, options: argparse.Namespace, writer: Writer | None) -> None:
     """Check what is to be timed: what does not conform is never ranked."""
     with console.stage("bench: checking", len(items)) as advance:
-        for item, verdicts in gate.run(items, answers, options.load):
+        for item, verdicts in gate.run(items, answers, options.load, memory=options.memory):
             advance(f"bench: checking {item.implementation.name}", 1)
-            if writer:
-                writer.add(*verdicts)
-            for verdict in gate.refused(verdicts):
-                console.failure(verdict)
+            take(verdicts, writer)
 
 
 def _measure(

@@ -76,11 +76,11 @@ def items(implementations: Sequence[Implementation], asked: Iterable[tuple[Case,
 
 
 def run(
-    asked: Sequence[Item], gate: Gate, load: Sequence[Path] = (), jobs: int = 0
+    asked: Sequence[Item], gate: Gate, load: Sequence[Path] = (), jobs: int = 0, memory: int = 0
 ) -> Iterator[tuple[Item, list[Verdict]]]:
     """Ask what the gate has no answer to yet, and yield each item with its new verdicts."""
     left = [item for item in asked if not _answered(item, gate)]
-    for item, verdicts in execution.run(left, jobs=jobs, load=load, seconds=SECONDS):
+    for item, verdicts in execution.run(left, jobs=jobs, load=load, seconds=SECONDS, memory=memory):
         gate.add(verdicts)
         yield item, verdicts
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from harness import conformance, registry
 from harness.cases import parse
-from harness.checks.subject import budget_of
+from harness.checks.subject import Subject, budget_of
 from harness.values import Arithmetic, Status, Verdict
 from tests.registry.sources import write
 
@@ -59,6 +59,19 @@ def test_a_case_beyond_memory_accuses_nobody():
     """Tensors of terabytes: unsupported with the reason, and nothing is called."""
     case = parse("scaled_dot_product-B99999H3Hk3Lq99999Lk99999D16Dv8-float32-plain-ordinary-contiguous-0")
     [item] = conformance.plan(registry.select(["eager"]), [case])
+    verdicts = list(conformance.run(item))
+    assert {v.status for v in verdicts} == {Status.UNSUPPORTED}
+    assert all("too large" in v.reason for v in verdicts)
+
+
+def test_what_does_not_fit_here_accuses_nobody(monkeypatch):
+    """A case that is allowed, on a machine with too little memory for its reference."""
+
+    def starved(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Subject, "budget", starved)
+    [item] = conformance.plan(registry.select(["eager"]), [parse(f"{SIZES}-plain-ordinary-contiguous-0")])
     verdicts = list(conformance.run(item))
     assert {v.status for v in verdicts} == {Status.UNSUPPORTED}
     assert all("memory" in v.reason for v in verdicts)
