@@ -65,9 +65,9 @@ def _judged(options: argparse.Namespace, items: Sequence[Item], writer: Writer |
     if options.json:
         _print_document(options, planned, rows, causes, found, time_told)
     else:
-        _print_summary(options, planned, counted, items)
         if time_told:
             print(ledger.sentence(time_told))
+        _print_summary(options, planned, counted, items)
         if writer:
             print(f"run directory: {options.out}")
     return 0 if counted.conforms else 1

@@ -145,7 +145,7 @@ def test_one_wrong_element_of_a_long_problem_is_seen(row):
 TOO_LARGE = {
     "scaled_dot_product-B1H1Hk1Lq16384Lk16384D64Dv64-float32-mask=query-ordinary-contiguous-0": "mask has more than",
     "scaled_dot_product-B1H1Hk1Lq16384Lk16384D64Dv64-float32-bias=full-ordinary-contiguous-0": "bias has more than",
-    "scaled_dot_product-B1H1Hk1Lq999999999Lk9D64Dv64-float32-plain-ordinary-contiguous-0": "query has more than",
+    "scaled_dot_product-B1H1Hk1Lq9999999Lk9D64Dv64-float32-plain-ordinary-contiguous-0": "query has more than",
     "masked_softmax-B1H1Lq16384Lk16384-float32-plain-ordinary-contiguous-0": "scores has more than",
     "self_attention-B1L2048E64-float32-positions=none-ordinary-contiguous-0": "cannot be computed over blocks",
     "scaled_dot_product-B1H1Hk1Lq99999Lk99999D8Dv8-float32-plain-ordinary-contiguous-0": "more than 536,870,912 scores",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections import Counter
 
@@ -22,7 +23,8 @@ def test_a_right_one_conforms(terminal):
     """As a user runs it: status 0, a summary that adds up, nothing on standard error."""
     answer = terminal(f"python -m harness check eager --case {TINY}")
     assert (answer.status, answer.err) == (0, "")
-    name, total, verdict = answer.out.splitlines()
+    time, name, total, verdict = answer.out.splitlines()
+    assert re.fullmatch(r"time: \d+ s on \d+ workers?: implementations \d+%, reference and budgets \d+%, .*", time)
     assert name.startswith("eager  15 pass; worst error 0.")
     assert total == "checked 15 + 0 unsupported + 0 unavailable = 15 of 15 planned"
     assert verdict == "conforms"
