@@ -63,8 +63,8 @@ class Costs:
     """
 
     jobs: int
-    began: float = field(default_factory=time.perf_counter)
-    began_cpu: float = field(default_factory=time.process_time)
+    began: float = field(default_factory=lambda: time.perf_counter())
+    began_cpu: float = field(default_factory=lambda: time.process_time())
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     checks: int = 0
 
