@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ class Subject:
     @functools.cached_property
     def first(self) -> Call:
         """The call on the case's own inputs."""
-        call = self.call(self.case)
+        call = Call(self.callable, self.case, watched=True)
         self._returned = [(part, _copy(part)) for part in (call.output, call.weights)]
         return call
 
@@ -94,7 +95,7 @@ class Subject:
 
     def call(self, case: Case, **keywords: Any) -> Call:
         """Return a call on the inputs of this case or of another one, with further keywords such as `training`."""
-        return Call(self.callable, case, **keywords)
+        return Call(self.callable, case, keywords)
 
     def budget(self, case: Case | None = None) -> tuple[Budget, Budget | None]:
         """Return the budgets of the output and of the weights."""
@@ -103,18 +104,20 @@ class Subject:
 
 
 class Call:
-    """One call: what went in, what the world was before and after it, and what came out."""
+    """One call: what went in, and what came out; where it is watched, what the world was before and after it."""
 
-    def __init__(self, function: Any, case: Case, **keywords: Any) -> None:
+    def __init__(
+        self, function: Any, case: Case, keywords: Mapping[str, Any] | None = None, *, watched: bool = False
+    ) -> None:
         import torch
 
         self.case = case
         self.tensors = inputs.tensors(case)
         self.before = inputs.exact(self.tensors)
-        self.state_before = _state()
+        self.state_before = _state() if watched else {}  # a fifth of a run, were every call watched
         with torch.no_grad():
-            self.result = function(**self.tensors, **keywords)
-        self.state_after = _state()
+            self.result = function(**self.tensors, **(keywords or {}))
+        self.state_after = _state() if watched else {}
 
     @property
     def output(self) -> Any:
