@@ -29,4 +29,12 @@ def _rows(rows: Iterator[Any]) -> Iterator[str]:
 
 
 def _indented(value: Any, depth: int) -> str:
-    return json.dumps(value, indent=1).replace("\n", "\n" + " " * depth)
+    """Return `json.dumps(value, indent=1)` at a depth; that leaves closures behind, which wait for the collector."""
+    if not value or not isinstance(value, Mapping | list | tuple):
+        return json.dumps(value)
+    if isinstance(value, Mapping):
+        inner, (first, last) = [f"{json.dumps(name)}: {_indented(own, depth + 1)}" for name, own in value.items()], "{}"
+    else:
+        inner, (first, last) = [_indented(own, depth + 1) for own in value], "[]"
+    end = "\n" + " " * depth
+    return first + ",".join(f"{end} {text}" for text in inner) + end + last

@@ -46,18 +46,21 @@ def _judged(options: argparse.Namespace, items: Sequence[Item], writer: Writer |
         answered.add(verdict)
         counted.add(verdict)
         groups.add(verdict)
-    left = [item for item in items if not all(key in answered for key in item.keys)]
-    if writer and left and writer.facts.get("finished"):
+
+    def open_ended(item: Item) -> bool:
+        return any(key not in answered for key in item.keys)
+
+    whole = not any(map(open_ended, items))  # then what was made of the same verdicts before stands
+    if writer and not whole and writer.facts.get("finished"):
         writer.update(finished=None)
     costs = ledger.Costs(options.jobs or execution.default_jobs())
-    for reached in _told(left, options, planned, counted.total.total(), costs):
+    for reached in _told(filter(open_ended, items), options, planned, counted.total.total(), costs):
         new = [v for v in reached if (v.implementation, v.case, v.check) not in answered]
         rows.add(new)
         for verdict in new:
             counted.add(verdict)
             groups.add(verdict)
     time_told = costs.told() if costs.checks else {}
-    whole = not left  # what was made of the same verdicts before stands
     found = _smallest(groups, items, options, writer, whole) if options.fuzz else []
     causes = [] if options.no_diagnosis else _causes(_in_order(counted.failures, items), items, options, writer, whole)
     if writer and not writer.facts.get("finished"):
@@ -213,7 +216,7 @@ def _own(options: argparse.Namespace, implementation: registry.Implementation) -
 
 
 def _told(
-    items: Sequence[Item], options: argparse.Namespace, planned: int, done: int, costs: ledger.Costs
+    items: Iterable[Item], options: argparse.Namespace, planned: int, done: int, costs: ledger.Costs
 ) -> Iterator[list[Verdict]]:
     """Yield the verdicts of each item, with progress, and failures as they come."""
     seconds = options.timeout or execution.ITEM_SECONDS
