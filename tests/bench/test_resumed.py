@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from harness import registry
-from harness.bench import cells, command
+from harness import registry, schema
+from harness.bench import cells, command, worker
 from harness.bench.kept import NAME, Kept
 from harness.bench.workloads import Workload
 from harness.values import HarnessError
@@ -66,6 +66,27 @@ def test_what_is_there_is_not_measured_again(
     assert expected == campaign(monkeypatch, machine, killed)
     left = [(n, [c for place, c in enumerate(CASES) if (n, place) >= dies_at]) for n in range(dies_at[0], 3)]
     assert [(n, found) for n, found in left if found] == machine.asked
+
+
+def test_what_a_real_pass_writes_is_read_again(tmp_path: Path) -> None:
+    """The published schema allows every kind of record, with all fields that this machine fills."""
+    kept = Kept(tmp_path)
+    cell = {"cell": CASES[0], "case": CASES[0], "direction": "forward", "arms": ["eager", "absent", "eager#twin"]}
+    plan = {"cells": [cell], "threads": 1, "time_per_arm": 0, "rounds": 15, "load": [], "seed": "0", "peak": True}
+    worker.run_pass(plan | {"ceilings": "start"}, lambda record: kept.add(0, 1, record))
+    [sample, *_] = kept.events("samples")
+    kept.add(1, 1, sample | {"cut": [0, 14]})  # on a quiet machine no sample was cut
+    kept.add(1, 1, {"event": "ceiling", "caches": {"L2": 2**21}})  # not every kernel tells its caches
+
+    assert set(schema_events()) == {record["event"] for record in kept.records}
+    assert {"cut", "peak_bytes", "one_thread"} < set(sample)
+    assert kept.records == Kept(tmp_path).records
+
+
+def schema_events() -> list[str]:
+    """Return the kinds of record that the published schema names."""
+    published = json.loads((schema.SCHEMAS / "pass.json").read_text(encoding="utf-8"))
+    return list(published["properties"]["event"]["enum"])
 
 
 def test_half_a_line_is_cut_off(tmp_path: Path) -> None:
