@@ -100,7 +100,7 @@ def _measured(
     load = [*options.load, *arms]
     planned = _cells(new, wanted, options)
     console.line(f"bench: checking {new.name} and {old.name} in {len(planned)} cells before they are timed")
-    answers = asking.ask([old, new], _asked(planned), load, writer)
+    answers = asking.ask([old, new], _asked(planned), load, writer, options.memory)
     for row in cells.run(
         [new],
         wanted,
@@ -115,6 +115,7 @@ def _measured(
         load=load,
         devices=(new.device,),
         extend=True,
+        memory=options.memory,
     ):
         if writer:
             writer.add(row)

@@ -143,7 +143,7 @@ def _expected(
     """Calibrate, and tell how long it will take."""
     console.line(f"bench: {len(planned)} cells; looking at this machine to say how long they take")
     known = {name: list(verdicts) for name, verdicts in answers.verdicts.items()}
-    calibration = estimate.calibrate(items, answers, options.load)
+    calibration = estimate.calibrate(items, answers, options.load, options.memory)
     take([v for name, own in answers.verdicts.items() for v in own[len(known.get(name, ())) :]], writer)
     method = {"passes": campaign.passes, "time_per_arm": cells.TIME_PER_ARM, "extend": campaign.extend}
     expected = estimate.expected(planned, campaign.entrants, items, calibration, **method)
