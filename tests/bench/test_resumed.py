@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness import registry, schema
+from harness import registry, results, schema
 from harness.bench import cells, command, worker
-from harness.bench.kept import NAME, Kept
+from harness.bench.kept import Kept
 from harness.bench.workloads import Workload
 from harness.values import HarnessError
 
@@ -90,17 +90,27 @@ def schema_events() -> list[str]:
 
 
 def test_half_a_line_is_cut_off(tmp_path: Path) -> None:
-    """And what comes after it begins on a line of its own."""
+    """As of every file of lines: it is said, and what comes after it begins on a line of its own."""
     kept = Kept(tmp_path)
+    results.write_json(tmp_path / "run.json", {"schema": results.SCHEMA})
     kept.add(0, 1, {"event": "ready"})
-    with kept.path.open("a") as file:  # type: ignore[union-attr]
+    with (tmp_path / results.PASSES).open("a") as file:
         file.write('{"event": "sam')
+    repaired = results.Writer.add_to(tmp_path).repair()
     again = Kept(tmp_path)
     again.add(1, 1, {"event": "end"})
 
-    lines = (tmp_path / NAME).read_text().splitlines()
+    lines = (tmp_path / results.PASSES).read_text().splitlines()
+    assert f"{results.PASSES}: dropped 14 bytes" in repaired
     assert [{"event": "ready", "pass": 0, "threads": 1}] == again.of(0, 1)
     assert ["ready", "end"] == [json.loads(line)["event"] for line in lines]
+
+
+def test_a_line_that_is_no_record_is_named(tmp_path: Path) -> None:
+    """With its number and what to do."""
+    (tmp_path / results.PASSES).write_text('{"event": "ready", "pass": 0, "threads": 1}\n{"event": "tea"}\n')
+    with pytest.raises(HarnessError, match=r"passes\.jsonl, line 2: not a pass: .*; begin a new run"):
+        Kept(tmp_path)
 
 
 def test_another_plan_is_not_gone_on_with() -> None:
