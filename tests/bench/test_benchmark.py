@@ -272,7 +272,8 @@ def test_an_extension_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cells._affordable(found, 4.0, 110.0) == found[:2]
     assert ["", "", "not extended: no time was left"] == [cell.remark for cell in found]
     assert cells._affordable(found, 4.0, 99.0) == []
-    assert cells._affordable(found, 4.0, float("inf")) == found
+    assert cells._affordable(found, float("nan"), 110.0) == []
+    assert cells._affordable(found, float("nan"), float("inf")) == found
 
 
 def test_cells_are_the_product_of_what_is_asked() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,12 @@ class Machine:
         return []
 
 
-def campaign(monkeypatch: pytest.MonkeyPatch, machine: Machine, directory: Path) -> list[Any]:
+def campaign(monkeypatch: pytest.MonkeyPatch, machine: Machine, directory: Path, **further: Any) -> list[Any]:
     """Run or go on with a campaign of three passes over two cells."""
     monkeypatch.setattr(cells, "run_pass", machine.run_pass)
     known = registry.implementations()
     quiet: dict[str, Any] = {"gate": lambda *_: "", "progress": lambda *_: None}
-    return list(cells.run([known["torch_sdpa"]], WORKLOADS, passes=3, kept=Kept(directory), **quiet))
+    return list(cells.run([known["torch_sdpa"]], WORKLOADS, passes=3, kept=Kept(directory), **quiet, **further))
 
 
 @pytest.mark.parametrize("dies_at", [(0, 0), (1, 0), (1, 1), (2, 1)])
@@ -66,6 +67,39 @@ def test_what_is_there_is_not_measured_again(
     assert expected == campaign(monkeypatch, machine, killed)
     left = [(n, [c for place, c in enumerate(CASES) if (n, place) >= dies_at]) for n in range(dies_at[0], 3)]
     assert [(n, found) for n, found in left if found] == machine.asked
+
+
+def test_no_time_is_left_after_a_resume_either(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Passes that are kept are read at once, and further ones take what a pass is expected to take."""
+
+    class Open(Machine):
+        """Its ratios differ from pass to pass, so that every cell is open."""
+
+        def run_pass(self, plan: dict[str, Any], notice: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+            number = int(plan["seed"].split("/")[1])
+
+            def uneven(record: dict[str, Any]) -> None:
+                factor = 1 + number if record.get("arm") == "torch_sdpa" else 1
+                notice(
+                    record
+                    | {name: [factor * t for t in record[name]] for name in ("wall_s", "cpu_s") if name in record}
+                )
+
+            return super().run_pass(plan, uneven)
+
+    machine = Open()
+    campaign(monkeypatch, machine, tmp_path)
+    assert 3 == len(machine.asked)
+    for cell_s, further in ((10.0, [1, 1, 1]), (100.0, []), (0.01, [2, 2, 2])):
+        again = Open()
+        rest = tmp_path / str(cell_s)
+        rest.mkdir()
+        (rest / results.PASSES).write_bytes((tmp_path / results.PASSES).read_bytes())
+        until = time.monotonic() + 59
+        rows = campaign(monkeypatch, again, rest, extend=True, until=until, cell_s=cell_s)
+        assert further == [len(found) for _, found in again.asked]
+        told = [row.reason for row in rows if row.implementation == "torch_sdpa"]
+        assert (2 - max(further, default=0)) == sum("not extended: no time was left" in reason for reason in told)
 
 
 def test_what_a_real_pass_writes_is_read_again(tmp_path: Path) -> None:
