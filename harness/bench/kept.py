@@ -16,11 +16,14 @@ Record = dict[str, Any]
 
 
 class Kept:
-    """Records by pass. Without a directory they are kept in memory alone; one that is given has a `results.Writer`."""
+    """Records by pass. Without a directory they are kept in memory alone; one that is given has a `results.Writer`.
 
-    def __init__(self, directory: Path | None = None) -> None:
+    go_on   take what the directory holds already: of one campaign. Of several, each begins with none
+    """
+
+    def __init__(self, directory: Path | None = None, *, go_on: bool = True) -> None:
         self.path = directory / results.PASSES if directory else None
-        self.records: list[Record] = list(results.pass_records(self.path)) if self.path else []
+        self.records: list[Record] = list(results.pass_records(self.path)) if self.path and go_on else []
 
     def of(self, number: int, threads: int) -> list[Record]:
         """Return what a pass has brought so far."""
