@@ -64,9 +64,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"attention-harness: {one_line(str(error))[:_LONGEST]}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        kept = "what was finished is kept; --resume goes on" if getattr(options, "out", None) else "nothing was kept"
-        print(f"attention-harness: interrupted; {kept}", file=sys.stderr)
+        print(f"attention-harness: interrupted; {_left(options)}", file=sys.stderr)
         return 130
+
+
+def _left(options: argparse.Namespace) -> str:
+    """Return what an interrupted command leaves, and whether it can be gone on with."""
+    if not getattr(options, "out", None):
+        return "nothing was kept"
+    goes_on = hasattr(options, "resume") and not any(getattr(options, name, None) for name in ("self_check", "against"))
+    return "what was finished is kept" + ("; --resume goes on" if goes_on else "")
 
 
 # --- verbs

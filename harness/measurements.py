@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-STATUSES = ("measured", "refused", "unsupported", "unavailable", "error")
+FAR_BEHIND = "far behind"
+STATUSES = ("measured", "refused", "unsupported", "unavailable", FAR_BEHIND, "error")
 ANSWERS = ("baseline", "faster", "slower", "same", "inconclusive", "unreliable")
 CLOCKS = ("wall", "cpu")
 DIRECTIONS = ("forward", "forward_backward")
@@ -37,7 +38,8 @@ class Measurement:
     workload, case, direction, threads name its cell. `case` holds mechanism, sizes, dtype and device.
 
     direction              forward; or forward_backward: the gradients of all floating tensors for a fixed upstream too
-    status                 measured; refused (it does not conform: never timed); unsupported; unavailable; error
+    status                 measured; refused (it does not conform: never timed); unsupported; unavailable;
+                           far behind (of `choose`: it conforms, and a first look was enough); error
     reason                 why it was not measured, why the answer is withheld, or which passes were lost
     prepare_s              `prepare(case)` in each pass
     first_call_s           the first call of the first pass: what is compiled or loaded late shows here

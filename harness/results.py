@@ -47,6 +47,7 @@ _LINES: dict[str, type[Any]] = {
     "sensitivity.jsonl": Sensitivity,
     "namings.jsonl": Naming,
 }
+PASSES = "passes.jsonl"
 DIAGNOSIS = "diagnosis.json"
 _CHUNK = 1 << 16
 
@@ -76,15 +77,8 @@ class Rows:
         self.kind = kind
 
     def __iter__(self) -> Iterator[Any]:
-        name = self.kind.__name__.lower()
-        for number, line in enumerate(_whole_lines(self.path), 1):
-            try:
-                yield self.kind.from_json(schema.validated(name, schema.parsed(line)))
-            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-                raise HarnessError(
-                    f"{self.path}, line {number}: not a {name}: {error}; "
-                    "take the line out, and --resume asks again what it held"
-                ) from error
+        then = "take the line out, and --resume asks again what it held"
+        return _read(self.path, self.kind.__name__.lower(), self.kind.from_json, then)
 
     def __len__(self) -> int:
         """How many lines are whole. What stands in them is not looked at."""
@@ -194,7 +188,7 @@ class Writer:
     def repair(self) -> str:
         """Cut off last lines that were cut short, remove what is left of replacements; return what was dropped."""
         self._clean()
-        return "; ".join(filter(None, (_drop_torn_line(self.directory / name) for name in _LINES)))
+        return "; ".join(filter(None, (_drop_torn_line(self.directory / n) for n in (*_LINES, PASSES))))
 
     def drop(self, kind: type[Any]) -> None:
         """Remove the items of one kind: they are to be measured anew."""
@@ -204,6 +198,22 @@ class Writer:
         """Remove what a kill left of a replacement: nobody else is writing."""
         for path in self.directory.glob("*" + PART):
             path.unlink(missing_ok=True)
+
+
+def pass_records(path: Path) -> Iterator[Any]:
+    """Yield the records of a benchmark's passes; none where there is no file."""
+    return _read(path, "pass", lambda record: record, "begin a new run")
+
+
+def _read(path: Path, name: str, made: Callable[[Any], Any], then: str) -> Iterator[Any]:
+    """Yield what is made of each whole line that the schema of a name allows. then: what to do about a line that is
+    none.
+    """
+    for number, line in enumerate(_whole_lines(path), 1):
+        try:
+            yield made(schema.validated(name, schema.parsed(line)))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            raise HarnessError(f"{path}, line {number}: not a {name}: {error}; {then}") from error
 
 
 def _whole_lines(path: Path) -> Iterator[bytes]:

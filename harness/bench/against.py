@@ -16,6 +16,7 @@ from typing import Any
 from harness import console, registry
 from harness.bench import asking, cells, gate, versions, workloads
 from harness.bench.cells import Cell
+from harness.bench.kept import Kept
 from harness.bench.recorder import document
 from harness.bench.workloads import Workload
 from harness.measurements import DIRECTIONS, Measurement
@@ -32,13 +33,13 @@ def command(options: argparse.Namespace) -> int:
     known = registry.select(options.names, options.load)
     with versions.opened(options.against, known) as version, tempfile.TemporaryDirectory() as folder:
         chosen = known if options.names or options.load else [one for one in known if versions.differs(one, version)]
-        chosen = [one for one in chosen if not _absent(one)]
+        differing, chosen = len(chosen), [one for one in chosen if not _absent(one)]
         console.line(f"bench: {', '.join(one.name for one in chosen) or 'nothing'} against {version.told}")
         arms = {one.name: versions.arm(one, version, Path(folder)) for one in chosen}
         every = versions.loaded(list(arms.values()), version, options.load)
         pairs = [(every[name], every[path.stem]) for name, path in arms.items()]
         rows = _kept(pairs, list(arms.values()), options)
-    return _told(rows, [(new.name, old.name) for new, old in pairs], version, options)
+    return _told(rows, [(new.name, old.name) for new, old in pairs], version, options, differing)
 
 
 def _absent(implementation: Implementation) -> bool:
@@ -100,7 +101,7 @@ def _measured(
     load = [*options.load, *arms]
     planned = _cells(new, wanted, options)
     console.line(f"bench: checking {new.name} and {old.name} in {len(planned)} cells before they are timed")
-    answers = asking.ask([old, new], _asked(planned), load, writer)
+    answers = asking.ask([old, new], _asked(planned), load, writer, options.memory)
     for row in cells.run(
         [new],
         wanted,
@@ -115,6 +116,8 @@ def _measured(
         load=load,
         devices=(new.device,),
         extend=True,
+        memory=options.memory,
+        kept=Kept(options.out, go_on=False),
     ):
         if writer:
             writer.add(row)
@@ -134,7 +137,9 @@ def _told(
     pairs: Sequence[tuple[str, str]],
     version: versions.Version,
     options: argparse.Namespace,
+    differing: int,
 ) -> int:
+    """Tell what was found; 0 where all of it is well, or where no implementation differs from the version."""
     wrong = newly_wrong(rows, pairs)
     new = [row for row in rows if row.implementation in dict(pairs)]
     slower = [row for row in new if row.answer == "slower"]
@@ -142,15 +147,22 @@ def _told(
         found: dict[str, Any] = {"against": version.told, "slower": len(slower), "newly_wrong": len(wrong)}
         print(json.dumps(found | {"measurements": [row.to_json() for row in rows]}, indent=1))
     else:
-        print(_text(new, slower, wrong, version))
+        print(_text(new, slower, wrong, version, differing))
         if options.out:
             print(f"run directory: {options.out}")
-    return 1 if slower or wrong else 0
+    nothing = bool(differing) and not any(row.status == "measured" for row in new)
+    return 1 if slower or wrong or nothing else 0
 
 
 def _text(
-    new: Sequence[Measurement], slower: Sequence[Measurement], wrong: Sequence[Measurement], version: versions.Version
+    new: Sequence[Measurement],
+    slower: Sequence[Measurement],
+    wrong: Sequence[Measurement],
+    version: versions.Version,
+    differing: int,
 ) -> str:
+    if not new and differing:
+        return f"nothing was timed against {version.told}: what was asked for is unavailable here, or takes no workload"
     if not new:
         return f"nothing to compare: no implementation file differs from {version.told}; name one to measure it anyway"
     answered = [row for row in new if row.answer in ("faster", "slower", "same")]

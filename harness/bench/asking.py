@@ -17,10 +17,14 @@ def ask(
     asked: Iterable[tuple[Case, str]],
     load: Sequence[Path] = (),
     writer: Writer | None = None,
+    memory: int = 0,
 ) -> gate.Gate:
-    """Return the gate for cases in directions, after every implementation was asked."""
+    """Return the gate for cases in directions, after every implementation was asked.
+
+    memory: bytes that a worker may take; 0 for a share of the machine's
+    """
     answers = gate.Gate()
-    for _, verdicts in gate.run(gate.items(implementations, asked), answers, load):
+    for _, verdicts in gate.run(gate.items(implementations, asked), answers, load, memory=memory):
         take(verdicts, writer)
     return answers
 

@@ -57,6 +57,7 @@ def run(
     extend: bool = False,
     memory: int = 0,
     until: float = math.inf,
+    cell_s: float = math.nan,
     kept: Kept | None = None,
 ) -> Iterator[Measurement]:
     """Yield a measurement for every implementation in every cell, first of those that are not timed.
@@ -74,6 +75,7 @@ def run(
     memory        bytes that the process of a pass may take; 0 for a share of the machine's
     extend        give cells with an inconclusive or unreliable answer as many passes again
     until         `time.monotonic()` by which the extension has to be done; cells that it leaves no time for say so
+    cell_s        seconds that a cell of a pass is expected to take: asked where every pass is kept, and none shows it
     kept          where the records of the passes go; those that it already holds are not measured again
     """
     if passes < 2 or min(threads, default=0) < 1 or not time_per_arm >= 0:
@@ -95,10 +97,9 @@ def run(
     plan = {"time_per_arm": time_per_arm, "rounds": rounds, "load": [str(path.resolve()) for path in load]}
     plan |= {"memory": memory or memory_share(1)}
     try:
-        began = time.monotonic()
-        _passes(cells, range(passes), plan, baseline, seed, progress, kept)
+        took = _passes(cells, range(passes), plan, baseline, seed, progress, kept)
         open_cells = [cell for cell in cells if extend and _is_open(cell, baseline)]
-        open_cells = _affordable(open_cells, (time.monotonic() - began) / max(len(cells), 1), until)
+        open_cells = _affordable(open_cells, passes * (cell_s if math.isnan(took) else took), until)
         for cell in open_cells:
             cell.level = judging.LEVEL
         _passes(open_cells, range(passes, 2 * passes), plan, baseline, seed, progress, kept)
@@ -109,9 +110,10 @@ def run(
 
 
 def _affordable(cells: list[Cell], cell_s: float, until: float) -> list[Cell]:
-    """Return the first cells for which there is time, if each takes as long again as the first passes took for one."""
+    """Return the first cells for which there is time, if each takes so long; none where that is not known."""
     left = until - time.monotonic()
-    count = len(cells) if math.isinf(left) else max(0, min(len(cells), int(left / max(cell_s, 1e-9))))
+    fit = int(max(left, 0) / max(cell_s, 1e-9)) if math.isfinite(left) and not math.isnan(cell_s) else 0
+    count = len(cells) if math.isinf(left) else min(len(cells), fit)
     for cell in cells[count:]:
         cell.remark = "not extended: no time was left"
     return cells[:count]
@@ -201,8 +203,12 @@ def _passes(
     seed: int,
     progress: Progress,
     kept: Kept,
-) -> None:
-    """Run passes over the cells, each in a new order and a new process, and add what they bring to the cells."""
+) -> float:
+    """Run passes over the cells, each in a new order and a new process, and add what they bring to the cells.
+
+    Return the seconds that a cell of a pass took, of those that were not kept from before; NaN where all were.
+    """
+    seconds, timed = 0.0, 0
     cells = [cell for cell in cells if cell.arms]
     counts = dict.fromkeys(cell.threads for cell in cells)
     shown = Shown(progress, len(cells) * len(numbers))
@@ -216,8 +222,11 @@ def _passes(
             if left:
                 own = f"{seed}/{number}" if count == 1 else f"{seed}/{number}/{count}"
                 about = {"threads": count, "seed": own, "peak": number == 0, "ceilings": _when(number, numbers)}
+                began = time.monotonic()
                 run_pass({**plan, **about, "cells": left}, functools.partial(shown.keep, kept, number, count))
+                seconds, timed = seconds + time.monotonic() - began, timed + len(left)
             _sort(here, kept.of(number, count))
+    return seconds / timed if timed else math.nan
 
 
 def _when(number: int, numbers: range) -> str:

@@ -20,7 +20,7 @@ from harness.bench.statistics import FIRST_LOOK, LEVEL
 from harness.bench.workloads import Workload
 from harness.cases import parse
 from harness.conformance import Item
-from harness.machine import cuda_devices
+from harness.machine import cuda_devices, environment
 from harness.measurements import DIRECTIONS, Measurement
 from harness.opening import writer_of
 from harness.registry import Implementation
@@ -81,7 +81,7 @@ class Campaign:
 
 
 def bench(options: argparse.Namespace) -> int:
-    """Check what is to be timed, time what conforms, keep and tell; 0 when everything that ran conforms."""
+    """Check what is to be timed, time what conforms, keep and tell; 0 when something ran, and all of it conforms."""
     began = time.monotonic()
     campaign, answers = Campaign.of(options), gate.Gate()
     planned = campaign.cells()
@@ -93,21 +93,32 @@ def bench(options: argparse.Namespace) -> int:
     expected = _expected(campaign, planned, items, answers, options, writer)
     _ask(items, answers, options, writer)
     until = began + 60 * options.minutes if options.minutes else math.inf
-    measured = _measure(campaign, answers, kept, until, options)
+    measured = _measure(campaign, answers, kept, until, expected.pass_s / max(len(planned), 1), options)
     seen = noise.summary(measured, kept.events("machine"))
     took = f"took {estimate.duration(time.monotonic() - began)}; {expected.told()}"
+    disturbed = {"line": noise.line(seen), "warnings": noise.warnings(seen), **seen}
     if writer:
-        told = {"line": noise.line(seen), "warnings": noise.warnings(seen), **seen}
-        writer.update(finished=now(), noise=told)
+        writer.update(finished=now(), noise=disturbed)
         _keep(options, measured)
     if options.json:
-        print(json.dumps([measurement.to_json() for measurement in measured], indent=1))
+        about = {"baseline": options.baseline, "environment": environment(), "noise": disturbed}
+        print(json.dumps(about | {"measurements": [row.to_json() for row in measured]}, indent=1))
     else:
         print(console.timings(measured, options.baseline))
         print("\n".join([took, noise.line(seen), *(f"warning: {text}" for text in noise.warnings(seen))]))
         if writer:
             print(f"run directory: {options.out}\njson: {options.out / 'benchmark.json'}")
-    return 1 if any(measurement.status in ("refused", "error") for measurement in measured) else 0
+    wrong = any(row.status in ("refused", "error") for row in measured)
+    nothing = not _timed(campaign, measured, options.baseline)
+    if nothing:
+        console.line("bench: nothing that was asked for was timed; every line says why")
+    return 1 if wrong or nothing else 0
+
+
+def _timed(campaign: Campaign, measured: Sequence[Measurement], baseline: str) -> bool:
+    """Return whether anything was timed beside the baseline, or the baseline where it alone was asked for."""
+    alone = [one.name for one in campaign.entrants] == [baseline]
+    return any(row.status == "measured" and (alone or row.implementation != baseline) for row in measured)
 
 
 def _wanted(workload: Workload, options: argparse.Namespace) -> bool:
@@ -143,7 +154,7 @@ def _expected(
     """Calibrate, and tell how long it will take."""
     console.line(f"bench: {len(planned)} cells; looking at this machine to say how long they take")
     known = {name: list(verdicts) for name, verdicts in answers.verdicts.items()}
-    calibration = estimate.calibrate(items, answers, options.load)
+    calibration = estimate.calibrate(items, answers, options.load, options.memory)
     take([v for name, own in answers.verdicts.items() for v in own[len(known.get(name, ())) :]], writer)
     method = {"passes": campaign.passes, "time_per_arm": cells.TIME_PER_ARM, "extend": campaign.extend}
     expected = estimate.expected(planned, campaign.entrants, items, calibration, **method)
@@ -160,7 +171,7 @@ def _ask(items: Sequence[Item], answers: gate.Gate, options: argparse.Namespace,
 
 
 def _measure(
-    campaign: Campaign, answers: gate.Gate, kept: Kept, until: float, options: argparse.Namespace
+    campaign: Campaign, answers: gate.Gate, kept: Kept, until: float, cell_s: float, options: argparse.Namespace
 ) -> list[Measurement]:
     """Time the cells; what was measured before an interruption is kept."""
     measured: list[Measurement] = []
@@ -180,6 +191,7 @@ def _measure(
             devices=campaign.devices,
             extend=campaign.extend,
             until=until,
+            cell_s=cell_s,
             kept=kept,
             memory=options.memory,
         )

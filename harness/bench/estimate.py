@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import execution
+from harness import console, execution
 from harness.bench import gate, timing
 from harness.bench.ceilings import Ceilings, measure
 from harness.bench.cell import Cell
@@ -18,13 +19,14 @@ from harness.registry import Implementation
 
 REACHED = 0.2  # a call is taken to reach this part of the ceiling that binds
 PREPARING = 0.25  # seconds for an arm: prepare, first call, warm-up, with compiled code found on disk
+_LOOK_S = 120.0  # the look at the machine takes so long at most
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """What a short look found.
 
-    begin_s    to start a process and import torch
+    begin_s    to start a process and import torch; NaN where the look at the machine gave no answer
     item_s     to ask a small item of each implementation: what it compiles or exports is in it
     element_s  for each further element of the scores
     ceilings   of this machine
@@ -38,7 +40,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Seconds that the gate and each pass will take."""
+    """Seconds that the gate and each pass will take; NaN: not known."""
 
     gate_s: float
     pass_s: float
@@ -52,6 +54,8 @@ class Estimate:
 
     def told(self) -> str:
         """Return the line that a person reads before it starts."""
+        if math.isnan(self.seconds):
+            return f"duration not known; {self.passes} passes"
         further = "; as many passes again for cells that stay inconclusive" if self.extended else ""
         return (
             f"expected: about {duration(self.seconds)}: {duration(self.gate_s)} to check what is timed, then "
@@ -64,13 +68,17 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
 
 
-def calibrate(items: Sequence[Item], answers: gate.Gate, load: Sequence[Path]) -> Calibration:
+def calibrate(items: Sequence[Item], answers: gate.Gate, load: Sequence[Path], memory: int = 0) -> Calibration:
     """Ask two items of each implementation and a larger one - their verdicts count - and look at the machine.
 
     The second of two tells what an item takes: the first one also starts a compiler, once.
     """
     began = time.perf_counter()
-    rates, inside = execution.alone(_rates, seconds=120)
+    try:
+        rates, inside = execution.alone(_rates, seconds=_LOOK_S)
+    except execution.Lost as lost:  # nothing rests on it but the time that is told
+        console.line(f"bench: the look at this machine gave no answer: {lost}")
+        rates, inside = Ceilings([]), math.nan
     begin_s = time.perf_counter() - began - inside
     asked = sorted((item for item in items if item.skip is None), key=_elements)
     by_name: dict[str, list[Item]] = {}
@@ -78,7 +86,8 @@ def calibrate(items: Sequence[Item], answers: gate.Gate, load: Sequence[Path]) -
         by_name.setdefault(item.implementation.name, []).append(item)
     small = {name: own[len(own) // 3 :][:2] for name, own in by_name.items()}
     large = asked[: 9 * len(asked) // 10][-1:]
-    for _ in gate.run([item for own in (*small.values(), large) for item in own], answers, load, jobs=1):
+    looked = {(item.implementation.name, item.case.id): item for own in (*small.values(), large) for item in own}
+    for _ in gate.run(list(looked.values()), answers, load, jobs=1, memory=memory):
         pass
     item_s = {name: _seconds(own[-1], answers) for name, own in small.items()}
     growth = [(_seconds(item, answers) - item_s[item.implementation.name]) / max(_elements(item), 1) for item in large]

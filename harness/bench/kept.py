@@ -9,21 +9,21 @@ import json
 from pathlib import Path
 from typing import Any
 
-from harness import schema
-from harness.files import append, no_link
-from harness.values import HarnessError
-
-NAME = "passes.jsonl"
+from harness import results
+from harness.files import append
 
 Record = dict[str, Any]
 
 
 class Kept:
-    """Records by pass. Without a directory they are kept in memory alone."""
+    """Records by pass. Without a directory they are kept in memory alone; one that is given has a `results.Writer`.
 
-    def __init__(self, directory: Path | None = None) -> None:
-        self.path = directory / NAME if directory else None
-        self.records = _whole(self.path) if self.path and self.path.exists() else []
+    go_on   take what the directory holds already: of one campaign. Of several, each begins with none
+    """
+
+    def __init__(self, directory: Path | None = None, *, go_on: bool = True) -> None:
+        self.path = directory / results.PASSES if directory else None
+        self.records: list[Record] = list(results.pass_records(self.path)) if self.path and go_on else []
 
     def of(self, number: int, threads: int) -> list[Record]:
         """Return what a pass has brought so far."""
@@ -39,20 +39,3 @@ class Kept:
     def events(self, event: str) -> list[Record]:
         """Return the records of one kind, over all passes."""
         return [record for record in self.records if record["event"] == event]
-
-
-def _whole(path: Path) -> list[Record]:
-    """Return the complete lines, and cut off one that a kill left unfinished."""
-    records: list[Record] = []
-    whole = 0
-    for number, line in enumerate(schema.lines(path), 1):
-        if not line.endswith(b"\n") and len(line) <= schema.LINE_BYTES:
-            with open(path, "r+b", opener=no_link) as file:
-                file.truncate(whole)
-            break
-        whole += len(line)
-        try:
-            records.append(schema.validated("pass", schema.parsed(line)))
-        except ValueError as error:
-            raise HarnessError(f"{path}, line {number}: not a record of a pass: {error}; begin a new run") from error
-    return records

@@ -1,6 +1,6 @@
 """How disturbed the machine was: one line, and warnings where `BENCHMARKING` section 3 has thresholds.
 
-`reading` looks at the machine; everything else is pure.
+`reading` looks at the machine, and `summary` asks for its cores where no record tells; everything else is pure.
 """
 
 from __future__ import annotations

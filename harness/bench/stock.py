@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,11 @@ def test_call(benchmark, case, arm):
 _ROOT = Path(__file__).resolve().parents[2]
 
 
+def without_pytest(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without what pytest and pytest-xdist set: below a worker the plugin times nothing."""
+    return {name: value for name, value in environment.items() if not name.startswith("PYTEST_")}
+
+
 def timed(folder: Path, load: Sequence[Path], cases: Sequence[str], arms: Sequence[str]) -> dict[tuple[str, str], Any]:
     """Return (case, arm) -> pytest-benchmark's statistics in seconds, from one run with its default settings."""
     test, kept, settings = folder / "test_stock.py", folder / "stock.json", folder / "stock.ini"
@@ -43,8 +48,8 @@ def timed(folder: Path, load: Sequence[Path], cases: Sequence[str], arms: Sequen
     command = [sys.executable, "-m", "pytest", "-q", "-c", str(settings), "-p", "no:cacheprovider"]
     command += ["-p", "pytest_benchmark.plugin", f"--benchmark-json={kept}", str(test)]
     path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH", ""))))
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    environment.pop("PYTEST_ADDOPTS", None)
+    own = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment = without_pytest(os.environ) | own
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stdout + done.stderr).strip().splitlines()[-1:]

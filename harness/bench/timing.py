@@ -1,4 +1,4 @@
-"""Reads the clocks: warms arms, and times them in interleaved rounds of random order. The only module that does.
+"""Takes every time that is compared: warms arms, and times them in interleaved rounds of random order.
 
 The arms of a cell are called one after another in a new random order each round, so that whatever disturbs the machine
 meets all of them alike; blocks of calls to one arm, then to the next, put identical functions 5 % apart in one of six

@@ -12,7 +12,6 @@ import json
 import math
 import os
 import random
-import signal
 import statistics
 import subprocess
 import sys
@@ -122,7 +121,9 @@ def _death(code: int, said: str, whole: bool) -> str:
     if code == 0 and whole:
         return ""
     if code < 0:
-        return f"signal {signal.Signals(-code).name}" + (f" ({words})" if (words := last_words(said)) else "")
+        return processes.died_of(code).removeprefix("its process died: ") + (
+            f" ({words})" if (words := last_words(said)) else ""
+        )
     last = said.strip().split("\n")[-1] if code else ""  # a process that leaves with 0 gives no reason
     return last[:500] or f"exit status {code}"
 

@@ -5,26 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness import console, registry, results
 from harness.bench import asking, cells, gate, workloads
+from harness.bench.kept import Kept
 from harness.bench.timing import ROUNDS
 from harness.choose.asked import case_of, gated_on
 from harness.choose.probing import Look, look
 from harness.choose.ranking import Place, ranked, unreliable
 from harness.compare.changes import incomparable
 from harness.machine import environment
-from harness.measurements import Measurement
+from harness.measurements import FAR_BEHIND, Measurement
 from harness.opening import told_of, writer_of
 from harness.registry import Implementation
 from harness.results import now
 from harness.values import Case
 
 FAR = 10.0  # what takes so many times the fastest's time in a first look is not timed any closer
-FAR_BEHIND = "far behind"
 _SLOW_S, _FEW_ROUNDS = 2.0, 5  # rounds that take so long are few; the passes stay
 _LOOK_S = 300.0
 _WORDS = {"refused": "wrong"}
@@ -99,7 +99,9 @@ def _reused(
     changed = [one.name for one in candidates if files.get(one.name, {}).get("sha256") != told_of(one)["sha256"]]
     elsewhere = incomparable(run.facts.get("environment") or {}, environment())
     why = (
-        f"it was measured elsewhere: {'; '.join(elsewhere)}"
+        "it was not finished"
+        if not run.facts.get("finished")
+        else f"it was measured elsewhere: {'; '.join(elsewhere)}"
         if elsewhere
         else f"it does not have {answer.case.id} of {', '.join(missing)}"
         if missing
@@ -117,8 +119,8 @@ def _reused(
 def _measured(answer: Answer, candidates: Sequence[Implementation], options: argparse.Namespace) -> list[Measurement]:
     """Return the measurements of what conforms and is not far behind; say of the others why they are out."""
     pair = (answer.gated, answer.direction)
-    writer, _ = writer_of(options, candidates, gate.items(candidates, [pair]))
     asked = _takes(answer, candidates)
+    writer, _ = writer_of(options, candidates, gate.items(asked, [pair]))
     console.line(f"choose: checking {len(asked)} implementations on {answer.gated.id}")
     answers = asking.ask(asked, [pair], options.load, writer)
     for one in asked:
@@ -126,9 +128,14 @@ def _measured(answer: Answer, candidates: Sequence[Implementation], options: arg
             answer.out[one.name] = ("wrong", why)
     looks = _looks(answer, [one for one in asked if one.name not in answer.out], options)
     left = [one for one in asked if one.name in looks]
-    rows = _timed(answer, left, looks, options) if left else []
     if writer:
-        writer.add(*rows, *_blank(answer))
+        writer.add(*_blank(answer))
+    rows = []
+    for row in _timed(answer, left, looks, options) if left else ():
+        if writer:
+            writer.add(row)
+        rows.append(row)
+    if writer:
         writer.update(finished=now())
     return rows
 
@@ -180,7 +187,7 @@ def over(peak: int | None, limit: int | None) -> str:
 
 def _timed(
     answer: Answer, left: Sequence[Implementation], looks: Mapping[str, Look], options: argparse.Namespace
-) -> list[Measurement]:
+) -> Iterator[Measurement]:
     """Return the whole method's measurements; the fastest of the first look is the baseline."""
     baseline = min(looks, key=lambda name: looks[name].seconds)
     round_s = sum(seen.seconds for seen in looks.values()) + looks[baseline].seconds
@@ -190,21 +197,20 @@ def _timed(
         f"choose: timing {len(left)} implementations side by side, {cells.PASSES} passes of {rounds} rounds or more: "
         f"about {max(1, math.ceil(seconds / 60))} min, at most twice that where the answer is not clear"
     )
-    return list(
-        cells.run(
-            left,
-            [workloads.Workload("chosen", "asked of choose", answer.case.on("cpu").id, gated_on=_stands_for(answer))],
-            passes=cells.PASSES,
-            rounds=rounds,
-            threads=(options.threads,),
-            directions=(answer.direction,),
-            baseline=baseline,
-            gate=lambda implementation, case, direction: "",  # what does not conform is out already
-            progress=lambda what, done, total: console.line(f"choose: {what} ({done} of {total})"),
-            load=options.load,
-            devices=(answer.case.device,),
-            extend=True,
-        )
+    return cells.run(
+        left,
+        [workloads.Workload("chosen", "asked of choose", answer.case.on("cpu").id, gated_on=_stands_for(answer))],
+        passes=cells.PASSES,
+        rounds=rounds,
+        threads=(options.threads,),
+        directions=(answer.direction,),
+        baseline=baseline,
+        gate=lambda implementation, case, direction: "",  # what does not conform is out already
+        progress=lambda what, done, total: console.line(f"choose: {what} ({done} of {total})"),
+        load=options.load,
+        devices=(answer.case.device,),
+        extend=True,
+        kept=Kept(options.out),
     )
 
 
@@ -227,17 +233,13 @@ def _blank(answer: Answer) -> list[Measurement]:
     """Return the measurements of what is out, so that the run directory can be reused. Another limit of memory asks
     anew for what this one left out.
     """
-    status = {"wrong": "refused", FAR_BEHIND: "error"}
+    status = {word: kept for kept, word in _WORDS.items()}
     where = (answer.case.mechanism, "chosen", answer.case.id, answer.threads)
     return [
-        Measurement(name, *where, status.get(kind, kind), _kept_reason(kind, reason), direction=answer.direction)
+        Measurement(name, *where, status.get(kind, kind), reason, direction=answer.direction)
         for name, (kind, reason) in answer.out.items()
         if kind != "memory"
     ]
-
-
-def _kept_reason(kind: str, reason: str) -> str:
-    return f"{kind}: {reason}" if kind == FAR_BEHIND else reason  # a measurement has no such status
 
 
 # --- the answer
@@ -248,9 +250,7 @@ def _place(answer: Answer, rows: Sequence[Measurement], memory: int | None) -> N
     kept = []
     for row in rows:
         if row.status != "measured":
-            far = row.reason.startswith(f"{FAR_BEHIND}: ")
-            status = FAR_BEHIND if far else _WORDS.get(row.status, row.status)
-            answer.out.setdefault(row.implementation, (status, row.reason.removeprefix(f"{FAR_BEHIND}: ")))
+            answer.out.setdefault(row.implementation, (_WORDS.get(row.status, row.status), row.reason))
         elif why := over(row.peak_bytes, memory):
             answer.out[row.implementation] = ("memory", why)
         else:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import implementations
-from harness import registry
-from harness.bench import against, cells, renamed, versions
+from harness import registry, results
+from harness.bench import against, asking, cells, renamed, versions
 from harness.values import HarnessError
 from tests.compare.conftest import measured
 
@@ -92,13 +92,46 @@ def test_slower_and_newly_wrong_are_status_1(capsys):
     version = versions.Version("1", "revision 1", Path(), None)
     refused = {name: type(base)(name, "dot_product", "small", base.case, 1, **bad) for name in ("kernel", old)}
     for status, rows in (
+        (1, []),
         (0, [base, measured(1.0, baseline=old, answer="same")]),
         (1, [base, measured(1.5, baseline=old, answer="slower")]),
         (1, [base, refused["kernel"]]),
-        (0, [refused[old], refused["kernel"]]),
     ):
-        assert status == against._told(rows, [("kernel", old)], version, options)
-    assert "newly wrong: kernel on small: wrong" in capsys.readouterr().out
+        assert status == against._told(rows, [("kernel", old)], version, options, 1)
+    assert "newly wrong: kernel on small: wrong" in (told := capsys.readouterr().out)
+    assert told.startswith("nothing was timed against revision 1")
+    assert 1 == against._told([refused[old], refused["kernel"]], [("kernel", old)], version, options, 1)
+    assert "0 newly wrong" in capsys.readouterr().out
+    assert 0 == against._told([], [], version, options, 0)
+    assert "no implementation file differs" in capsys.readouterr().out
+
+
+def test_an_implementation_that_is_unavailable_is_not_the_same(harness, repository):
+    """It was asked for by name and not timed: no success, and not because nothing differs."""
+    repository.write_text(repository.read_text() + "\n\ndef unavailable():\n    return 'no such device'\n")
+    answer = harness("bench", "kernel", "--load", repository, "--against", "once")
+    assert 1 == answer.status
+    assert "kernel is unavailable here: no such device" in answer.err
+    assert "nothing was timed against" in answer.out
+
+
+def test_passes_are_kept_and_the_limit_on_memory_holds(harness, repository, monkeypatch, tmp_path):
+    """In the gate and in the passes; an interruption leaves the records, and no way to go on."""
+    asked = []
+
+    def run(*_, **method):
+        method["kept"].add(0, 1, {"event": "ready"})
+        asked.append(method["memory"])
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(cells, "run", run)
+    monkeypatch.setattr(asking, "ask", lambda *given: asked.append(given[-1]))
+    command = ("bench", "--load", repository, "--workload", "additive_note", "--against", "twice", "--memory", "3GiB")
+    answer = harness(*command, "--out", tmp_path / "run")
+    assert [3 * 2**30] * 2 == asked
+    assert answer.err.endswith("interrupted; what was finished is kept\n")
+    assert ["ready"] == [one["event"] for one in results.pass_records(tmp_path / "run" / results.PASSES)]
 
 
 def test_what_names_no_version_is_a_mistake(mistake, repository, tmp_path):

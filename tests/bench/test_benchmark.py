@@ -168,6 +168,14 @@ def test_a_death_while_timing_loses_its_cell_alone(files: dict[str, Path]) -> No
     assert [r["cell"] for r in shown if r["event"] == "end"] == [SMALL]
 
 
+@pytest.mark.parametrize(
+    ("code", "told"), [(-9, "SIGKILL"), (-35, "signal 35"), (-64, "SIGRTMAX"), (3, "exit status 3")]
+)
+def test_every_death_has_a_name(code: int, told: str) -> None:
+    """Also by a signal that Python has no name for."""
+    assert told == worker._death(code, "", False)
+
+
 def test_a_process_that_cannot_start_is_an_error(tmp_path: Path) -> None:
     """A broken plan is one line of explanation, not an endless restart."""
     lonely = {"cell": SMALL, "case": SMALL, "direction": "forward", "arms": ["x"]}
@@ -264,7 +272,8 @@ def test_an_extension_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cells._affordable(found, 4.0, 110.0) == found[:2]
     assert ["", "", "not extended: no time was left"] == [cell.remark for cell in found]
     assert cells._affordable(found, 4.0, 99.0) == []
-    assert cells._affordable(found, 4.0, float("inf")) == found
+    assert cells._affordable(found, float("nan"), 110.0) == []
+    assert cells._affordable(found, float("nan"), float("inf")) == found
 
 
 def test_cells_are_the_product_of_what_is_asked() -> None:

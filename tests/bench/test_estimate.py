@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
-from harness import registry
-from harness.bench import cells, estimate, gate
+from harness import execution, registry
+from harness.bench import asking, cells, estimate, gate
 from harness.bench.ceilings import Ceilings
 from harness.bench.workloads import Workload
+from harness.cases import parse
+from harness.values import Status
 
 CASE = "dot_product-B1H1Hk1Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous-0"
 
@@ -32,3 +37,43 @@ def test_gate_and_passes_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_duration_is_told_as_people_do(seconds: float, told: str) -> None:
     """Seconds up to a minute and a half, then minutes."""
     assert told == estimate.duration(seconds)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, list[str]]]:
+    """Replace the workers: what is asked of them is noted, and has no answer."""
+    seen: list[tuple[int, list[str]]] = []
+
+    def run(items: list[Any], memory: int = 0, **_: Any) -> Iterator[Any]:
+        seen.append((memory, [item.case.id for item in items]))
+        return iter(())
+
+    monkeypatch.setattr(gate.execution, "run", run)
+    return seen
+
+
+def test_a_look_without_an_answer_is_no_end(
+    monkeypatch: pytest.MonkeyPatch, asked: list[Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """On a crowded machine the look's worker may be lost: the duration is not known, and that is said."""
+
+    def alone(*_: Any, **__: Any) -> None:
+        raise execution.Lost(Status.TIMEOUT, "no answer in 120 s")
+
+    monkeypatch.setattr(estimate.execution, "alone", alone)
+    planned = cells.planned([Workload("w", "made up", CASE)])
+    entrants = [registry.implementations()["eager"]]
+    items = gate.items(entrants, [(cell.asked, cell.direction) for cell in planned])
+    seen = estimate.calibrate(items, gate.Gate(), (), 2**30)
+    found = estimate.expected(planned, entrants, items, seen, passes=5, time_per_arm=0.1, extend=True)
+
+    assert "duration not known; 5 passes" == found.told()
+    assert "no answer in 120 s" in capfd.readouterr().err
+    assert [(2**30, [CASE])] == asked  # each once, although the smallest case is the largest too
+
+
+def test_the_gate_keeps_the_limit_on_memory(asked: list[Any]) -> None:
+    """Before an implementation is timed by --against it is asked within the limit of what times it."""
+    asking.ask([registry.implementations()["eager"]], [(parse(CASE), "forward")], memory=2**30)
+
+    assert [(2**30, [CASE])] == asked

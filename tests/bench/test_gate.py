@@ -12,6 +12,7 @@ import pytest
 from harness import registry, report, results
 from harness.bench import gate
 from harness.cases import parse
+from harness.measurements import Measurement
 from harness.values import Status, Verdict
 
 WORKLOAD = "minilm_layer4"
@@ -78,8 +79,14 @@ def test_a_wrong_copy_is_refused_a_rank(harness: Callable[..., Any], tmp_path: P
     assert "noise: load" in answer.out
     assert run.facts["noise"]["line"] in answer.out
     assert all("drift of the baseline" in page for page in pages)
-    again = harness("bench", "dropping", "--load", file, "--workload", WORKLOAD, "--quick", "--out", out, "--resume")
+    same = ("bench", "dropping", "--load", file, "--workload", WORKLOAD, "--quick", "--out", out)
+    again = harness(*same, "--resume", "--json")
     assert "verdicts are there" in again.err
+    document = json.loads(again.out)
+    assert run.facts["noise"] == document["noise"]
+    assert [row.to_json() for row in run.measurements] == [
+        Measurement.from_json(row).to_json() for row in document["measurements"]
+    ]
     assert run.measurements == results.load(out).measurements  # nothing was left to measure
     data = json.loads((out / "benchmark.json").read_text())
     assert ["eager"] == [entry["params"]["implementation"] for entry in data["benchmarks"]]

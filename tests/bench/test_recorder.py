@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from harness import machine, results
 from harness.bench.recorder import document
+from harness.bench.stock import without_pytest
 from tests.compare.conftest import measured, run_of
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +87,7 @@ def test_the_replay_clock_hands_our_samples_to_the_plugin(tmp_path):
     kept = tmp_path / "kept.json"
     command = [sys.executable, "-m", "pytest", "-q", "tests/benchmarks", "-p", "no:cacheprovider", "-p", "no:xdist"]
     command += ["--benchmark-enable", f"--benchmark-json={kept}", f"--measurements={tmp_path / 'run'}"]
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=without_pytest(os.environ))
     entries = {one["params"]["implementation"]: one for one in json.loads(kept.read_text())["benchmarks"]}
     assert {"eager", "kernel"} == set(entries)
     for row in given:

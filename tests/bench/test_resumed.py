@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import registry
-from harness.bench import cells, command
-from harness.bench.kept import NAME, Kept
+from harness import registry, results, schema
+from harness.bench import cells, command, worker
+from harness.bench.kept import Kept
 from harness.bench.workloads import Workload
 from harness.values import HarnessError
 
@@ -42,12 +43,12 @@ class Machine:
         return []
 
 
-def campaign(monkeypatch: pytest.MonkeyPatch, machine: Machine, directory: Path) -> list[Any]:
+def campaign(monkeypatch: pytest.MonkeyPatch, machine: Machine, directory: Path, **further: Any) -> list[Any]:
     """Run or go on with a campaign of three passes over two cells."""
     monkeypatch.setattr(cells, "run_pass", machine.run_pass)
     known = registry.implementations()
     quiet: dict[str, Any] = {"gate": lambda *_: "", "progress": lambda *_: None}
-    return list(cells.run([known["torch_sdpa"]], WORKLOADS, passes=3, kept=Kept(directory), **quiet))
+    return list(cells.run([known["torch_sdpa"]], WORKLOADS, passes=3, kept=Kept(directory), **quiet, **further))
 
 
 @pytest.mark.parametrize("dies_at", [(0, 0), (1, 0), (1, 1), (2, 1)])
@@ -68,18 +69,82 @@ def test_what_is_there_is_not_measured_again(
     assert [(n, found) for n, found in left if found] == machine.asked
 
 
-def test_half_a_line_is_cut_off(tmp_path: Path) -> None:
-    """And what comes after it begins on a line of its own."""
+def test_no_time_is_left_after_a_resume_either(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Passes that are kept are read at once, and further ones take what a pass is expected to take."""
+
+    class Open(Machine):
+        """Its ratios differ from pass to pass, so that every cell is open."""
+
+        def run_pass(self, plan: dict[str, Any], notice: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+            number = int(plan["seed"].split("/")[1])
+
+            def uneven(record: dict[str, Any]) -> None:
+                factor = 1 + number if record.get("arm") == "torch_sdpa" else 1
+                notice(
+                    record
+                    | {name: [factor * t for t in record[name]] for name in ("wall_s", "cpu_s") if name in record}
+                )
+
+            return super().run_pass(plan, uneven)
+
+    machine = Open()
+    campaign(monkeypatch, machine, tmp_path)
+    assert 3 == len(machine.asked)
+    for cell_s, further in ((10.0, [1, 1, 1]), (100.0, []), (0.01, [2, 2, 2])):
+        again = Open()
+        rest = tmp_path / str(cell_s)
+        rest.mkdir()
+        (rest / results.PASSES).write_bytes((tmp_path / results.PASSES).read_bytes())
+        until = time.monotonic() + 59
+        rows = campaign(monkeypatch, again, rest, extend=True, until=until, cell_s=cell_s)
+        assert further == [len(found) for _, found in again.asked]
+        told = [row.reason for row in rows if row.implementation == "torch_sdpa"]
+        assert (2 - max(further, default=0)) == sum("not extended: no time was left" in reason for reason in told)
+
+
+def test_what_a_real_pass_writes_is_read_again(tmp_path: Path) -> None:
+    """The published schema allows every kind of record, with all fields that this machine fills."""
     kept = Kept(tmp_path)
+    cell = {"cell": CASES[0], "case": CASES[0], "direction": "forward", "arms": ["eager", "absent", "eager#twin"]}
+    plan = {"cells": [cell], "threads": 1, "time_per_arm": 0, "rounds": 15, "load": [], "seed": "0", "peak": True}
+    worker.run_pass(plan | {"ceilings": "start"}, lambda record: kept.add(0, 1, record))
+    [sample, *_] = kept.events("samples")
+    kept.add(1, 1, sample | {"cut": [0, 14]})  # on a quiet machine no sample was cut
+    kept.add(1, 1, {"event": "ceiling", "caches": {"L2": 2**21}})  # not every kernel tells its caches
+
+    assert set(schema_events()) == {record["event"] for record in kept.records}
+    assert {"cut", "peak_bytes", "one_thread"} < set(sample)
+    assert kept.records == Kept(tmp_path).records
+
+
+def schema_events() -> list[str]:
+    """Return the kinds of record that the published schema names."""
+    published = json.loads((schema.SCHEMAS / "pass.json").read_text(encoding="utf-8"))
+    return list(published["properties"]["event"]["enum"])
+
+
+def test_half_a_line_is_cut_off(tmp_path: Path) -> None:
+    """As of every file of lines: it is said, and what comes after it begins on a line of its own."""
+    kept = Kept(tmp_path)
+    results.write_json(tmp_path / "run.json", {"schema": results.SCHEMA})
     kept.add(0, 1, {"event": "ready"})
-    with kept.path.open("a") as file:  # type: ignore[union-attr]
+    with (tmp_path / results.PASSES).open("a") as file:
         file.write('{"event": "sam')
+    repaired = results.Writer.add_to(tmp_path).repair()
     again = Kept(tmp_path)
     again.add(1, 1, {"event": "end"})
 
-    lines = (tmp_path / NAME).read_text().splitlines()
+    lines = (tmp_path / results.PASSES).read_text().splitlines()
+    assert f"{results.PASSES}: dropped 14 bytes" in repaired
     assert [{"event": "ready", "pass": 0, "threads": 1}] == again.of(0, 1)
     assert ["ready", "end"] == [json.loads(line)["event"] for line in lines]
+
+
+def test_a_line_that_is_no_record_is_named(tmp_path: Path) -> None:
+    """With its number and what to do."""
+    (tmp_path / results.PASSES).write_text('{"event": "ready", "pass": 0, "threads": 1}\n{"event": "tea"}\n')
+    with pytest.raises(HarnessError, match=r"passes\.jsonl, line 2: not a pass: .*; begin a new run"):
+        Kept(tmp_path)
 
 
 def test_another_plan_is_not_gone_on_with() -> None:

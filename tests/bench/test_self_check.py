@@ -107,8 +107,10 @@ def test_copies_compute_the_same_and_the_slower_one_does_more(tmp_path):
     assert 7 in {cell.cell_contents for cell in calls[SLOWER].__closure__}
 
 
-def test_the_plugin_itself_times_the_copies(tmp_path):
-    """Its own run with its own defaults: at least 5 rounds of every function, and its statistics."""
+def test_the_plugin_itself_times_the_copies(tmp_path, monkeypatch):
+    """Its own run with its own defaults, below pytest-xdist too: 5 rounds or more, and its statistics."""
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")  # with which the plugin times nothing
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--benchmark-disable")
     case = planting.workloads()[0].case
     load = planting.write(tmp_path, {FIRST: {}})
     found = stock.timed(tmp_path, load, [case], [FIRST])

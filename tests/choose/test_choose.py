@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import report, results
 from harness.bench import cells
 from harness.choose import command
 from harness.choose.probing import Look
@@ -100,6 +101,39 @@ def test_the_fastest_that_conforms_is_recommended(harness, files, quiet_machine)
     }
 
 
+def test_a_report_of_a_choice_is_whole(harness, files, quiet_machine, tmp_path):
+    """Nothing that was planned is missing, and what is far behind is no error."""
+    harness("choose", *SHAPE, *files, "--out", tmp_path / "run")
+    run = results.load(tmp_path / "run")
+    statuses = {row.implementation: row.status for row in run.measurements}
+    assert {"once": "measured", "thrice": "measured", "far": "far behind", "wrong": "refused"} == {
+        name: status for name, status in statuses.items() if name != "narrow"
+    }
+    text = report.write(run, tmp_path / "report")[0].read_text()
+    assert "Incomplete" not in text
+    assert "far behind" in text
+
+
+def test_what_was_timed_survives_an_interruption(harness, files, quiet_machine, tmp_path, monkeypatch):
+    """Rows and passes are kept as they come; it is not said that one can go on, and nothing of it is reused."""
+    quiet, asked = cells.run, []
+
+    def run(*given, **method):
+        asked.append(method["kept"])
+        yield next(quiet(*given, **method))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cells, "run", run)
+    answer = harness("choose", *SHAPE, *files, "--out", tmp_path / "run")
+    assert 130 == answer.status
+    assert answer.err.endswith("interrupted; what was finished is kept\n")
+    assert [tmp_path / "run" / results.PASSES] == [kept.path for kept in asked]
+    kept = results.load(tmp_path / "run").measurements
+    assert {"once", "wrong", "narrow", "far"} == {row.implementation for row in kept}
+    again = harness("choose", *SHAPE, *files, "--reuse", tmp_path / "run")
+    assert "is reused: it was not finished" in again.err
+
+
 def test_what_needs_too_much_memory_is_out(harness, files, quiet_machine):
     """The fastest exceeds the limit, so that the next is recommended; where all do, none is."""
     answer = harness("choose", *SHAPE, *files, "--memory", "1KiB")
@@ -118,11 +152,14 @@ def test_what_does_not_serve_is_measured_anew(harness, files, tmp_path, monkeypa
     asked = []
     monkeypatch.setattr(command, "_measured", lambda *given: asked.append(given) or [])
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "run.json").write_text(json.dumps({"schema": 1, "environment": command.environment()}))
+    facts = {"schema": 1, "environment": command.environment(), "finished": "now"}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
     answer = harness("choose", *SHAPE, *only, "--reuse", tmp_path / "run")
     assert (1, 1) == (answer.status, len(asked))
     assert "nothing of" in answer.err
     assert "does not have additive-" in answer.err
+    (tmp_path / "run" / "run.json").write_text(json.dumps(facts | {"finished": None}))
+    assert "it was not finished" in harness("choose", *SHAPE, *only, "--reuse", tmp_path / "run").err
 
 
 @pytest.mark.parametrize(
