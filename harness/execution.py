@@ -157,7 +157,10 @@ def each(
         one = free.get()
         try:
             for place, task in group:
-                answers.put((place, _given(one, task)))
+                try:
+                    answers.put((place, _given(one, task)))
+                except BaseException as error:  # it ends the task, not the thread
+                    answers.put((place, error))
         finally:
             free.put(one)
             answers.put(None)
@@ -186,7 +189,7 @@ def each(
 def _given(worker: Worker, task: Task) -> Any:
     try:
         return worker.ask(task.function, *task.arguments, allowance=task.allowance)
-    except BaseException as error:  # also what code under test raised: it ends the task, not the thread
+    except Exception as error:  # also what code under test raised; Ctrl-C is not its doing
         return error
 
 
@@ -318,7 +321,7 @@ def importable(load: Sequence[Path], seconds: float = ITEM_SECONDS) -> None:
                 one.ask(_imports, path)
             except Lost as gone:
                 raise HarnessError(f"--load {path}: importing it: {gone}") from gone
-            except BaseException:  # it is told when it is loaded
+            except Exception:  # it is told when it is loaded
                 continue
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness import execution
+from harness import conformance, execution, registry
+from harness.cases import parse
+from tests.registry.sources import TINY, write
 
 
 class Needy(Exception):
@@ -55,3 +57,18 @@ def test_what_is_raised_comes_back(worker, function, expected):
     with pytest.raises(type(expected)) as raised:
         worker.ask(function)
     assert (type(expected), str(expected)) == (raised.type, str(raised.value))
+
+
+def test_ctrl_c_is_no_answer(monkeypatch, tmp_path):
+    """It ends a shrinking and a first import, as it ends everything else, where it meets the harness itself."""
+    [item] = conformance.plan(registry.select(["eager"]), [parse(TINY)])
+    path = write(tmp_path / "right.py")
+
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(execution.Worker, "_await", pressed)
+    with pytest.raises(KeyboardInterrupt), execution.worker() as ask:
+        ask(item)
+    with pytest.raises(KeyboardInterrupt):
+        execution.importable([path])
