@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
+        _importable(options)
         status = int(options.verb(options))
         sys.stdout.flush()  # here, where a full disk is still told in one line
         return status
@@ -67,6 +68,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kept = "what was finished is kept; --resume goes on" if getattr(options, "out", None) else "nothing was kept"
         print(f"attention-harness: interrupted; {kept}", file=sys.stderr)
         return 130
+
+
+def _importable(options: argparse.Namespace) -> None:
+    """Import what is loaded in a worker first, whatever the verb: a file that ends its process would end this one."""
+    if getattr(options, "load", None):
+        from harness import execution  # here: it imports torch, which listing does without
+
+        given = (getattr(options, name, None) for name in ("timeout", "memory"))
+        seconds, memory = given if options.verb is not choose else (None, None)  # its memory is that of a call
+        execution.importable(options.load, seconds or execution.ITEM_SECONDS, memory or 0)
 
 
 # --- verbs

@@ -311,11 +311,11 @@ def open_worker(limits: Limits, start: Callable[[], None] | None = None) -> Iter
         one.stop()
 
 
-def importable(load: Sequence[Path], seconds: float = ITEM_SECONDS) -> None:
+def importable(load: Sequence[Path], seconds: float = ITEM_SECONDS, memory: int = 0) -> None:
     """Import each file in a worker first: one that ends or stops the process there does not do it here."""
     if not load:
         return
-    with open_worker(Limits(seconds)) as one:
+    with open_worker(Limits(seconds, memory)) as one:
         for path in load:
             try:
                 one.ask(_imports, path)

@@ -30,7 +30,6 @@ _TELL_EVERY = 20.0  # seconds between lines of progress where there is no termin
 
 def check(options: argparse.Namespace) -> int:
     """Judge, keep and tell; 0 when something was checked and all of it conforms."""
-    execution.importable(options.load)
     chosen = registry.select(options.names, options.load)
     items = list(plan(chosen, _cases(options), lambda implementation: _own(options, implementation)))
     writer, kept = writer_of(options, chosen, items)
