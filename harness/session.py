@@ -20,8 +20,8 @@ from harness.checks import manners
 from harness.conformance import Item, plan, unexercised
 from harness.diagnosis import Diagnosis, diagnoses
 from harness.documents import pieces
-from harness.opening import Answered, writer_of
-from harness.results import DIAGNOSIS, Writer, now, read_json, write_json
+from harness.opening import Keys, writer_of
+from harness.results import DIAGNOSIS, Writer, now, read_valid, write_json
 from harness.tally import Tally
 from harness.values import NONCONFORMING, NOT_CHECKED, Case, HarnessError, Status, Verdict
 
@@ -40,9 +40,9 @@ def check(options: argparse.Namespace) -> int:
 def _judged(options: argparse.Namespace, items: Sequence[Item], writer: Writer | None, kept: Iterable[Verdict]) -> int:
     planned = sum(len(item.checks) for item in items)
     rows = _Rows(writer, spooled=options.json)
-    counted, groups, answered = Tally(_none_yet(items)), fuzz.Groups(), Answered()
-    for verdict in kept:
-        answered.add(verdict)
+    counted, groups, answered = Tally(_none_yet(items)), fuzz.Groups(), Keys()
+    for verdict in _of_plan(kept, items, options):
+        answered.add((verdict.implementation, verdict.case, verdict.check))
         counted.add(verdict)
         groups.add(verdict)
     left = [item for item in items if not all(key in answered for key in item.keys)]
@@ -70,6 +70,20 @@ def _judged(options: argparse.Namespace, items: Sequence[Item], writer: Writer |
         if writer:
             print(f"run directory: {options.out}")
     return 0 if counted.conforms else 1
+
+
+def _of_plan(kept: Iterable[Verdict], items: Sequence[Item], options: argparse.Namespace) -> Iterator[Verdict]:
+    """Yield the verdicts that a run has; one that it was not asked for is an error."""
+    planned = Keys()
+    for key in (key for item in items for key in item.keys):
+        planned.add(key)
+    for verdict in kept:
+        if (verdict.implementation, verdict.case, verdict.check) not in planned:
+            raise HarnessError(
+                f"{options.out}/verdicts.jsonl: {verdict.check} of {verdict.implementation} on {verdict.case} is not "
+                "in the plan of this run; take the line out"
+            )
+        yield verdict
 
 
 def _none_yet(items: Iterable[Item]) -> dict[str, Counter[Status]]:
@@ -146,7 +160,7 @@ def _causes(
     whole: nothing was asked since the directory was written, so that what it says of a cause still holds.
     """
     path = writer.directory / DIAGNOSIS if writer else None
-    found = [Diagnosis.from_json(one) for one in read_json(path)] if whole and path and path.exists() else []
+    found = [Diagnosis.from_json(one) for one in read_valid(path)] if whole and path and path.exists() else []
     if path and not found:
         path.unlink(missing_ok=True)
     for cause in found:
