@@ -34,8 +34,8 @@ _NOT_WITH = {
 
 
 # What `bench` takes for its matrix, and not in place of it.
-_MATRIX_ONLY = ("quick", "full", "minutes", "resume")
-_NO_SELF_CHECK = ("names", "workload", "load", "dtype", "direction", *_MATRIX_ONLY)
+_MATRIX_ONLY = ("quick", "full", "minutes", "resume", "memory")
+_NO_SELF_CHECK = (*_MATRIX_ONLY, "names", "workload", "load", "dtype", "direction", "against", "baseline", "threads")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -115,8 +115,9 @@ def bench(options: argparse.Namespace) -> int:
     if options.repetitions and not options.self_check:
         raise HarnessError("bench --repetitions is for --self-check; give both")
     instead = "self_check" if options.self_check else "against"
+    default = _parser().parse_args(["bench"])
     for name in (_NO_SELF_CHECK if options.self_check else _MATRIX_ONLY) if getattr(options, instead) else ():
-        if getattr(options, name):
+        if getattr(options, name) != getattr(default, name):
             given = "NAME" if name == "names" else f"--{name}"
             raise HarnessError(f"bench --{instead.replace('_', '-')} takes no {given}: leave it out")
     if options.self_check:
