@@ -138,7 +138,7 @@ def run(item: Item, load: Sequence[Path] = (), *, seconds: float = execution.ITE
     names = tuple(check.name for check in item.checks)
     try:
         asked = (item.implementation.name, tuple(load), item.case.id, names)
-        return execution.alone(_work, *asked, seconds=seconds, memory=memory)
+        return execution.alone(_work, *asked, seconds=seconds + item.allowance, memory=memory)
     except execution.Lost as lost:
         return Replayed(tuple(execution.lost(item, lost)), tuple(_facts(item.case)))
 
