@@ -167,7 +167,8 @@ def _causes(
         console.cause(cause)
     known = {cause.implementation for cause in found}
     left = [verdict for verdict in failures if verdict.implementation not in known]
-    for cause in diagnoses(left, options.load, dict.fromkeys(item.case for item in items)):
+    further = dict.fromkeys(item.case for item in items)
+    for cause in diagnoses(left, options.load, further, options.memory):
         console.cause(cause)
         found.append(cause)
         if path:
@@ -181,7 +182,8 @@ def _smallest(
     """Return, tell and keep, one after the other, the smallest cases that the failures of a fuzz shrink to."""
     kept = writer.facts.get("smallest", []) if writer and whole else []
     found = [fuzz.Smallest.from_json(one) for one in kept]
-    for smallest in itertools.chain(tuple(found), fuzz.shrink(items, groups, options.load, tuple(found))):
+    further = fuzz.shrink(items, groups, options.load, tuple(found), _limits(options))
+    for smallest in itertools.chain(tuple(found), further):
         console.line(f"smallest of {smallest.failures} such failures:")
         console.failure(smallest.verdict)
         if smallest not in found:
@@ -191,6 +193,10 @@ def _smallest(
     if writer and not found:
         writer.update(smallest=[])
     return found
+
+
+def _limits(options: argparse.Namespace) -> execution.Limits:
+    return execution.Limits(options.timeout or execution.ITEM_SECONDS, options.memory)
 
 
 def _cases(options: argparse.Namespace) -> list[Case]:
@@ -229,12 +235,12 @@ def _told(
     items: Sequence[Item], options: argparse.Namespace, planned: int, done: int, costs: ledger.Costs
 ) -> Iterator[list[Verdict]]:
     """Yield the verdicts of each item, with progress, and failures as they come."""
-    seconds = options.timeout or execution.ITEM_SECONDS
+    limits = _limits(options)
     told = time.monotonic()
     with console.progress() as bar:
         task = bar.add_task("check", total=planned, completed=done)
         for item, verdicts in execution.run(
-            items, jobs=options.jobs, load=options.load, seconds=seconds, memory=options.memory, costs=costs
+            items, jobs=options.jobs, load=options.load, seconds=limits.seconds, memory=limits.memory, costs=costs
         ):
             bar.update(task, advance=len(verdicts), description=f"check {item.implementation.name}")
             done += len(verdicts)
