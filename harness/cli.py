@@ -35,7 +35,18 @@ _NOT_WITH = {
 
 # What `bench` takes for its matrix, and not in place of it.
 _MATRIX_ONLY = ("quick", "full", "minutes", "resume")
-_NO_SELF_CHECK = ("names", "workload", "load", "dtype", "direction", *_MATRIX_ONLY)
+_NO_SELF_CHECK = (
+    *_MATRIX_ONLY,
+    "names",
+    "workload",
+    "load",
+    "dtype",
+    "direction",
+    "against",
+    "baseline",
+    "threads",
+    "memory",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
+        _importable(options)
         status = int(options.verb(options))
         sys.stdout.flush()  # here, where a full disk is still told in one line
         return status
@@ -74,6 +86,16 @@ def _left(options: argparse.Namespace) -> str:
         return "nothing was kept"
     goes_on = hasattr(options, "resume") and not any(getattr(options, name, None) for name in ("self_check", "against"))
     return "what was finished is kept" + ("; --resume goes on" if goes_on else "")
+
+
+def _importable(options: argparse.Namespace) -> None:
+    """Import what is loaded in a worker first, whatever the verb: a file that ends its process would end this one."""
+    if getattr(options, "load", None):
+        from harness import execution  # here: it imports torch, which listing does without
+
+        given = (getattr(options, name, None) for name in ("timeout", "memory"))
+        seconds, memory = given if options.verb is not choose else (None, None)  # its memory is that of a call
+        execution.importable(options.load, seconds or execution.ITEM_SECONDS, memory or 0)
 
 
 # --- verbs
@@ -111,8 +133,9 @@ def bench(options: argparse.Namespace) -> int:
     if options.repetitions and not options.self_check:
         raise HarnessError("bench --repetitions is for --self-check; give both")
     instead = "self_check" if options.self_check else "against"
+    default = _parser().parse_args(["bench"])
     for name in (_NO_SELF_CHECK if options.self_check else _MATRIX_ONLY) if getattr(options, instead) else ():
-        if getattr(options, name):
+        if getattr(options, name) != getattr(default, name):
             given = "NAME" if name == "names" else f"--{name}"
             raise HarnessError(f"bench --{instead.replace('_', '-')} takes no {given}: leave it out")
     if options.self_check:

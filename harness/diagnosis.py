@@ -89,9 +89,12 @@ class Diagnosis:
 
 
 def diagnoses(
-    verdicts: Iterable[Verdict], load: Sequence[Path] = (), further: Iterable[Case] = ()
+    verdicts: Iterable[Verdict], load: Sequence[Path] = (), further: Iterable[Case] = (), memory: int = 0
 ) -> Iterator[Diagnosis]:
-    """Yield a diagnosis for each implementation that failed, made in a worker process, so that none can end the run."""
+    """Yield a diagnosis for each implementation that failed, made in a worker process, so that none can end the run.
+
+    memory: the worker's limit, as `execution.Limits` has it
+    """
     ids = tuple(case.id for case in further)  # a worker would compute the matrix again
     failed: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
@@ -112,12 +115,15 @@ def diagnoses(
             told = f"a row that sees no key is {policy.finding} and declared {policy.declared}: mend one or the other"
             yield Diagnosis(name, (), told)
         elif wrong:
-            yield _diagnosed(name, wrong, load, ids)
+            yield _diagnosed(name, wrong, load, ids, memory)
 
 
-def _diagnosed(name: str, failures: Sequence[Verdict], load: Sequence[Path], further: tuple[str, ...]) -> Diagnosis:
+def _diagnosed(
+    name: str, failures: Sequence[Verdict], load: Sequence[Path], further: tuple[str, ...], memory: int
+) -> Diagnosis:
+    asked = (name, tuple(load), tuple(failures), further)
     try:
-        matches = execution.alone(_work, name, tuple(load), tuple(failures), further, seconds=_LIMIT)
+        matches = execution.alone(_work, *asked, seconds=_LIMIT, memory=memory)
     except execution.Lost as lost:
         return Diagnosis(name, (), f"not diagnosed: {lost}")
     except Exception as error:  # raised in the worker: the verdicts stand without a diagnosis

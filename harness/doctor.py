@@ -23,11 +23,13 @@ _ALL = ("*",)
 _VERBS = {
     "check": (_ALL, "", "shipped implementations, in worker processes"),
     "bench": (_ALL, "", "as check"),
+    "choose": (_ALL, "", "as check"),
     "replay": (_ALL, "", "as check"),
     "faults": (_ALL, "", "as check"),
     "list": (("numpy",), "", "no framework"),
     "new": (("numpy",), "", "no framework"),
     "report": (("numpy", "fastjsonschema"), "report", "no torch"),
+    "compare": (("numpy", "fastjsonschema"), "", "no torch; --confirm as check"),
     "doctor": ((), "", "nothing but Python"),
 }
 _COLUMNS = ("subject", "name", "state", "found", "advice")

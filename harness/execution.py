@@ -12,6 +12,7 @@ import contextlib
 import functools
 import itertools
 import os
+import pickle
 import queue
 import signal
 import threading
@@ -22,9 +23,11 @@ from concurrent.futures import TimeoutError as OutOfTime
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from traceback import format_exc
 from typing import Any
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
+from pebble.common.types import RemoteException
 
 from harness import conformance, ledger, memory_size, output, processes, registry
 from harness.cases import parse
@@ -154,7 +157,10 @@ def each(
         one = free.get()
         try:
             for place, task in group:
-                answers.put((place, _given(one, task)))
+                try:
+                    answers.put((place, _given(one, task)))
+                except BaseException as error:  # it ends the task, not the thread
+                    answers.put((place, error))
         finally:
             free.put(one)
             answers.put(None)
@@ -183,7 +189,7 @@ def each(
 def _given(worker: Worker, task: Task) -> Any:
     try:
         return worker.ask(task.function, *task.arguments, allowance=task.allowance)
-    except BaseException as error:  # also what code under test raised: it ends the task, not the thread
+    except Exception as error:  # also what code under test raised; Ctrl-C is not its doing
         return error
 
 
@@ -217,6 +223,8 @@ class Worker:
             raise
         if spoilt:
             self._end()
+        if isinstance(value, _Raised):
+            raise value.error
         return value
 
     def stop(self) -> None:
@@ -239,8 +247,8 @@ class Worker:
             try:
                 return future.result(timeout=_LOOK)
             except OutOfTime:
-                if future.done():
-                    raise
+                if future.done():  # its own limit, or just now
+                    return future.result()
             if self._stopped:  # from another thread: nothing will answer
                 raise Lost(Status.CRASH, _ENDED)
             pid = self._context.pid
@@ -303,17 +311,17 @@ def open_worker(limits: Limits, start: Callable[[], None] | None = None) -> Iter
         one.stop()
 
 
-def importable(load: Sequence[Path], seconds: float = ITEM_SECONDS) -> None:
+def importable(load: Sequence[Path], seconds: float = ITEM_SECONDS, memory: int = 0) -> None:
     """Import each file in a worker first: one that ends or stops the process there does not do it here."""
     if not load:
         return
-    with open_worker(Limits(seconds)) as one:
+    with open_worker(Limits(seconds, memory)) as one:
         for path in load:
             try:
                 one.ask(_imports, path)
             except Lost as gone:
                 raise HarnessError(f"--load {path}: importing it: {gone}") from gone
-            except BaseException:  # it is told when it is loaded
+            except Exception:  # it is told when it is loaded
                 continue
 
 
@@ -351,10 +359,31 @@ def _begin(start: Callable[[], None], writer: Connection, allowed: int) -> None:
 
 def _reply(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, bool]:
     """Return what a task gave, and whether this process must not meet the next one."""
-    value = function(*arguments)
+    try:
+        value = function(*arguments)
+    except BaseException as error:
+        return _Raised(RemoteException(_sendable(error), format_exc())), True  # what it has become is not known
     now = world()
     spoilt = _fresh.changed(now) or _fresh.replaced(now) or company() - _alone or processes.below()
     return value, bool(spoilt) or processes.held() - _held > _allowed // _GROWN
+
+
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    """What a task raised, as a value: raised, a `TimeoutError` of its own would be taken for the time limit.
+
+    error: a `RemoteException`, which arrives as the exception with the worker's traceback as its cause
+    """
+
+    error: Any
+
+
+def _sendable(error: BaseException) -> Exception:
+    """Return an exception, or its words: of one that does not travel, and of one that ends whoever meets it."""
+    with contextlib.suppress(BaseException):  # whatever its own code raises
+        if isinstance(error, Exception) and pickle.loads(pickle.dumps(error)):
+            return error
+    return RuntimeError(conformance.last_line(error))
 
 
 def _task(item: Item, load: Sequence[Path]) -> Task:

@@ -18,6 +18,7 @@ import numpy as np
 from harness import cases, conformance, execution
 from harness.cases import FACTORS, Variant
 from harness.conformance import Item
+from harness.execution import Limits
 from harness.registry import Implementation, mechanism, mechanisms
 from harness.values import Case, HarnessError, Status, Verdict
 
@@ -26,6 +27,7 @@ T = TypeVar("T")
 TRIES, SECONDS, GROUPS = 400, 60.0, 5  # what shrinking may cost: for each group of failures, and how many groups
 SHRUNK = (Status.FAIL, Status.ERROR, Status.CRASH)  # every try of a timeout would cost its whole time limit
 
+_LIMITS = Limits()
 _BORDERS = (15, 16, 17, 31, 32, 33, 63, 64, 65)  # both sides of the blocks that kernels work in
 _SMALL, _LONGEST, _LONGEST_HALF, _LONGEST_DROPOUT = 9, 70, 33, 6
 _RATES = (0.25, 0.5, 0.1)
@@ -231,13 +233,17 @@ def shrunk(
     load: Sequence[Path] = (),
     tries: int = TRIES,
     seconds: float = SECONDS,
+    limits: Limits = _LIMITS,
 ) -> Verdict:
     """Return the verdict on a smallest case that fails the same check with the same status.
 
     Every case is asked in a worker process: one that crashes is an answer like any other.
+
+    seconds   after which no further case is asked, and the most that one may take
+    limits    of one case
     """
     found = {verdict.case: verdict}
-    with execution.worker(load, seconds) as ask:
+    with execution.worker(load, min(seconds, limits.seconds), limits.memory) as ask:
 
         def fails(case: Case) -> bool:
             if implementation.refuses(case):
@@ -269,11 +275,15 @@ class Groups:
 
 
 def shrink(
-    items: Sequence[Item], groups: Groups, load: Sequence[Path] = (), done: Sequence[Smallest] = ()
+    items: Sequence[Item],
+    groups: Groups,
+    load: Sequence[Path] = (),
+    done: Sequence[Smallest] = (),
+    limits: Limits = _LIMITS,
 ) -> Iterator[Smallest]:
     """Yield a smallest failure for each implementation and check, for the first few of them that are not done."""
     known = {item.implementation.name: item.implementation for item in items}
     shrunk_before = {(own.verdict.implementation, own.verdict.check, own.verdict.status) for own in done}
     for key, (_, simplest, count) in itertools.islice(groups.found.items(), GROUPS):
         if key not in shrunk_before:
-            yield Smallest(shrunk(known[key[0]], simplest, load=load), count)
+            yield Smallest(shrunk(known[key[0]], simplest, load=load, limits=limits), count)

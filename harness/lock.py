@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import stat
 import sys
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ FILE = ".lock"
 """Stays in the directory: removing it would let two runs hold two files of one name."""
 
 _SECONDS = 1.0  # a reader that looks holds the lock for an instant; a run just killed, until it is dead
+_NAME = 4000  # characters of a holder's name
 
 
 def take(directory: Path) -> int:
@@ -33,15 +35,16 @@ def take(directory: Path) -> int:
             if busy and time.monotonic() < deadline:
                 time.sleep(0.05)
                 continue
+            writer = _named(held)
             os.close(held)
             if busy:
                 raise HarnessError(
-                    f"{directory} is being written by {_named(path)}: wait for its end, or give another --out"
+                    f"{directory} is being written by {writer}: wait for its end, or give another --out"
                 ) from None
             raise HarnessError(
                 f"cannot lock {path}: {error.strerror}; give an --out on a file system that can"
             ) from error
-    text = f"{os.getpid()} {shlex.join(['python', '-m', 'harness', *sys.argv[1:]])}"[:4000]
+    text = f"{os.getpid()} {shlex.join(['python', '-m', 'harness', *sys.argv[1:]])}"[:_NAME]
     with contextlib.suppress(OSError):  # a full disk: the lock holds without a name
         os.ftruncate(held, 0)
         os.write(held, text.encode(errors="replace"))
@@ -53,13 +56,16 @@ def holder(directory: Path) -> str:
     try:
         import fcntl
 
-        looked = os.open(directory / FILE, os.O_RDONLY | os.O_CLOEXEC)
+        # A stranger's directory may hold a pipe that nobody writes, or a link to anything.
+        looked = os.open(directory / FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except (ImportError, OSError):
         return ""
     try:
+        if not stat.S_ISREG(os.fstat(looked).st_mode):
+            return ""
         fcntl.flock(looked, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _named(directory / FILE)
+        return _named(looked)
     except OSError:
         return ""
     finally:
@@ -67,10 +73,10 @@ def holder(directory: Path) -> str:
     return ""
 
 
-def _named(path: Path) -> str:
-    """Return the process that stands in a lock file: a holder writes itself there."""
+def _named(held: int) -> str:
+    """Return the process that stands in an open lock file: a holder writes itself there."""
     try:
-        number, _, command = path.read_text(encoding="utf-8", errors="replace")[:4000].partition(" ")
+        number, _, command = os.pread(held, _NAME, 0).decode(errors="replace").partition(" ")
     except OSError:
         number, command = "", ""
     return f"process {number} ({command})" if number.isdecimal() else "another process"

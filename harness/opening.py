@@ -53,22 +53,21 @@ def writer_of(
     return writer, verdicts
 
 
-class Answered:
-    """Which checks have a verdict: a bit for each, so that a hundred thousand take little room."""
+class Keys:
+    """Implementation, case and check, many times: a bit for each check, so that a hundred thousand take little room."""
 
     def __init__(self) -> None:
         self._bits = {check.name: 1 << number for number, check in enumerate(CHECKS)}
-        self._asked: dict[tuple[str, str], int] = {}
+        self._held: dict[tuple[str, str], int] = {}
 
-    def add(self, verdict: Verdict) -> None:
-        """Note a verdict."""
-        key = (verdict.implementation, verdict.case)
-        bit = self._bits.setdefault(verdict.check, 1 << len(self._bits))
-        self._asked[key] = self._asked.get(key, 0) | bit
+    def add(self, key: tuple[str, str, str]) -> None:
+        """Hold a key."""
+        bit = self._bits.setdefault(key[2], 1 << len(self._bits))
+        self._held[key[:2]] = self._held.get(key[:2], 0) | bit
 
     def __contains__(self, key: tuple[str, str, str]) -> bool:
-        """Whether implementation, case and check have a verdict."""
-        return bool(self._asked.get(key[:2], 0) & self._bits.get(key[2], 0))
+        """Whether a key is held."""
+        return bool(self._held.get(key[:2], 0) & self._bits.get(key[2], 0))
 
 
 def _plan_of(items: Sequence[Item], count: int | None = None) -> str:

@@ -88,7 +88,7 @@ def replay(options: argparse.Namespace) -> int:
     seconds = options.timeout or execution.ITEM_SECONDS
     found = run(asked, options.load, seconds=seconds, memory=options.memory)
     if not options.no_diagnosis:
-        causes = tuple(diagnosis.diagnoses(found.verdicts, options.load))
+        causes = tuple(diagnosis.diagnoses(found.verdicts, options.load, memory=options.memory))
         found = Replayed(found.verdicts, found.facts, found.worst, found.maps, causes)
     if options.json:
         print(json.dumps(found.to_json(), indent=1, allow_nan=False))
@@ -138,7 +138,7 @@ def run(item: Item, load: Sequence[Path] = (), *, seconds: float = execution.ITE
     names = tuple(check.name for check in item.checks)
     try:
         asked = (item.implementation.name, tuple(load), item.case.id, names)
-        return execution.alone(_work, *asked, seconds=seconds, memory=memory)
+        return execution.alone(_work, *asked, seconds=seconds + item.allowance, memory=memory)
     except execution.Lost as lost:
         return Replayed(tuple(execution.lost(item, lost)), tuple(_facts(item.case)))
 

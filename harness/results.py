@@ -282,12 +282,12 @@ def load(directory: Path) -> Run:
         facts,
         tuple(Rows(directory / "verdicts.jsonl", Verdict)),
         tuple(Rows(directory / "measurements.jsonl", Measurement)),
-        _valid(heatmaps, read_json(heatmaps)) if heatmaps.exists() else {},
-        _valid(diagnosis, read_json(diagnosis)) if diagnosis.exists() else (),
+        read_valid(heatmaps) if heatmaps.exists() else {},
+        read_valid(diagnosis) if diagnosis.exists() else (),
         tuple(ordered(Rows(directory / "outcomes.jsonl", Outcome))),
         tuple(ordered(Rows(directory / "trials.jsonl", Trial))),
         tuple(Rows(directory / "sensitivity.jsonl", Sensitivity)),
-        _valid(survived, read_json(survived)) if survived.exists() else (),
+        read_valid(survived) if survived.exists() else (),
         tuple(_notes(directory)),
     )
 
@@ -325,6 +325,11 @@ def read_json(path: Path) -> Any:
         raise HarnessError(f"{path.parent} is no run directory: it has no {path.name}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise HarnessError(f"{path} cannot be read: {error}") from error
+
+
+def read_valid(path: Path) -> Any:
+    """Return what a JSON file of a run directory holds; what its published schema does not allow is an error."""
+    return _valid(path, read_json(path))
 
 
 def _valid(path: Path, data: Any) -> Any:

@@ -20,8 +20,8 @@ from harness.checks import manners
 from harness.conformance import Item, plan, unexercised
 from harness.diagnosis import Diagnosis, diagnoses
 from harness.documents import pieces
-from harness.opening import Answered, writer_of
-from harness.results import DIAGNOSIS, Writer, now, read_json, write_json
+from harness.opening import Keys, writer_of
+from harness.results import DIAGNOSIS, Writer, now, read_valid, write_json
 from harness.tally import Tally
 from harness.values import NONCONFORMING, NOT_CHECKED, Case, HarnessError, Status, Verdict
 
@@ -30,7 +30,6 @@ _TELL_EVERY = 20.0  # seconds between lines of progress where there is no termin
 
 def check(options: argparse.Namespace) -> int:
     """Judge, keep and tell; 0 when something was checked and all of it conforms."""
-    execution.importable(options.load)
     chosen = registry.select(options.names, options.load)
     items = list(plan(chosen, _cases(options), lambda implementation: _own(options, implementation)))
     writer, kept = writer_of(options, chosen, items)
@@ -41,9 +40,9 @@ def check(options: argparse.Namespace) -> int:
 def _judged(options: argparse.Namespace, items: Sequence[Item], writer: Writer | None, kept: Iterable[Verdict]) -> int:
     planned = sum(len(item.checks) for item in items)
     rows = _Rows(writer, spooled=options.json)
-    counted, groups, answered = Tally(_none_yet(items)), fuzz.Groups(), Answered()
-    for verdict in kept:
-        answered.add(verdict)
+    counted, groups, answered = Tally(_none_yet(items)), fuzz.Groups(), Keys()
+    for verdict in _of_plan(kept, items, options):
+        answered.add((verdict.implementation, verdict.case, verdict.check))
         counted.add(verdict)
         groups.add(verdict)
 
@@ -74,6 +73,20 @@ def _judged(options: argparse.Namespace, items: Sequence[Item], writer: Writer |
         if writer:
             print(f"run directory: {options.out}")
     return 0 if counted.conforms else 1
+
+
+def _of_plan(kept: Iterable[Verdict], items: Sequence[Item], options: argparse.Namespace) -> Iterator[Verdict]:
+    """Yield the verdicts that a run has; one that it was not asked for is an error."""
+    planned = Keys()
+    for key in (key for item in items for key in item.keys):
+        planned.add(key)
+    for verdict in kept:
+        if (verdict.implementation, verdict.case, verdict.check) not in planned:
+            raise HarnessError(
+                f"{options.out}/verdicts.jsonl: {verdict.check} of {verdict.implementation} on {verdict.case} is not "
+                "in the plan of this run; take the line out"
+            )
+        yield verdict
 
 
 def _none_yet(items: Iterable[Item]) -> dict[str, Counter[Status]]:
@@ -150,14 +163,15 @@ def _causes(
     whole: nothing was asked since the directory was written, so that what it says of a cause still holds.
     """
     path = writer.directory / DIAGNOSIS if writer else None
-    found = [Diagnosis.from_json(one) for one in read_json(path)] if whole and path and path.exists() else []
+    found = [Diagnosis.from_json(one) for one in read_valid(path)] if whole and path and path.exists() else []
     if path and not found:
         path.unlink(missing_ok=True)
     for cause in found:
         console.cause(cause)
     known = {cause.implementation for cause in found}
     left = [verdict for verdict in failures if verdict.implementation not in known]
-    for cause in diagnoses(left, options.load, dict.fromkeys(item.case for item in items)):
+    further = dict.fromkeys(item.case for item in items)
+    for cause in diagnoses(left, options.load, further, options.memory):
         console.cause(cause)
         found.append(cause)
         if path:
@@ -171,7 +185,8 @@ def _smallest(
     """Return, tell and keep, one after the other, the smallest cases that the failures of a fuzz shrink to."""
     kept = writer.facts.get("smallest", []) if writer and whole else []
     found = [fuzz.Smallest.from_json(one) for one in kept]
-    for smallest in itertools.chain(tuple(found), fuzz.shrink(items, groups, options.load, tuple(found))):
+    further = fuzz.shrink(items, groups, options.load, tuple(found), _limits(options))
+    for smallest in itertools.chain(tuple(found), further):
         console.line(f"smallest of {smallest.failures} such failures:")
         console.failure(smallest.verdict)
         if smallest not in found:
@@ -181,6 +196,10 @@ def _smallest(
     if writer and not found:
         writer.update(smallest=[])
     return found
+
+
+def _limits(options: argparse.Namespace) -> execution.Limits:
+    return execution.Limits(options.timeout or execution.ITEM_SECONDS, options.memory)
 
 
 def _cases(options: argparse.Namespace) -> list[Case]:
@@ -219,12 +238,12 @@ def _told(
     items: Iterable[Item], options: argparse.Namespace, planned: int, done: int, costs: ledger.Costs
 ) -> Iterator[list[Verdict]]:
     """Yield the verdicts of each item, with progress, and failures as they come."""
-    seconds = options.timeout or execution.ITEM_SECONDS
+    limits = _limits(options)
     told = time.monotonic()
     with console.progress() as bar:
         task = bar.add_task("check", total=planned, completed=done)
         for item, verdicts in execution.run(
-            items, jobs=options.jobs, load=options.load, seconds=seconds, memory=options.memory, costs=costs
+            items, jobs=options.jobs, load=options.load, seconds=limits.seconds, memory=limits.memory, costs=costs
         ):
             bar.update(task, advance=len(verdicts), description=f"check {item.implementation.name}")
             done += len(verdicts)

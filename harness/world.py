@@ -49,7 +49,7 @@ class World:
         return [
             name
             for name, own in self.functions.items()
-            if (put := now.functions.get(name)) is not own and not _is_torchs(put)
+            if (put := now.functions.get(name)) is not own and not _wraps(put, own)
         ]
 
 
@@ -104,12 +104,12 @@ def _functions() -> Iterator[tuple[str, Any]]:
                     yield f"{place}.{name}", value
 
 
-def _is_torchs(function: Any) -> bool:
-    """Whether torch has put it there: importing its compiler wraps `torch.manual_seed`."""
-    import torch
+def _wraps(put: Any, own: Any) -> bool:
+    """Whether torch's compiler was imported: it wraps `torch.manual_seed`, to leave it out of what it compiles."""
+    import torch._compile
 
-    code = getattr(function, "__code__", None)
-    return code is not None and code.co_filename.startswith(os.path.dirname(torch.__file__) + os.sep)
+    code = getattr(put, "__code__", None)
+    return code is not None and code.co_filename == torch._compile.__file__ and put.__wrapped__ is own
 
 
 def _directory() -> str:

@@ -11,8 +11,10 @@ from pathlib import Path
 from harness import console, results
 from harness.compare import told
 from harness.compare.changes import Changes, CostChange, compare, incomparable, settled
+from harness.files import replaced
 from harness.machine import environment
 from harness.measurements import Measurement
+from harness.opening import told_of
 from harness.results import Run
 from harness.values import HarnessError
 
@@ -31,7 +33,7 @@ def command(options: argparse.Namespace) -> int:
     else:
         print(told.text(changes, what))
     if options.markdown and options.markdown != "-":
-        Path(options.markdown).write_text(told.markdown(changes, what), encoding="utf-8")
+        replaced(Path(options.markdown), told.markdown(changes, what))
     return 1 if changes.regressions else 0
 
 
@@ -47,10 +49,34 @@ def _confirmed(changes: Changes, base: Run, head: Run, load: Sequence[Path]) -> 
         return changes
     if why := incomparable(head.facts.get("environment") or {}, environment()):
         raise HarnessError(f"--confirm measures here, and HEAD was measured elsewhere: {'; '.join(why)}")
+    rows = {row.key: row for row in head.measurements}
+    others = _not_heads(head, load)
+    costs = tuple(_of_heads_file(one, rows[one.key].baseline, others) for one in changes.costs)
+    changes = replace(changes, costs=costs)
+    if not changes.suspects:
+        return changes
     before = {row.key: row for row in base.measurements}
-    again = _again(changes.suspects, {row.key: row for row in head.measurements}, load)
-    costs = [settled(one, before[one.key], again[one.key]) if one.state == "suspect" else one for one in changes.costs]
-    return replace(changes, costs=tuple(costs))
+    again = _again(changes.suspects, rows, load)
+    costs = tuple(settled(one, before[one.key], again[one.key]) if one.state == "suspect" else one for one in costs)
+    return replace(changes, costs=costs)
+
+
+def _not_heads(head: Run, load: Sequence[Path]) -> set[str]:
+    """Return the implementations of which the file here is not the one that HEAD measured."""
+    from harness import registry
+
+    then = head.facts.get("implementations") or {}
+    known = registry.implementations(load).items()
+    return {name for name, own in known if told_of(own)["sha256"] != (then.get(name) or {}).get("sha256")}
+
+
+def _of_heads_file(one: CostChange, baseline: str, others: set[str]) -> CostChange:
+    """Return a change; a suspect cannot be confirmed where its file, or its baseline's, is another one here."""
+    measured = {one.implementation: None} | ({baseline: None} if one.quantity == "time" else {})
+    changed = [name for name in measured if name in others]
+    if one.state != "suspect" or not changed:
+        return one
+    return replace(one, state="unconfirmed", reason=f"the file of {' and of '.join(changed)} here is not HEAD's")
 
 
 def _again(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 
-from harness import machine
+import pytest
+
+from harness import machine, registry
 from harness.compare import command
+from harness.opening import told_of
 from tests.compare.conftest import measured, run_of, verdict
+from tests.registry.sources import write
 
 
 def test_two_runs_without_a_change(harness, kept):
@@ -29,7 +33,8 @@ def test_a_newly_wrong_verdict_is_status_1(harness, kept):
 
 def test_a_suspect_is_status_0_until_it_is_confirmed(harness, kept, monkeypatch):
     """Unconfirmed it says how to confirm; measured again and slower it is 1; measured again and not, 0."""
-    paths = kept("a", run_of(measured(1.0))), kept("b", run_of(measured(1.2)))
+    files = {"implementations": {"kernel": {"sha256": "kernel"}, "eager": told_of(registry.select(["eager"])[0])}}
+    paths = kept("a", run_of(measured(1.0), **files)), kept("b", run_of(measured(1.2), **files))
     answer = harness("compare", *paths)
     assert 0 == answer.status
     assert "--confirm" in answer.out
@@ -38,6 +43,20 @@ def test_a_suspect_is_status_0_until_it_is_confirmed(harness, kept, monkeypatch)
         answer = harness("compare", *paths, "--confirm")
         assert status == answer.status
     assert "refuted" in answer.out
+
+
+@pytest.mark.parametrize("changed", ["kernel", "eager"])
+def test_another_file_confirms_nothing(harness, kept, tmp_path, monkeypatch, changed):
+    """Where the file here, or the baseline's, is not HEAD's, its time says nothing of HEAD's: nothing is measured."""
+    path = write(tmp_path / "kernel.py")
+    files = {one.name: told_of(one) for one in registry.select(["kernel", "eager"], [path])}
+    files[changed] |= {"sha256": "another"}
+    runs = (run_of(measured(ratio), implementations=files) for ratio in (1.0, 1.2))
+    paths = [kept(name, run) for name, run in zip("ab", runs)]
+    monkeypatch.setattr(command, "_again", None)
+    answer = harness("compare", *paths, "--confirm", "--load", path)
+    assert 0 == answer.status
+    assert f"(unconfirmed, the file of {changed} here is not HEAD's)" in answer.out
 
 
 def test_what_was_measured_elsewhere_cannot_be_confirmed_here(mistake, kept):

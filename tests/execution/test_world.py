@@ -44,6 +44,16 @@ def test_a_replaced_function_is_named(monkeypatch, owner, name, told):
     assert told in before.replaced(world())
 
 
+def test_torchs_own_functions_are_no_others_place(monkeypatch):
+    """One of torch's in another's place is a replacement, and so is what torch wraps around it."""
+    before = world()
+    monkeypatch.setattr(torch.nn.functional, "softmax", torch.nn.functional.log_softmax)
+    monkeypatch.setattr(torch.linalg, "norm", torch.manual_seed)
+    monkeypatch.setattr(torch.nn.functional, "gelu", torch.no_grad()(torch.nn.functional.softplus))
+    placed = {"torch.nn.functional.softmax", "torch.nn.functional.gelu", "torch.linalg.norm"}
+    assert placed == set(before.replaced(world()))
+
+
 def test_a_removed_function_is_named(monkeypatch):
     """What is gone is replaced by nothing."""
     before = world()

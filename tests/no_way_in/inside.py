@@ -38,8 +38,13 @@ def no_work() -> Iterator[None]:
     def quick(tier: str = "default") -> tuple[Case, ...]:
         return own
 
+    @contextlib.contextmanager
+    def same(*_: object) -> Iterator[execution.Worker]:
+        yield one
+
     own = tuple(few_cases())
-    with pytest.MonkeyPatch.context() as patch:
+    with execution.open_worker(execution.Limits()) as one, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(execution, "open_worker", same)  # for all files: a worker of its own takes each a second
         for module, name in ((execution, "run"), (cells, "run"), (power, "measure"), (hit_rate, "measure")):
             patch.setattr(module, name, lambda *_, **__: iter(()))
         for module in (cases, session, power, sensitivity):

@@ -91,3 +91,17 @@ def test_where_nothing_was_begun_nobody_writes(tmp_path):
     """No file is made by looking."""
     assert "" == lock.holder(tmp_path)
     assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.mkdir()])
+def test_what_stands_in_a_locks_place_holds_nobody_up(tmp_path, put):
+    """A stranger's directory may hold a pipe that nobody writes, or a link to a file without an end."""
+    put(tmp_path / lock.FILE)
+    assert "" == lock.holder(tmp_path)
+
+
+def test_a_writers_name_is_read_up_to_a_length(tmp_path, other):
+    """However long a stranger made the file."""
+    with (tmp_path / lock.FILE).open("ab") as file:
+        file.truncate(2**40)
+    assert 4100 > len(lock.holder(tmp_path)) > 1000

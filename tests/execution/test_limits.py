@@ -1,0 +1,48 @@
+"""The limits that `check` is given hold in every worker that it starts."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness import execution
+from harness.execution import Limits
+from tests.registry.sources import TINY, write
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """Return the limits of the workers as they are made; they work."""
+    found = []
+    own = execution.Worker.__init__
+
+    def noted(self, limits, start=None):
+        found.append(limits)
+        own(self, limits, start)
+
+    monkeypatch.setattr(execution.Worker, "__init__", noted)
+    return found
+
+
+def test_the_import_the_judging_the_shrinking_and_the_diagnosis(harness, tmp_path, given, monkeypatch):
+    """Memory in each; time in each but a diagnosis, which asks many cases and has its own."""
+    monkeypatch.setattr("harness.fuzz.GROUPS", 1)
+    path = write(tmp_path / "wrong.py", scores="query @ key.mT")
+    limits = ("--memory", "3GiB", "--timeout", "50")
+    answer = harness(
+        "check", "--load", path, "--fuzz", "1", "--mechanism", "scaled_dot_product", "--jobs", "1", *limits
+    )
+    assert "smallest of" in answer.err
+    assert "CAUSE wrong" in answer.err
+    seconds = [one.seconds for one in given]
+    assert {3 * 2**30} == {one.memory for one in given}
+    assert ([50.0, 50.0], 120.0) == (seconds[:2], seconds[-1])
+    assert len(seconds) > 3
+    assert {50.0} == set(seconds[2:-1])
+
+
+def test_a_replay(harness, tmp_path, given):
+    """The import, the case and the diagnosis."""
+    path = write(tmp_path / "wrong.py", scores="query @ key.mT")
+    asked = ("replay", TINY, "--implementation", "wrong", "--check", "accuracy", "--load", path)
+    harness(*asked, "--memory", "3GiB", "--timeout", "50")
+    assert [Limits(50.0, 3 * 2**30), Limits(50.0, 3 * 2**30), Limits(120.0, 3 * 2**30)] == given
