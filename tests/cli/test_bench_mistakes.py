@@ -14,7 +14,6 @@ import pytest
         (("--self-check",), ("--memory", "4GiB"), "--memory"),
         (("--self-check",), ("--minutes", "1"), "--minutes"),
         (("--self-check",), ("eager",), "NAME"),
-        (("--against", "HEAD"), ("--memory", "4GiB"), "--memory"),
         (("--against", "HEAD"), ("--full",), "--full"),
         (("--against", "HEAD"), ("--resume",), "--resume"),
     ],

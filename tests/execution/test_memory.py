@@ -80,9 +80,9 @@ def test_the_share_of_a_worker(jobs, monkeypatch):
     assert processes.memory_share(jobs) == {1: int(0.8 * 2**36), 2: int(0.4 * 2**36), 1000: 2**31}[jobs]
 
 
-@pytest.mark.parametrize("size", ["4", "4GB", "-1GiB", "0GiB", "1e9GiB", "many", "", "1KiB", "nan"])
+@pytest.mark.parametrize("size", ["4", "-1GiB", "0GiB", "1e9GiB", "many", "", "1KiB", "nan"])
 def test_a_size_that_is_none(harness, size):
     """argparse's message and status 2."""
     answer = harness("check", "eager", f"--memory={size}")
     assert (answer.status, answer.out) == (2, "")
-    assert "is not a size of 1MiB or more, such as 512MiB or 4GiB, nor none" in answer.err
+    assert "is no size; expected" in answer.err or "is less than 1MiB; give a size such as 4GiB, or none" in answer.err
