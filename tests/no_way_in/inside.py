@@ -78,12 +78,16 @@ def answer(*arguments: object) -> Answer:
 
 
 def clear(given: Answer) -> bool:
-    """Whether an answer is one of 0 and 1, or a mistake that is told in one line, after argparse's usage if any."""
+    """Whether an answer is one of 0 and 1, or a mistake that is told in one line, after argparse's usage, or what
+    a resumed run tells first, if any.
+    """
     if given.status in (0, 1):
         return "Traceback" not in given.err
-    [*usage, line] = given.err.splitlines()
+    [*before, line] = given.err.splitlines()
     told = line.startswith("attention-harness") and line.isprintable()
-    return given.status == 2 and not given.out and told and (not usage or usage[0].startswith("usage: "))
+    return (
+        given.status == 2 and not given.out and told and (not before or before[0].startswith(("usage: ", "resume: ")))
+    )
 
 
 @contextlib.contextmanager
