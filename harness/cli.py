@@ -17,6 +17,7 @@ from harness.values import DEVICES, DTYPES, HarnessError
 
 _LONGEST = 4000  # characters of a complaint: what it cites may be of any length
 _LEAST_MEMORY = 2**20
+_LARGEST_SEED = 2**63 - 1  # a result file holds it
 _MOST_CASES, _MOST_PROCESSES, _LONGEST_AXIS, _LONGEST_WAIT = 100_000, 1024, 2**24, 7 * 86_400
 
 EXIT = "exit status: 0 conforms, 1 does not, 2 usage"
@@ -282,7 +283,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--baseline", default="eager", metavar="NAME", help="what the others are compared with")
     command.add_argument("--threads", type=_counts, default=(1,), metavar="N[,N]", help="of one call; default 1")
     command.add_argument("--seed", type=_seed, default=0, help="of the order of the calls")
-    command.add_argument("--minutes", type=_seconds, metavar="M", help="the further passes have to be done by then")
+    command.add_argument("--minutes", type=_minutes, metavar="M", help="the further passes have to be done by then")
     _memory(command)
     _out(command)
     command.add_argument("--resume", action="store_true", help="go on with the run in --out")
@@ -418,18 +419,26 @@ def _dtypes(text: str) -> tuple[str, ...]:
 
 
 def _seed(text: str) -> int:
-    if not text.isdecimal() or len(text) > 20:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number of 0 or more, of 20 digits at most")
+    if not text.isdecimal() or len(text) > 20 or int(text) > _LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 0 to {_LARGEST_SEED}")
     return int(text)
 
 
 def _seconds(text: str) -> float:
+    return _time(text, "seconds", _LONGEST_WAIT)
+
+
+def _minutes(text: str) -> float:
+    return _time(text, "minutes", _LONGEST_WAIT // 60)
+
+
+def _time(text: str, unit: str, most: int) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value <= _LONGEST_WAIT:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a time in seconds above 0 and up to {_LONGEST_WAIT}")
+    if not 0 < value <= most:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a time in {unit} above 0 and up to {most}")
     return value
 
 

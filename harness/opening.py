@@ -80,15 +80,12 @@ def _plan_of(items: Sequence[Item], count: int | None = None) -> str:
 
 
 def _tier(options: argparse.Namespace) -> str:
-    return str(getattr(options, "tier", "quick" if getattr(options, "quick", False) else "default"))
+    given = [size for size in ("quick", "full") if getattr(options, size, False)]
+    return str(getattr(options, "tier", given[0] if given else "default"))
 
 
 def told_of(implementation: registry.Implementation) -> dict[str, str]:
     """Return what a run keeps of an implementation: a resumed run must be of the same file."""
-    text = implementation.path.read_bytes() if implementation.path.is_file() else b""
+    content = implementation.path.read_bytes() if implementation.path.is_file() else b""
     about = {"summary": implementation.summary, "unavailable": implementation.unavailable()}
-    return about | {"sha256": _digest(text.hex())}
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return about | {"sha256": hashlib.sha256(content).hexdigest()}
