@@ -6,13 +6,14 @@ import pytest
 
 from harness.diagnosis import diagnoses
 from harness.values import Status, Verdict
+from tests.registry.sources import TINY
 
 
 def contradiction(finding: str, declared: str) -> Verdict:
     return Verdict(
         "mine",
         "scaled_dot_product",
-        "a case",
+        TINY,
         "manner.empty_rows",
         Status.FAIL,
         reason="does",
