@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
 from tests.reliability.hostile import MARK
+
+
+def hears_interrupts() -> None:
+    """Let a child hear SIGINT: what is started in the background of a shell has it ignored, and its children too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def left(mark: str, patience: float = 10.0) -> list[str]:

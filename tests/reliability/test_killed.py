@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.registry.sources import TINY, write
 from tests.reliability.hostile import BY_NAME, MARK
-from tests.reliability.processes import left
+from tests.reliability.processes import hears_interrupts, left
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=str)
@@ -25,7 +25,9 @@ def test_nothing_outlives_the_harness(how, tmp_path):
     body = f"daemon()\n        pathlib.Path({str(flag)!r}).touch()\n        while True: pass"
     path = write(tmp_path / "never.py", top=top, body=body)
     command = [sys.executable, "-m", "harness", "check", "--load", path, "--case", TINY, "--jobs", "1"]
-    run = subprocess.Popen(command, cwd=ROOT, env=os.environ | {MARK: mark}, stderr=subprocess.DEVNULL)
+    run = subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | {MARK: mark}, stderr=subprocess.DEVNULL, preexec_fn=hears_interrupts
+    )
     deadline = time.monotonic() + 300
     while not flag.exists() and run.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)

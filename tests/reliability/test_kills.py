@@ -20,6 +20,7 @@ import pytest
 
 from harness import lock, results
 from tests.conftest import ROOT
+from tests.reliability.processes import hears_interrupts
 
 KILLS = 50
 CASES = (
@@ -57,7 +58,8 @@ def begin(arguments: list[str]) -> subprocess.Popen[str]:
     """Start a command in a session of its own, so that a test can clear away what a kill leaves of its workers."""
     whole = [sys.executable, "-m", "harness", *arguments]
     pipe = subprocess.PIPE
-    return subprocess.Popen(whole, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    given = {"cwd": ROOT, "stdout": pipe, "stderr": pipe, "text": True, "start_new_session": True}
+    return subprocess.Popen(whole, **given, preexec_fn=hears_interrupts)
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str]:
