@@ -79,13 +79,23 @@ def test_the_histogram_is_drawn(documents, tmp_path):
 
 
 def test_the_replay_clock_hands_our_samples_to_the_plugin(tmp_path):
-    """`pytest tests/benchmarks --benchmark-enable` records what a run directory measured, number by number."""
+    """`pytest tests/benchmarks/test_matrix.py --benchmark-enable` records what a run directory measured, number by number."""
     given = rows(1.0)
     run = run_of(*given)
     writer = results.Writer.start(tmp_path / "run", json.loads(json.dumps(dict(run.facts))))
     writer.add(*run.measurements)
     kept = tmp_path / "kept.json"
-    command = [sys.executable, "-m", "pytest", "-q", "tests/benchmarks", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "tests/benchmarks/test_matrix.py",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+    ]
     command += ["--benchmark-enable", f"--benchmark-json={kept}", f"--measurements={tmp_path / 'run'}"]
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=without_pytest(os.environ))
     entries = {one["params"]["implementation"]: one for one in json.loads(kept.read_text())["benchmarks"]}
