@@ -79,7 +79,7 @@ def test_the_histogram_is_drawn(documents, tmp_path):
 
 
 def test_the_replay_clock_hands_our_samples_to_the_plugin(tmp_path):
-    """`pytest tests/benchmarks/test_matrix.py --benchmark-enable` records what a run directory measured, number by number."""
+    """The matrix under pytest with `--benchmark-enable` records what a run directory measured, number by number."""
     given = rows(1.0)
     run = run_of(*given)
     writer = results.Writer.start(tmp_path / "run", json.loads(json.dumps(dict(run.facts))))
