@@ -77,10 +77,14 @@ def _judged(options: argparse.Namespace, items: Sequence[Item], writer: Writer |
 
 def _of_plan(kept: Iterable[Verdict], items: Sequence[Item], options: argparse.Namespace) -> Iterator[Verdict]:
     """Yield the verdicts that a run has; one that it was not asked for is an error."""
+    kept = iter(kept)
+    first = next(kept, None)
+    if first is None:  # a new run: nothing to hold against the plan, whose names take room
+        return
     planned = Keys()
     for key in (key for item in items for key in item.keys):
         planned.add(key)
-    for verdict in kept:
+    for verdict in itertools.chain([first], kept):
         if (verdict.implementation, verdict.case, verdict.check) not in planned:
             raise HarnessError(
                 f"{options.out}/verdicts.jsonl: {verdict.check} of {verdict.implementation} on {verdict.case} is not "
@@ -96,8 +100,9 @@ def _none_yet(items: Iterable[Item]) -> dict[str, Counter[Status]]:
 
 def _in_order(failures: Iterable[Verdict], items: Sequence[Item]) -> list[Verdict]:
     """Return failures in the order of the plan: they came as workers finished, which must not decide a diagnosis."""
-    place = {key: number for number, key in enumerate(key for item in items for key in item.keys)}
-    return sorted(failures, key=lambda verdict: place[verdict.implementation, verdict.case, verdict.check])
+    failed = {(verdict.implementation, verdict.case, verdict.check): verdict for verdict in failures}
+    planned = (key for item in items for key in item.keys if key in failed)
+    return [failed[key] for key in planned]
 
 
 def _print_document(
