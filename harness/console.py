@@ -164,7 +164,7 @@ def manners(verdicts: Iterable[Verdict]) -> str:
     rows[1:] = sorted(rows[1:], key=lambda row: row[0])  # stable: the manners keep their order
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines.append("Where nothing is claimed nothing is required: such a line says what to expect.")
+    lines.append("Where nothing is claimed nothing is required, but that hidden finite numbers never matter.")
     return printable("\n".join(lines)) if len(rows) > 1 else ""
 
 

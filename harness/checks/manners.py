@@ -188,6 +188,7 @@ def masked_nan(subject: Subject) -> Judgement:
         tensors = _last_key_hidden(case)
         function = implementation.prepare(case)
         budget = _budget(subject, case, tensors, capabilities.empty_rows)
+        budget = _around_its_own(to_array(answered(function, _copies(tensors))), budget)
         for kind, poison in _poisons(case.dtype).items():
             poisoned = _poisoned(case, tensors, poison)
             if judge(to_array(answered(function, poisoned)), budget, degenerate=True).reason:
@@ -200,6 +201,13 @@ def masked_nan(subject: Subject) -> Judgement:
     kinds = {kind for own in leaks.values() for found in own.values() for kind in found}
     contradicted = bool(kinds if capabilities.poison_safe else kinds & {"huge numbers"})
     return _answer(_by_word(words), "poison_safe" if capabilities.poison_safe else NO_CLAIM, contradicted)
+
+
+def _around_its_own(clean: Array, budget: Budget) -> Budget:
+    """Return the budget around an answer that is wrong without any poison: that is no leak, and others tell it."""
+    comparable = clean.shape == budget.value.shape and np.isfinite(clean).all()
+    wrong = comparable and judge(clean, budget, degenerate=True).reason
+    return replace(budget, value=clean) if wrong else budget
 
 
 def dtype(subject: Subject) -> Judgement:

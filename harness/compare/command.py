@@ -20,7 +20,7 @@ from harness.values import HarnessError
 
 
 def command(options: argparse.Namespace) -> int:
-    """Tell what changed from one run to another; 1 when something is confirmed to be worse."""
+    """Tell what changed from one run to another; 1 when something is confirmed to be worse, or nothing compares."""
     base, head = (results.load(directory) for directory in (options.base, options.head))
     changes = compare(base, head)
     if options.confirm:
@@ -34,7 +34,7 @@ def command(options: argparse.Namespace) -> int:
         print(told.text(changes, what))
     if options.markdown and options.markdown != "-":
         replaced(Path(options.markdown), told.markdown(changes, what))
-    return 1 if changes.regressions else 0
+    return 1 if changes.regressions or not any(changes.compared.values()) else 0
 
 
 def _next(options: argparse.Namespace, base: Run) -> str:

@@ -22,6 +22,13 @@ def test_two_runs_without_a_change(harness, kept):
     assert "compared: 1 verdicts, 1 times, 1 peaks" in answer.out
 
 
+def test_runs_that_share_nothing_are_status_1(harness, kept):
+    """A wrong directory is no green build: nothing was compared."""
+    answer = harness("compare", kept("a", run_of(verdict("accuracy"))), kept("b", run_of(measured(1.0))))
+    assert 1 == answer.status
+    assert "nothing could be compared" in answer.out
+
+
 def test_a_newly_wrong_verdict_is_status_1(harness, kept):
     """It is named with case, check and reason."""
     paths = kept("a", run_of(verdict("accuracy"))), kept("b", run_of(verdict("accuracy", "fail", share=3.0)))

@@ -65,6 +65,7 @@ def test_causal_corner(shift, option, word):
         (m.safe, False, "clean", False),
         (m.safe, True, "clean", False),
         (m.remembered, False, "leaks NaN, infinity, huge numbers", True),  # a finite number must never be seen
+        (lambda s, v, seen: m.right(3 * s, v, seen), False, "leaks NaN, infinity", False),  # wrong, but no leak
     ],
 )
 def test_masked_nan(attend, claimed, finding, fails):
