@@ -5,12 +5,14 @@ A limit on the size of the files that a process writes stands for the disk: beyo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -23,34 +25,36 @@ PASS = Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, share=0.
 FACTS = {"command": "check", "planned": 1, "plan": "a", "environment": {}, "implementations": {}}
 
 
-@pytest.fixture
-def full():
-    """A function that ends the room in every file at so many bytes; Python ignores the signal that comes with it."""
+@contextlib.contextmanager
+def full(size: int) -> Iterator[None]:
+    """End the room in every file at so many bytes, pytest's own output too; Python ignores the signal of it."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("room", [0, 1, 200])
-def test_an_append_that_does_not_fit_is_taken_back(tmp_path, full, room):
+def test_an_append_that_does_not_fit_is_taken_back(tmp_path, room):
     """What was there stays, to the byte, and is gone on with; of the lines that did not fit nothing is left."""
     writer = results.Writer.start(tmp_path, FACTS)
     writer.add(PASS)
     before = (tmp_path / "verdicts.jsonl").read_bytes()
-    full(len(before) + room)
-    with pytest.raises(HarnessError, match=r"cannot write .*verdicts\.jsonl: .*make room, then go on with --resume"):
+    complaint = r"cannot write .*verdicts\.jsonl: .*make room, then go on with --resume"
+    with pytest.raises(HarnessError, match=complaint), full(len(before) + room):
         writer.add(PASS, PASS)
     assert before == (tmp_path / "verdicts.jsonl").read_bytes()
     writer.close()
     assert (PASS,) == tuple(results.Writer.resume(tmp_path, FACTS)[1])
 
 
-def test_a_replacement_that_does_not_fit_leaves_the_old_file(tmp_path, full):
+def test_a_replacement_that_does_not_fit_leaves_the_old_file(tmp_path):
     """And nothing beside it."""
     path = tmp_path / "run.json"
     results.write_json(path, {"old": True})
-    full(50)
-    with pytest.raises(HarnessError, match=r"cannot write .*run\.json: .*; it is left as it was"):
+    with pytest.raises(HarnessError, match=r"cannot write .*run\.json: .*; it is left as it was"), full(50):
         results.write_json(path, {"new": "x" * 100})
     assert ['{\n "old": true\n}\n'] == [file.read_text() for file in tmp_path.iterdir()]
 
