@@ -84,7 +84,8 @@ def test_looking_is_not_holding(tmp_path):
     looking = os.open(tmp_path / lock.FILE, os.O_RDONLY)
     fcntl.flock(looking, fcntl.LOCK_SH)
     threading.Thread(target=lambda: (time.sleep(0.2), os.close(looking))).start()
-    results.Writer.resume(tmp_path, FACTS)[0].close()
+    with results.Writer.resume(tmp_path, FACTS)[0]:
+        assert f"process {os.getpid()}" in lock.holder(tmp_path)
 
 
 def test_where_nothing_was_begun_nobody_writes(tmp_path):
