@@ -39,7 +39,7 @@ def test_what_was_measured_is_not_measured_again(harness, monkeypatch, tmp_path)
     names = ["mask polarity", "last key dropped"]
     asked = []
 
-    def measured(faults, *_):
+    def measured(faults, *_, **__):
         for fault in faults:
             if len(asked) == 1 and fault.name == names[1] and not (tmp_path / "again").exists():
                 raise KeyboardInterrupt
