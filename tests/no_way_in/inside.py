@@ -51,7 +51,7 @@ def no_work() -> Iterator[None]:
             patch.setattr(module, "matrix", quick)
         patch.setattr(session, "own_cases", lambda *_: ())
         patch.setattr(sensitivity, "measure", lambda cases: iter(()))
-        patch.setattr(session, "diagnoses", lambda *_: iter(()))
+        patch.setattr(session, "diagnoses", lambda *_, **__: iter(()))
         patch.setattr(replay, "run", lambda *_, **__: replay.Replayed(()))
         patch.setattr(replay, "save", lambda *_, **__: [])
         yield
