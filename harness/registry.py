@@ -11,6 +11,7 @@ import difflib
 import fnmatch
 import functools
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import re
@@ -178,12 +179,22 @@ def _installed() -> list[Implementation]:
     return found
 
 
+class _Uncached(importlib.machinery.SourceFileLoader):
+    """Read the source itself: no bytecode is left beside the user's file, and none is taken for it.
+
+    Python takes kept bytecode for a source of the same size and second: an edit and its run can be that close.
+    """
+
+    def path_stats(self, path: str | bytes) -> dict[str, float]:
+        raise OSError(f"{path!r}: bytecode is neither kept nor taken")
+
+
 def _from_file(path: Path) -> Implementation:
     if not path.is_file():
         wrong = "a directory; give one file" if path.is_dir() else "no such file"
         raise HarnessError(f"--load {path}: {wrong}")
     name = f"implementations_loaded_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    spec = importlib.util.spec_from_file_location(name, path.resolve(), loader=_Uncached(name, str(path.resolve())))
     if spec is None or spec.loader is None or path.suffix != ".py":
         raise HarnessError(f"--load {path}: not a Python file")
     if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(path.resolve()):

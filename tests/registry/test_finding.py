@@ -48,6 +48,19 @@ def test_a_loaded_file_is_found(tmp_path):
     assert "mine" not in registry.implementations()
 
 
+def test_a_loaded_file_is_what_it_says_now(tmp_path, monkeypatch):
+    """Not the bytecode that Python kept of a source of the same size and second; and none is left beside it."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file = write(tmp_path / "mine.py")
+    before = file.stat()
+    for word in ("mine", "ours"):
+        file.write_text(file.read_text().replace("mine", word))
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        monkeypatch.delitem(sys.modules, "implementations_loaded_mine", raising=False)
+        assert registry.implementations([file])["mine"].summary == f"Scaled dot product of {word}."
+    assert [file] == list(tmp_path.iterdir())
+
+
 def test_loaded_files_are_what_is_meant(tmp_path):
     """With --load and no name, the loaded ones alone are selected; with a name, that one; with neither, all."""
     files = [write(tmp_path / "mine.py"), write(tmp_path / "yours.py")]
