@@ -29,7 +29,7 @@ _LEAST = 2 * 2**30  # bytes that a worker may take at least, unless the user say
 _SHARE = 0.8  # of the machine's memory, for all workers together
 FRESH = 2**29  # bytes that a fresh worker has in memory, at most; most of them are torch's, and shared
 _LEFT = 256  # no process can end with this status, so it stands for 0
-_SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+_SET_PDEATHSIG, _SET_CHILD_SUBREAPER, _GET_CHILD_SUBREAPER = 1, 36, 37  # linux/prctl.h
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 _MEMORY = re.compile(
@@ -127,7 +127,7 @@ def adopt() -> None:
     _prctl(_SET_CHILD_SUBREAPER, 1)
 
 
-def _prctl(option: int, value: int) -> None:
+def _prctl(option: int, value: Any) -> None:
     with contextlib.suppress(OSError, AttributeError):  # not Linux
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
@@ -204,12 +204,16 @@ def _read_sizes(pid: int, name: str) -> int:
 @contextlib.contextmanager
 def nothing_left() -> Iterator[None]:
     """End every process that is started within and still there at the end, whoever started it."""
+    adopted = ctypes.c_int()
+    _prctl(_GET_CHILD_SUBREAPER, ctypes.byref(adopted))
     adopt()
     before = _children(os.getpid())
     try:
         yield
     finally:
         _end(lambda: [one for child in _children(os.getpid()) - before for one in (child, *_below(child))])
+        # What loses its parent later is not ours to adopt: nobody here would reap it.
+        _prctl(_SET_CHILD_SUBREAPER, adopted.value)
 
 
 def end_below(pid: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness import registry, report, results
-from harness.bench import gate
+from harness.bench import cells, gate
 from harness.cases import parse
 from harness.measurements import Measurement
 from harness.values import Status, Verdict
@@ -62,8 +62,12 @@ def written(folder: Path, name: str, text: str) -> Path:
     return path
 
 
-def test_a_wrong_copy_is_refused_a_rank(harness: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_wrong_copy_is_refused_a_rank(
+    harness: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It appears as wrong, with its verdict, in the terminal, in JSON, in the run directory and in the report."""
+    monkeypatch.setattr(cells, "TIME_PER_ARM", 0.01)
+    monkeypatch.setattr(cells, "QUICK_PASSES", 2)
     file, out = written(tmp_path, "dropping", WRONG), tmp_path / "run"
     answer = harness("bench", "dropping", "--load", file, "--workload", WORKLOAD, "--quick", "--out", out)
     run = results.load(out)

@@ -162,7 +162,7 @@ def test_killed_at_random(kind, wanted, tmp_path, request, reliability):
     for number in range(KILLS // 2 if deep else 1):
         out = tmp_path / f"run{number}"
         own = [*arguments, "--out", str(out)]
-        for again in range((1 + number % 2) if deep else 5):
+        for again in range((1 + number % 2) if deep else 2):
             before = readable(out)
             resumed = ["--resume"] if (out / "run.json").exists() else []
             running, outlived = kill([*own, *resumed], dice.uniform(0, seconds / (1 + again)))
