@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="wh
 
 def orphan() -> tuple[int, int]:
     """Start a process whose parent ends at once; return it and the one that it was given to."""
-    command = ["sh", "-c", "sleep 60 > /dev/null & echo $!"]
+    command = ["sh", "-c", "sleep 60 > /dev/null 2>&1 & echo $!"]
     child = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     return child, int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1])
 
