@@ -31,4 +31,4 @@ def test_orphans_are_adopted_within_and_not_afterwards():
         os.kill(child, signal.SIGKILL)
     assert os.getpid() == given_within
     assert given_before == given_after != os.getpid()
-    assert not Path(f"/proc/{within}").exists()
+    assert within not in processes.below()
