@@ -12,8 +12,9 @@ from harness.checks import manners
 from harness.conformance import Item
 from harness.values import NONCONFORMING, NOT_CHECKED
 
-COSTLY = ("compiled",)
-"""What takes seconds for each structure of inputs is asked a sample here; `python -m harness check` asks all."""
+EXPORTED, COMPILED = ("onnx_cpu",), ("compiled",)
+"""For each structure of inputs an export takes a second, a compilation several: the first are asked the quick matrix
+here, the second a sample of it, and all of them everything by `python -m harness check`."""
 
 
 def _sample(items: Iterable[Item]) -> list[Item]:
@@ -33,9 +34,9 @@ def _sample(items: Iterable[Item]) -> list[Item]:
 def _items() -> list[Item]:
     found: list[Item] = []
     for name, one in registry.implementations().items():
-        shared = matrix("quick" if name in COSTLY else "default")
+        shared = matrix("quick" if name in EXPORTED + COMPILED else "default")
         items = conformance.plan([one], shared, lambda one, shared=shared: {manners.anchor(one)} - set(shared))
-        found += _sample(items) if name in COSTLY else items
+        found += _sample(items) if name in COMPILED else items
     return found
 
 
