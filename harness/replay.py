@@ -33,6 +33,7 @@ ROWS, COLUMNS = 24, 72
 """Cells that a map has at most; more rows or columns are drawn in blocks."""
 
 LEVELS = ((0.5, "within half of the budget"), (1.0, "within it"), (10.0, "up to 10 times"), (1e3, "up to 1000 times"))
+DRAWN = frozenset({"accuracy", "weights", "example"})  # what judges the elements that a map shows
 MARKS = {True: " ░▒▓█", False: " .-+#"}  # in a terminal that can show them, and elsewhere
 
 
@@ -150,7 +151,7 @@ def _work(name: str, load: tuple[Path, ...], case_id: str, checks: tuple[str, ..
     verdicts = tuple(conformance.settled(Item(item.implementation, item.case, asked, item.skip), before))
     try:
         facts = tuple(_facts(item.case))
-        worst, maps = _picture(Subject(item.implementation, item.case))
+        worst, maps = _picture(Subject(item.implementation, item.case)) if DRAWN.intersection(checks) else (None, ())
     except MemoryError:  # a verdict says so, also of what follows
         facts, worst, maps = (), None, ()
     except BaseException:  # it raises

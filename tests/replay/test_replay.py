@@ -57,7 +57,10 @@ def test_a_check_alone(harness, mistake, tmp_path):
     """--check asks one question; an unknown one is a mistake."""
     path = write(tmp_path / "wrong.py", scores="-query @ key.mT")
     asked = ("replay", TINY, "--implementation", "wrong", "--load", path, "--no-diagnosis", "--check")
-    assert harness(*asked, "purity").status == 0
+    other = harness(*asked, "purity")
+    assert other.status == 0
+    assert "worst element" not in other.out  # of the output, which nothing was asked about
+    assert "worst element" in harness(*asked, "accuracy").out
     assert harness(*asked, "accuracy").status == 1
     assert "no check 'accurcy'. Did you mean 'accuracy'?" in mistake(*asked, "accurcy")
 
