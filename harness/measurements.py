@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+from harness.values import Status
+
 FAR_BEHIND = "far behind"
 STATUSES = ("measured", "refused", "unsupported", "unavailable", FAR_BEHIND, "error")
 ANSWERS = ("baseline", "faster", "slower", "same", "inconclusive", "unreliable")
@@ -108,6 +110,11 @@ class Measurement:
     def dtype(self) -> str:
         """The dtype in the case's id; "" where the id is none of ours."""
         return next(iter(self.case.split("-")[2:3]), "")
+
+    @property
+    def wrong(self) -> bool:
+        """It failed, and its file does not declare the failure with a reason: such a one is refused all the same."""
+        return self.status in ("refused", "error") and not self.reason.startswith(f"{Status.KNOWN_FAILURE}, ")
 
     @property
     def cell(self) -> tuple[str, str, str, int]:

@@ -128,7 +128,7 @@ def newly_wrong(rows: Sequence[Measurement], pairs: Sequence[tuple[str, str]]) -
     """Return what is refused now and was timed before, in the same cell."""
     before = {(row.implementation, *row.cell): row for row in rows}
     old_of = dict(pairs)
-    wrong = [row for row in rows if row.implementation in old_of and row.status in ("refused", "error")]
+    wrong = [row for row in rows if row.implementation in old_of and row.wrong]
     return [row for row in wrong if before[(old_of[row.implementation], *row.cell)].status == "measured"]
 
 

@@ -108,7 +108,7 @@ def bench(options: argparse.Namespace) -> int:
         print("\n".join([took, noise.line(seen), *(f"warning: {text}" for text in noise.warnings(seen))]))
         if writer:
             print(f"run directory: {options.out}\njson: {options.out / 'benchmark.json'}")
-    wrong = any(row.status in ("refused", "error") for row in measured)
+    wrong = any(row.wrong for row in measured)
     nothing = not _timed(campaign, measured, options.baseline)
     if nothing:
         console.line("bench: nothing that was asked for was timed; every line says why")

@@ -89,6 +89,7 @@ def summary(rows: Iterable[Measurement], records: Sequence[Mapping[str, Any]]) -
     for row in measured:
         faults[row.implementation] = max(faults[row.implementation], row.minor_faults_per_call or 0.0)
     loads = _known(records, "load")
+    shares = [row.preempted for row in measured if row.preempted is not None]
     starts, ends = ([r for r in records if r.get("when") == when] for when in ("start", "end"))
     return {
         "load": statistics.median(loads) if loads else None,
@@ -97,7 +98,7 @@ def summary(rows: Iterable[Measurement], records: Sequence[Mapping[str, Any]]) -
         "pressure": max(_known(records, "pressure"), default=None),
         "steal": _grown(starts, ends, "steal"),
         "interruptions": _grown(starts, ends, "interruptions"),
-        "preempted": statistics.fmean(shares) if (shares := [r.preempted for r in measured if r.preempted]) else 0.0,
+        "preempted": statistics.fmean(shares) if shares else 0.0,
         "cpu_clock": sum(row.clock == "cpu" for row in compared) / max(len(compared), 1),
         "sentinel": [statistics.median(twins), min(twins), max(twins)] if twins else None,
         "unreliable": len({row.cell for row in compared if row.answer == "unreliable"}),

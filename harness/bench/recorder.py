@@ -51,11 +51,20 @@ def summary(rows: Iterable[Measurement]) -> dict[str, Any]:
     return {
         "schema": 1,
         "not_measured": [
-            {"implementation": r.implementation, "workload": r.workload, "status": r.status, "reason": r.reason}
-            for r in rows
-            if r.status != "measured"
+            params(row) | {"status": row.status, "reason": row.reason} for row in rows if row.status != "measured"
         ],
     }
+
+
+def params(row: Measurement) -> dict[str, Any]:
+    """Return what tells a measurement from the others of its run, and is the same in the next: the parameters."""
+    told = {"workload": row.workload, "dtype": row.dtype, "direction": row.direction, "threads": row.threads}
+    return told | {"implementation": row.implementation}
+
+
+def group(row: Measurement) -> str:
+    """Return the name of its cell, in which times stand beside each other."""
+    return f"{row.workload}-{row.dtype}-{row.direction}-{row.threads}"
 
 
 def extra_info(row: Measurement) -> dict[str, Any]:
@@ -73,13 +82,14 @@ def _entry(row: Measurement) -> dict[str, Any]:
     for samples in row.wall_s:
         for seconds in samples:
             stats.update(seconds)
-    name = f"test_matrix[{row.workload}-{row.implementation}]"
+    param = f"{group(row)}-{row.implementation}"
+    name = f"test_matrix[{param}]"
     return {
-        "group": row.workload,
+        "group": group(row),
         "name": name,
         "fullname": f"tests/benchmarks/test_matrix.py::{name}",
-        "params": {"workload": row.workload, "implementation": row.implementation},
-        "param": f"{row.workload}-{row.implementation}",
+        "params": params(row),
+        "param": param,
         "extra_info": extra_info(row),
         "options": {"timer": "perf_counter", "disable_gc": True},
         "stats": {**stats.as_dict(), "data": stats.data, "iterations": row.calls_per_sample},

@@ -12,7 +12,7 @@ the intervals of log R,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -116,6 +116,11 @@ class Changes:
         """What looks changed and was not measured again."""
         return [cost for cost in self.costs if cost.state == "suspect"]
 
+    @property
+    def unconfirmed(self) -> list[CostChange]:
+        """What looks worse and could not be measured again."""
+        return [cost for cost in self.costs if cost.worse and cost.state == "unconfirmed"]
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         return asdict(self) | {"regressions": len(self.regressions)}
@@ -125,6 +130,7 @@ def compare(base: Run, head: Run) -> Changes:
     """Return what changed from base to head."""
     barriers = incomparable(base.facts.get("environment") or {}, head.facts.get("environment") or {})
     kinds, accuracy, asked = _verdicts(base.verdicts, head.verdicts)
+    kinds += _no_longer_timed(base, head, kinds)
     costs, refused, counts = _costs(base, head) if not barriers else ([], {}, {"times": 0, "peaks": 0})
     return Changes(
         tuple(kinds), tuple(accuracy), tuple(costs), tuple(barriers), refused, tuple(_notes(base, head)), asked | counts
@@ -225,6 +231,8 @@ def _costs(base: Run, head: Run) -> tuple[list[CostChange], dict[str, int], dict
     found: list[CostChange] = []
     refused: dict[str, int] = {}
     counts = {"times": 0, "peaks": 0}
+    for why in (*_alone(base, head, "BASE"), *_alone(head, base, "HEAD")):
+        refused[why] = refused.get(why, 0) + 1
     for before, after in pairs:
         if before.peak_bytes is not None and after.peak_bytes is not None:
             counts["peaks"] += 1
@@ -237,6 +245,35 @@ def _costs(base: Run, head: Run) -> tuple[list[CostChange], dict[str, int], dict
         counts["times"] += 1
         found += filter(None, [time_change(before, after)])
     return found, refused, counts
+
+
+def _alone(run: Run, other: Run, name: str) -> Iterator[str]:
+    """Yield for each time of a run that the other run does not have why it has not."""
+    there = {row.key: row for row in other.measurements}
+    threads: dict[tuple[str, ...], list[int]] = {}
+    for row in other.measurements:
+        threads.setdefault(row.key[:-1], []).append(row.threads)
+    for row in run.measurements:
+        counterpart = there.get(row.key)
+        if row.status != "measured" or row.answer == "baseline" or (counterpart and counterpart.status == "measured"):
+            continue
+        if counterpart:
+            yield f"timed in {name} alone: {counterpart.status} in the other run"
+        elif found := threads.get(row.key[:-1]):
+            yield f"timed in {name} alone: {row.threads} threads there, {', '.join(map(str, found))} in the other run"
+        else:
+            yield f"timed in {name} alone"
+
+
+def _no_longer_timed(base: Run, head: Run, told: Sequence[VerdictChange]) -> list[VerdictChange]:
+    """Return what was timed before and is wrong now, where no verdict of its says so already."""
+    earlier = {row.key for row in base.measurements if row.status == "measured"}
+    known = {(one.implementation, one.case) for one in told if one.kind == NEWLY_WRONG}
+    return [
+        VerdictChange(NEWLY_WRONG, row.implementation, row.case, "timing", "measured", row.status, row.reason)
+        for row in head.measurements
+        if row.key in earlier and row.wrong and (row.implementation, row.gated_on or row.case) not in known
+    ]
 
 
 def _baselines_that_changed(base: Run, head: Run) -> set[str]:

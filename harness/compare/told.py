@@ -62,8 +62,12 @@ def _verdict_line(changes: Changes, confirm: str) -> str:
     worse = [one for one in changes.suspects if one.worse]
     if worse:
         return f"no confirmed regression; {len(worse)} suspected: {confirm}"
-    compared = changes.compared
-    return "no regression" if any(compared.values()) else "nothing could be compared"
+    if open_ones := changes.unconfirmed:
+        return f"no confirmed regression; {len(open_ones)} could not be confirmed"
+    compared, left = changes.compared, sum(changes.refused.values())
+    if not any(compared.values()):
+        return "nothing could be compared"
+    return "no regression" if compared["times"] or not left else f"no regression, but none of {left} times compared"
 
 
 def _by_kind(verdicts: Iterable[VerdictChange]) -> dict[str, list[VerdictChange]]:

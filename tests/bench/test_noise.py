@@ -72,6 +72,12 @@ def test_each_threshold_has_its_warning(crossed: dict[str, Any], told: str) -> N
     assert told in warning
 
 
+def test_rows_that_nothing_interrupted_count() -> None:
+    """Nine of ten samples of the one row, none of the nine others: 9 % of all."""
+    rows = [row("kernel", "same", (1.0,), (1.0,), preempted=0.0 if n else 0.9) for n in range(10)]
+    assert 0.09 == pytest.approx(noise.summary(rows, [])["preempted"])
+
+
 def test_the_summary_is_made_of_rows_and_readings() -> None:
     """Spread of the log ratios, drift of the baseline, growth of the counters inside passes, the worst of the rest."""
     rows = [

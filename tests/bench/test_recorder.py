@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import itertools
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,7 +49,7 @@ def benchmark(folder: Path, *arguments: object) -> str:
 def test_compare_lists_both_files_and_writes_csv(documents, tmp_path):
     """Every arm of both runs stands in the table and in the CSV, with the median of all samples."""
     shown = benchmark(tmp_path, "compare", *documents, "--group-by=name", "--csv=out", "--columns=median,min,rounds")
-    assert "test_matrix[small-kernel]" in shown
+    assert "test_matrix[small-float32-forward-1-kernel]" in shown
     with (tmp_path / "out.csv").open() as lines:
         found = {(Path(row["name"]).name, float(row["median"]), int(row["rounds"])) for row in csv.DictReader(lines)}
     every = sorted(seconds for one in SAMPLES for seconds in one)
@@ -55,6 +57,19 @@ def test_compare_lists_both_files_and_writes_csv(documents, tmp_path):
     assert {round(every[7], 12), round(2 * every[7], 12)} == medians
     assert {15} == {rounds for _, _, rounds in found}
     assert 4 == len(found)
+
+
+def test_every_cell_has_names_of_its_own():
+    """A workload of two dtypes, directions and numbers of threads is eight groups, and nothing shares a name."""
+    cells = itertools.product(("float32", "bfloat16"), ("forward", "forward_backward"), (1, 2))
+    every = [
+        replace(row, case=row.case.replace("float32", dtype), direction=direction, threads=threads)
+        for dtype, direction, threads in cells
+        for row in rows(1.0)
+    ]
+    entries = document(every, machine.environment())["benchmarks"]
+    assert (16, 8) == (len({entry["name"] for entry in entries}), len({entry["group"] for entry in entries}))
+    assert 16 == len({tuple(entry["params"].values()) for entry in entries})
 
 
 def test_a_comparison_prints_no_warning_about_the_machine(documents, tmp_path):

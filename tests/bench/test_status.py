@@ -28,10 +28,10 @@ def eager() -> Measurement:
     return measured(1.0, name="eager", answer="baseline", low=None, high=None, level=None)
 
 
-def blank(status: str) -> Measurement:
+def blank(status: str, reason: str = "it says why") -> Measurement:
     """Return that of a kernel that was not timed."""
     row = eager()
-    return Measurement("kernel", row.mechanism, row.workload, row.case, 1, status, "it says why")
+    return Measurement("kernel", row.mechanism, row.workload, row.case, 1, status, reason)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,8 @@ def blank(status: str) -> Measurement:
         (1, ["kernel"], [eager(), blank("unsupported")]),
         (1, ["eager"], []),
         (1, ["kernel"], [eager(), measured(1.0, name="kernel"), blank("error")]),
+        (1, ["kernel"], [eager(), measured(1.0, name="kernel"), blank("refused")]),
+        (0, ["kernel"], [eager(), measured(1.0, name="kernel"), blank("refused", "known_failure, accuracy: upstream")]),
     ],
 )
 def test_nothing_timed_is_no_success(

@@ -39,26 +39,26 @@ def recorded(config: pytest.Config) -> tuple[Measurement, ...]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test for every implementation on every workload: of the recorded run, or of the quick matrix."""
-    if {"workload", "implementation"} <= set(metafunc.fixturenames):
-        rows = [(row.workload, row.implementation) for row in recorded(metafunc.config)]
+    """One test for every implementation in every cell: of the recorded run, or of the quick matrix."""
+    if {"cell", "implementation"} <= set(metafunc.fixturenames):
+        rows = [(recorder.group(row), row.implementation) for row in recorded(metafunc.config)]
         names = registry.implementations()
-        rows = rows or [(workload.name, name) for workload in workloads.quick() for name in names]
+        rows = rows or [(f"{one.name}-float32-forward-1", name) for one in workloads.quick() for name in names]
         pairs = list(dict.fromkeys(rows))
-        metafunc.parametrize(("workload", "implementation"), pairs, ids=[f"{w}-{i}" for w, i in pairs])
+        metafunc.parametrize(("cell", "implementation"), pairs, ids=[f"{cell}-{name}" for cell, name in pairs])
 
 
 @pytest.fixture(scope="session")
 def campaign(request: pytest.FixtureRequest) -> Callable[[str, str], Measurement]:
-    """Return the measurement of an implementation on a workload."""
+    """Return the measurement of an implementation in a cell."""
 
     @functools.cache
     def found() -> dict[tuple[str, str], Measurement]:  # on demand: where benchmarks are off, nothing is measured
         rows: tuple[Measurement, ...] = recorded(request.config) or tuple(_measured(request.config))
         request.config.stash[_ROWS] = rows
-        return {(row.workload, row.implementation): row for row in rows}
+        return {(recorder.group(row), row.implementation): row for row in rows}
 
-    return lambda workload, implementation: found()[workload, implementation]
+    return lambda cell, implementation: found()[cell, implementation]
 
 
 _ROWS = pytest.StashKey[Any]()
@@ -74,8 +74,8 @@ def _measured(config: pytest.Config) -> Iterator[Measurement]:
                 terminal.write_line(f"benchmark campaign: {what} {done}/{total}")
 
     found = list(registry.implementations().values())
-    passes = cells.QUICK_PASSES
-    return cells.run(found, workloads.quick(), passes=passes, gate=conforms, progress=progress)
+    matrix = {"passes": cells.QUICK_PASSES, "dtypes": ("float32",), "directions": ("forward",)}  # as `bench --quick`
+    return cells.run(found, workloads.quick(), gate=conforms, progress=progress, **matrix)
 
 
 @functools.cache

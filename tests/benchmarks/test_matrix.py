@@ -38,18 +38,18 @@ CLOCK = ReplayClock()
 def test_matrix(
     benchmark: BenchmarkFixture,
     campaign: Callable[[str, str], Measurement],
-    workload: str,
+    cell: str,
     implementation: str,
 ) -> None:
-    """What conforms has a time on the workload."""
+    """What conforms has a time in the cell."""
     if not benchmark.enabled:  # by default, and by pytest-xdist
         pytest.skip("benchmarks are off: add --benchmark-enable, and no --numprocesses")
-    row = campaign(workload, implementation)
+    row = campaign(cell, implementation)
     if row.status in ("refused", "unsupported", "unavailable"):
         pytest.skip(f"{row.status}: {row.reason}")
     assert row.status == "measured", row.reason
     samples = [seconds for one_pass in row.wall_s for seconds in one_pass]
-    benchmark.group = workload
+    benchmark.group = cell
     benchmark.extra_info.update(extra_info(row))
     CLOCK.load(samples, row.calls_per_sample)
     benchmark.pedantic(lambda: None, rounds=len(samples), iterations=row.calls_per_sample)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from harness.compare.changes import compare, difference, incomparable, settled
+from harness.measurements import Measurement
 from tests.compare.conftest import environment, measured, run_of, verdict
 
 
@@ -79,6 +80,12 @@ def test_a_peak_moved_by_a_tenth_and_4_mebibytes(counts, mebibytes):
     """Smaller moves are the meter's."""
     found = compare(run_of(measured(1.0)), run_of(measured(1.0, peak_bytes=mebibytes << 20)))
     assert counts == bool(found.costs)
+
+
+def not_timed(status, reason):
+    """Return the row of `kernel` in the same cell, without a time."""
+    row = measured(1.0)
+    return Measurement("kernel", row.mechanism, row.workload, row.case, 1, status, reason)
 
 
 @pytest.mark.parametrize(
@@ -155,9 +162,42 @@ def test_cells_that_do_not_compare_are_refused(why, after):
 
 
 def test_other_threads_are_other_cells():
-    """Nothing is compared across them."""
+    """Nothing is compared across them, and both are counted with the reason."""
     found = compare(run_of(measured(1.0)), run_of(replace(measured(2.0), threads=2)))
     assert (0, ()) == (found.compared["times"], found.costs)
+    assert found.refused == {
+        "timed in BASE alone: 1 threads there, 2 in the other run": 1,
+        "timed in HEAD alone: 2 threads there, 1 in the other run": 1,
+    }
+
+
+def test_a_cell_of_one_run_is_counted():
+    """Whatever the other run has instead."""
+    other, nothing = replace(measured(1.0), workload="large"), run_of(verdict("accuracy"))
+    assert {"timed in BASE alone": 1} == compare(run_of(measured(1.0)), nothing).refused
+    assert {"timed in HEAD alone": 1} == compare(nothing, run_of(other)).refused
+    gone = run_of(not_timed("unavailable", "no such device"))
+    assert {"timed in BASE alone: unavailable in the other run": 1} == compare(run_of(measured(1.0)), gone).refused
+
+
+@pytest.mark.parametrize(
+    ("regressions", "status", "reason"),
+    [
+        (1, "error", "its process died while the cell was timed"),
+        (1, "refused", "fail, accuracy: far off"),
+        (0, "refused", "known_failure, accuracy: upstream"),
+        (0, "unsupported", "not declared"),
+    ],
+)
+def test_what_is_wrong_where_it_was_timed_is_a_regression(regressions, status, reason):
+    """Once: where a verdict says so already, it is not said again."""
+    found = compare(run_of(measured(1.0)), run_of(not_timed(status, reason)))
+    assert [(1, "timing")] * regressions == [(len(found.regressions), one.check) for one in found.regressions]
+    base, head = (
+        run_of(measured(1.0), verdict("accuracy")),
+        run_of(not_timed(status, reason), verdict("accuracy", "fail")),
+    )
+    assert ["accuracy"] == [one.check for one in compare(base, head).regressions]
 
 
 def test_a_baseline_that_changed_spoils_every_ratio():

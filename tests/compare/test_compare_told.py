@@ -64,6 +64,7 @@ def test_another_file_confirms_nothing(harness, kept, tmp_path, monkeypatch, cha
     answer = harness("compare", *paths, "--confirm", "--load", path)
     assert 0 == answer.status
     assert f"(unconfirmed, the file of {changed} here is not HEAD's)" in answer.out
+    assert "no confirmed regression; 1 could not be confirmed" in answer.out
 
 
 def test_what_was_measured_elsewhere_cannot_be_confirmed_here(mistake, kept):
