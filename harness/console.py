@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _REASONS = 4  # why something was not checked: so many for each implementation in the summary
 _TELL_EVERY = 15.0  # seconds between two lines of progress where there is no terminal
+_KEPT = 0.05  # seconds: what is done sooner was done by an earlier run, and only read again
 _COLUMNS = {
     "implementations": ("name", "summary", "unavailable"),
     "mechanisms": ("name", "inputs", "options", "source"),
@@ -91,18 +92,35 @@ def stage(what: str, total: int) -> Iterator[Callable[[str, int], None]]:
         yield advance
 
 
+class Pace:
+    """How long is left, from how long it took so far: counted anew for each total, without what was there already."""
+
+    def __init__(self) -> None:
+        self.total, self.done, self.shown = -1, 0, 0.0
+        self.counted, self.took = 0, 0.0
+
+    def left(self, done: int, total: int, now: float) -> float | None:
+        """Return the seconds that are left now that so many of the total are done; None where none was timed yet."""
+        if total != self.total:
+            self.total, self.counted, self.took = total, 0, 0.0
+        elif now - self.shown >= _KEPT * (done - self.done):
+            self.counted, self.took = self.counted + done - self.done, self.took + now - self.shown
+        self.done, self.shown = done, now
+        return self.took / self.counted * (total - done) if self.counted else None
+
+
 @contextmanager
 def passes() -> Iterator[Callable[[str, int, int], None]]:
     """Give a function that shows how far the passes of a benchmark are: what, done, of how many."""
     with progress() as bar:
-        task, told, began = bar.add_task("bench", total=None), 0.0, time.monotonic()
+        task, told, pace = bar.add_task("bench", total=None), 0.0, Pace()
 
         def show(what: str, done: int, total: int) -> None:
             nonlocal told
             bar.update(task, completed=done, total=total, description=f"bench: {what}")
+            left = pace.left(done, total, time.monotonic())
             if bar.disable and time.monotonic() - told > _TELL_EVERY and not what.startswith("checking"):
                 told = time.monotonic()
-                left = (told - began) / done * (total - done) if done else None
                 line(f"bench: {what} ({done} of {total})" + (f", about {left:.0f} s left" if left else ""))
 
         yield show

@@ -150,8 +150,9 @@ def rounds(
     rng: random.Random,
     take: Sampler = host_sample,
     least: int = ROUNDS,
+    beat: Callable[[], Any] = lambda: None,
 ) -> dict[str, list[Sample]]:
-    """Return the samples of every arm, in round order: the same number for each.
+    """Return the samples of every arm, in round order: the same number for each. beat: is called after each round.
 
     It stops on time and rounds alone. Stopping when a difference looks significant would find one in the end. Where
     each arm keeps to this thread the time is the thread's: on a crowded machine the same second holds fewer calls.
@@ -168,6 +169,7 @@ def rounds(
             for name in order:
                 samples[name].append(take(arms[name].call, tensors, arms[name].calls))
             done += 1
+            beat()
     return samples
 
 

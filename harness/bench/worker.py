@@ -28,7 +28,7 @@ from harness.registry import Implementation
 from harness.values import HarnessError
 
 TWIN = "#twin"  # suffix of the baseline's second copy
-STALL_S = 300.0  # a process that finishes nothing for so long is ended
+STALL_S = 300.0  # a process that finishes nothing for so long, not even a round, is ended
 _ROOT = Path(__file__).resolve().parents[2]
 
 Record = dict[str, Any]
@@ -96,17 +96,22 @@ def _one_process(plan: Mapping[str, Any], folder: Path, notice: Write, stall_s: 
 
 
 def _watch(process: subprocess.Popen[bytes], path: Path, notice: Write, stall_s: float) -> bool:
-    """Wait for the process and show each record. Return whether it had to be given up."""
-    seen, changed = 0, time.monotonic()
+    """Wait for the process and show each record. Return whether it had to be given up.
+
+    It lives while the file changes: by a record, or by its time alone after a round of a long cell.
+    """
+    seen, touched, changed = 0, 0, time.monotonic()
     while True:
         try:
             process.wait(timeout=0.2)
             running = False
         except subprocess.TimeoutExpired:
             running = True
+        if (touch := path.stat().st_mtime_ns) != touched:
+            touched, changed = touch, time.monotonic()
         for record in _read(path)[seen:]:
             notice(record)
-            seen, changed = seen + 1, time.monotonic()
+            seen += 1
         if not running or time.monotonic() - changed > stall_s:
             return running
 
@@ -168,7 +173,7 @@ def main(plan_path: Path, records_path: Path) -> None:
         gc.freeze()  # or every cell's collection would visit all that torch and its compiler hold
         rng.shuffle(cells)
         for cell in cells:
-            cell.measure(plan, rng, write)
+            cell.measure(plan, rng, write, functools.partial(os.utime, records_path))
         if plan.get("ceilings") == "end":
             _ceilings(plan, write)
         write({**about, "when": "end", **noise.reading()})
@@ -212,15 +217,20 @@ class Prepared:
             self.costs[name] = {"prepare_s": prepare_s, "first_call_s": first_call_s}
         write({"event": "prepared", "cell": self.name})
 
-    def measure(self, plan: Mapping[str, Any], rng: random.Random, write: Write) -> None:
-        """Warm the arms, time them in rounds, and write a record for each."""
+    def measure(
+        self, plan: Mapping[str, Any], rng: random.Random, write: Write, beat: Callable[[], Any] = lambda: None
+    ) -> None:
+        """Warm the arms, time them in rounds, and write a record for each. beat: says that it lives."""
         case, tensors = self.case, self.tensors
         write({"event": "begin", "cell": self.name, "arm": ""})
-        arms = {name: timing.warm(call, tensors, case.device) for name, call in self.calls.items()}
+        arms = {}
+        for name, call in self.calls.items():
+            arms[name] = timing.warm(call, tensors, case.device)
+            beat()
         take = timing.sampler(case.device)
-        effort = {"time_per_arm": plan["time_per_arm"], "least": plan["rounds"]}
+        effort = {"time_per_arm": plan["time_per_arm"], "least": plan["rounds"], "beat": beat}
         samples = timing.rounds(arms, tensors, rng=rng, take=take, **effort)
-        further = self._on_device(arms, plan, rng) if case.device != "cpu" else {}
+        further = self._on_device(arms, plan, rng, beat) if case.device != "cpu" else {}
         for name, arm in arms.items():
             call = functools.partial(arm.call, **tensors)
             peak = timing.peak_bytes(call, case.device)[0] if plan["peak"] else None
@@ -230,7 +240,7 @@ class Prepared:
         write({"event": "end", "cell": self.name})
 
     def _on_device(
-        self, arms: Mapping[str, timing.Arm], plan: Mapping[str, Any], rng: random.Random
+        self, arms: Mapping[str, timing.Arm], plan: Mapping[str, Any], rng: random.Random, beat: Callable[[], Any]
     ) -> dict[str, Record]:
         """Return each arm's cold times, from rounds of their own, the device's clock, and whether it asked for memory.
 
@@ -238,7 +248,8 @@ class Prepared:
         """
         single = {name: timing.Arm(arm.call, 1, False) for name, arm in arms.items()}
         before = device.allocations()
-        cold = timing.rounds(single, self.tensors, time_per_arm=plan["time_per_arm"], rng=rng, take=device.Cold())
+        effort = {"time_per_arm": plan["time_per_arm"], "beat": beat}
+        cold = timing.rounds(single, self.tensors, rng=rng, take=device.Cold(), **effort)
         asked, clock = device.allocations() != before, device.clock_mhz()
         return {
             name: {"cold_s": [s.wall_s for s in samples], "device_mhz": clock, "allocated": asked}

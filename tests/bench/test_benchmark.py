@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from harness import cases, machine, registry
-from harness.bench import cells, recorder, worker, workloads
+from harness import cases, inputs, machine, registry
+from harness.bench import cells, recorder, timing, worker, workloads
 from harness.bench.cell import combined
 from harness.bench.workloads import Workload
 from harness.measurements import Measurement
@@ -194,6 +196,38 @@ def test_a_process_that_hangs_is_given_up(tmp_path: Path) -> None:
         sleeping.kill()
         sleeping.wait()
     assert not worker._watch(sleeping, records, lambda _: None, 0.3)
+
+
+def test_a_process_whose_rounds_take_long_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each round takes most of the limit and writes nothing but the file's time: it lives; then it hangs."""
+    records, now, rounds = tmp_path / "records.jsonl", [0.0], 5
+    records.write_text("")
+
+    class Slow:
+        """A process that ends no wait."""
+
+        waits = 0
+
+        def wait(self, timeout: float) -> None:
+            self.waits += 1
+            now[0] += 200.0
+            if self.waits <= rounds:
+                os.utime(records, ns=(0, self.waits))
+            raise subprocess.TimeoutExpired("slow", timeout)
+
+    slow = Slow()
+    monkeypatch.setattr(worker.time, "monotonic", lambda: now[0])
+    assert worker._watch(slow, records, lambda _: None, 300.0)  # type: ignore[arg-type]
+    assert rounds + 2 == slow.waits
+
+
+def test_a_round_is_a_sign_of_life() -> None:
+    """After each of them, and for the warming of each arm."""
+    case, beats = cases.parse(SMALL), []
+    arms = {"eager": timing.warm(registry.implementations()["eager"].prepare(case), inputs.tensors(case))}
+    effort = {"time_per_arm": 0.0, "least": 3, "rng": random.Random(0), "beat": lambda: beats.append(1)}
+    samples = timing.rounds(arms, inputs.tensors(case), **effort)
+    assert 3 == len(beats) == len(samples["eager"])
 
 
 def test_half_a_line_is_not_read(tmp_path: Path) -> None:
