@@ -16,6 +16,7 @@ import pickle
 import queue
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -64,7 +65,10 @@ class Lost(Exception):
     """A worker process gave no answer. status: `crash` or `timeout`; its text is the reason.
 
     frames: where it was at a fatal signal, the innermost first: (file, line, function)
+    seconds: how long it was waited for
     """
+
+    seconds = 0.0
 
     def __init__(self, status: Status, reason: str, frames: Sequence[tuple[str, str, str]] = ()) -> None:
         super().__init__(reason)
@@ -116,13 +120,15 @@ def run(
     """
     skipped: deque[Item] = deque()
     asked: dict[int, Item] = {}
-    places = itertools.count()
+    places, groups = itertools.count(), set[str]()
 
     def tasks() -> Iterator[Task]:
         for item in items:
             if item.skip is None:
                 asked[next(places)] = item
-                yield _task(item, load)
+                task = _task(item, load)
+                groups.add(task.group)
+                yield task
             else:
                 skipped.append(item)
 
@@ -134,7 +140,11 @@ def run(
             item = asked.pop(place)
             if costs and isinstance(answer, Answered):
                 costs.add(answer.seconds)
+            elif costs and isinstance(answer, Lost):
+                costs.add({ledger.IMPLEMENTATION: answer.seconds})
             yield item, _collect(item, answer)
+    if costs:
+        costs.jobs = max(1, min(costs.jobs, len(groups)))  # more workers than cases are never asked
 
 
 def each(
@@ -187,8 +197,12 @@ def each(
 
 
 def _given(worker: Worker, task: Task) -> Any:
+    began = time.monotonic()
     try:
         return worker.ask(task.function, *task.arguments, allowance=task.allowance)
+    except Lost as lost:
+        lost.seconds = time.monotonic() - began
+        return lost
     except Exception as error:  # also what code under test raised; Ctrl-C is not its doing
         return error
 

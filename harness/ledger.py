@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
-IMPLEMENTATION, REFERENCE, HARNESS = "implementation", "reference", "harness"
+IMPLEMENTATION, REFERENCE, HARNESS = "implementation", "reference", "harness"  # the first: with its imports
 
 _spent: defaultdict[str, float] = defaultdict(float)
 _inside: list[float] = []
@@ -59,7 +59,9 @@ class Costs:
     """What the checks of a run cost: seconds of all workers by account, and of the process that commands them.
 
     The shares are of the time that all workers had, which is their number times the time on the wall: what is left was
-    spent on starting processes, their imports, and waiting.
+    spent on starting processes, their imports, and waiting. What hung or crashed is the implementation's time.
+
+    jobs: workers that had something to do
     """
 
     jobs: int

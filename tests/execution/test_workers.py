@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import conformance, execution, registry
+from harness import conformance, execution, ledger, registry
 from harness.cases import parse
 from harness.checks import Subject
 from harness.conformance import Item
@@ -141,3 +141,14 @@ def test_what_is_not_checked_needs_no_worker(monkeypatch):
     assert skipped is item
     assert {(Status.UNAVAILABLE, "no such chip")} == {(verdict.status, verdict.reason) for verdict in verdicts}
     assert list(execution.run([], jobs=1)) == []
+
+
+def test_what_a_crash_took_is_the_implementation_s_time(tmp_path):
+    """And of workers that had nothing to do there is no time."""
+    path = write(tmp_path / "dies.py", **HARM["segfaults"])
+    [item] = conformance.plan(registry.select(["dies"], [path]), [parse(TINY)])
+    costs = ledger.Costs(4)
+    [(_, verdicts)] = execution.run([item], jobs=4, load=[path], costs=costs)
+    assert Status.CRASH is verdicts[0].status
+    assert 1 == costs.jobs
+    assert costs.seconds[ledger.IMPLEMENTATION] > 0
