@@ -283,7 +283,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--baseline", default="eager", metavar="NAME", help="what the others are compared with")
     command.add_argument("--threads", type=_counts, default=(1,), metavar="N[,N]", help="of one call; default 1")
     command.add_argument("--seed", type=_seed, default=0, help="of the order of the calls")
-    command.add_argument("--minutes", type=_minutes, metavar="M", help="the further passes have to be done by then")
+    minutes = "no further passes of what is inconclusive beyond; the first ones are always made"
+    command.add_argument("--minutes", type=_minutes, metavar="M", help=minutes)
     _memory(command)
     _out(command)
     command.add_argument("--resume", action="store_true", help="go on with the run in --out")

@@ -256,6 +256,9 @@ def _place(answer: Answer, rows: Sequence[Measurement], memory: int | None) -> N
         else:
             kept.append(row)
     answer.withheld = unreliable(kept) if len(kept) > 1 else ""
+    spoiled = [] if answer.withheld else [row for row in kept if row.answer == "unreliable"]
+    answer.out |= {row.implementation: ("unreliable", row.reason) for row in spoiled}
+    kept = [row for row in kept if row not in spoiled]
     answer.places = ranked(kept) if kept and not answer.withheld else []
 
 
@@ -265,6 +268,8 @@ def told(answer: Answer, memory: int | None) -> str:
     if answer.gated != answer.case:
         lines.append(f"conformance was asked of the same at a shorter length: {answer.gated.id}")
     lines += [_placed(place) for place in answer.places]
+    if any(place.clock == "cpu" for place in answer.places):
+        lines.append("ratios are of the thread's CPU time, since other work took the cores; the times are on the wall")
     if answer.withheld:
         lines.append(f"no ranks: {answer.withheld}; try again when the machine is quieter")
     lines += [f"out   {name}: {status}: {reason}" for name, (status, reason) in answer.out.items()]

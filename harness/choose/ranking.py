@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from harness.bench import statistics as judging
@@ -24,6 +24,7 @@ class Place:
     rank      1 for the fastest and its ties; the next rank counts all before it, as in sports
     answer    against the leader of its rank: leads, same, or inconclusive (no difference was found, none is excluded)
     seconds   median wall time of one call: of this run, not comparable with another's
+    clock     which time the ratio is of: wall, or the thread's on the CPU where others' work took the core
     """
 
     rank: int
@@ -34,6 +35,7 @@ class Place:
     high: float
     answer: str
     peak_bytes: int | None
+    clock: str = "wall"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -41,10 +43,11 @@ class Place:
 
 
 def unreliable(rows: Sequence[Measurement]) -> str:
-    """Return why nothing can be ranked, or "": the twin of the baseline spoils its cell."""
+    """Return why nothing can be ranked, or "": the twin of the baseline spoils its cell, or nothing beside it holds."""
+    beside = [row for row in rows if row.answer != "baseline"]
+    if beside and all(row.answer == "unreliable" for row in beside):
+        return beside[0].reason
     for row in rows:
-        if row.answer == "unreliable":
-            return row.reason
         if row.sentinel_ratio is not None and abs(row.sentinel_ratio - 1) > judging.SENTINEL:
             return f"the baseline's twin, whose ratio is 1, measured {row.sentinel_ratio:.3f}"
     return ""
@@ -64,7 +67,8 @@ def ranked(rows: Sequence[Measurement]) -> list[Place]:
         around = min(around, 100.0)  # exp of more overflows; a single pass knows nothing
         bounds = (math.exp(middle - around), math.exp(middle + around))
         told = "same" if answer == "faster" else answer  # an estimate behind the leader's: no difference that holds
-        places.append(Place(rank, row.implementation, _median(row), math.exp(middle), *bounds, told, row.peak_bytes))
+        place = Place(rank, row.implementation, _median(row), math.exp(middle), *bounds, told, row.peak_bytes)
+        places.append(replace(place, clock=row.clock or "wall"))
     return places
 
 

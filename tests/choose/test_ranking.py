@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from harness.choose import command
 from harness.choose.ranking import ranked, unreliable
 from harness.measurements import Measurement
+from harness.values import Case
 from tests.compare.conftest import measured
 
 
@@ -83,10 +85,29 @@ def test_what_waits_is_not_compared_by_cpu_time():
     ("spoiled", "row"),
     [
         (False, arm("one", 1.0)),
-        (True, arm("one", 1.0, answer="unreliable", reason="the twin is off")),
+        (False, arm("one", 1.0, answer="unreliable", reason="its threads were preempted")),
         (True, arm("one", 1.0, sentinel_ratio=1.03)),
     ],
 )
 def test_a_spoiled_cell_has_no_ranks(spoiled, row):
     """The twin's drift is the reason."""
     assert spoiled == bool(unreliable([row, arm("other", 1.2)]))
+
+
+def test_what_is_unreliable_alone_is_out_and_the_others_are_ranked():
+    """With its reason; and ratios of CPU time beside times on the wall are told as such."""
+    base = arm("eager", 1.0, answer="baseline", low=None, high=None, level=None)
+    several = arm("several", 0.5, answer="unreliable", reason="its threads were preempted")
+    answer = command.Answer(case := Case.from_id(base.case), case, "forward", 1)
+    command._place(answer, [base, arm("one", 1.5, clock="cpu"), several], None)
+    assert {"several": ("unreliable", "its threads were preempted")} == answer.out
+    assert ["eager", "one"] == [place.implementation for place in answer.places]
+    assert "ratios are of the thread's CPU time" in command.told(answer, None)
+    assert "" == answer.withheld
+
+
+def test_where_nothing_beside_the_baseline_holds_there_are_no_ranks():
+    """The first one's reason is told."""
+    rows = [arm(name, 1.0, answer="unreliable", reason=f"the twin is off, {name}") for name in ("one", "other")]
+    base = arm("eager", 1.0, answer="baseline", low=None, high=None, level=None)
+    assert "the twin is off, one" == unreliable([base, *rows])
