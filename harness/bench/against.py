@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from harness import console, registry
-from harness.bench import asking, cells, gate, versions, workloads
+from harness.bench import asking, cells, gate, noise, versions, workloads
 from harness.bench.cells import Cell
 from harness.bench.kept import Kept
 from harness.bench.recorder import document
@@ -38,8 +39,9 @@ def command(options: argparse.Namespace) -> int:
         arms = {one.name: versions.arm(one, version, Path(folder)) for one in chosen}
         every = versions.loaded(list(arms.values()), version, options.load)
         pairs = [(every[name], every[path.stem]) for name, path in arms.items()]
-        rows = _kept(pairs, list(arms.values()), options)
-    return _told(rows, [(new.name, old.name) for new, old in pairs], version, options, differing)
+        rows, readings = _kept(pairs, list(arms.values()), options)
+    seen = noise.summary(rows, readings) if rows else {}
+    return _told(rows, [(new.name, old.name) for new, old in pairs], version, options, differing, seen)
 
 
 def _absent(implementation: Implementation) -> bool:
@@ -56,21 +58,24 @@ def _wanted(new: Implementation, options: argparse.Namespace) -> list[Workload]:
 
 def _kept(
     pairs: Sequence[tuple[Implementation, Implementation]], arms: Sequence[Path], options: argparse.Namespace
-) -> list[Measurement]:
-    """Return the measurements, kept in --out as they come."""
+) -> tuple[list[Measurement], list[dict[str, Any]]]:
+    """Return the measurements, kept in --out as they come, and what the passes read of the machine."""
     wanted = {new.name: _wanted(new, options) for new, _ in pairs}
     items = [
         one for new, old in pairs for one in gate.items([old, new], _asked(_cells(new, wanted[new.name], options)))
     ]
     writer, _ = writer_of(options, [one for pair in pairs for one in pair], items)
     rows: list[Measurement] = []
+    readings: list[dict[str, Any]] = []
     for new, old in pairs:
         if wanted[new.name]:
-            rows += _measured(new, old, wanted[new.name], arms, options, writer)
+            kept = Kept(options.out, go_on=False)
+            rows += _measured(new, old, wanted[new.name], arms, options, writer, kept)
+            readings += kept.events("machine")
     if writer:
         writer.update(finished=now(), against=options.against)
         write_json(options.out / "benchmark.json", document(rows))
-    return rows
+    return rows, readings
 
 
 def _directions(options: argparse.Namespace) -> tuple[str, ...]:
@@ -97,6 +102,7 @@ def _measured(
     arms: Sequence[Path],
     options: argparse.Namespace,
     writer: Writer | None,
+    kept: Kept,
 ) -> Iterator[Measurement]:
     load = [*options.load, *arms]
     planned = _cells(new, wanted, options)
@@ -117,7 +123,7 @@ def _measured(
         devices=(new.device,),
         extend=True,
         memory=options.memory,
-        kept=Kept(options.out, go_on=False),
+        kept=kept,
     ):
         if writer:
             writer.add(row)
@@ -138,16 +144,20 @@ def _told(
     version: versions.Version,
     options: argparse.Namespace,
     differing: int,
+    seen: Mapping[str, Any] = MappingProxyType({}),
 ) -> int:
-    """Tell what was found; 0 where all of it is well, or where no implementation differs from the version."""
+    """Tell what was found, and how disturbed the machine was; 0 where all is well, or no implementation differs."""
     wrong = newly_wrong(rows, pairs)
     new = [row for row in rows if row.implementation in dict(pairs)]
     slower = [row for row in new if row.answer == "slower"]
     if options.json:
         found: dict[str, Any] = {"against": version.told, "slower": len(slower), "newly_wrong": len(wrong)}
+        found["noise"] = {"line": noise.line(seen), "warnings": noise.warnings(seen), **seen} if seen else None
         print(json.dumps(found | {"measurements": [row.to_json() for row in rows]}, indent=1))
     else:
         print(_text(new, slower, wrong, version, differing))
+        if seen:
+            print("\n".join([noise.line(seen), *(f"warning: {text}" for text in noise.warnings(seen))]))
         if options.out:
             print(f"run directory: {options.out}")
     nothing = bool(differing) and not any(row.status == "measured" for row in new)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness import console, registry, results
-from harness.bench import asking, cells, gate, workloads
+from harness.bench import asking, cells, gate, noise, workloads
 from harness.bench.kept import Kept
 from harness.bench.timing import ROUNDS
 from harness.choose.asked import case_of, gated_on
@@ -33,7 +33,11 @@ _PASS_S = 4.0  # a pass's start: torch is imported
 
 @dataclass
 class Answer:
-    """What was found. out: implementation -> (status, reason). withheld: why there are no ranks, or ""."""
+    """What was found.
+
+    out: implementation -> (status, reason). withheld: why there are no ranks, or "". noise: of the machine, in a line,
+    where something was measured now.
+    """
 
     case: Case
     gated: Case
@@ -43,6 +47,7 @@ class Answer:
     out: dict[str, tuple[str, str]] = field(default_factory=dict)
     withheld: str = ""
     source: str = "measured now"
+    noise: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -53,6 +58,7 @@ class Answer:
             "threads": self.threads,
             "source": self.source,
             "withheld": self.withheld,
+            "noise": self.noise,
             "places": [place.to_json() for place in self.places],
             "out": [{"implementation": n, "status": s, "reason": r} for n, (s, r) in self.out.items()],
             "recommended": [place.implementation for place in self.places if place.rank == 1],
@@ -130,11 +136,13 @@ def _measured(answer: Answer, candidates: Sequence[Implementation], options: arg
     left = [one for one in asked if one.name in looks]
     if writer:
         writer.add(*_blank(answer))
-    rows = []
-    for row in _timed(answer, left, looks, options) if left else ():
+    rows, kept = [], Kept(options.out)
+    for row in _timed(answer, left, looks, options, kept) if left else ():
         if writer:
             writer.add(row)
         rows.append(row)
+    if rows:
+        answer.noise = noise.line(noise.summary(rows, kept.events("machine")))
     if writer:
         writer.update(finished=now())
     return rows
@@ -186,7 +194,11 @@ def over(peak: int | None, limit: int | None) -> str:
 
 
 def _timed(
-    answer: Answer, left: Sequence[Implementation], looks: Mapping[str, Look], options: argparse.Namespace
+    answer: Answer,
+    left: Sequence[Implementation],
+    looks: Mapping[str, Look],
+    options: argparse.Namespace,
+    kept: Kept,
 ) -> Iterator[Measurement]:
     """Return the whole method's measurements; the fastest of the first look is the baseline."""
     baseline = min(looks, key=lambda name: looks[name].seconds)
@@ -210,7 +222,7 @@ def _timed(
         load=options.load,
         devices=(answer.case.device,),
         extend=True,
-        kept=Kept(options.out),
+        kept=kept,
     )
 
 
@@ -280,6 +292,7 @@ def told(answer: Answer, memory: int | None) -> str:
         lines.append(f"recommended{limit}: {best[0]}{ties}")
     else:
         lines.append("nothing can be recommended")
+    lines += filter(None, [answer.noise])
     return "\n".join(lines)
 
 

@@ -66,6 +66,7 @@ def test_twice_the_work_is_found_with_its_size(harness, repository, monkeypatch)
     assert row["answer"] in ("faster", "inconclusive", "unreliable")  # a crowded machine may leave it open
     assert 0.3 < row["ratio"] < 0.8
     assert row["baseline"].startswith("kernel@")
+    assert document["noise"]["line"].startswith("noise: load")
     status = subprocess.run(["git", "-C", str(repository.parent), "status", "--porcelain"], capture_output=True)
     assert b"" == status.stdout
 

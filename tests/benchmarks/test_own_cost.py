@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
 import pytest
 
-from harness import conformance, ledger, registry
+from harness import conformance, ledger, registry, results
 from harness.cases import matrix
 from harness.checks import subject
 from harness.registry import Implementation
@@ -51,6 +53,18 @@ def test_where_the_time_of_a_check_goes(benchmark, names):
     benchmark.extra_info.update(shares, checks=checks, checks_per_second=round(checks / whole, 1))
     assert {ledger.IMPLEMENTATION, ledger.REFERENCE, ledger.HARNESS} == set(shares)
     assert checks > FEW
+
+
+def test_a_check_spends_little_on_itself(benchmark, tmp_path):
+    """Over the whole registry, as it comes: less than 15 % of the workers' time and of the process that commands them."""
+    if not benchmark.enabled:
+        pytest.skip("benchmarks are off: add --benchmark-enable, and no --numprocesses")
+    benchmark.group = "own cost"
+    command = [sys.executable, "-m", "harness", "check", "--quick", "--mechanism", "scaled_dot_product", "--jobs", "2"]
+    benchmark.pedantic(subprocess.run, args=([*command, "--out", str(tmp_path / "run")],), rounds=1)
+    told = results.load(tmp_path / "run").facts["time"]
+    benchmark.extra_info.update(told)
+    assert told["shares"]["harness"] < 0.15, ledger.sentence(told)
 
 
 def test_a_further_implementation_costs_no_reference():

@@ -67,6 +67,7 @@ def test_everyone_has_an_answer(harness, files, tmp_path, monkeypatch):
         assert "once" == ranked[0]
     assert "passes of 15 rounds or more: about" in answer.err
 
+    assert document["noise"].startswith("noise: load")
     again = harness("choose", *SHAPE, *files, "--json", "--reuse", tmp_path / "run")
     assert "" == again.err  # nothing was checked, looked at or timed
     key = operator.itemgetter("implementation")
