@@ -56,7 +56,7 @@ def test_where_the_time_of_a_check_goes(benchmark, names):
 
 
 def test_a_check_spends_little_on_itself(benchmark, tmp_path):
-    """Over the whole registry, as it comes: less than 15 % of the workers' time and of the process that commands them."""
+    """Over the whole registry, as it comes: less than 15 %, the process that commands the workers included."""
     if not benchmark.enabled:
         pytest.skip("benchmarks are off: add --benchmark-enable, and no --numprocesses")
     benchmark.group = "own cost"
