@@ -16,7 +16,7 @@ _LARGEST_SEED = 2**63 - 1  # a result file holds it
 _MOST_CASES, _MOST_PROCESSES, _LONGEST_AXIS, _LONGEST_WAIT = 100_000, 1024, 2**24, 7 * 86_400
 
 EXIT = "exit status: 0 conforms, 1 does not or nothing was asked, 2 usage"
-_NOT_JSON = ("new",)
+_NOT_JSON = ("new",)  # it writes a file, and reports nothing
 
 
 def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
@@ -32,8 +32,8 @@ def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse
         command.set_defaults(verb=function)
         if name not in _NOT_JSON:
             command.add_argument("--json", action="store_true", help="one JSON document on standard output")
-        if name in _OF:
-            _OF[name](command)
+        if name in _OPTIONS_OF:
+            _OPTIONS_OF[name](command)
     return whole
 
 
@@ -159,7 +159,7 @@ def _new(command: argparse.ArgumentParser) -> None:
     command.add_argument("--directory", type=Path, default=Path(), metavar="DIR", help="where to write the file")
 
 
-_OF: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
+_OPTIONS_OF: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "list": _list,
     "check": _check,
     "replay": _replay,

@@ -101,7 +101,7 @@ class Pace:
 
     def left(self, done: int, total: int, now: float) -> float | None:
         """Return the seconds that are left now that so many of the total are done; None where none was timed yet."""
-        if total != self.total:
+        if total != self.total or done < self.done:  # further passes: counted from none, of what may be as many
             self.total, self.counted, self.took = total, 0, 0.0
         elif now - self.shown >= _KEPT * (done - self.done):
             self.counted, self.took = self.counted + done - self.done, self.took + now - self.shown

@@ -81,7 +81,10 @@ class Campaign:
 
 
 def bench(options: argparse.Namespace) -> int:
-    """Check what is to be timed, time what conforms, keep and tell; 0 when something ran, and all of it conforms."""
+    """Check what is to be timed, time what conforms, keep and tell; 0 when something ran and all conforms.
+
+    A failure that is declared as known is refused a rank, and leaves the status at 0.
+    """
     began = time.monotonic()
     campaign, answers = Campaign.of(options), gate.Gate()
     planned = campaign.cells()

@@ -34,12 +34,13 @@ class Gate:
             self.verdicts.setdefault((verdict.implementation, verdict.case), []).append(verdict)
 
     def __call__(self, implementation: Implementation, case: Case, direction: str = "forward") -> str:
-        """Return "" if it conforms, else the first verdict that says why not."""
+        """Return "" if it conforms, else the first verdict that says why not; a known failure hides no other one."""
         answers = self._of(implementation.name, case, direction)
         asked = {verdict.check for verdict in answers}
         needed = {"accuracy", *(BACKWARD if direction != "forward" else ())}
         missing = needed - asked
         bad = [v for v in answers if v.status is not Status.PASS and (v.check in needed or v.status not in NOT_CHECKED)]
+        bad.sort(key=lambda verdict: verdict.status is Status.KNOWN_FAILURE)
         if bad:
             return f"{bad[0].status}, {bad[0].check}: {bad[0].reason}"
         return f"it was not checked: {', '.join(sorted(missing))} was not asked" if missing else ""

@@ -59,12 +59,21 @@ def summary(rows: Iterable[Measurement]) -> dict[str, Any]:
 def params(row: Measurement) -> dict[str, Any]:
     """Return what tells a measurement from the others of its run, and is the same in the next: the parameters."""
     told = {"workload": row.workload, "dtype": row.dtype, "direction": row.direction, "threads": row.threads}
-    return told | {"implementation": row.implementation}
+    return told | {"device": _device(row) or "cpu", "implementation": row.implementation}
 
 
 def group(row: Measurement) -> str:
     """Return the name of its cell, in which times stand beside each other."""
-    return f"{row.workload}-{row.dtype}-{row.direction}-{row.threads}"
+    return cell_name(row.workload, row.dtype, row.direction, row.threads) + (f"@{at}" if (at := _device(row)) else "")
+
+
+def cell_name(workload: str, dtype: str = "float32", direction: str = "forward", threads: int = 1) -> str:
+    """Return the name of a cell on the CPU."""
+    return f"{workload}-{dtype}-{direction}-{threads}"
+
+
+def _device(row: Measurement) -> str:
+    return row.case.partition("@")[2]
 
 
 def extra_info(row: Measurement) -> dict[str, Any]:

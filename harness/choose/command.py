@@ -280,8 +280,11 @@ def told(answer: Answer, memory: int | None) -> str:
     if answer.gated != answer.case:
         lines.append(f"conformance was asked of the same at a shorter length: {answer.gated.id}")
     lines += [_placed(place) for place in answer.places]
-    if any(place.clock == "cpu" for place in answer.places):
-        lines.append("ratios are of the thread's CPU time, since other work took the cores; the times are on the wall")
+    if by_cpu := [place.implementation for place in answer.places if place.clock == "cpu"]:
+        who = "" if len(by_cpu) == len(answer.places) else f" of {', '.join(by_cpu)}"
+        lines.append(
+            f"ratios{who} are of the thread's CPU time, since other work took the cores; times are on the wall"
+        )
     if answer.withheld:
         lines.append(f"no ranks: {answer.withheld}; try again when the machine is quieter")
     lines += [f"out   {name}: {status}: {reason}" for name, (status, reason) in answer.out.items()]

@@ -266,14 +266,20 @@ def _alone(run: Run, other: Run, name: str) -> Iterator[str]:
 
 
 def _no_longer_timed(base: Run, head: Run, told: Sequence[VerdictChange]) -> list[VerdictChange]:
-    """Return what was timed before and is wrong now, where no verdict of its says so already."""
-    earlier = {row.key for row in base.measurements if row.status == "measured"}
+    """Return what was timed before and is wrong now, where no verdict of its says so already.
+
+    Once for a case, whatever directions and threads it was timed with. What an interrupted run lacks is no error.
+    """
+    earlier = {row.key: row for row in base.measurements if row.status == "measured"}
     known = {(one.implementation, one.case) for one in told if one.kind == NEWLY_WRONG}
-    return [
-        VerdictChange(NEWLY_WRONG, row.implementation, row.case, "timing", "measured", row.status, row.reason)
-        for row in head.measurements
-        if row.key in earlier and row.wrong and (row.implementation, row.gated_on or row.case) not in known
-    ]
+    found: dict[tuple[str, str], VerdictChange] = {}
+    for row in head.measurements:
+        if row.key not in earlier or not row.wrong or (row.status == "error" and not head.facts.get("finished")):
+            continue
+        where = row.implementation, earlier[row.key].gated_on or row.case
+        if where not in known:
+            found[where] = VerdictChange(NEWLY_WRONG, *where, "timing", "measured", row.status, row.reason)
+    return list(found.values())
 
 
 def _baselines_that_changed(base: Run, head: Run) -> set[str]:

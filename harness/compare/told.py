@@ -64,10 +64,11 @@ def _verdict_line(changes: Changes, confirm: str) -> str:
         return f"no confirmed regression; {len(worse)} suspected: {confirm}"
     if open_ones := changes.unconfirmed:
         return f"no confirmed regression; {len(open_ones)} could not be confirmed"
-    compared, left = changes.compared, sum(changes.refused.values())
+    compared = changes.compared
     if not any(compared.values()):
         return "nothing could be compared"
-    return "no regression" if compared["times"] or not left else f"no regression, but none of {left} times compared"
+    untold = not compared["times"] and (changes.barriers or changes.refused)
+    return "no regression in verdicts; no time could be compared" if untold else "no regression"
 
 
 def _by_kind(verdicts: Iterable[VerdictChange]) -> dict[str, list[VerdictChange]]:

@@ -222,7 +222,7 @@ def test_a_process_whose_rounds_take_long_is_waited_for(tmp_path: Path, monkeypa
 
 
 def test_a_round_is_a_sign_of_life() -> None:
-    """After each of them, and for the warming of each arm."""
+    """After each of them."""
     case, beats = cases.parse(SMALL), []
     arms = {"eager": timing.warm(registry.implementations()["eager"].prepare(case), inputs.tensors(case))}
     effort = {"time_per_arm": 0.0, "least": 3, "rng": random.Random(0), "beat": lambda: beats.append(1)}

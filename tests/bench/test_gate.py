@@ -121,6 +121,15 @@ def test_everything_but_a_pass_is_refused(status: Status) -> None:
     assert answers(registry.implementations()["eager"], parse(CASE)) == f"{status}, accuracy: why"
 
 
+def test_a_known_failure_hides_no_other_one() -> None:
+    """The reason is the failure that nobody declared; a known one alone is told as such."""
+    answers, eager, case = gate.Gate(), registry.implementations()["eager"], parse(CASE)
+    answers.add([verdict(Status.KNOWN_FAILURE, share=None)])
+    assert f"{Status.KNOWN_FAILURE}, accuracy: why" == answers(eager, case)
+    answers.add([verdict(Status.FAIL, "purity", None)])
+    assert f"{Status.FAIL}, purity: why" == answers(eager, case)
+
+
 def test_what_was_not_asked_is_not_timed() -> None:
     """Passing what was asked is not enough: accuracy always, the gradient where the backward pass is timed."""
     answers, eager, case = gate.Gate(), registry.implementations()["eager"], parse(CASE)

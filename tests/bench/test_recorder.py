@@ -70,6 +70,8 @@ def test_every_cell_has_names_of_its_own():
     entries = document(every, machine.environment())["benchmarks"]
     assert (16, 8) == (len({entry["name"] for entry in entries}), len({entry["group"] for entry in entries}))
     assert 16 == len({tuple(entry["params"].values()) for entry in entries})
+    there = [replace(row, case=f"{row.case}@cuda") for row in every]
+    assert 32 == len({entry["name"] for entry in document(every + there, machine.environment())["benchmarks"]})
 
 
 def test_a_comparison_prints_no_warning_about_the_machine(documents, tmp_path):

@@ -102,7 +102,7 @@ def test_what_is_unreliable_alone_is_out_and_the_others_are_ranked():
     command._place(answer, [base, arm("one", 1.5, clock="cpu"), several], None)
     assert {"several": ("unreliable", "its threads were preempted")} == answer.out
     assert ["eager", "one"] == [place.implementation for place in answer.places]
-    assert "ratios are of the thread's CPU time" in command.told(answer, None)
+    assert "ratios of one are of the thread's CPU time" in command.told(answer, None)
     assert "" == answer.withheld
 
 

@@ -17,8 +17,9 @@ def test_what_is_left_goes_by_what_was_done():
 
 
 def test_a_further_stage_is_counted_anew():
-    """After ten minutes of five cells come ten further cells of 20 s each."""
-    assert [None, None, 180.0] == shown((5, 5, 600.0), (5, 15, 600.0), (6, 15, 620.0))
+    """After ten minutes of five cells come ten further cells of 20 s each, or five again."""
+    assert [None, None, 180.0] == shown((5, 5, 600.0), (0, 10, 600.0), (1, 10, 620.0))[-3:]
+    assert [120.0, None, 80.0] == shown((0, 5, 0.0), (4, 5, 480.0), (0, 5, 600.0), (1, 5, 620.0))[-3:]
 
 
 def test_what_an_earlier_run_did_took_no_time():

@@ -9,7 +9,7 @@ import pytest
 
 from harness.compare.changes import compare, difference, incomparable, settled
 from harness.measurements import Measurement
-from tests.compare.conftest import environment, measured, run_of, verdict
+from tests.compare.conftest import CASE, environment, measured, run_of, verdict
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,24 @@ def test_only_what_agrees_when_measured_again_is_confirmed(again, state, regress
     [suspect] = found.costs
     answer = settled(suspect, base.measurements[0], again)
     assert (state, regressions) == (answer.state, len(replace(found, costs=(answer,)).regressions))
+
+
+def test_a_long_cell_that_is_wrong_is_told_once():
+    """Its verdict is of the shorter case that stood for it; and one case in two directions is one regression."""
+    short = CASE.replace("Lq32Lk32", "Lq8Lk8")
+    base = run_of(measured(1.0, gated_on=short), replace(verdict("accuracy"), case=short))
+    refused = not_timed("refused", "fail, accuracy: far off")
+    head = run_of(refused, replace(verdict("accuracy", "fail"), case=short))
+    assert ["accuracy"] == [one.check for one in compare(base, head).regressions]
+    both = [replace(row, direction="forward_backward") for row in (measured(1.0), refused)]
+    assert 1 == len(compare(run_of(measured(1.0), both[0]), run_of(refused, both[1])).regressions)
+
+
+def test_what_an_interrupted_run_has_not_timed_is_no_regression():
+    """It was not finished, and says so."""
+    found = compare(run_of(measured(1.0)), run_of(not_timed("error", "no pass was finished"), finished=None))
+    assert [] == found.regressions
+    assert any("was not finished" in note for note in found.notes)
 
 
 def test_a_faster_time_is_never_a_regression():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -20,6 +21,16 @@ def test_two_runs_without_a_change(harness, kept):
     assert (0, "") == (answer.status, answer.err)
     assert "no regression" in answer.out
     assert "compared: 1 verdicts, 1 times, 1 peaks" in answer.out
+
+
+def test_times_that_cannot_be_compared_are_not_passed_over(harness, kept):
+    """Neither those of other threads nor those of another machine: the headline says so."""
+    base = run_of(verdict("accuracy"), measured(1.0))
+    threads = run_of(verdict("accuracy"), replace(measured(1.0), threads=2))
+    elsewhere = run_of(verdict("accuracy"), measured(1.0), environment=machine.environment() | {"cores": 999})
+    for name, head in (("b", threads), ("c", elsewhere)):
+        answer = harness("compare", kept(f"a{name}", base), kept(name, head))
+        assert "no regression in verdicts; no time could be compared" in answer.out
 
 
 def test_runs_that_share_nothing_are_status_1(harness, kept):

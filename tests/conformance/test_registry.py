@@ -22,6 +22,8 @@ def _sample(items: Iterable[Item]) -> list[Item]:
     seen: set[str] = set()
     kept = []
     for item in items:
+        if item.skip is not None:
+            continue
         case = item.case
         shown = {case.mechanism, case.dtype, case.content, case.layout, *case.requires}
         shown |= {check.name for check in item.checks}
