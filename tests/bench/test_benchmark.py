@@ -342,9 +342,9 @@ def test_pytest_benchmark_compares_our_document(campaign: Campaign, tmp_path: Pa
     command = [sys.executable, "-m", "pytest_benchmark", "compare", str(path), "--group-by=group", "--columns=median"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
 
-    assert "benchmark 'large'" in shown
-    assert "large-thrice" in shown
-    assert "large-wrong" not in shown
+    assert "benchmark 'large-float32-forward-1'" in shown
+    assert "large-float32-forward-1-thrice" in shown
+    assert "large-float32-forward-1-wrong" not in shown
     assert len(document["attention_harness"]["not_measured"]) == 8
 
 

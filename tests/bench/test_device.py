@@ -98,7 +98,7 @@ def test_cold_times_stand_apart_from_hot_ones(monkeypatch: pytest.MonkeyPatch, a
     prepared = worker.Prepared.__new__(worker.Prepared)
     prepared.tensors = {}
     arms = {"eager": timing.Arm(lambda: None, 7, False)}
-    further = prepared._on_device(arms, {"time_per_arm": 0.0}, random.Random(0))["eager"]
+    further = prepared._on_device(arms, {"time_per_arm": 0.0}, random.Random(0), lambda: None)["eager"]
     hot = {"event": "samples", "prepare_s": 0.0, "first_call_s": 0.1, "calls": 7, "peak_bytes": None, "faults": 0.0}
     cell.taken = [{"eager": {**hot, "wall_s": [1e-3] * 15, "cpu_s": [], **further}}] * 2
     [row] = combined(cell, "other")

@@ -18,18 +18,19 @@ here, the second a sample of it, and all of them everything by `python -m harnes
 
 
 def _sample(items: Iterable[Item]) -> list[Item]:
-    """Return the first items that show each mechanism, dtype, content, memory layout, option and check."""
-    seen: set[str] = set()
-    kept = []
+    """Return few items that together show each mechanism, dtype, content, memory layout, option and check."""
+    shown = {}
     for item in items:
-        if item.skip is not None:
-            continue
         case = item.case
-        shown = {case.mechanism, case.dtype, case.content, case.layout, *case.requires}
-        shown |= {check.name for check in item.checks}
-        if shown - seen:
-            seen |= shown
-            kept.append(item)
+        facts = {case.mechanism, case.dtype, case.content, case.layout, *case.requires}
+        if item.skip is None:
+            shown[item.id] = item, facts | {check.name for check in item.checks}
+    wanted = set().union(*(facts for _, facts in shown.values()))
+    kept = []
+    while wanted:
+        item, facts = max(shown.values(), key=lambda pair: len(pair[1] & wanted))
+        kept.append(item)
+        wanted -= facts
     return kept
 
 
