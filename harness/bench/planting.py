@@ -1,8 +1,9 @@
 """Two copies of one attention, and a third that does further work of a known size: what the self-check compares.
 
 All three are files of the same text, loaded like anybody's implementation, each with its own closure and memory. The
-further work is a matrix product whose number of rows is calibrated by the method itself on this machine: two sizes of
-it are measured beside the plain copy, and the rows for the wanted share lie on the line between.
+further work is a loop that does nothing, since its turns add time in steps of nanoseconds: any operator of torch costs
+a twentieth of the shortest call by being called. How many turns is calibrated by the method itself on this machine: two
+numbers are measured beside the plain copy, and the turns for the wanted share lie on the line between.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ SHARE = 0.05  # the planted slowdown
 _ROUGHLY = {"passes": 2, "time_per_arm": 0.1}
 _CLOSELY = {"passes": 5, "time_per_arm": 0.5}
 _WIDTH = 64
+_TURN_S = 15e-9  # of a loop in CPython 3.11, roughly
 _SHAPES = {"0.2 ms": (4, 128), "2 ms": (10, 256), "20 ms": (20, 512)}  # name -> heads and length, for one core of 2025
 
 _SOURCE = '''\
@@ -31,20 +33,21 @@ _SOURCE = '''\
 from harness import Capabilities
 
 CAPABILITIES = Capabilities(mechanisms=("scaled_dot_product",))
-ROWS = {rows}  # length -> rows of a further product of what is in the cache already: the planted work
+TURNS = {turns}  # length -> turns of a loop: the planted work
 
 
 def prepare(case):
-    rows, width = ROWS.get(case.sizes["Lk"], 0), case.sizes["D"]
+    turns, width = TURNS.get(case.sizes["Lk"], 0), case.sizes["D"]
 
     def plain(query, key, value):
         return (query @ key.mT / width**0.5).softmax(-1) @ value
 
     def slower(query, key, value):
-        query.flatten(0, 2)[:rows] @ key[0, 0].mT
+        for _ in range(turns):
+            pass
         return (query @ key.mT / width**0.5).softmax(-1) @ value
 
-    return slower if rows else plain
+    return slower if turns else plain
 '''
 
 
@@ -58,32 +61,32 @@ def _case(heads: int, length: int) -> Case:
     return Case("scaled_dot_product", sizes)
 
 
-def write(folder: Path, rows: Mapping[str, Mapping[int, int]]) -> list[Path]:
-    """Write a file for each name, with the rows of its further work by length; return the paths."""
+def write(folder: Path, turns: Mapping[str, Mapping[int, int]]) -> list[Path]:
+    """Write a file for each name, with the turns of its further work by length; return the paths."""
     paths = []
-    for name, by_length in rows.items():
+    for name, by_length in turns.items():
         title = "The formula, with further work." if by_length else "The formula."
         paths.append(folder / f"{name}.py")
-        paths[-1].write_text(_SOURCE.format(title=title, rows=dict(by_length)), encoding="utf-8")
+        paths[-1].write_text(_SOURCE.format(title=title, turns=dict(by_length)), encoding="utf-8")
     return paths
 
 
 def calibrated(folder: Path, chosen: Sequence[Workload], progress: cells.Progress) -> dict[int, int]:
-    """Return, by length, the rows of further work that take SHARE of the plain call: roughly, then closely."""
-    rows = {case.sizes["Lk"]: _guess(case) for case in (Case.from_id(one.case) for one in chosen)}
+    """Return, by length, the turns of further work that take SHARE of the plain call: roughly, then closely."""
+    turns = {Case.from_id(one.case).sizes["Lk"]: _guess(one) for one in chosen}
     for number, (less, more, effort) in enumerate(((1, 4, _ROUGHLY), (0.5, 1.5, _CLOSELY))):
-        around = ({length: max(1, round(share * count)) for length, count in rows.items()} for share in (less, more))
+        around = ({length: max(1, round(share * count)) for length, count in turns.items()} for share in (less, more))
         probes = dict(zip((f"less_{number}", f"more_{number}"), around, strict=True))
         load = write(folder, {FIRST: {}, **probes})
         measured = compared(list(probes), chosen, load, progress, seed=-1 - number, **effort)
-        rows = _between(probes, {(m.implementation, Case.from_id(m.case).sizes["Lk"]): m for m in measured})
-    return rows
+        turns = _between(probes, {(m.implementation, Case.from_id(m.case).sizes["Lk"]): m for m in measured})
+    return turns
 
 
 def _between(
     probes: Mapping[str, Mapping[int, int]], measured: Mapping[tuple[str, int], Measurement]
 ) -> dict[int, int]:
-    """Return the rows of each length between those of two probes."""
+    """Return the turns of each length between those of two probes."""
     (less, few), (more, many) = probes.items()
     return {
         length: interpolated(few[length], _share(measured[less, length]), many[length], _share(measured[more, length]))
@@ -91,9 +94,10 @@ def _between(
     }
 
 
-def _guess(case: Case) -> int:
-    """Return the rows whose product has SHARE of the multiplications of the two products: a first probe."""
-    return max(1, round(SHARE * 2 * case.sizes["H"] * case.sizes["Lq"]))
+def _guess(one: Workload) -> int:
+    """Return the turns that take about SHARE of a call of the size that the workload is named after: a first probe."""
+    milliseconds = float(one.name.removesuffix(" ms"))
+    return max(1, round(SHARE * milliseconds * 1e-3 / _TURN_S))
 
 
 def _share(row: Measurement) -> float:
@@ -102,15 +106,15 @@ def _share(row: Measurement) -> float:
     return row.ratio - 1
 
 
-def interpolated(rows: int, share: float, more_rows: int, more_share: float, wanted: float = SHARE) -> int:
-    """Return the rows for a wanted share on the line through two measured ones."""
-    slope = (more_share - share) / (more_rows - rows)
+def interpolated(turns: int, share: float, more_turns: int, more_share: float, wanted: float = SHARE) -> int:
+    """Return the turns for a wanted share on the line through two measured ones."""
+    slope = (more_share - share) / (more_turns - turns)
     if not slope > 0 or not math.isfinite(slope):
         raise HarnessError(
-            f"self-check: {more_rows} rows of further work measured {more_share:+.1%} and {rows} rows {share:+.1%}: "
+            f"self-check: {more_turns} turns of a loop measured {more_share:+.1%} and {turns} turns {share:+.1%}: "
             "this machine is too disturbed to plant a slowdown of known size; try again when it is quieter"
         )
-    return max(1, round(rows + (wanted - share) / slope))
+    return max(1, round(turns + (wanted - share) / slope))
 
 
 def compared(

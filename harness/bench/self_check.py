@@ -50,11 +50,11 @@ def command(options: argparse.Namespace) -> int:
     began = time.monotonic()
     trials: list[Trial] = []
     with tempfile.TemporaryDirectory(prefix="harness-self-check-") as folder:
-        rows = planting.calibrated(Path(folder), chosen, _progress("calibrating the plant"))
-        load = planting.write(Path(folder), {FIRST: {}, SECOND: {}, SLOWER: rows})
+        turns = planting.calibrated(Path(folder), chosen, _progress("calibrating the plant"))
+        load = planting.write(Path(folder), {FIRST: {}, SECOND: {}, SLOWER: turns})
         for number in range(1, count + 1):
             trials += _repetition(Path(folder), load, chosen, number, options.seed)
-            document = _document(facts, rows, chosen, trials, time.monotonic() - began)
+            document = _document(facts, turns, chosen, trials, time.monotonic() - began)
             if writer:  # after each: a kill loses one repetition
                 write_json(writer.directory / FILE, document)
                 writer.update(self_check=told(document).split("\n"), finished=now() if number == count else None)
@@ -121,14 +121,16 @@ def _so_far(trials: Sequence[Trial]) -> str:
 
 
 def _document(
-    facts: Mapping[str, Any], rows: Mapping[int, int], chosen: Sequence[Workload], trials: Sequence[Trial], s: float
+    facts: Mapping[str, Any], turns: Mapping[int, int], chosen: Sequence[Workload], trials: Sequence[Trial], s: float
 ) -> dict[str, Any]:
     return {
         **facts,
         "seconds": round(s, 1),
         "finished": len(trials) == facts["repetitions"] * len(chosen) * 2,
         "holds": holds(trials),
-        "realised": [realised(trials, one.name) | {"rows": rows[Case.from_id(one.case).sizes["Lk"]]} for one in chosen],
+        "realised": [
+            realised(trials, one.name) | {"turns": turns[Case.from_id(one.case).sizes["Lk"]]} for one in chosen
+        ],
         "rates": [rate.to_json() for rate in rates(trials)],
         "trials": [trial.to_json() for trial in trials],
     }

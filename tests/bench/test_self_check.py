@@ -83,8 +83,8 @@ def test_the_promise(kept, alarms, missed):
     assert not holds([])
 
 
-def test_the_rows_of_the_plant_lie_between_two_measured_ones():
-    """Linear in the rows; a machine on which more work took no longer cannot be calibrated."""
+def test_the_turns_of_the_plant_lie_between_two_measured_ones():
+    """Linear in the turns; a machine on which more work took no longer cannot be calibrated."""
     assert 150 == planting.interpolated(100, 0.03, 200, 0.07)
     with pytest.raises(HarnessError, match="too disturbed to plant"):
         planting.interpolated(100, 0.05, 200, 0.04)
@@ -158,7 +158,7 @@ def test_status_table_and_file(harness, monkeypatch, tmp_path, status, second, s
     assert 12 == len(document["trials"])
     assert "6 comparisons of two copies and as many with a planted 5%; about 4 min" in answer.err
     assert self_check.told(document) in answer.out
-    assert [1, 2, 3] == [one["rows"] for one in document["realised"]]
+    assert [1, 2, 3] == [one["turns"] for one in document["realised"]]
     assert [0.06] * 3 == pytest.approx([one["share"] for one in document["realised"]])
     assert ("does NOT keep" in answer.out) == bool(status)
     run = results.merge([results.load(tmp_path / "run")])
