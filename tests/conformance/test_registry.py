@@ -12,9 +12,9 @@ from harness.checks import manners
 from harness.conformance import Item
 from harness.values import NONCONFORMING, NOT_CHECKED
 
-EXPORTED, COMPILED = ("onnx_cpu",), ("compiled",)
-"""For each structure of inputs an export takes a second, a compilation several: the first are asked the quick matrix
-here, the second a sample of it, and all of them everything by `python -m harness check`."""
+BUILT = ("onnx_cpu", "compiled")
+"""For each structure of inputs an export takes a second, a compilation several: these are asked a sample of the quick
+matrix here, and everything by `python -m harness check`."""
 
 
 def _sample(items: Iterable[Item]) -> list[Item]:
@@ -37,9 +37,9 @@ def _sample(items: Iterable[Item]) -> list[Item]:
 def _items() -> list[Item]:
     found: list[Item] = []
     for name, one in registry.implementations().items():
-        shared = matrix("quick" if name in EXPORTED + COMPILED else "default")
+        shared = matrix("quick" if name in BUILT else "default")
         items = conformance.plan([one], shared, lambda one, shared=shared: {manners.anchor(one)} - set(shared))
-        found += _sample(items) if name in COMPILED else items
+        found += _sample(items) if name in BUILT else items
     return found
 
 
