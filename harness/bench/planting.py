@@ -2,8 +2,8 @@
 
 All three are files of the same text, loaded like anybody's implementation, each with its own closure and memory. The
 further work is a loop that does nothing, since its turns add time in steps of nanoseconds: any operator of torch costs
-a twentieth of the shortest call by being called. How many turns is calibrated by the method itself on this machine: two
-numbers are measured beside the plain copy, and the turns for the wanted share lie on the line between.
+a twentieth of the shortest call by being called. How many turns is calibrated by the method itself on this machine: so
+many that they take several times the wanted share are measured beside the plain copy, and time is theirs in proportion.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from harness.values import Case, HarnessError
 
 FIRST, SECOND, SLOWER = "first_copy", "second_copy", "slower_copy"
 SHARE = 0.05  # the planted slowdown
-_ROUGHLY = {"passes": 2, "time_per_arm": 0.1}
 _CLOSELY = {"passes": 5, "time_per_arm": 0.5}
+_PROBED = 8  # times SHARE: what disturbs a measurement by a hundredth moves the plant by as much of itself
 _WIDTH = 64
 _TURN_S = 15e-9  # of a loop in CPython 3.11, roughly
 _SHAPES = {"0.2 ms": (4, 128), "2 ms": (10, 256), "20 ms": (20, 512)}  # name -> heads and length, for one core of 2025
@@ -72,30 +72,16 @@ def write(folder: Path, turns: Mapping[str, Mapping[int, int]]) -> list[Path]:
 
 
 def calibrated(folder: Path, chosen: Sequence[Workload], progress: cells.Progress) -> dict[int, int]:
-    """Return, by length, the turns of further work that take SHARE of the plain call: roughly, then closely."""
-    turns = {Case.from_id(one.case).sizes["Lk"]: _guess(one) for one in chosen}
-    for number, (less, more, effort) in enumerate(((1, 4, _ROUGHLY), (0.5, 1.5, _CLOSELY))):
-        around = ({length: max(1, round(share * count)) for length, count in turns.items()} for share in (less, more))
-        probes = dict(zip((f"less_{number}", f"more_{number}"), around, strict=True))
-        load = write(folder, {FIRST: {}, **probes})
-        measured = compared(list(probes), chosen, load, progress, seed=-1 - number, **effort)
-        turns = _between(probes, {(m.implementation, Case.from_id(m.case).sizes["Lk"]): m for m in measured})
-    return turns
-
-
-def _between(
-    probes: Mapping[str, Mapping[int, int]], measured: Mapping[tuple[str, int], Measurement]
-) -> dict[int, int]:
-    """Return the turns of each length between those of two probes."""
-    (less, few), (more, many) = probes.items()
-    return {
-        length: interpolated(few[length], _share(measured[less, length]), many[length], _share(measured[more, length]))
-        for length in few
-    }
+    """Return, by length, the turns of further work that take SHARE of the plain call."""
+    probe = {Case.from_id(one.case).sizes["Lk"]: _PROBED * _guess(one) for one in chosen}
+    load = write(folder, {FIRST: {}, "probe": probe})
+    measured = compared(["probe"], chosen, load, progress, seed=-1, **_CLOSELY)
+    shares = {Case.from_id(row.case).sizes["Lk"]: _share(row) for row in measured if row.implementation == "probe"}
+    return {length: scaled(turns, shares[length]) for length, turns in probe.items()}
 
 
 def _guess(one: Workload) -> int:
-    """Return the turns that take about SHARE of a call of the size that the workload is named after: a first probe."""
+    """Return the turns that take about SHARE of a call of the size that the workload is named after."""
     milliseconds = float(one.name.removesuffix(" ms"))
     return max(1, round(SHARE * milliseconds * 1e-3 / _TURN_S))
 
@@ -106,15 +92,14 @@ def _share(row: Measurement) -> float:
     return row.ratio - 1
 
 
-def interpolated(turns: int, share: float, more_turns: int, more_share: float, wanted: float = SHARE) -> int:
-    """Return the turns for a wanted share on the line through two measured ones."""
-    slope = (more_share - share) / (more_turns - turns)
-    if not slope > 0 or not math.isfinite(slope):
+def scaled(turns: int, share: float, wanted: float = SHARE) -> int:
+    """Return the turns for a wanted share, where so many take this one."""
+    if not wanted < share < math.inf:
         raise HarnessError(
-            f"self-check: {more_turns} turns of a loop measured {more_share:+.1%} and {turns} turns {share:+.1%}: "
+            f"self-check: {turns} turns of a loop measured {share:+.1%} and not several times {wanted:.0%}: "
             "this machine is too disturbed to plant a slowdown of known size; try again when it is quieter"
         )
-    return max(1, round(turns + (wanted - share) / slope))
+    return max(1, round(turns * wanted / share))
 
 
 def compared(

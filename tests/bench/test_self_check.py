@@ -83,15 +83,16 @@ def test_the_promise(kept, alarms, missed):
     assert not holds([])
 
 
-def test_the_turns_of_the_plant_lie_between_two_measured_ones():
-    """Linear in the turns; a machine on which more work took no longer cannot be calibrated."""
-    assert 150 == planting.interpolated(100, 0.03, 200, 0.07)
-    with pytest.raises(HarnessError, match="too disturbed to plant"):
-        planting.interpolated(100, 0.05, 200, 0.04)
+def test_the_turns_of_the_plant_are_in_proportion_to_what_was_measured():
+    """A machine on which several times the plant showed as less than one cannot be calibrated."""
+    assert 125 == planting.scaled(1000, 0.40)
+    for share in (0.04, -0.1, math.inf):
+        with pytest.raises(HarnessError, match="too disturbed to plant"):
+            planting.scaled(1000, share)
 
 
 def test_copies_compute_the_same_and_the_slower_one_does_more(tmp_path):
-    """The same numbers bit for bit; only the slower one multiplies its further matrix."""
+    """The same numbers bit for bit; only the slower one turns its loop."""
     import torch
 
     from harness import inputs, registry
