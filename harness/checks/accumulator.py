@@ -10,7 +10,7 @@ import numpy as np
 from harness import inputs
 from harness.budget import FORMATS
 from harness.checks.accuracy import to_array
-from harness.checks.subject import Subject
+from harness.checks.subject import Subject, prepared
 from harness.registry import mechanisms
 from harness.values import Case
 
@@ -47,7 +47,7 @@ def sum_precision(subject: Subject, case: Case, larger: Case) -> tuple[int, int]
     value[rows, places[:, 2]] = exact
     arranged = value.reshape(*shape[:-2], shape[-1], keys).swapaxes(-1, -2)
     tensors["value"] = torch.from_numpy(arranged.copy()).to(tensors["value"])
-    output = to_array(answered(subject.implementation.prepare(case), tensors))
+    output = to_array(answered(prepared(subject.implementation, case), tensors))
     sums = output[..., 0, :] * keys  # every query has the same sum; axes (..., Dv)
     repeat = sums.shape[1] // shape[1]
     wanted, depths = (np.repeat(x.reshape(*shape[:-2], shape[-1]), repeat, 1) for x in (exact, depth))

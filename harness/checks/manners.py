@@ -18,7 +18,7 @@ from harness import inputs, ledger
 from harness.budget import FORMATS, Budget, budgets
 from harness.checks.accumulator import answered, format_of, least, precision, sum_precision
 from harness.checks.accuracy import to_array
-from harness.checks.subject import Subject
+from harness.checks.subject import Subject, prepared
 from harness.judge import Judgement, judge
 from harness.registry import Implementation, mechanisms
 from harness.values import EMPTY_ROWS, Case
@@ -186,7 +186,7 @@ def masked_nan(subject: Subject) -> Judgement:
     leaks: dict[str, dict[str, list[str]]] = {way: {"": [], " into a gradient": []} for way in ways}
     for way, case in ways.items():
         tensors = _last_key_hidden(case)
-        function = implementation.prepare(case)
+        function = prepared(implementation, case)
         budget = _budget(subject, case, tensors, capabilities.empty_rows)
         budget = _around_its_own(to_array(answered(function, _copies(tensors))), budget)
         for kind, poison in _poisons(case.dtype).items():
@@ -228,7 +228,7 @@ def repeatability(subject: Subject) -> Judgement:
     claimed = subject.implementation.capabilities.repeatable
     found = {}
     for case in _bits_cases(subject):
-        function = subject.implementation.prepare(case)
+        function = prepared(subject.implementation, case)
         tensors = inputs.tensors(case)
         threads = torch.get_num_threads()
         answers: list[list[Tensor]] = []
@@ -304,7 +304,7 @@ def _by_word(found: Mapping[str, str]) -> str:
 
 
 def _call(implementation: Implementation, case: Case, tensors: Mapping[str, Tensor]) -> Tensor:
-    return answered(implementation.prepare(case), tensors)
+    return answered(prepared(implementation, case), tensors)
 
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -387,7 +387,7 @@ def _finite_gradients(function: Callable[..., Any], tensors: Mapping[str, Tensor
 
 def _seen(implementation: Implementation, case: Case) -> NDArray[np.bool_]:
     """Return (queries, keys): whether the output of a query changes with what the key fetches."""
-    tensors, function = inputs.tensors(case), implementation.prepare(case)
+    tensors, function = inputs.tensors(case), prepared(implementation, case)
     axes = _key_axes(case)
     changed = {name: axes[name] for name in axes if name == "value"} or axes
     row = mechanisms()[case.mechanism].output.index("Lq")
@@ -444,7 +444,7 @@ def _by_part(
     for case in _bits_cases(subject):
         larger = replace(case, sizes={**case.sizes, **sizes})
         larger = larger if _takes(subject.implementation, larger) else case
-        function, tensors = subject.implementation.prepare(case), inputs.tensors(larger)
+        function, tensors = prepared(subject.implementation, case), inputs.tensors(larger)
         whole, worst = answered(function, tensors), 0.0
         for part in cut(larger.sizes[letter]):
             length = part.stop - part.start

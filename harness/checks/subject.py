@@ -59,6 +59,20 @@ def empty_rows(case: Case) -> NDArray[np.bool_]:
     return np.asarray(empty.any(1)) if empty.ndim > len(shape) else empty
 
 
+def prepared(implementation: Implementation, case: Case) -> Any:
+    """Return what `prepare` returned: to prepare and to call it is the implementation's time, and not the harness's."""
+    with ledger.spent(ledger.IMPLEMENTATION):
+        made = implementation.prepare(case)
+    if not callable(made):
+        raise TypeError(f"prepare(case) returned {type(made).__name__}, expected a callable")
+
+    def call(**tensors: Any) -> Any:
+        with ledger.spent(ledger.IMPLEMENTATION):
+            return made(**tensors)
+
+    return call
+
+
 class Subject:
     """An implementation, a case, and the one call that the checks share."""
 
@@ -70,16 +84,7 @@ class Subject:
     @functools.cached_property
     def callable(self) -> Any:
         """What `prepare` returned."""
-        with ledger.spent(ledger.IMPLEMENTATION):
-            made = self.implementation.prepare(self.case)
-        if not callable(made):
-            raise TypeError(f"prepare(case) returned {type(made).__name__}, expected a callable")
-
-        def call(**tensors: Any) -> Any:
-            with ledger.spent(ledger.IMPLEMENTATION):
-                return made(**tensors)
-
-        return call
+        return prepared(self.implementation, self.case)
 
     @functools.cached_property
     def first(self) -> Call:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from harness import inputs
 from harness.budget import FORMATS, Budget, budgets
 from harness.checks.accuracy import to_array, wrong_form
-from harness.checks.subject import Subject
+from harness.checks.subject import Subject, prepared
 from harness.judge import Judgement
 from harness.registry import mechanisms
 from harness.values import Case
@@ -153,7 +153,7 @@ def callable_for(subject: Subject, case: Case) -> Any:
     widths = [{axis: n for axis, n in one.sizes.items() if axis not in _LENGTHS} for one in (own, case)]
     if (own.mechanism, own.dtype, own.options) == (case.mechanism, case.dtype, case.options) and widths[0] == widths[1]:
         return subject.callable
-    return subject.implementation.prepare(case)
+    return prepared(subject.implementation, case)
 
 
 def tensors(problem: Problem) -> dict[str, Any]:
