@@ -8,7 +8,8 @@ import pytest
 
 from harness import conformance, execution, ledger, registry
 from harness.cases import parse
-from harness.checks import Subject
+from harness.checks import Subject, manners
+from harness.checks.laws.problem import callable_for
 from harness.conformance import Item
 from harness.values import Status, Verdict
 from tests.registry.sources import TINY, write
@@ -152,3 +153,26 @@ def test_what_a_crash_took_is_the_implementation_s_time(tmp_path):
     assert Status.CRASH is verdicts[0].status
     assert 1 == costs.jobs
     assert costs.seconds[ledger.IMPLEMENTATION] > 0
+
+
+def test_whatever_a_check_prepares_is_the_implementation_s_time(tmp_path, monkeypatch):
+    """Of every check, the laws and manners that prepare anew included: an export is none of the harness's own.
+
+    By a clock that nothing but preparing moves on.
+    """
+    path, now = write(tmp_path / "slow.py"), [0]
+    path.write_text(path.read_text().replace("def prepare(case):\n", "def prepare(case):\n    waited()\n"))
+    [own] = registry.select(["slow"], [path])
+    own.module.waited = lambda: now.append(now.pop() + 1)
+    monkeypatch.setattr(ledger.time, "perf_counter", lambda: now[0])
+    [item] = conformance.plan([own], [manners.anchor(own)])
+    ledger.taken()
+    with ledger.spent(ledger.HARNESS):
+        checks = {verdict.check for verdict in conformance.run(item)}
+    spent = ledger.taken()
+    assert {"manner.repeatability", "law.permuted_keys", "manner.accumulation"} <= checks
+    assert now[0] > 4
+    assert (now[0], 0) == (spent[ledger.IMPLEMENTATION], spent[ledger.HARNESS])
+    with ledger.spent(ledger.HARNESS):
+        callable_for(Subject(own, item.case), parse(TINY))  # as laws do for other widths
+    assert {ledger.IMPLEMENTATION: 1, ledger.HARNESS: 0} == ledger.taken()
