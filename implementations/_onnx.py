@@ -12,13 +12,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from implementations import eager
+from attention_harness.implementations import eager
 
 if TYPE_CHECKING:
     import onnxruntime
     import torch
-
-    from harness.values import Case
+    from attention_harness.model.case import Case
 
 # What the eager functions can do, without what an exported graph cannot: it has no gradients and no training. bfloat16
 # is left out, since ONNX Runtime 1.31 has no CPU kernel for its MatMul (NOT_IMPLEMENTED); on a GPU it was not tried.

@@ -6,13 +6,12 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any
 
-from harness.values import OPTIONS, Capabilities
-from implementations._upstream import onednn_tails
+from attention_harness.implementations._upstream import onednn_tails
+from attention_harness.model.capabilities import OPTIONS, Capabilities
 
 if TYPE_CHECKING:
+    from attention_harness.model.case import Case
     from torch import Tensor
-
-    from harness.values import Case
 
 CAPABILITIES = Capabilities(
     mechanisms=(

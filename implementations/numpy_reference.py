@@ -8,12 +8,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from harness.values import OPTIONS, Arithmetic, Capabilities
+from attention_harness.model.capabilities import OPTIONS, Arithmetic, Capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.values import Case
+    from attention_harness.model.case import Case
 
 CAPABILITIES = Capabilities(
     mechanisms=(
@@ -43,7 +43,7 @@ def prepare(case: Case) -> Callable[..., Any]:
     """Return the reference on float64 copies of the tensors; its answer is rounded once, to the case's dtype."""
     import torch
 
-    mechanism = importlib.import_module(f"reference.{case.mechanism}").MECHANISM
+    mechanism = importlib.import_module(f"attention_harness.reference.{case.mechanism}").MECHANISM
     dtype = getattr(torch, case.dtype)
     settings = {name: case.options[name] for name in ("causal", "scale", *mechanism.choices) if name in case.options}
     if settings.get("scale") == "learned":  # then it comes with the call

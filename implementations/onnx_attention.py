@@ -5,16 +5,15 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from harness.values import Capabilities
-from implementations import _onnx
+from attention_harness.implementations import _onnx
+from attention_harness.model.capabilities import Capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import onnxruntime
+    from attention_harness.model.case import Case
     from torch import Tensor
-
-    from harness.values import Case
 
 # float64 is left out: ONNX Runtime 1.31 has no kernel for it and runs the standard's function body as it was before
 # onnx/onnx#8068. There empty rows are NaN, bottom-right causality is wrong, a bias beside lengths is a type error, and

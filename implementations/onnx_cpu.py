@@ -6,14 +6,13 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from implementations import _onnx
+from attention_harness.implementations import _onnx
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import onnxruntime
-
-    from harness.values import Case
+    from attention_harness.model.case import Case
 
 CAPABILITIES = replace(_onnx.CAPABILITIES, devices=("cpu",))
 

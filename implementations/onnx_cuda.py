@@ -7,15 +7,14 @@ import importlib.metadata
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from harness.machine import cuda_devices
-from implementations import _onnx
+from attention_harness.execution.machine import cuda_devices
+from attention_harness.implementations import _onnx
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import onnxruntime
-
-    from harness.values import Case
+    from attention_harness.model.case import Case
 
 CAPABILITIES = replace(_onnx.CAPABILITIES, devices=("cuda",))
 _PROVIDER = "CUDAExecutionProvider"

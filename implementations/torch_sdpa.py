@@ -6,15 +6,14 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any
 
-from harness.values import Arithmetic, Capabilities
-from implementations._upstream import onednn_tails
+from attention_harness.implementations._upstream import onednn_tails
+from attention_harness.model.capabilities import Arithmetic, Capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from attention_harness.model.case import Case
     from torch import Tensor
-
-    from harness.values import Case
 
 CAPABILITIES = Capabilities(
     mechanisms=("dot_product", "scaled_dot_product", "multi_head", "self_attention", "cross_attention"),

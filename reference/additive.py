@@ -3,9 +3,8 @@
 from typing import Any
 
 import numpy as np
-
-from reference.core import attend, linear
-from reference.specification import ATTENTION, Example, Mechanism, parameter, spread, tensor
+from attention_harness.reference.core import attend, linear
+from attention_harness.reference.specification import ATTENTION, Example, Mechanism, parameter, spread, tensor
 
 
 def additive(query: Any, key: Any, value: Any, W_q: Any, W_k: Any, w_v: Any, **visibility: Any) -> tuple[Any, Any]:

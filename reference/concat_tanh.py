@@ -3,9 +3,8 @@
 from typing import Any
 
 import numpy as np
-
-from reference.core import attend, linear
-from reference.specification import ATTENTION, Mechanism, parameter, tensor
+from attention_harness.reference.core import attend, linear
+from attention_harness.reference.specification import ATTENTION, Mechanism, parameter, tensor
 
 
 def concat_tanh(query: Any, key: Any, value: Any, W: Any, b: Any, **visibility: Any) -> tuple[Any, Any]:

@@ -5,7 +5,7 @@ $$O_i = \sum_j P_{ij} V_j, \quad P_{ij} = \frac{\exp S_{ij}}{\sum_{j' \in \mathc
 
 $\mathcal{N}(i)$ is the set of keys that query i sees; a query that sees none has zero weights and zero output.
 
-The arrays are NumPy float64, or anything that behaves like it. The error analysis of `harness.budget` runs these
+The arrays are NumPy float64, or anything that behaves like it. The error analysis of `attention_harness.bounds` runs these
 very functions on arrays that carry a bound of their rounding error; such an array may bring its own `softmax`,
 `linear`, `normalise`, `finite` and `computed`, since the bound of the whole is much tighter than that of its steps.
 """

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from reference.core import attend, normalise, repeat_heads
-from reference.specification import ATTENTION, Erratum, Mechanism, tensor
+from attention_harness.reference.core import attend, normalise, repeat_heads
+from attention_harness.reference.specification import ATTENTION, Erratum, Mechanism, tensor
 
 
 def cosine(query: Any, key: Any, value: Any, **visibility: Any) -> tuple[Any, Any]:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from reference.core import linear
-from reference.scaled_dot_product import scaled_dot_product
-from reference.specification import ATTENTION, Mechanism, parameter, tensor
+from attention_harness.reference.core import linear
+from attention_harness.reference.scaled_dot_product import scaled_dot_product
+from attention_harness.reference.specification import ATTENTION, Mechanism, parameter, tensor
 
 
 def cross_attention(sequence: Any, context: Any, W_q: Any, W_k: Any, W_v: Any, **visibility: Any) -> tuple[Any, Any]:

@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
-from reference.core import attend
-from reference.specification import ATTENTION, Erratum, Example, Mechanism, parameter, tensor
+from attention_harness.reference.core import attend
+from attention_harness.reference.specification import ATTENTION, Erratum, Example, Mechanism, parameter, tensor
 
 _FAR, _NEAR = math.exp(-18), math.exp(-0.5)
 _TOTAL = _FAR + 2 * _NEAR

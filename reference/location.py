@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from reference.core import attend, linear
-from reference.specification import Erratum, Example, Mechanism, parameter, spread, tensor
+from attention_harness.reference.core import attend, linear
+from attention_harness.reference.specification import Erratum, Example, Mechanism, parameter, spread, tensor
 
 
 def location(

@@ -3,9 +3,8 @@
 from typing import Any
 
 import numpy as np
-
-from reference.core import visible_weights
-from reference.specification import VISIBILITY, Erratum, Example, Mechanism, spread, tensor
+from attention_harness.reference.core import visible_weights
+from attention_harness.reference.specification import VISIBILITY, Erratum, Example, Mechanism, spread, tensor
 
 
 def masked_softmax(scores: Any, **visibility: Any) -> tuple[Any, Any]:

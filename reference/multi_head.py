@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from reference.core import linear, merge_heads, split_heads
-from reference.scaled_dot_product import scaled_dot_product
-from reference.specification import ATTENTION, Erratum, Mechanism, parameter, tensor
+from attention_harness.reference.core import linear, merge_heads, split_heads
+from attention_harness.reference.scaled_dot_product import scaled_dot_product
+from attention_harness.reference.specification import ATTENTION, Erratum, Mechanism, parameter, tensor
 
 
 def multi_head(

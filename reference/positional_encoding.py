@@ -4,9 +4,8 @@ import math
 from typing import Any
 
 import numpy as np
-
-from reference.core import computed
-from reference.specification import Erratum, Mechanism, tensor
+from attention_harness.reference.core import computed
+from attention_harness.reference.specification import Erratum, Mechanism, tensor
 
 _BASE = 10000.0
 # The rate is pow(base, -2i/E) or exp(-2i ln(base)/E): exponent, or constant and product, are rounded, which the

@@ -2,11 +2,19 @@
 
 from typing import Any
 
-from reference.core import linear
-from reference.cosine import cosine
-from reference.dot_product import dot_product
-from reference.scaled_dot_product import scaled_dot_product
-from reference.specification import ATTENTION, Erratum, Example, Mechanism, parameter, spread, tensor
+from attention_harness.reference.core import linear
+from attention_harness.reference.cosine import cosine
+from attention_harness.reference.dot_product import dot_product
+from attention_harness.reference.scaled_dot_product import scaled_dot_product
+from attention_harness.reference.specification import (
+    ATTENTION,
+    Erratum,
+    Example,
+    Mechanism,
+    parameter,
+    spread,
+    tensor,
+)
 
 _SCORES = {"dot_product": dot_product, "cosine": cosine, "scaled_dot_product": scaled_dot_product}
 

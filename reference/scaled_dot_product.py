@@ -4,9 +4,8 @@ import math
 from typing import Any
 
 import numpy as np
-
-from reference.core import attend, computed, repeat_heads
-from reference.specification import ATTENTION, Erratum, Example, Mechanism, spread, tensor
+from attention_harness.reference.core import attend, computed, repeat_heads
+from attention_harness.reference.specification import ATTENTION, Erratum, Example, Mechanism, spread, tensor
 
 
 def scaled_dot_product(query: Any, key: Any, value: Any, *, scale: Any = None, **visibility: Any) -> tuple[Any, Any]:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from reference.positional_encoding import positional_encoding
-from reference.scaled_dot_product import scaled_dot_product
-from reference.specification import ATTENTION, Mechanism, tensor
+from attention_harness.reference.positional_encoding import positional_encoding
+from attention_harness.reference.scaled_dot_product import scaled_dot_product
+from attention_harness.reference.specification import ATTENTION, Mechanism, tensor
 
 
 def self_attention(sequence: Any, *, positions: str, **visibility: Any) -> tuple[Any, Any]:

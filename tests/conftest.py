@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-
-from harness.cli import main
+from attention_harness.commands.main import main
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.checks import accuracy, contract, dropout, examples, gradients, manners, size, training
-from harness.checks.laws import LAWS
-from harness.checks.subject import Subject
-from harness.judge import Judgement
-from harness.registry import Implementation
-from harness.values import Case
+from attention_harness.bounds.judge import Judgement
+from attention_harness.checks import accuracy, contract, dropout, examples, gradients, size, training
+from attention_harness.checks.behaviour import measured
+from attention_harness.checks.relations import LAWS
+from attention_harness.checks.subject import Subject
+from attention_harness.model.case import Case
+from attention_harness.registry import Implementation
 
 __all__ = ["CHECKS", "Check", "Subject"]
 
@@ -51,6 +52,6 @@ CHECKS = (
     Check("gradient", gradients.gradient, gradients.has_gradient),
     Check("second_derivative", gradients.second_derivative, gradients.has_second_derivative),
     Check("training", training.training, training.is_regression),
-    *(Check(f"manner.{name}", ask, applies) for name, ask, applies in manners.MANNERS),
+    *(Check(f"manner.{name}", ask, applies) for name, ask, applies in measured.MANNERS),
     *(Check(law.name, law.ask, law.asked) for law in LAWS),
 )

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from attention_harness.bounds import Budget
+from attention_harness.bounds.judge import Judgement, judge
+from attention_harness.checks.subject import Call, Subject
+from attention_harness.model.case import Case
+from attention_harness.registry import Implementation, mechanisms
 from numpy.typing import NDArray
-
-from harness.budget import Budget
-from harness.checks.subject import Call, Subject
-from harness.judge import Judgement, judge
-from harness.registry import Implementation, mechanisms
-from harness.values import Case
 
 _ORDINARY = ("ordinary", "large", "shifted")
 

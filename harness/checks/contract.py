@@ -6,13 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-
-from harness import inputs
-from harness.checks.accuracy import judge_call
-from harness.checks.subject import Call, Subject
-from harness.judge import Judgement
-from harness.registry import Implementation
-from harness.values import Case
+from attention_harness.bounds.judge import Judgement
+from attention_harness.cases import inputs
+from attention_harness.checks.accuracy import judge_call
+from attention_harness.checks.subject import Call, Subject
+from attention_harness.model.case import Case
+from attention_harness.registry import Implementation
 
 _GROWN = {"B": 1, "Lq": 2, "Lk": 3, "L": 2, "P": 3}
 

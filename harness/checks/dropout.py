@@ -15,16 +15,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from attention_harness.bounds.judge import Judgement
+from attention_harness.bounds.perturbed import evaluate
+from attention_harness.cases import inputs
+from attention_harness.checks.accuracy import judge_call, to_array, wrong_form
+from attention_harness.checks.subject import Subject, empty_rows
+from attention_harness.model.case import Case
+from attention_harness.reference import core
+from attention_harness.registry import Implementation, mechanisms
 from numpy.typing import NDArray
-
-from harness import inputs
-from harness.checks.accuracy import judge_call, to_array, wrong_form
-from harness.checks.subject import Subject, empty_rows
-from harness.judge import Judgement
-from harness.perturbed import evaluate
-from harness.registry import Implementation, mechanisms
-from harness.values import Case
-from reference import core
 
 Array = NDArray[np.float64]
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-
-from harness.budget import Budget
-from harness.checks.accuracy import to_array
-from harness.checks.subject import Subject
-from harness.judge import Judgement, judge
-from harness.registry import Implementation, mechanisms
-from harness.values import Case
+from attention_harness.bounds import Budget
+from attention_harness.bounds.judge import Judgement, judge
+from attention_harness.checks.accuracy import to_array
+from attention_harness.checks.subject import Subject
+from attention_harness.model.case import Case
+from attention_harness.registry import Implementation, mechanisms
 
 
 def is_example(implementation: Implementation, case: Case) -> bool:

@@ -9,16 +9,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from attention_harness.bounds import Budget
+from attention_harness.bounds.gradients import gradient_budgets, second_derivative_budgets
+from attention_harness.bounds.judge import Judgement, judge
+from attention_harness.cases import inputs
+from attention_harness.checks import time_account
+from attention_harness.checks.accuracy import to_array, wrong_form
+from attention_harness.checks.subject import Subject, empty_rows
+from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.case import Case
+from attention_harness.registry import Implementation, mechanisms
 from numpy.typing import NDArray
-
-from harness import inputs, ledger
-from harness.budget import Budget
-from harness.budget.gradients import gradient_budgets, second_derivative_budgets
-from harness.checks.accuracy import to_array, wrong_form
-from harness.checks.subject import Subject, empty_rows
-from harness.judge import Judgement, judge
-from harness.registry import Implementation, mechanisms
-from harness.values import Arithmetic, Case
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,7 +61,7 @@ def gradient(subject: Subject) -> Judgement:
     if form:
         return Judgement.refuse(form)
     tensors, upstream = list(leaves.values()), _upstream(case, policy)
-    with ledger.spent(ledger.IMPLEMENTATION):
+    with time_account.spent(time_account.IMPLEMENTATION):
         found = torch.autograd.grad(output, tensors, upstream, allow_unused=True) if output.requires_grad else ()
     if _nothing_there(case):
         found = tuple(torch.zeros_like(t) if g is None else g for t, g in itertools.zip_longest(tensors, found))
@@ -105,12 +106,12 @@ def second_derivative(subject: Subject) -> Judgement:
     if form:
         return Judgement.refuse(form)
     tensors = list(leaves.values())
-    with ledger.spent(ledger.IMPLEMENTATION):
+    with time_account.spent(time_account.IMPLEMENTATION):
         first = torch.autograd.grad(output, tensors, _upstream(case, policy), create_graph=True, allow_unused=True)
     combined = [(own * _direction(case, name, own)).sum() for name, own in zip(leaves, first) if own is not None]
     if not combined:
         return Judgement.refuse("no tensor has a gradient")
-    with ledger.spent(ledger.IMPLEMENTATION):
+    with time_account.spent(time_account.IMPLEMENTATION):
         second = torch.autograd.grad(torch.stack(combined).sum(), tensors, allow_unused=True)
     filled = {name: torch.zeros_like(leaves[name]) if own is None else own for name, own in zip(leaves, second)}
     return _worst(filled, budgets, case, "second derivative")

@@ -10,10 +10,10 @@ from __future__ import annotations
 import functools
 import math
 
-from harness import inputs
-from harness.budget import PAIRS, pairs, splits
-from harness.registry import mechanisms
-from harness.values import Case
+from attention_harness.bounds import PAIRS, pairs, splits
+from attention_harness.cases import inputs
+from attention_harness.model.case import Case
+from attention_harness.registry import mechanisms
 
 TENSOR = 2**24
 """Elements of one tensor, 128 MB in float64: drawing it takes four such arrays."""

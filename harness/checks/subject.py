@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from attention_harness.bounds import Budget, blocked, budgets, rows_of
+from attention_harness.cases import inputs
+from attention_harness.checks import time_account
+from attention_harness.checks.size import is_large
+from attention_harness.execution.process_state import settings
+from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.case import Case
+from attention_harness.reference.core import visible_keys
+from attention_harness.registry import Implementation, mechanisms
 from numpy.typing import NDArray
-
-from harness import inputs, ledger
-from harness.budget import Budget, blocked, budgets, rows_of
-from harness.checks.size import is_large
-from harness.registry import Implementation, mechanisms
-from harness.values import Arithmetic, Case
-from harness.world import settings
-from reference.core import visible_keys
 
 Array = NDArray[np.float64]
 
@@ -23,7 +24,7 @@ Array = NDArray[np.float64]
 def budget_of(case: Case, arithmetic: Arithmetic, empty_rows: str) -> tuple[Budget, Budget | None]:
     """Return the budgets of a case's output and weights: once for all implementations that declare the same.
 
-    A large problem is computed over blocks of its queries, and has no budget of its weights: `harness.checks.size`.
+    A large problem is computed over blocks of its queries, and has no budget of its weights: `attention_harness.checks.size`.
     """
     return (_large if is_large(case) else _small)(case, arithmetic, empty_rows)
 
@@ -61,13 +62,13 @@ def empty_rows(case: Case) -> NDArray[np.bool_]:
 
 def prepared(implementation: Implementation, case: Case) -> Any:
     """Return what `prepare` returned: to prepare and to call it is the implementation's time, and not the harness's."""
-    with ledger.spent(ledger.IMPLEMENTATION):
+    with time_account.spent(time_account.IMPLEMENTATION):
         made = implementation.prepare(case)
     if not callable(made):
         raise TypeError(f"prepare(case) returned {type(made).__name__}, expected a callable")
 
     def call(**tensors: Any) -> Any:
-        with ledger.spent(ledger.IMPLEMENTATION):
+        with time_account.spent(time_account.IMPLEMENTATION):
             return made(**tensors)
 
     return call

@@ -13,17 +13,17 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from attention_harness.bounds import Budget, budgets
+from attention_harness.bounds.gradients import gradient_budgets
+from attention_harness.bounds.judge import Judgement, judge
+from attention_harness.cases import inputs
+from attention_harness.checks import time_account
+from attention_harness.checks.accuracy import to_array, wrong_form
+from attention_harness.checks.gradients import has_gradient
+from attention_harness.checks.subject import Subject
+from attention_harness.model.case import Case
+from attention_harness.registry import Implementation, mechanisms
 from numpy.typing import NDArray
-
-from harness import inputs, ledger
-from harness.budget import Budget, budgets
-from harness.budget.gradients import gradient_budgets
-from harness.checks.accuracy import to_array, wrong_form
-from harness.checks.gradients import has_gradient
-from harness.checks.subject import Subject
-from harness.judge import Judgement, judge
-from harness.registry import Implementation, mechanisms
-from harness.values import Case
 
 Array = NDArray[np.float64]
 
@@ -63,7 +63,7 @@ def training(subject: Subject) -> Judgement:
         upstream = error * (2 / error.numel())
         wanted = budgets(evaluate, given, {}, case.dtype, arithmetic)[0]
         slope = gradient_budgets(evaluate, given, {}, case.dtype, arithmetic, to_array(upstream))["w"]
-        with ledger.spent(ledger.IMPLEMENTATION):
+        with time_account.spent(time_account.IMPLEMENTATION):
             [found] = torch.autograd.grad(output, [w], upstream, allow_unused=True)
         if found is None:
             return Judgement.refuse("gradient of w: missing, autograd finds no way from the output to it")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.files import replaced
-from harness.registry import mechanisms
-from harness.report import markdown, page
-from harness.report.content import Content, assemble
-from harness.report.untrusted import shown
-from harness.results import Run
-from harness.values import HarnessError
+from attention_harness.model.errors import HarnessError
+from attention_harness.registry import mechanisms
+from attention_harness.report import markdown, page
+from attention_harness.report.content import Content, assemble
+from attention_harness.report.untrusted import shown
+from attention_harness.store.files import replaced
+from attention_harness.store.results import Run
 
 __all__ = ["Content", "build", "write"]
 

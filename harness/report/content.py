@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from harness import outcomes
-from harness.diagnosis import Diagnosis
-from harness.outcomes import Sensitivity
-from harness.report import growth, timings, words
-from harness.report.manners import Manners, manners
-from harness.report.matrix import Cell, Matrix, matrix
-from harness.report.reliability import Survived, survived
-from harness.results import Run
-from harness.values import NONCONFORMING, NOT_CHECKED, Status, Verdict
-from reference.specification import Erratum, Mechanism
+from attention_harness.model import mutation_results
+from attention_harness.model.mutation_results import Sensitivity
+from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
+from attention_harness.mutation.diagnosis import Diagnosis
+from attention_harness.reference.specification import Erratum, Mechanism
+from attention_harness.report import growth, timings, words
+from attention_harness.report.behaviours import Manners, manners
+from attention_harness.report.matrix import Cell, Matrix, matrix
+from attention_harness.report.reliability import Survived, survived
+from attention_harness.store.results import Run
 
 SEVERITY = (
     Status.CRASH,
@@ -114,7 +114,7 @@ class Content:
     matrix: Matrix
     worst: tuple[Cell, ...]
     manners: Manners
-    power: outcomes.Power | None
+    power: mutation_results.Power | None
     sensitivity: tuple[Sensitivity, ...]
     reliability: tuple[Survived, ...]
     failures: tuple[Group, ...]
@@ -148,7 +148,7 @@ def assemble(run: Run, mechanisms: Mapping[str, Mechanism]) -> Content:
         matrix=table,
         worst=tuple(cell for row in table.rows for cell in row.cells if cell.worst),
         manners=manners(verdicts),
-        power=outcomes.count(run.outcomes, run.trials) if run.outcomes or run.trials else None,
+        power=mutation_results.count(run.outcomes, run.trials) if run.outcomes or run.trials else None,
         sensitivity=run.sensitivity,
         reliability=survived(run.reliability),
         failures=_groups([v for v in verdicts if v.status in NONCONFORMING]),

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from harness.report import timings
-from harness.report.content import Heatmap
-from harness.values import HarnessError
+from attention_harness.model.errors import HarnessError
+from attention_harness.report import timings
+from attention_harness.report.content import Heatmap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

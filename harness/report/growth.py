@@ -7,11 +7,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.bench.models import SWEPT
-from harness.bench.scaling import Growth, growth
-from harness.measurements import Measurement
-from harness.report import words
-from harness.values import Case
+from attention_harness.benchmark.models import SWEPT
+from attention_harness.benchmark.scaling import Growth, growth
+from attention_harness.model.case import Case
+from attention_harness.model.measurement import Measurement
+from attention_harness.report import words
 
 
 @dataclass(frozen=True, slots=True)

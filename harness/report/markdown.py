@@ -7,15 +7,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.outcomes import Power, Sensitivity
-from harness.report import reliability, words
-from harness.report.content import Content, Described, Group, Heatmap
-from harness.report.growth import Front, Sweep
-from harness.report.manners import Found, Manners
-from harness.report.matrix import Cell, Matrix
-from harness.report.reliability import Survived
-from harness.report.timings import Line, Panel, Timing
-from harness.sensitivity import KINDS, rows
+from attention_harness.model.mutation_results import Power, Sensitivity
+from attention_harness.mutation.sensitivity import KINDS, rows
+from attention_harness.report import reliability, words
+from attention_harness.report.behaviours import Found, Manners
+from attention_harness.report.content import Content, Described, Group, Heatmap
+from attention_harness.report.growth import Front, Sweep
+from attention_harness.report.matrix import Cell, Matrix
+from attention_harness.report.reliability import Survived
+from attention_harness.report.timings import Line, Panel, Timing
 
 SHADES = " ░▒▓█"
 LARGEST = 32  # rows and columns of a heatmap in characters; a larger one is averaged down
@@ -149,7 +149,7 @@ def _manners(told: Manners) -> Iterator[str]:
 def _sensitivity(found: Sequence[Sensitivity]) -> Iterator[str]:
     yield from ("## What the cases can see", "")
     if not found:
-        yield "Not measured in this run: `python -m harness faults --sensitivity --out DIR` adds it to a run directory."
+        yield "Not measured in this run: `python -m attention_harness faults --sensitivity --out DIR` adds it to a run directory."
         return
     yield "The smallest error that the judge accuses in an otherwise exact result: median and worst of the cases."
     yield ""
@@ -375,4 +375,4 @@ def _machine(told: Content) -> Iterator[str]:
     yield from ("", "The whole run again:", "")
     yield from block(told.command) if told.command else ["The command was not recorded."]
     yield from ("", "One case:", "")
-    yield from block("python -m harness check NAME --case CASE", "sh")
+    yield from block("python -m attention_harness check NAME --case CASE", "sh")

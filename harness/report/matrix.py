@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.report import words
-from harness.values import NONCONFORMING, NOT_CHECKED, Status, Verdict
+from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
+from attention_harness.report import words
 
 
 @dataclass(frozen=True, slots=True)

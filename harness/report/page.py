@@ -7,11 +7,11 @@ import hashlib
 import re
 from pathlib import Path
 
-from harness import sensitivity
-from harness.report import figures, plots, reliability, words
-from harness.report.content import Content
-from harness.report.markdown import GROWTH
-from harness.values import HarnessError
+from attention_harness.model.errors import HarnessError
+from attention_harness.mutation import sensitivity
+from attention_harness.report import figures, plots, reliability, words
+from attention_harness.report.content import Content
+from attention_harness.report.markdown import GROWTH
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 STYLE = Path(__file__).with_name("page.css")

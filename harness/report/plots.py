@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.report.figures import FAINT, INK, blank, cut, drawing, svg
-from harness.report.growth import Front, Sweep
+from attention_harness.report.figures import FAINT, INK, blank, cut, drawing, svg
+from attention_harness.report.growth import Front, Sweep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.report import words
-from harness.values import HarnessError
+from attention_harness.model.errors import HarnessError
+from attention_harness.report import words
 
 HEADER = ("fault", "planted", "reported", "rest of the run", "processes left")
 

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.measurements import ANSWERS, STATUSES, Measurement
-from harness.report import words
-from harness.values import NONCONFORMING, Verdict
+from attention_harness.model.measurement import ANSWERS, STATUSES, Measurement
+from attention_harness.model.verdict import NONCONFORMING, Verdict
+from attention_harness.report import words
 
 
 @dataclass(frozen=True, slots=True)

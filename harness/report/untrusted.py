@@ -10,10 +10,11 @@ from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
-from harness.measurements import Measurement
-from harness.printable import printable
-from harness.results import Run
-from harness.values import HarnessError, Verdict
+from attention_harness.model.errors import HarnessError
+from attention_harness.model.measurement import Measurement
+from attention_harness.model.printable import printable
+from attention_harness.model.verdict import Verdict
+from attention_harness.store.results import Run
 
 MOST = {"implementations": 200, "mechanisms": 200, "checks": 1000, "classes of faults": 200}
 """Names that a table has a row or a column for: a table of both has as many cells as their product."""

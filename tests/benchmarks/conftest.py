@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from harness import conformance, machine, registry, results
-from harness.bench import cells, recorder, workloads
-from harness.measurements import Measurement
-from harness.values import NONCONFORMING, Case
+from attention_harness import registry
+from attention_harness.benchmark import campaign, recorder, workloads
+from attention_harness.execution import conformance, machine
+from attention_harness.model.case import Case
+from attention_harness.model.measurement import Measurement
+from attention_harness.model.verdict import NONCONFORMING
+from attention_harness.store import results
 
 LATEST = Path(__file__).parents[2] / "reports" / "latest"
 
@@ -49,7 +51,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def campaign(request: pytest.FixtureRequest) -> Callable[[str, str], Measurement]:
+def measurement_of(request: pytest.FixtureRequest) -> Callable[[str, str], Measurement]:
     """Return the measurement of an implementation in a cell."""
 
     @functools.cache
@@ -74,8 +76,8 @@ def _measured(config: pytest.Config) -> Iterator[Measurement]:
                 terminal.write_line(f"benchmark campaign: {what} {done}/{total}")
 
     found = list(registry.implementations().values())
-    matrix = {"passes": cells.QUICK_PASSES, "dtypes": ("float32",), "directions": ("forward",)}  # as `bench --quick`
-    return cells.run(found, workloads.quick(), gate=conforms, progress=progress, **matrix)
+    matrix = {"passes": campaign.QUICK_PASSES, "dtypes": ("float32",), "directions": ("forward",)}  # as `bench --quick`
+    return campaign.run(found, workloads.quick(), gate=conforms, progress=progress, **matrix)
 
 
 @functools.cache

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
+from attention_harness.benchmark.recorder import extra_info
+from attention_harness.model.measurement import Measurement
 from pytest_benchmark.fixture import BenchmarkFixture
-
-from harness.bench.recorder import extra_info
-from harness.measurements import Measurement
 
 
 class ReplayClock:
@@ -37,14 +36,14 @@ CLOCK = ReplayClock()
 @pytest.mark.benchmark(timer=CLOCK, disable_gc=True, warmup=False)
 def test_matrix(
     benchmark: BenchmarkFixture,
-    campaign: Callable[[str, str], Measurement],
+    measurement_of: Callable[[str, str], Measurement],
     cell: str,
     implementation: str,
 ) -> None:
     """What conforms has a time in the cell."""
     if not benchmark.enabled:  # by default, and by pytest-xdist
         pytest.skip("benchmarks are off: add --benchmark-enable, and no --numprocesses")
-    row = campaign(cell, implementation)
+    row = measurement_of(cell, implementation)
     if row.status in ("refused", "unsupported", "unavailable"):
         pytest.skip(f"{row.status}: {row.reason}")
     assert row.status == "measured", row.reason

@@ -9,12 +9,14 @@ import time
 from dataclasses import replace
 
 import pytest
-
-from harness import conformance, ledger, registry, results
-from harness.cases import matrix
-from harness.checks import subject
-from harness.registry import Implementation
-from harness.values import NOT_CHECKED, Case
+from attention_harness import registry
+from attention_harness.cases.cases import matrix
+from attention_harness.checks import subject, time_account
+from attention_harness.execution import conformance
+from attention_harness.model.case import Case
+from attention_harness.model.verdict import NOT_CHECKED
+from attention_harness.registry import Implementation
+from attention_harness.store import results
 
 FEW, MANY = 6, 24
 
@@ -35,12 +37,12 @@ def _asked(names: list[str], cases: list[Case]) -> tuple[dict[str, float], int]:
     """Return the seconds of each account, and how many checks were asked, all in this process and with empty caches."""
     subject._small.cache_clear()
     own: list[Implementation] = registry.select(names)
-    ledger.taken()
+    time_account.taken()
     checks = 0
-    with ledger.spent(ledger.HARNESS):
+    with time_account.spent(time_account.HARNESS):
         for item in conformance.plan(own, cases):
             checks += sum(verdict.status not in NOT_CHECKED for verdict in conformance.run(item))
-    return ledger.taken(), checks
+    return time_account.taken(), checks
 
 
 @pytest.mark.parametrize("names", [["eager"], ["eager", "torch_sdpa", "numpy_reference"]], ids=len)
@@ -51,7 +53,7 @@ def test_where_the_time_of_a_check_goes(benchmark, names):
     whole = sum(seconds.values())
     shares = {account: round(spent / whole, 3) for account, spent in seconds.items()}
     benchmark.extra_info.update(shares, checks=checks, checks_per_second=round(checks / whole, 1))
-    assert {ledger.IMPLEMENTATION, ledger.REFERENCE, ledger.HARNESS} == set(shares)
+    assert {time_account.IMPLEMENTATION, time_account.REFERENCE, time_account.HARNESS} == set(shares)
     assert checks > FEW
 
 
@@ -60,11 +62,11 @@ def test_a_check_spends_little_on_itself(benchmark, tmp_path):
     if not benchmark.enabled:
         pytest.skip("benchmarks are off: add --benchmark-enable, and no --numprocesses")
     benchmark.group = "own cost"
-    command = [sys.executable, "-m", "harness", "check", "--quick", "--mechanism", "cosine", "--jobs", "2"]
+    command = [sys.executable, "-m", "attention_harness", "check", "--quick", "--mechanism", "cosine", "--jobs", "2"]
     benchmark.pedantic(subprocess.run, args=([*command, "--out", str(tmp_path / "run")],), rounds=1)
     told = results.load(tmp_path / "run").facts["time"]
     benchmark.extra_info.update(told)
-    assert told["shares"]["harness"] < 0.15, ledger.sentence(told)
+    assert told["shares"]["harness"] < 0.15, time_account.sentence(told)
 
 
 def test_a_further_implementation_costs_no_reference():

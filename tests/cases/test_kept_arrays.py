@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import pytest
-
-from harness import covering
-from harness.cases import TIERS, arrays, matrix, variants
+from attention_harness.cases import covering
+from attention_harness.cases.cases import TIERS, arrays, matrix, variants
 
 ARRAYS = {array[0]["variant"][0].name if len(array[0]["variant"]) == 1 else "all": array for array in arrays()}
 
 
 @pytest.mark.parametrize("name", ARRAYS)
 def test_every_array_is_kept(name):
-    """A factor, a mechanism or a constraint that changed shows: `python -m harness.covering` writes them again."""
+    """A factor, a mechanism or a constraint that changed shows: `python -m attention_harness.cases.covering` writes them again."""
     assert covering.question(*ARRAYS[name]) in covering._kept()
 
 

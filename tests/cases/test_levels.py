@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-
-from harness import inputs
-from harness.cases import FACTORS, TIERS, matrix
-from harness.registry import mechanisms
-from harness.values import DTYPES, HarnessError
-from reference.core import visible_keys
+from attention_harness.cases import inputs
+from attention_harness.cases.cases import FACTORS, TIERS, matrix
+from attention_harness.model.capabilities import DTYPES
+from attention_harness.model.errors import HarnessError
+from attention_harness.reference.core import visible_keys
+from attention_harness.registry import mechanisms
 
 FORMS = {
     "mask": {None, "full", "batch", "head", "query"},

@@ -7,9 +7,8 @@ import itertools
 from typing import Any
 
 import pytest
-
-from harness.cases import FACTORS, constraints, matrix, variants
-from harness.values import Case
+from attention_harness.cases.cases import FACTORS, constraints, matrix, variants
+from attention_harness.model.case import Case
 
 OPTIONS = ("mask", "bias", "valid_lens", "causal", "scale")
 SIZED = ("lengths", "widths", "batches")

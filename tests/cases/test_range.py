@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from harness.budget import Budget
-from harness.cases import matrix
-from harness.checks.subject import budget_of
-from harness.values import Arithmetic, Case
+from attention_harness.bounds import Budget
+from attention_harness.cases.cases import matrix
+from attention_harness.checks.subject import budget_of
+from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.case import Case
 
 
 @pytest.fixture(scope="module")

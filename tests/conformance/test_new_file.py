@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-
-from harness import cases, conformance, registry
-from harness.values import NONCONFORMING, NOT_CHECKED, Verdict
+from attention_harness import registry
+from attention_harness.cases import cases
+from attention_harness.execution import conformance
+from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Verdict
 
 README = Path(__file__).parents[2] / "README.md"
 

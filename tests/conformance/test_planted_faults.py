@@ -5,16 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
-from harness import conformance, inputs, power
-from harness.cases import matrix
-from harness.checks import Subject, gradients
-from harness.checks.accuracy import to_array
-from harness.checks.contract import is_ordinary, purity
-from harness.faults import FAULTS, Fault, concerned, planted, state_restored
-from harness.faults.cited import CITES
-from harness.faults.fault import eager
-from harness.values import NONCONFORMING, Case, Status
+from attention_harness.cases import inputs
+from attention_harness.cases.cases import matrix
+from attention_harness.checks import Subject, gradients
+from attention_harness.checks.accuracy import to_array
+from attention_harness.checks.contract import is_ordinary, purity
+from attention_harness.execution import conformance
+from attention_harness.model.case import Case
+from attention_harness.model.verdict import NONCONFORMING, Status
+from attention_harness.mutation import power
+from attention_harness.mutation.mutant import eager
+from attention_harness.mutation.mutants import FAULTS, Fault, concerned, planted, state_restored
+from attention_harness.mutation.mutants.cited import CITES
 
 # The faults without which nobody would trust a suite. `python -m tox -e faults` plants all of them.
 NAMED = (

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness import conformance, registry
-from harness.cases import parse
-from harness.checks.subject import Subject, budget_of
-from harness.values import Arithmetic, Status, Verdict
+from attention_harness import registry
+from attention_harness.cases.cases import parse
+from attention_harness.checks.subject import Subject, budget_of
+from attention_harness.execution import conformance
+from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.verdict import Status, Verdict
+
 from tests.registry.sources import write
 
 SIZES = "scaled_dot_product-B2H2Hk2Lq2Lk3D4Dv2-float16"

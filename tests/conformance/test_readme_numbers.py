@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from harness.checks.laws import LAWS
-from harness.faults import FAULTS, VARIANTS
+from attention_harness.checks.relations import LAWS
+from attention_harness.mutation.mutants import FAULTS, VARIANTS
 
 ROOT = Path(__file__).parents[2]
 

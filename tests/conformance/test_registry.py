@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
-
-from harness import conformance, registry
-from harness.cases import matrix
-from harness.checks import manners
-from harness.conformance import Item
-from harness.values import NONCONFORMING, NOT_CHECKED
+from attention_harness import registry
+from attention_harness.cases.cases import matrix
+from attention_harness.checks.behaviour import measured
+from attention_harness.execution import conformance
+from attention_harness.execution.conformance import Item
+from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED
 
 BUILT = ("onnx_cpu", "compiled")
 """For each structure of inputs an export takes a second, a compilation several: these are asked a sample of the quick
-matrix here, and everything by `python -m harness check`."""
+matrix here, and everything by `python -m attention_harness check`."""
 
 
 def _sample(items: Iterable[Item]) -> list[Item]:
@@ -38,7 +38,7 @@ def _items() -> list[Item]:
     found: list[Item] = []
     for name, one in registry.implementations().items():
         shared = matrix("quick" if name in BUILT else "default")
-        items = conformance.plan([one], shared, lambda one, shared=shared: {manners.anchor(one)} - set(shared))
+        items = conformance.plan([one], shared, lambda one, shared=shared: {measured.anchor(one)} - set(shared))
         found += _sample(items) if name in BUILT else items
     return found
 

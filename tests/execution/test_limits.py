@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from attention_harness.execution import pool
+from attention_harness.execution.pool import Limits
 
-from harness import execution
-from harness.execution import Limits
 from tests.registry.sources import TINY, write
 
 
@@ -13,19 +13,19 @@ from tests.registry.sources import TINY, write
 def given(monkeypatch):
     """Return the limits of the workers as they are made; they work."""
     found = []
-    own = execution.Worker.__init__
+    own = pool.Worker.__init__
 
     def noted(self, limits, start=None):
         found.append(limits)
         own(self, limits, start)
 
-    monkeypatch.setattr(execution.Worker, "__init__", noted)
+    monkeypatch.setattr(pool.Worker, "__init__", noted)
     return found
 
 
 def test_the_import_the_judging_the_shrinking_and_the_diagnosis(harness, tmp_path, given, monkeypatch):
     """Memory in each; time in each but a diagnosis, which asks many cases and has its own."""
-    monkeypatch.setattr("harness.fuzz.GROUPS", 1)
+    monkeypatch.setattr("attention_harness.execution.fuzz.GROUPS", 1)
     path = write(tmp_path / "wrong.py", scores="query @ key.mT")
     limits = ("--memory", "3GiB", "--timeout", "50")
     answer = harness(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-
-from harness import execution, processes
-from harness.execution import Limits, Lost
-from harness.values import Status
+from attention_harness.execution import pool, processes
+from attention_harness.execution.pool import Limits, Lost
+from attention_harness.model.verdict import Status
 
 MIB = 2**20
 
@@ -29,7 +28,7 @@ def shared(count: int) -> None:
 
 def test_what_fits_is_given_and_what_does_not_is_refused():
     """The limit is what a task may take beyond what the worker had."""
-    with execution.open_worker(Limits(60, 256 * MIB)) as worker:
+    with pool.open_worker(Limits(60, 256 * MIB)) as worker:
         assert 128 == worker.ask(fill, 128)
         with pytest.raises(MemoryError):
             worker.ask(fill, 300)
@@ -38,13 +37,13 @@ def test_what_fits_is_given_and_what_does_not_is_refused():
 
 def test_no_limit():
     """`--memory none` takes what the machine has."""
-    with execution.open_worker(Limits(60, processes.UNLIMITED)) as worker:
+    with pool.open_worker(Limits(60, processes.UNLIMITED)) as worker:
         assert 300 == worker.ask(fill, 300)
 
 
 def test_shared_memory_counts():
     """The system's limit leaves it out; the harness looks itself."""
-    with execution.open_worker(Limits(60, 128 * MIB)) as worker, pytest.raises(Lost) as gone:
+    with pool.open_worker(Limits(60, 128 * MIB)) as worker, pytest.raises(Lost) as gone:
         worker.ask(shared, 1024)
     assert (Status.CRASH, "out of memory: its processes hold more than 128 MiB, its limit") == (
         gone.value.status,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-
-from harness import output
-from harness.output import Output, last_words
+from attention_harness.execution import output
+from attention_harness.execution.output import Output, last_words
 
 
 def test_a_flood_is_shown_up_to_a_limit_and_its_end_is_kept(capfd):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from attention_harness import registry
+from attention_harness.cases.cases import parse
+from attention_harness.execution import conformance, pool
 
-from harness import conformance, execution, registry
-from harness.cases import parse
 from tests.registry.sources import TINY, write
 
 
@@ -39,7 +40,7 @@ def interrupted() -> None:
 @pytest.fixture(scope="module")
 def worker():
     """Give one worker for all."""
-    with execution.open_worker(execution.Limits(60)) as one:
+    with pool.open_worker(pool.Limits(60)) as one:
         yield one
 
 
@@ -67,8 +68,8 @@ def test_ctrl_c_is_no_answer(monkeypatch, tmp_path):
     def pressed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(execution.Worker, "_await", pressed)
-    with pytest.raises(KeyboardInterrupt), execution.worker() as ask:
+    monkeypatch.setattr(pool.Worker, "_await", pressed)
+    with pytest.raises(KeyboardInterrupt), pool.worker() as ask:
         ask(item)
     with pytest.raises(KeyboardInterrupt):
-        execution.importable([path])
+        pool.importable([path])

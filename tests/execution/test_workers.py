@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from attention_harness import registry
+from attention_harness.cases.cases import parse
+from attention_harness.checks import Subject, time_account
+from attention_harness.checks.behaviour import measured
+from attention_harness.checks.relations.problem import callable_for
+from attention_harness.execution import conformance, pool
+from attention_harness.execution.conformance import Item
+from attention_harness.model.verdict import Status, Verdict
 
-from harness import conformance, execution, ledger, registry
-from harness.cases import parse
-from harness.checks import Subject, manners
-from harness.checks.laws.problem import callable_for
-from harness.conformance import Item
-from harness.values import Status, Verdict
 from tests.registry.sources import TINY, write
 
 OTHER = TINY.replace("Lk3", "Lk4")
@@ -43,7 +45,7 @@ def answers(tmp_path_factory) -> dict[tuple[str, str], tuple[Item, list[Verdict]
     folder = tmp_path_factory.mktemp("harm")
     load: list[Path] = [write(folder / f"{name}.py", **parts) for name, parts in HARM.items()]
     items = list(conformance.plan(registry.select(list(HARM), load), [parse(TINY), parse(OTHER)]))
-    answered = list(execution.run(items, jobs=1, load=load, seconds=SECONDS))
+    answered = list(pool.run(items, jobs=1, load=load, seconds=SECONDS))
     assert [item.id for item in items] == [item.id for item, _ in answered], "in the order of the plan"
     return {(item.implementation.name, item.case.id): (item, verdicts) for item, verdicts in answered}
 
@@ -101,7 +103,7 @@ def test_a_worker_gives_the_verdicts_of_this_process(answers):
 def test_whatever_a_worker_raises_is_an_error(raised):
     """What goes wrong around the checks, as in sending an answer, is the verdict of every check of the item."""
     [item] = conformance.plan(registry.select(["eager"]), [parse(TINY)])
-    verdicts = execution._collect(item, raised)
+    verdicts = pool._collect(item, raised)
     assert [check.name for check in item.checks] == [verdict.check for verdict in verdicts]
     expected = f"{type(raised).__name__}: {str(raised).partition(chr(10))[0]}"
     assert {(Status.ERROR, expected)} == {(verdict.status, verdict.reason) for verdict in verdicts}
@@ -135,24 +137,24 @@ def test_a_case_is_asked_on_its_own_device():
 
 def test_what_is_not_checked_needs_no_worker(monkeypatch):
     """Unsupported items are answered without a process, and nothing planned yields nothing."""
-    monkeypatch.setattr(execution.ProcessPool, "__init__", None)
+    monkeypatch.setattr(pool.ProcessPool, "__init__", None)
     items = list(conformance.plan(registry.select(["eager"]), [parse(TINY)]))
     skipped = Item(items[0].implementation, items[0].case, items[0].checks, (Status.UNAVAILABLE, "no such chip"))
-    [(item, verdicts)] = execution.run([skipped], jobs=1)
+    [(item, verdicts)] = pool.run([skipped], jobs=1)
     assert skipped is item
     assert {(Status.UNAVAILABLE, "no such chip")} == {(verdict.status, verdict.reason) for verdict in verdicts}
-    assert list(execution.run([], jobs=1)) == []
+    assert list(pool.run([], jobs=1)) == []
 
 
 def test_what_a_crash_took_is_the_implementation_s_time(tmp_path):
     """And of workers that had nothing to do there is no time."""
     path = write(tmp_path / "dies.py", **HARM["segfaults"])
     [item] = conformance.plan(registry.select(["dies"], [path]), [parse(TINY)])
-    costs = ledger.Costs(4)
-    [(_, verdicts)] = execution.run([item], jobs=4, load=[path], costs=costs)
+    costs = time_account.Costs(4)
+    [(_, verdicts)] = pool.run([item], jobs=4, load=[path], costs=costs)
     assert Status.CRASH is verdicts[0].status
     assert 1 == costs.jobs
-    assert costs.seconds[ledger.IMPLEMENTATION] > 0
+    assert costs.seconds[time_account.IMPLEMENTATION] > 0
 
 
 def test_whatever_a_check_prepares_is_the_implementation_s_time(tmp_path, monkeypatch):
@@ -164,15 +166,15 @@ def test_whatever_a_check_prepares_is_the_implementation_s_time(tmp_path, monkey
     path.write_text(path.read_text().replace("def prepare(case):\n", "def prepare(case):\n    waited()\n"))
     [own] = registry.select(["slow"], [path])
     own.module.waited = lambda: now.append(now.pop() + 1)
-    monkeypatch.setattr(ledger.time, "perf_counter", lambda: now[0])
-    [item] = conformance.plan([own], [manners.anchor(own)])
-    ledger.taken()
-    with ledger.spent(ledger.HARNESS):
+    monkeypatch.setattr(time_account.time, "perf_counter", lambda: now[0])
+    [item] = conformance.plan([own], [measured.anchor(own)])
+    time_account.taken()
+    with time_account.spent(time_account.HARNESS):
         checks = {verdict.check for verdict in conformance.run(item)}
-    spent = ledger.taken()
+    spent = time_account.taken()
     assert {"manner.repeatability", "law.permuted_keys", "manner.accumulation"} <= checks
     assert now[0] > 4
-    assert (now[0], 0) == (spent[ledger.IMPLEMENTATION], spent[ledger.HARNESS])
-    with ledger.spent(ledger.HARNESS):
+    assert (now[0], 0) == (spent[time_account.IMPLEMENTATION], spent[time_account.HARNESS])
+    with time_account.spent(time_account.HARNESS):
         callable_for(Subject(own, item.case), parse(TINY))  # as laws do for other widths
-    assert {ledger.IMPLEMENTATION: 1, ledger.HARNESS: 0} == ledger.taken()
+    assert {time_account.IMPLEMENTATION: 1, time_account.HARNESS: 0} == time_account.taken()

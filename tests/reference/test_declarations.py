@@ -8,14 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attention_harness.reference
 import numpy as np
 import pytest
-
-import reference
-from harness.registry import mechanisms
-from harness.values import AXES, OPTIONS
-from reference import core
-from reference.specification import VISIBILITY
+from attention_harness.model.capabilities import OPTIONS
+from attention_harness.model.case import AXES
+from attention_harness.reference import core
+from attention_harness.reference.specification import VISIBILITY
+from attention_harness.registry import mechanisms
 
 MECHANISM = pytest.mark.parametrize("mechanism", mechanisms().values(), ids=mechanisms())
 # DESIGN, section 3: all of the notes.
@@ -134,7 +134,7 @@ def test_visibility_is_what_the_core_takes():
 
 def test_the_oracle_imports_numpy_alone():
     """A fresh interpreter that imports every reference has loaded no framework, no implementation and no harness."""
-    folder = Path(reference.__path__[0])
+    folder = Path(attention_harness.reference.__path__[0])
     modules = [f"reference.{path.stem}" for path in sorted(folder.glob("[!_]*.py"))]
     program = (
         "import importlib, sys, numpy; before = set(sys.modules)\n"

@@ -10,10 +10,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from attention_harness.bounds import FORMATS, budgets, gamma
+from attention_harness.model.capabilities import Arithmetic
+from attention_harness.registry import mechanisms
 
-from harness.budget import FORMATS, budgets, gamma
-from harness.registry import mechanisms
-from harness.values import Arithmetic
 from tests.reference import note_code
 
 MECHANISMS = mechanisms()

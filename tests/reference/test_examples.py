@@ -6,11 +6,10 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-
-from harness.budget import FORMATS, Budget, budgets, gamma
-from harness.registry import mechanisms
-from harness.values import Arithmetic
-from reference.specification import Example, Mechanism
+from attention_harness.bounds import FORMATS, Budget, budgets, gamma
+from attention_harness.model.capabilities import Arithmetic
+from attention_harness.reference.specification import Example, Mechanism
+from attention_harness.registry import mechanisms
 
 EXAMPLES = [
     pytest.param(mechanism, example, id=f"{mechanism.name}.{example.name}")

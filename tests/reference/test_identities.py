@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from attention_harness.reference import core
+from attention_harness.reference.projected import projected
 
-from reference import core
-from reference.projected import projected
 from tests.reference.test_semantics import budget, call, drawn
 
 

@@ -10,14 +10,15 @@ import itertools
 
 import numpy as np
 import pytest
+from attention_harness.bounds import Model, Tracked
+from attention_harness.cases import inputs
+from attention_harness.cases.cases import parse, variants
+from attention_harness.checks.subject import budget_of
+from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.case import Case
+from attention_harness.reference import core
+from attention_harness.registry import mechanisms
 
-from harness import inputs
-from harness.budget import Model, Tracked
-from harness.cases import parse, variants
-from harness.checks.subject import budget_of
-from harness.registry import mechanisms
-from harness.values import Arithmetic, Case
-from reference import core
 from tests.reference import in_mpmath
 from tests.reference.in_mpmath import mp
 

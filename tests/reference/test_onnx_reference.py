@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from harness import inputs
-from harness.cases import parse
-from harness.checks.subject import budget_of
-from harness.judge import judge
-from harness.values import Arithmetic, Case
+from attention_harness.bounds.judge import judge
+from attention_harness.cases import inputs
+from attention_harness.cases.cases import parse
+from attention_harness.checks.subject import budget_of
+from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.case import Case
 
 onnx = pytest.importorskip("onnx")
 evaluator = pytest.importorskip("onnx.reference")

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from harness import inputs
-from harness.budget import FORMATS, budgets, gamma
-from harness.cases import parse, variants
-from harness.registry import mechanisms
-from harness.values import Arithmetic, Case
-from reference import core
+from attention_harness.bounds import FORMATS, budgets, gamma
+from attention_harness.cases import inputs
+from attention_harness.cases.cases import parse, variants
+from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.case import Case
+from attention_harness.reference import core
+from attention_harness.registry import mechanisms
 
 PAIRWISE = [variant for variant in variants() if variant.mechanism.scores]
 SIZES = {"B": 2, "H": 2, "Hk": 2, "Lq": 3, "Lk": 5, "L": 5, "P": 5, "D": 4, "Dv": 3, "Dq": 4, "Dk": 3}

@@ -9,7 +9,7 @@ TINY = "scaled_dot_product-B2H2Hk2Lq2Lk3D4Dv2-float32-plain-ordinary-contiguous-
 _TEXT = '''"""Scaled dot product of {name}."""
 
 {top}
-from harness import Capabilities
+from attention_harness import Capabilities
 
 CAPABILITIES = Capabilities(mechanisms=("scaled_dot_product",), {declared})
 

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from attention_harness import implementations as shipped
+from attention_harness import registry
+from attention_harness.cases.cases import parse
+from attention_harness.model.errors import HarnessError
 
-import implementations as shipped
-from harness import registry
-from harness.cases import parse
-from harness.values import HarnessError
 from tests.registry.sources import TINY, write
 
 FOLDER = Path(shipped.__path__[0])
@@ -150,7 +150,7 @@ def python(script: str, *options: str, path: Sequence[Path] = ()) -> subprocess.
 def test_listing_imports_no_framework():
     """To know what there is takes no torch, not even to ask for a device; no kind of list imports it."""
     script = (
-        "import json, sys\nfrom harness import registry\nfrom harness.cli import main\n"
+        "import json, sys\nfrom harness import registry\nfrom attention_harness.commands.main import main\n"
         "assert 'eager' in registry.implementations()\n"
         "for kind in ('mechanisms', 'cases', 'checks', 'workloads'):\n"
         "    assert main(['list', kind, '--json']) == 0\n"
@@ -172,7 +172,7 @@ def test_listing_works_on_a_bare_machine(tmp_path):
         if not package.name.startswith(("torch", "functorch", "onnx", "triton", "nvidia", "__pycache__")):
             (tmp_path / package.name).symlink_to(package)
     script = (
-        "import importlib.util, sys\nfrom harness.cli import main\n"
+        "import importlib.util, sys\nfrom attention_harness.commands.main import main\n"
         "assert importlib.util.find_spec('torch') is None\n"
         "assert main(['list', 'cases']) == 0\nsys.exit(main(['list']))"
     )

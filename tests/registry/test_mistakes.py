@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from attention_harness import registry
+from attention_harness.cases.cases import parse
+from attention_harness.model.errors import HarnessError
 
-from harness import registry
-from harness.cases import parse
-from harness.values import HarnessError
 from tests.registry.sources import TINY, write
 
-HEAD = "from harness import Capabilities\n"
+HEAD = "from attention_harness import Capabilities\n"
 GOOD = 'CAPABILITIES = Capabilities(mechanisms=("cosine",){})\n'
 PREPARE = "def prepare(case): pass\n"
 

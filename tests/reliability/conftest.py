@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from harness import machine, results
+from attention_harness.execution import machine
+from attention_harness.store import results
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,13 @@ import tracemalloc
 from types import SimpleNamespace
 
 import pytest
-
-from harness import documents, execution, lock, opening, results, session, tally
-from harness.conformance import plan
-from harness.registry import implementations
-from harness.values import Case, Status, Verdict
+from attention_harness.commands import check, run_setup, tally
+from attention_harness.execution import pool
+from attention_harness.execution.conformance import plan
+from attention_harness.model.case import Case
+from attention_harness.model.verdict import Status, Verdict
+from attention_harness.registry import implementations
+from attention_harness.store import documents, lock, results
 
 COLLECTOR = (700, 10, 10)
 """When Python looks for cycles: of those that the progress bar leaves behind, some thousand objects may be waiting."""
@@ -28,7 +30,7 @@ def verdict(item, check, number: int) -> Verdict:
         facts["reason"] = f"option {number} not declared"  # more distinct reasons than any declaration has
     else:
         facts |= {"share": 0.5 if status is Status.PASS else 2.0, "error": 0.1, "where": (0, 1, number)}
-    replay = f"python -m harness replay {item.case.id} --implementation {item.implementation.name}"
+    replay = f"python -m attention_harness replay {item.case.id} --implementation {item.implementation.name}"
     return Verdict(
         item.implementation.name, item.case.mechanism, item.case.id, check.name, status, replay=replay, **facts
     )
@@ -57,10 +59,10 @@ def judged(monkeypatch, tmp_path, count: int, *, json_: bool, out: bool) -> tupl
         for item in left:
             yield item, [verdict(item, check, next(numbers)) for check in item.checks]
 
-    monkeypatch.setattr(execution, "run", answered)
-    monkeypatch.setattr(session.console, "failure", lambda verdict: None)
+    monkeypatch.setattr(pool, "run", answered)
+    monkeypatch.setattr(check.console, "failure", lambda verdict: None)
     written = io.StringIO() if total < 2000 else Sink()
-    monkeypatch.setattr(session.sys, "stdout", written)
+    monkeypatch.setattr(check.sys, "stdout", written)
     options = SimpleNamespace(
         fuzz=0,
         json=json_,
@@ -77,7 +79,7 @@ def judged(monkeypatch, tmp_path, count: int, *, json_: bool, out: bool) -> tupl
     gc.collect()
     gc.set_threshold(*COLLECTOR)
     tracemalloc.start()
-    assert 1 == session._judged(options, planned, writer, ())
+    assert 1 == check._judged(options, planned, writer, ())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     gc.set_threshold(*before)
@@ -154,7 +156,7 @@ def test_counts_are_exact_whatever_is_kept():
 def test_answered_checks_take_a_bit():
     """Each check of an item is told apart; one of another version is known too."""
     [item] = items(1)
-    answered = opening.Keys()
+    answered = run_setup.Keys()
     *asked, last = item.keys
     for key in asked:
         answered.add(key)

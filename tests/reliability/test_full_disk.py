@@ -15,9 +15,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from attention_harness.model.errors import HarnessError
+from attention_harness.model.verdict import Status, Verdict
+from attention_harness.store import results
 
-from harness import results
-from harness.values import HarnessError, Status, Verdict
 from tests.conftest import ROOT
 from tests.reliability.test_kills import CASES, alive, begin, end, facts_of, finish, uninterrupted
 
@@ -62,7 +63,7 @@ def test_a_replacement_that_does_not_fit_leaves_the_old_file(tmp_path):
 def run_with_room(arguments: list[str], size: int) -> tuple[int, str]:
     """Run a command that can write no file beyond a size."""
     code = f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size})); "
-    code += "from harness.cli import main; sys.exit(main())"
+    code += "from attention_harness.commands.main import main; sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )

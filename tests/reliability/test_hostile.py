@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attention_harness.model.verdict import NONCONFORMING
 
-from harness.values import NONCONFORMING
 from tests.conftest import ROOT
 from tests.registry.sources import TINY, write
 from tests.reliability.hostile import BY_NAME, FAULTS, MARK, OTHER, Fault
@@ -51,7 +51,18 @@ class Ran:
         folder.mkdir(parents=True)
         paths = [*(BY_NAME[name].write(folder) for name in names), write(folder / "right.py")]
         mark = uuid.uuid4().hex
-        command = [sys.executable, "-m", "harness", "check", *names, "right", "--json", "--no-diagnosis", "--jobs", "1"]
+        command = [
+            sys.executable,
+            "-m",
+            "attention_harness",
+            "check",
+            *names,
+            "right",
+            "--json",
+            "--no-diagnosis",
+            "--jobs",
+            "1",
+        ]
         command += [f"--timeout={SECONDS}", "--memory=512MiB", "--case", TINY, "--case", OTHER]
         command += [text for path in paths for text in ("--load", str(path))]
         done = subprocess.run(command, cwd=ROOT, env=os.environ | {MARK: mark}, capture_output=True, check=False)

@@ -24,7 +24,7 @@ def test_nothing_outlives_the_harness(how, tmp_path):
     top = BY_NAME["daemon"].top + "import pathlib\n"
     body = f"daemon()\n        pathlib.Path({str(flag)!r}).touch()\n        while True: pass"
     path = write(tmp_path / "never.py", top=top, body=body)
-    command = [sys.executable, "-m", "harness", "check", "--load", path, "--case", TINY, "--jobs", "1"]
+    command = [sys.executable, "-m", "attention_harness", "check", "--load", path, "--case", TINY, "--jobs", "1"]
     run = subprocess.Popen(
         command, cwd=ROOT, env=os.environ | {MARK: mark}, stderr=subprocess.DEVNULL, preexec_fn=hears_interrupts
     )

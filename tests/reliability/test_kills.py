@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attention_harness.store import lock, results
 
-from harness import lock, results
 from tests.conftest import ROOT
 from tests.reliability.processes import hears_interrupts
 
@@ -33,7 +33,7 @@ WRONG = '''"""Wrong on purpose."""
 
 import os
 
-from harness import Capabilities
+from attention_harness import Capabilities
 
 CAPABILITIES = Capabilities(mechanisms=("masked_softmax", "scaled_dot_product"), options=("mask",))
 
@@ -56,7 +56,7 @@ def command(kind: str, folder: Path, *, dies: bool) -> list[str]:
 
 def begin(arguments: list[str]) -> subprocess.Popen[str]:
     """Start a command in a session of its own, so that a test can clear away what a kill leaves of its workers."""
-    whole = [sys.executable, "-m", "harness", *arguments]
+    whole = [sys.executable, "-m", "attention_harness", *arguments]
     pipe = subprocess.PIPE
     given = {"cwd": ROOT, "stdout": pipe, "stderr": pipe, "text": True, "start_new_session": True}
     return subprocess.Popen(whole, **given, preexec_fn=hears_interrupts)

@@ -25,7 +25,19 @@ def ran(folder: Path, *options: str) -> tuple[int, str]:
     """Run the tests in two workers, and return the exit status and what was printed."""
     path = folder / "test_native.py"
     path.write_text(TESTS)
-    command = [sys.executable, "-m", "pytest", path, "-n", "1", "--dist", "load", "-p", "harness.reconcile", "-q"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        path,
+        "-n",
+        "1",
+        "--dist",
+        "load",
+        "-p",
+        "attention_harness.execution.reconcile",
+        "-q",
+    ]
     command += ["-c", "/dev/null", "--rootdir", folder, "-p", "no:cacheprovider", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from harness.measurements import Measurement
-from harness.results import Run
-from harness.values import NOT_CHECKED, Status, Verdict
+from attention_harness.model.measurement import Measurement
+from attention_harness.model.verdict import NOT_CHECKED, Status, Verdict
+from attention_harness.store.results import Run
 
 CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float32-plain-ordinary-contiguous-0"
 
@@ -72,7 +71,7 @@ def run() -> Callable[..., Run]:
         **facts: Any,
     ) -> Run:
         whole = {
-            "command": "python -m harness check",
+            "command": "python -m attention_harness check",
             "started": "2026-01-02T03:04:05+00:00",
             "finished": "2026-01-02T03:05:05+00:00",
             "tier": "quick",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from harness.report import build, growth, markdown, page, plots
+from attention_harness.report import build, growth, markdown, page, plots
 
 CASE = "scaled_dot_product-B1H1Hk1Lq{n}Lk{n}D64Dv64-float32-plain-ordinary-contiguous-0"
 

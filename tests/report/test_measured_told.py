@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-
-from harness import report
-from harness.diagnosis import Diagnosis, Match
-from harness.outcomes import Sensitivity
-from harness.results import Run
-from harness.values import Status
+from attention_harness import report
+from attention_harness.model.mutation_results import Sensitivity
+from attention_harness.model.verdict import Status
+from attention_harness.mutation.diagnosis import Diagnosis, Match
+from attention_harness.store.results import Run
 
 SEEN = Sensitivity("cosine-B1", "float32", "ordinary", 3, 2e-7, 3e-7, 4e-7, 0.003, "")
 BLIND = Sensitivity("cosine-B2", "bfloat16", "tiny", 1, 0.5, None, None, None, "no query sees two keys")
@@ -43,7 +42,7 @@ def test_a_run_without_them_says_so(tmp_path, verdict):
     """Nothing measured is not the same as nothing found."""
     markdown, page = (p.read_text() for p in report.write(Run(tmp_path, {"planned": 1}, (verdict(),)), tmp_path))
     assert "None was measured in this run." in markdown
-    assert "Not measured in this run: `python -m harness faults --sensitivity --out DIR`" in markdown
+    assert "Not measured in this run: `python -m attention_harness faults --sensitivity --out DIR`" in markdown
     assert 'id="manners"' not in page
     assert 'id="sensitivity"' not in page
 

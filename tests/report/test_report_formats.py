@@ -10,10 +10,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-
-from harness.report import build, figures, markdown, page, write
-from harness.results import Writer
-from harness.values import HarnessError, Status
+from attention_harness.model.errors import HarnessError
+from attention_harness.model.verdict import Status
+from attention_harness.report import build, figures, markdown, page, write
+from attention_harness.store.results import Writer
 
 HOSTILE = "<script>alert(1)</script> | a\nb `c` $d$ [e](http://f) \"g\" 'h' & _i_ "
 HEATMAP = {"case": "a", "title": "weights", "rows": "query", "columns": "key", "values": [[0.25, 0.75], [1.0, 0.0]]}
@@ -224,7 +224,7 @@ def test_a_report_is_rebuilt_from_files_without_torch(run, verdict, measurement,
     for item in (*made.verdicts, *made.measurements):
         writer.add(item)
     program = (
-        "import sys; from pathlib import Path; from harness.report import write; from harness.results import load\n"
+        "import sys; from pathlib import Path; from attention_harness.report import write; from attention_harness.store.results import load\n"
         "write(load(Path(sys.argv[1])), Path(sys.argv[1])); print('torch' in sys.modules)"
     )
     root = Path(page.__file__).resolve().parents[2]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
-from harness.report import build, figures, markdown, page
-from harness.values import Status
+from attention_harness.model.verdict import Status
+from attention_harness.report import build, figures, markdown, page
 
 CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float32-plain-ordinary-contiguous-0"
 

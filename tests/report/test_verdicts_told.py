@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
-
-from harness.report import build, markdown, page
-from harness.report.content import settled
-from harness.values import NONCONFORMING, Status
+from attention_harness.model.verdict import NONCONFORMING, Status
+from attention_harness.report import build, markdown, page
+from attention_harness.report.content import settled
 
 
 def cell(told, mechanism="cosine", implementation="eager"):
@@ -153,7 +152,7 @@ def test_a_failure_just_above_its_budget_does_not_read_as_one(run, verdict):
 
 def test_a_failure_tells_where_how_much_and_how_to_replay(run, verdict):
     """The budget is the error over its share; the replay command stands in a code block."""
-    replay = "python -m harness check eager --case c"
+    replay = "python -m attention_harness check eager --case c"
     wrong = verdict(Status.FAIL, share=4.0, error=2.0, where=(0, 1), replay=replay, reason="|error| too large")
     told = build(run([wrong]))
     found = told.failures[0]

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from attention_harness.cases import inputs
+from attention_harness.cases.cases import parse
+from attention_harness.model.case import Case
+from attention_harness.registry import mechanism
 from numpy.typing import NDArray
-
-from harness import inputs
-from harness.cases import parse
-from harness.registry import mechanism
-from harness.values import Case
 
 Array = NDArray[Any]
 

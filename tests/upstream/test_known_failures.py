@@ -6,10 +6,10 @@ import fnmatch
 from dataclasses import replace
 
 import pytest
-
-from harness import conformance, registry
-from harness.cases import matrix, own, parse
-from harness.values import Status
+from attention_harness import registry
+from attention_harness.cases.cases import matrix, own, parse
+from attention_harness.execution import conformance
+from attention_harness.model.verdict import Status
 
 SHIPPED = {i.name: i for i in registry.select([]) if getattr(i.module, "KNOWN_FAILURES", {})}
 PATTERNS = [(name, pattern) for name, i in SHIPPED.items() for pattern in i.module.KNOWN_FAILURES]

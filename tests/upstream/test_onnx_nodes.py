@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from harness import inputs, registry
-from harness.budget import Budget, budgets
-from harness.checks.accuracy import to_array, wrong_form
-from harness.judge import Judgement, judge
-from harness.registry import Implementation, mechanisms
-from harness.values import Arithmetic
+from attention_harness import registry
+from attention_harness.bounds import Budget, budgets
+from attention_harness.bounds.judge import Judgement, judge
+from attention_harness.cases import inputs
+from attention_harness.checks.accuracy import to_array, wrong_form
+from attention_harness.model.capabilities import Arithmetic
+from attention_harness.registry import Implementation, mechanisms
 
 pytest.importorskip("onnx")
 

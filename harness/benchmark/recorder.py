@@ -1,0 +1,116 @@
+"""Measurements -> the document that pytest-benchmark writes, so that `pytest-benchmark compare` and others read it.
+
+Its statistics describe one arm by itself; milliseconds of two runs do not compare (`BENCHMARKING` section 2.6). What
+compares - ratio, interval, answer - stands in each entry's `extra_info`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any
+
+from attention_harness.execution import machine
+from attention_harness.model.errors import HarnessError
+from attention_harness.model.measurement import Measurement
+
+_SAMPLES = ("wall_s", "cpu_s", "prepare_s")
+
+
+def document(measurements: Iterable[Measurement], environment: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the document; `environment` is that of the run, or else this machine's."""
+    rows = list(measurements)
+    environment = machine.environment() if environment is None else environment
+    return {
+        "machine_info": machine_info(environment),
+        "commit_info": _commit_info(environment.get("git")),
+        "benchmarks": [_entry(row) for row in rows if row.status == "measured"],
+        "datetime": datetime.now(UTC).isoformat(),
+        "version": _version(),
+        "attention_harness": summary(rows),
+    }
+
+
+def machine_info(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return stable facts alone: where they differ, every comparison prints a warning."""
+    processor = environment["processor"]
+    return {
+        "node": "",  # a container's name says nothing about its machine
+        "machine": processor["architecture"],
+        "cpu": {"brand_raw": processor["model"], "count": environment["cores"], "flags": processor["extensions"]},
+        "system": environment["platform"],
+        "python_version": environment["python"],
+        "packages": environment["packages"],
+    }
+
+
+def summary(rows: Iterable[Measurement]) -> dict[str, Any]:
+    """Return what has no place among the benchmarks: what was not measured, and why."""
+    return {
+        "schema": 1,
+        "not_measured": [
+            params(row) | {"status": row.status, "reason": row.reason} for row in rows if row.status != "measured"
+        ],
+    }
+
+
+def params(row: Measurement) -> dict[str, Any]:
+    """Return what tells a measurement from the others of its run, and is the same in the next: the parameters."""
+    told = {"workload": row.workload, "dtype": row.dtype, "direction": row.direction, "threads": row.threads}
+    return told | {"device": _device(row) or "cpu", "implementation": row.implementation}
+
+
+def group(row: Measurement) -> str:
+    """Return the name of its cell, in which times stand beside each other."""
+    return cell_name(row.workload, row.dtype, row.direction, row.threads) + (f"@{at}" if (at := _device(row)) else "")
+
+
+def cell_name(workload: str, dtype: str = "float32", direction: str = "forward", threads: int = 1) -> str:
+    """Return the name of a cell on the CPU."""
+    return f"{workload}-{dtype}-{direction}-{threads}"
+
+
+def _device(row: Measurement) -> str:
+    return row.case.partition("@")[2]
+
+
+def extra_info(row: Measurement) -> dict[str, Any]:
+    """Return everything that a measurement states, but for its samples."""
+    names = [f.name for f in fields(row) if f.name not in _SAMPLES]
+    return {name: getattr(row, name) for name in names} | {"prepare_s": list(row.prepare_s)}
+
+
+def _entry(row: Measurement) -> dict[str, Any]:
+    try:
+        from pytest_benchmark.stats import Stats
+    except ImportError as error:
+        raise HarnessError(f"benchmark.json needs pytest-benchmark: pip install pytest-benchmark ({error})") from error
+    stats = Stats()
+    for samples in row.wall_s:
+        for seconds in samples:
+            stats.update(seconds)
+    param = f"{group(row)}-{row.implementation}"
+    name = f"test_matrix[{param}]"
+    return {
+        "group": group(row),
+        "name": name,
+        "fullname": f"tests/benchmarks/test_matrix.py::{name}",
+        "params": params(row),
+        "param": param,
+        "extra_info": extra_info(row),
+        "options": {"timer": "perf_counter", "disable_gc": True},
+        "stats": {**stats.as_dict(), "data": stats.data, "iterations": row.calls_per_sample},
+    }
+
+
+def _commit_info(git: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {"id": git["commit"] if git else "unversioned", "dirty": bool(git and git["dirty"]), "project": ""}
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("pytest-benchmark")
+    except importlib.metadata.PackageNotFoundError:
+        return "0"

@@ -1,0 +1,123 @@
+"""The budget of a long problem, over blocks of its queries: rows of the output do not depend on each other.
+
+What is computed of a query - its scores, weights and output, with bounds and variances - depends on that query, its
+rows of mask, bias and lengths, and on all keys and values. So a block of queries is a problem of its own: tensors and
+conditions are cut along the queries, and causality, which counts them, becomes rows of a mask. The visible keys of a
+block are those of its rows, and every element is computed by the same operations; only a matrix product may add up in
+another order, for BLAS chooses its kernel by the shape. Largest array of a block: `PAIRS` numbers, 8 MB.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from attention_harness.bounds.formats import Array
+from attention_harness.bounds.output import Budget, budgets
+from attention_harness.checks import time_account
+from attention_harness.model.capabilities import Arithmetic
+from attention_harness.reference.core import causal_keys
+from attention_harness.reference.specification import Mechanism
+from numpy.typing import NDArray
+
+PAIRS = 2**20
+"""Numbers in the largest array of a problem, one for each pair of query and key (and feature), that is one piece."""
+
+
+def pairs(known: Mechanism, sizes: Mapping[str, int]) -> int:
+    """Return how many numbers the largest array of the formula has; 0 where nothing is paired."""
+    if not known.scores:
+        return 0
+    return math.prod(sizes[axis] for axis in known.scores) * (sizes[known.features] if known.features else 1)
+
+
+def splits(known: Mechanism) -> bool:
+    """Whether the queries are an axis of their own: in self-attention they are the keys too."""
+    return known.scores[-2:-1] == ("Lq",) and "Lq" in known.output
+
+
+@time_account.counted(time_account.REFERENCE)
+def blocked(
+    known: Mechanism,
+    tensors: Mapping[str, Array],
+    options: Mapping[str, Any],
+    dtype: str,
+    arithmetic: Arithmetic,
+    rows: int,
+    *,
+    weights: bool = True,
+) -> tuple[Budget, Budget | None]:
+    """Return the budgets of the output and of the weights, computed over blocks of so many queries.
+
+    weights: whether those are wanted; they are as large as all scores together.
+    """
+    outputs: list[Budget] = []
+    of_weights: list[Budget] = []
+    for block_tensors, block_options in _blocks(known, tensors, options, rows):
+        output, own = budgets(known.evaluate, block_tensors, block_options, dtype, arithmetic, weights=weights)
+        outputs.append(output)
+        if own is not None:
+            of_weights.append(own)
+    row = known.scores.index("Lq")
+    whole = _joined(outputs, known.output.index("Lq"), row)
+    return whole, _joined(of_weights, row, row) if of_weights else None
+
+
+def rows_of(known: Mechanism, sizes: Mapping[str, int]) -> int:
+    """Return how many queries a block of at most `PAIRS` numbers has: 1 at least."""
+    return max(1, PAIRS * sizes["Lq"] // max(pairs(known, sizes), 1))
+
+
+def _blocks(
+    known: Mechanism, tensors: Mapping[str, Array], options: Mapping[str, Any], rows: int
+) -> Iterator[tuple[dict[str, Array], dict[str, Any]]]:
+    axes = {declared.name: declared.axes.index("Lq") for declared in known.inputs if "Lq" in declared.axes}
+    queries = next(tensors[name].shape[axis] for name, axis in axes.items())
+    keys = _keys(known, tensors)
+    for start in range(0, queries, rows):
+        part = slice(start, min(start + rows, queries))
+        cut = {name: _cut(x, axes[name], part) if name in axes else x for name, x in tensors.items()}
+        yield cut, _conditions(options, part, queries, keys)
+
+
+def _keys(known: Mechanism, tensors: Mapping[str, Array]) -> int:
+    letter = known.scores[-1]
+    found = next(declared for declared in known.inputs if letter in declared.axes)
+    return tensors[found.name].shape[found.axes.index(letter)]
+
+
+def _conditions(options: Mapping[str, Any], part: slice, queries: int, keys: int) -> dict[str, Any]:
+    """Return the options of some queries: conditions cut to their rows, causality as rows of the mask."""
+    own = dict(options)
+    for name in ("mask", "bias"):
+        if name in own and own[name].shape[-2] == queries:
+            own[name] = own[name][..., part, :]
+    if "valid_lens" in own and np.ndim(own["valid_lens"]) == 2:
+        own["valid_lens"] = own["valid_lens"][:, part]
+    if own.get("causal") is not None:
+        seen = causal_keys(queries, keys, own.pop("causal"), part)
+        own["mask"] = own["mask"] & seen if "mask" in own else seen
+    return own
+
+
+def _cut(array: Array, axis: int, part: slice) -> Array:
+    return array[(slice(None),) * axis + (part,)]
+
+
+def _joined(parts: Sequence[Budget], axis: int, row: int) -> Budget:
+    """Return one budget of those of blocks. axis: of the queries in the value; row: of the queries in the scores."""
+
+    def rows(found: Sequence[NDArray[np.bool_] | None]) -> NDArray[np.bool_] | None:
+        kept = [own for own in found if own is not None]
+        return np.concatenate(kept, row) if len(kept) == len(found) else None
+
+    return Budget(
+        np.concatenate([part.value for part in parts], axis),
+        np.concatenate([part.bound for part in parts], axis),
+        np.concatenate([part.deviation for part in parts], axis),
+        rows([part.linear for part in parts]),
+        rows([part.empty for part in parts]),
+        next((part.overflow for part in parts if part.overflow), ""),
+    )

@@ -1,0 +1,114 @@
+"""Decides whether an output is right: the element-wise budget, and what many small errors together betray.
+
+Four questions, in this order (NUMERICS, section 3); the first is rigorous, the others are statistics that ask far less
+than the errors they know to be possible:
+
+1. element    |error| <= bound, for every element
+2. deviation  |error| <= 10 standard deviations, for every element
+3. row        root mean square of error/deviation along a row <= 5; 8 for inputs with few degrees of freedom
+4. whole      root mean square over the N elements <= 1.25 + 4/sqrt(N); 4 for inputs with few degrees of freedom
+
+2 to 4 are asked only of a weighted sum with nothing after it, in rows whose scores' errors are first order. None of the
+limits is a tolerance: they are significance levels in units of a computed deviation, fixed before the implementations
+were seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from attention_harness.bounds import Budget
+from numpy.typing import NDArray
+
+DEVIATIONS = 10.0
+ROW, ROW_DEGENERATE, ROW_WIDTH = 5.0, 8.0, 16
+WHOLE, WHOLE_SLACK, WHOLE_DEGENERATE = 1.25, 4.0, 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """share: the error as a share of what is allowed, at its worst; at most 1 passes. reason: "" when it passes.
+
+    finding, declared: what a manner was measured to be, and what is claimed of it.
+    """
+
+    share: float
+    error: float = 0.0
+    where: tuple[int, ...] | None = None
+    reason: str = ""
+    finding: str = ""
+    declared: str = ""
+
+    @classmethod
+    def refuse(cls, reason: str, where: tuple[int, ...] | None = None) -> Judgement:
+        """Return the judgement of what cannot be measured: a wrong shape, a value that is not finite."""
+        return cls(np.inf, np.inf, where, reason)
+
+
+def judge(output: NDArray[np.float64], budget: Budget, *, degenerate: bool = False) -> Judgement:
+    """Return the judgement of an output against its budget.
+
+    degenerate: the inputs have few degrees of freedom (all keys alike, one key outstanding), so that errors repeat
+    instead of averaging out.
+    """
+    expected = budget.value
+    if output.shape != expected.shape:
+        return Judgement.refuse(f"shape {output.shape}, expected {expected.shape}")
+    if output.size == 0:
+        return Judgement(0.0)
+    wanted_nan = np.isnan(expected)
+    wrong = np.isnan(output) != wanted_nan
+    wrong |= ~np.isfinite(output) & ~wanted_nan
+    if wrong.any():
+        where = tuple(int(i) for i in np.unravel_index(np.argmax(wrong), wrong.shape))
+        return Judgement.refuse(f"{output[where]} where {expected[where]:.6g} is right", where)
+    error = np.where(wanted_nan, 0.0, np.abs(np.where(wanted_nan, 0.0, output) - np.where(wanted_nan, 0.0, expected)))
+    judged = _element(error, budget.bound, output, expected)
+    if judged.reason or budget.linear is None:
+        return judged
+    return _statistics(error, budget, degenerate, judged)
+
+
+def _element(
+    error: NDArray[np.float64], bound: NDArray[np.float64], output: NDArray[np.float64], expected: NDArray[np.float64]
+) -> Judgement:
+    shares = _ratio(error, bound)
+    where = tuple(int(i) for i in np.unravel_index(np.argmax(shares), shares.shape))
+    share, worst = float(shares[where]), float(error[where])
+    reason = ""
+    if share > 1:
+        reason = (
+            f"|error| {worst:.3g} exceeds its budget {float(bound[where]):.3g}: "
+            f"got {output[where]:.9g}, expected {expected[where]:.9g}"
+        )
+    return Judgement(share, worst, where, reason)
+
+
+def _statistics(error: NDArray[np.float64], budget: Budget, degenerate: bool, judged: Judgement) -> Judgement:
+    rows = np.asarray(budget.linear) & np.isfinite(budget.value).all(-1)
+    if budget.empty is not None:
+        rows &= ~budget.empty  # their error is 0 by policy, not by arithmetic
+    z = _ratio(error, budget.deviation)[rows]  # (rows, width)
+    if z.size == 0:
+        return judged
+    questions = [("one element's error", float(z.max()), DEVIATIONS)]
+    if z.shape[-1] >= ROW_WIDTH:
+        worst_row = float(np.sqrt((z**2).mean(-1)).max())
+        questions.append(("a row's root mean square error", worst_row, ROW_DEGENERATE if degenerate else ROW))
+    whole = WHOLE_DEGENERATE if degenerate else WHOLE + WHOLE_SLACK / np.sqrt(z.size)
+    questions.append(("the root mean square error", float(np.sqrt((z**2).mean())), max(whole, WHOLE)))
+    share, reason = judged.share, ""
+    for what, measured, limit in questions:
+        share = max(share, measured / limit)
+        if measured > limit and not reason:
+            reason = f"{what} is {measured:.3g} deviations of correct arithmetic, limit {limit:.3g}"
+    return Judgement(share, judged.error, judged.where, reason)
+
+
+def _ratio(error: NDArray[np.float64], allowed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return error / allowed; nothing allowed and no error is 0, nothing allowed and an error is infinite."""
+    allowed = np.broadcast_to(allowed, error.shape)
+    none = np.where(error > 0, np.inf, 0.0)
+    with np.errstate(over="ignore"):
+        return np.divide(error, allowed, out=none, where=allowed > 0)

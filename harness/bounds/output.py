@@ -1,0 +1,74 @@
+"""A mechanism's formula and an arithmetic to the budget of its output and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from attention_harness.bounds.formats import Array, Model
+from attention_harness.bounds.tracked import Tracked
+from attention_harness.bounds.weights import Weights
+from attention_harness.checks import time_account
+from attention_harness.model.capabilities import Arithmetic
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The exact result, and how far from it an implementation of the declared arithmetic may be.
+
+    value      float64 reference
+    bound      largest error of each element, deterministic
+    deviation  standard deviation of the error of each element
+    linear     rows (the value's shape without its last axis) whose score errors are small enough that the deviation
+               means something; None where the result passed through more than the weighted sum
+    empty      rows that see no key, or None where there are no scores
+    overflow   why the problem lies outside the dtype's range, or ""
+    """
+
+    value: Array
+    bound: Array
+    deviation: Array
+    linear: NDArray[np.bool_] | None
+    empty: NDArray[np.bool_] | None
+    overflow: str = ""
+
+
+_FIRST_ORDER = 0.25  # a log-weight error beyond this is no longer first order (NUMERICS, section 3)
+
+
+@time_account.counted(time_account.REFERENCE)
+def budgets(
+    evaluate: Callable[..., tuple[Any, Any]],
+    tensors: Mapping[str, Array],
+    options: Mapping[str, Any],
+    dtype: str,
+    arithmetic: Arithmetic,
+    *,
+    weights: bool = True,
+) -> tuple[Budget, Budget | None]:
+    """Return the budgets of the output and, where they are wanted, of the weights: `evaluate` run on tracked inputs.
+
+    The inputs are exact: they are the very numbers, rounded to the dtype, that the implementation receives.
+    """
+    model = Model.of(arithmetic, dtype)
+    tracked = {name: Tracked(model, np.asarray(array, np.float64)) for name, array in tensors.items()}
+    output, second = evaluate(**tracked, **options)
+    own = isinstance(output, Weights)
+    scores = second if isinstance(second, Weights) else None
+    weighs = scores is not None and (own or output.direct)
+    linear = (scores.shift.max(-1, initial=0.0) <= _FIRST_ORDER) if scores is not None and weighs else None
+    empty = None if scores is None else scores.empty
+    told = budget_of_result(output.as_output(), linear, empty, dtype)
+    return told, budget_of_result(scores, None, empty, dtype) if scores is not None and weights else None
+
+
+def budget_of_result(result: Tracked, linear: Any, empty: Any, dtype: str) -> Budget:
+    # In float64 the reference makes errors of the same size as what it judges.
+    share = 2.0 if dtype == "float64" else 1.0
+    overflow = f"a step of the formula exceeds the largest {dtype}" if result.overflows else ""
+    bound = np.broadcast_to(result.bound, result.shape) * share
+    deviation = np.sqrt(np.broadcast_to(result.variance, result.shape) * share)
+    return Budget(result.value, bound, deviation, linear, empty, overflow)

@@ -1,0 +1,202 @@
+"""The softmax and its sum with the values, by the closed form: a step-by-step bound would be far too loose."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from attention_harness.bounds.formats import MEAN_SQUARE_ROUNDING, Array, gamma, rounding_variance, sum_variance
+from attention_harness.bounds.tracked import Tracked
+from attention_harness.reference.core import empty_weight
+from numpy.typing import NDArray
+
+_LARGEST_SHIFT = 40.0  # e^40 u exceeds 1 in every format: beyond this a log-weight's error says nothing anyway
+
+
+class Weights(Tracked):
+    """The softmax of tracked scores. Its product with the values uses the exact form of the whole."""
+
+    def __init__(self, scores: Tracked, visible: NDArray[np.bool_], empty_rows: str) -> None:
+        model, keys = scores.model, scores.shape[-1]
+        unit = model.acc.roundoff
+        peak = np.max(scores.value, -1, keepdims=True, initial=-np.inf, where=visible)
+        peak = np.where(np.isfinite(peak), peak, 0.0)
+        gap = np.where(visible, scores.value - peak, 0.0)
+        exponentials = np.where(visible, np.exp(gap), 0.0)
+        total = exponentials.sum(-1, keepdims=True)
+        self.empty = np.asarray(~visible.any(-1))
+        weights = np.divide(exponentials, total, out=np.zeros_like(exponentials), where=total > 0)
+        size = np.abs(gap) + np.where(visible, np.abs(scores.value), 0.0)
+        shift = np.where(visible, scores.bound, 0.0) + 2 * unit * size + 4 * model.exp_ulp * unit
+        shift_variance = np.where(visible, scores.variance, 0.0) + MEAN_SQUARE_ROUNDING * unit**2 * (
+            np.minimum(size, 1e100) ** 2 + model.exp_ulp**2 + 1  # the square of more would overflow
+        )
+        # Parts merged by exp(lse_i - lse) are never normalised together: the roundings of lse stay as a common factor.
+        log_sum = np.abs(peak) + np.log(np.maximum(total, 1.0))
+        self.merging = np.expm1(2 * unit * (log_sum + 1)) if model.split_keys else np.zeros_like(log_sum)
+        if model.split_keys:
+            shift = shift + 2 * unit * log_sum
+            shift_variance = shift_variance + (unit * log_sum) ** 2
+        # The only key that a row sees has the weight 1 whatever its score: e^s / e^s.
+        alone = visible.sum(-1, keepdims=True) == 1
+        shift, shift_variance = np.where(alone, 0.0, shift), np.where(alone, 0.0, shift_variance)
+        self.shift = np.minimum(shift, _LARGEST_SHIFT)
+        self.shift_variance = shift_variance
+        self.sum_roundings = keys + -(-keys // model.block) * (2 * model.exp_ulp + 2) + 4
+        self.visible = visible
+        lowest = (weights * np.exp(-self.shift)).sum(-1, keepdims=True)
+        self.lowest = np.where(self.empty[..., None], 1.0, lowest)
+        self.g = gamma(self.sum_roundings, unit)
+        self.model, self.value = model, np.where(self.empty[..., None], empty_weight(keys, empty_rows), weights)
+        self.stored, self.direct, self.by_output, self.overflows = True, False, None, scores.overflows
+        self.theta = (1 + model.probabilities.roundoff) * (1 + self.g) ** 2 * (1 + self.merging) - 1  # (..., Lq, 1)
+        self.again = np.expm1(2 * unit * (log_sum + 1)) if model.fused else np.zeros_like(log_sum)
+
+    @functools.cached_property
+    def growth(self) -> Array:
+        """How many times as large an unnormalised weight may be."""
+        return np.exp(self.shift)
+
+    @functools.cached_property
+    def bound(self) -> Array:  # type: ignore[override]
+        """The bound of the weights themselves. Their product with the values does without."""
+        model, weights, g = self.model, self.value, self.g
+        highest = (np.nan_to_num(weights) * self.growth).sum(-1, keepdims=True)
+        highest = np.where(self.empty[..., None], 1.0, highest)
+        relative = np.maximum(self.growth / self.lowest - 1, 1 - np.exp(-self.shift) / highest)
+        with np.errstate(invalid="ignore"):
+            relative = relative + (1 + relative) * (2 * g / (1 - g) if g < 1 else np.inf)
+            relative = relative + (1 + relative) * self.merging
+            bound = np.minimum(np.nan_to_num(weights) * relative, 1.0) + np.where(self.visible, model.acc.smallest, 0.0)
+            return bound + model.io.roundoff * (np.abs(weights) + bound) + model.io.half_spacing
+
+    @functools.cached_property
+    def variance(self) -> Array:  # type: ignore[override]
+        """The variance of the weights themselves. Their product with the values does without."""
+        model, weights, unit = self.model, self.value, self.model.acc.roundoff
+        common = (weights**2 * self.shift_variance).sum(-1, keepdims=True)  # of the normaliser, which a row shares
+        common = common + self.merging**2
+        common = common + MEAN_SQUARE_ROUNDING * unit**2 * (self.shape[-1] / 3 + 1)  # of the exponentials' sum
+        return weights**2 * (self.shift_variance + common) + rounding_variance(weights, model.io)
+
+    def __matmul__(self, values: Any) -> Tracked:
+        """Return weights times values with the bound B = min(B1 + B2 + B3 + B4, cap) of `attention_harness.bounds`'s docstring.
+
+        B1 the scores' errors, B2 the relative errors of sums and stored weights, B3 what vanishes below the smallest
+        number, B4 the values' own errors; the cap is that a weighted mean stays within its values.
+        """
+        model, unit = self.model, self.model.acc.roundoff
+        p, n = self.value, self.shape[-1]
+        v = values.value
+        magnitude = np.abs(v)
+        out = p @ v
+        grown = np.nan_to_num(p) * self.growth
+        theta, stored = self.theta, model.probabilities.roundoff
+        w = np.nan_to_num(p) * np.expm1(self.shift)
+        spread = _weighted_spread(w, v, out)
+        with np.errstate(invalid="ignore", over="ignore"):
+            b1 = np.sqrt(w.sum(-1, keepdims=True) * spread) / self.lowest
+            b2 = theta * (grown @ magnitude) / self.lowest
+            b3 = (model.probabilities.half_spacing + model.acc.smallest) * (self.visible.astype(np.float64) @ magnitude)
+            bound = b1 + b2 + b3
+            if not isinstance(values.bound, float):
+                bound = bound + (1 + theta) * (grown @ values.bound) / self.lowest
+            cap = magnitude.max(-2, keepdims=True, initial=0.0) * (1 + theta) + np.abs(out)
+            if not isinstance(values.bound, float):
+                cap = cap + (1 + theta) * np.max(values.bound, -2, keepdims=True, initial=0.0)
+            bound = np.minimum(np.nan_to_num(bound, nan=np.inf, posinf=np.inf), cap)
+
+        squares = p**2
+        variance = _weighted_spread(squares * self.shift_variance, v, out)
+        step = np.maximum((stored * p) ** 2 * MEAN_SQUARE_ROUNDING, model.probabilities.half_spacing**2 / 3)
+        variance = variance + np.minimum(step, squares) @ v**2
+        # Two sums, of the products and of the exponentials, and the quotient.
+        variance = variance + sum_variance(n, squares @ v**2, out, model.acc) + (self.merging * out) ** 2
+        variance = variance + MEAN_SQUARE_ROUNDING * unit**2 * (n / 3 + 2) * out**2
+        if not isinstance(values.bound, float):
+            variance = variance + squares @ values.variance
+        result = self._rounded(out, bound, variance, model.io)
+        result.overflows |= values.overflows
+        result.direct = True
+        result.unstored = bound
+        return result
+
+    # --- the way back
+
+    @functools.cached_property
+    def factor(self) -> Tracked:
+        """The weights as the backward pass multiplies with them: stored as declared, or computed again (`fused`)."""
+        model, weights = self.model, np.nan_to_num(self.value)
+        with np.errstate(invalid="ignore", over="ignore"):
+            relative = (self.growth / self.lowest) * (1 + self.theta) * (1 + self.again) - 1
+            bound = weights * np.nan_to_num(relative, nan=np.inf, posinf=np.inf)
+        least = model.probabilities.half_spacing + model.acc.smallest
+        bound = np.where(self.visible, np.minimum(bound, 1.0) + least, 0.0)
+        result = Tracked(model, weights, bound, self.variance)
+        result.overflows |= self.overflows
+        return result
+
+    def swapaxes(self, first: int, second: int) -> Tracked:
+        result = self.factor.swapaxes(first, second)
+        result.model = replace(self.model, partial=self.model.gradient_block)
+        return result
+
+    def __mul__(self, other: Any) -> Tracked:
+        return self.factor * other
+
+    def incoming(self, adjoint: Tracked, values: Tracked, out: Tracked) -> Tracked:
+        r"""Return the gradient of the weights, $\bar P = \bar O V^\top$, with what its mean may err by the output.
+
+        The mean $\sum_j P_{ij} \bar P_{ij}$ is also $\sum_v \bar O_{iv} O_{iv}$, which fused kernels compute: its error
+        is that of the output - stored in the case's dtype where the kernel is fused - and of a sum over v.
+        """
+        model = self.model
+        block = 0 if model.fused else model.gradient_block  # a fused kernel keeps this sum in its accumulator
+        result = Tracked(replace(model, partial=block), adjoint.value, adjoint.bound, adjoint.variance)
+        result = result @ values.swapaxes(-1, -2)
+        result.overflows |= adjoint.overflows
+        size = np.abs(adjoint.value)
+        error = (out.bound if model.fused else out.unstored) + gamma(values.shape[-1] + 1, model.acc.roundoff) * np.abs(
+            out.value
+        )
+        by_output = (size * error + adjoint.bound * (np.abs(out.value) + error)).sum(-1, keepdims=True)
+        result.by_output = by_output if model.from_output else None
+        return result
+
+    def mean(self, x: Tracked) -> Tracked:
+        """Return sum_j p_j x_j, row by row, by the closed form of the product with the values: (..., Lq, 1)."""
+        model, p = self.model, np.nan_to_num(self.value)
+        value = (p * x.value).sum(-1, keepdims=True)
+        grown = p * self.growth / self.lowest
+        magnitude = np.abs(x.value)
+        with np.errstate(invalid="ignore", over="ignore"):
+            bound = (p * np.expm1(self.shift) * np.abs(x.value - value)).sum(-1, keepdims=True) / self.lowest
+            bound = bound + self.theta * (grown * magnitude).sum(-1, keepdims=True)
+            bound = bound + (1 + self.theta) * (grown * x.bound).sum(-1, keepdims=True)
+            least = model.probabilities.half_spacing + model.acc.smallest
+            bound = bound + least * (self.visible * magnitude).sum(-1, keepdims=True)
+            bound = np.nan_to_num(bound, nan=np.inf, posinf=np.inf)
+        if x.by_output is not None:
+            bound = np.maximum(bound, x.by_output)
+        squares = (p**2 * (self.shift_variance * (x.value - value) ** 2 + x.variance)).sum(-1, keepdims=True)
+        variance = squares + sum_variance(self.shape[-1], ((p * x.value) ** 2).sum(-1, keepdims=True), value, model.acc)
+        return self._rounded(value, bound, variance, model.step)
+
+    def scores_gradient(self, adjoint: Tracked) -> Tracked:
+        r"""Return $\bar S = P (\bar P - \sum_j P \bar P)$, stored like the weights before it meets keys and queries."""
+        result = self.factor * (adjoint - self.mean(adjoint))
+        if self.model.probabilities is self.model.io:
+            result = result.as_output()
+        result.model = replace(self.model, partial=self.model.gradient_block)
+        return result
+
+
+def _weighted_spread(w: Array, v: Array, centre: Array) -> Array:
+    """Return sum_j w_j (v_j - centre)^2 by matrix products, with a guard for what cancels in the expanded square."""
+    total = w.sum(-1, keepdims=True)
+    plain = w @ v**2
+    square = plain - 2 * centre * (w @ v) + centre**2 * total
+    guard = 8 * w.shape[-1] * 2.0**-53 * (plain + centre**2 * total)
+    return np.maximum(square, 0.0) + guard

@@ -1,0 +1,1 @@
+"""Case ids, the case matrix, inputs and recordings. Calls no implementation."""

@@ -1,0 +1,267 @@
+"""`check` from arguments to exit status: plan, run, keep, tell."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from attention_harness import registry
+from attention_harness.cases.cases import matrix, parse
+from attention_harness.cases.cases import own as own_cases
+from attention_harness.checks import time_account
+from attention_harness.checks.behaviour import measured
+from attention_harness.commands import console
+from attention_harness.commands.run_setup import Keys, writer_of
+from attention_harness.commands.tally import Tally
+from attention_harness.execution import fuzz, pool
+from attention_harness.execution.conformance import Item, plan, unexercised
+from attention_harness.model.case import Case
+from attention_harness.model.errors import HarnessError
+from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
+from attention_harness.mutation.diagnosis import Diagnosis, diagnoses
+from attention_harness.store.documents import pieces
+from attention_harness.store.results import DIAGNOSIS, Writer, now, read_valid, write_json
+
+_TELL_EVERY = 20.0  # seconds between lines of progress where there is no terminal
+
+
+def check(options: argparse.Namespace) -> int:
+    """Judge, keep and tell; 0 when something was checked and all of it conforms."""
+    chosen = registry.select(options.names, options.load)
+    items = list(plan(chosen, _cases(options), lambda implementation: _own(options, implementation)))
+    writer, kept = writer_of(options, chosen, items)
+    with writer or contextlib.nullcontext():
+        return _judged(options, items, writer, kept)
+
+
+def _judged(options: argparse.Namespace, items: Sequence[Item], writer: Writer | None, kept: Iterable[Verdict]) -> int:
+    planned = sum(len(item.checks) for item in items)
+    rows = _Rows(writer, spooled=options.json)
+    counted, groups, answered = Tally(_none_yet(items)), fuzz.Groups(), Keys()
+    for verdict in _of_plan(kept, items, options):
+        answered.add((verdict.implementation, verdict.case, verdict.check))
+        counted.add(verdict)
+        groups.add(verdict)
+
+    def open_ended(item: Item) -> bool:
+        return any(key not in answered for key in item.keys)
+
+    whole = not any(map(open_ended, items))  # then what was made of the same verdicts before stands
+    if writer and not whole and writer.facts.get("finished"):
+        writer.update(finished=None)
+    costs = time_account.Costs(options.jobs or pool.default_jobs())
+    for reached in _told(filter(open_ended, items), options, planned, counted.total.total(), costs):
+        new = [v for v in reached if (v.implementation, v.case, v.check) not in answered]
+        rows.add(new)
+        for verdict in new:
+            counted.add(verdict)
+            groups.add(verdict)
+    time_told = costs.told() if costs.checks else {}
+    found = _smallest(groups, items, options, writer, whole) if options.fuzz else []
+    causes = [] if options.no_diagnosis else _causes(_in_order(counted.failures, items), items, options, writer, whole)
+    if writer and not writer.facts.get("finished"):
+        writer.update(finished=now(), **({"time": time_told} if time_told else {}))
+    if options.json:
+        _print_document(options, planned, rows, causes, found, time_told)
+    else:
+        if time_told:
+            print(time_account.sentence(time_told))
+        _print_summary(options, planned, counted, items)
+        if writer:
+            print(f"run directory: {options.out}")
+    return 0 if counted.conforms else 1
+
+
+def _of_plan(kept: Iterable[Verdict], items: Sequence[Item], options: argparse.Namespace) -> Iterator[Verdict]:
+    """Yield the verdicts that a run has; one that it was not asked for is an error."""
+    kept = iter(kept)
+    first = next(kept, None)
+    if first is None:  # a new run: nothing to hold against the plan, whose names take room
+        return
+    planned = Keys()
+    for key in (key for item in items for key in item.keys):
+        planned.add(key)
+    for verdict in itertools.chain([first], kept):
+        if (verdict.implementation, verdict.case, verdict.check) not in planned:
+            raise HarnessError(
+                f"{options.out}/verdicts.jsonl: {verdict.check} of {verdict.implementation} on {verdict.case} is not "
+                "in the plan of this run; take the line out"
+            )
+        yield verdict
+
+
+def _none_yet(items: Iterable[Item]) -> dict[str, Counter[Status]]:
+    """Return no verdict of each implementation, in the order of the plan, which the summary keeps."""
+    return {item.implementation.name: Counter() for item in items}
+
+
+def _in_order(failures: Iterable[Verdict], items: Sequence[Item]) -> list[Verdict]:
+    """Return failures in the order of the plan: they came as workers finished, which must not decide a diagnosis."""
+    failed = {(verdict.implementation, verdict.case, verdict.check): verdict for verdict in failures}
+    planned = (key for item in items for key in item.keys if key in failed)
+    return [failed[key] for key in planned]
+
+
+def _print_document(
+    options: argparse.Namespace,
+    planned: int,
+    rows: _Rows,
+    causes: Sequence[Diagnosis],
+    found: Sequence[fuzz.Smallest],
+    time_told: dict[str, Any],
+) -> None:
+    document: dict[str, Any] = {
+        "planned": planned,
+        "time": time_told,
+        "verdicts": iter(rows),
+        "diagnosis": [cause.to_json() for cause in causes],
+    }
+    if options.fuzz:
+        smallest = [one.to_json() for one in found]
+        document["fuzz"] = {"seed": options.seed or 0, "cases": options.fuzz, "smallest": smallest}
+    for piece in pieces(document):
+        sys.stdout.write(piece)
+    print()
+
+
+def _print_summary(options: argparse.Namespace, planned: int, counted: Tally, items: Sequence[Item]) -> None:
+    print(console.summary(counted, planned))
+    if measured := console.manners(counted.manners):
+        print(measured)
+    for name, unasked in unexercised(items).items() if not options.case else ():
+        named = [one for one in unasked if not options.mechanism or one not in registry.mechanisms()]
+        if named:
+            print(f"{name}: declared, but asked by no case, so not shown: {', '.join(named)}")
+    if options.fuzz:
+        print(console.drawn(options.seed or 0, options.fuzz))
+
+
+class _Rows:
+    """The verdicts of a run as plain data, kept on the disk: in its directory, or else in a file without a name."""
+
+    def __init__(self, writer: Writer | None, *, spooled: bool) -> None:
+        self._writer = writer
+        self._spool = tempfile.TemporaryFile("w+") if spooled and not writer else None  # noqa: SIM115
+
+    def add(self, verdicts: Sequence[Verdict]) -> None:
+        if self._writer:
+            self._writer.add(*verdicts)
+        elif self._spool:
+            self._spool.writelines(json.dumps(verdict.to_json()) + "\n" for verdict in verdicts)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        if self._writer:
+            yield from (verdict.to_json() for verdict in self._writer.rows(Verdict))
+        elif self._spool:
+            self._spool.seek(0)
+            yield from map(json.loads, self._spool)
+
+
+def _causes(
+    failures: Sequence[Verdict], items: Sequence[Item], options: argparse.Namespace, writer: Writer | None, whole: bool
+) -> list[Diagnosis]:
+    """Return, tell and keep, one after the other, what may have caused the failures of each implementation.
+
+    whole: nothing was asked since the directory was written, so that what it says of a cause still holds.
+    """
+    path = writer.directory / DIAGNOSIS if writer else None
+    found = [Diagnosis.from_json(one) for one in read_valid(path)] if whole and path and path.exists() else []
+    if path and not found:
+        path.unlink(missing_ok=True)
+    for cause in found:
+        console.cause(cause)
+    known = {cause.implementation for cause in found}
+    left = [verdict for verdict in failures if verdict.implementation not in known]
+    further = dict.fromkeys(item.case for item in items)
+    for cause in diagnoses(left, options.load, further, options.memory):
+        console.cause(cause)
+        found.append(cause)
+        if path:
+            write_json(path, [one.to_json() for one in found])
+    return found
+
+
+def _smallest(
+    groups: fuzz.Groups, items: Sequence[Item], options: argparse.Namespace, writer: Writer | None, whole: bool
+) -> list[fuzz.Smallest]:
+    """Return, tell and keep, one after the other, the smallest cases that the failures of a fuzz shrink to."""
+    kept = writer.facts.get("smallest", []) if writer and whole else []
+    found = [fuzz.Smallest.from_json(one) for one in kept]
+    further = fuzz.shrink(items, groups, options.load, tuple(found), _limits(options))
+    for smallest in itertools.chain(tuple(found), further):
+        console.line(f"smallest of {smallest.failures} such failures:")
+        console.failure(smallest.verdict)
+        if smallest not in found:
+            found.append(smallest)
+            if writer:
+                writer.update(smallest=[one.to_json() for one in found])
+    if writer and not found:
+        writer.update(smallest=[])
+    return found
+
+
+def _limits(options: argparse.Namespace) -> pool.Limits:
+    return pool.Limits(options.timeout or pool.ITEM_SECONDS, options.memory)
+
+
+def _cases(options: argparse.Namespace) -> list[Case]:
+    if options.seed is not None and not options.fuzz:
+        raise HarnessError("--seed is that of drawn cases: give --fuzz N with it")
+    if options.fuzz:
+        if options.case or options.tier != "default":
+            raise HarnessError("--fuzz draws its own cases: give it without --case, --quick and --thorough")
+        chosen = registry.select(options.names, options.load)
+
+        def takes(case: Case) -> bool:
+            return any(not one.refuses(case.on(options.device)) for one in chosen)
+
+        drawn = fuzz.drawn(options.seed or 0, options.fuzz, options.mechanism, takes)
+        return [case.on(options.device) for case in drawn]
+    if options.case:
+        if options.mechanism:
+            raise HarnessError("--case names its mechanism itself; give --case or --mechanism, not both")
+        return [parse(text) for text in options.case]
+    wanted = [registry.mechanism(name).name for name in options.mechanism]
+    found = [case for case in matrix(options.tier) if not wanted or case.mechanism in wanted]
+    return [case.on(options.device) for case in found]
+
+
+def _own(options: argparse.Namespace, implementation: registry.Implementation) -> list[Case]:
+    """Return the cases that a narrow declaration adds to the shared ones, and the one that its manners are asked in."""
+    if options.case or options.fuzz:
+        return []
+    found = [] if options.device != "cpu" else list(own_cases(implementation.capabilities, options.tier))
+    shared = {*_cases(options), *found}
+    found += [case for case in (measured.anchor(implementation).on(options.device),) if case not in shared]
+    return [case for case in found if not options.mechanism or case.mechanism in options.mechanism]
+
+
+def _told(
+    items: Iterable[Item], options: argparse.Namespace, planned: int, done: int, costs: time_account.Costs
+) -> Iterator[list[Verdict]]:
+    """Yield the verdicts of each item, with progress, and failures as they come."""
+    limits = _limits(options)
+    told = time.monotonic()
+    with console.progress() as bar:
+        task = bar.add_task("check", total=planned, completed=done)
+        for item, verdicts in pool.run(
+            items, jobs=options.jobs, load=options.load, seconds=limits.seconds, memory=limits.memory, costs=costs
+        ):
+            bar.update(task, advance=len(verdicts), description=f"check {item.implementation.name}")
+            done += len(verdicts)
+            costs.checks += sum(verdict.status not in NOT_CHECKED for verdict in verdicts)
+            if bar.disable and time.monotonic() - told > _TELL_EVERY:
+                console.line(f"check: {done} of {planned}")
+                told = time.monotonic()
+            for verdict in verdicts:
+                if verdict.status in NONCONFORMING:
+                    console.failure(verdict)
+            yield verdicts

@@ -1,0 +1,121 @@
+"""`compare` from arguments to exit status: read two runs, measure suspects again where asked, tell."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from attention_harness.commands import console
+from attention_harness.commands.run_setup import told_of
+from attention_harness.execution.machine import environment
+from attention_harness.model.errors import HarnessError
+from attention_harness.model.measurement import Measurement
+from attention_harness.report import changes_text
+from attention_harness.report.changes import Changes, CostChange, compare, incomparable, settled
+from attention_harness.store import results
+from attention_harness.store.files import replaced
+from attention_harness.store.results import Run
+
+
+def command(options: argparse.Namespace) -> int:
+    """Tell what changed from one run to another; 1 when something is confirmed to be worse, or nothing compares."""
+    base, head = (results.load(directory) for directory in (options.base, options.head))
+    changes = compare(base, head)
+    if options.confirm:
+        changes = _confirmed(changes, base, head, options.load)
+    what = _next(options, base)
+    if options.json:
+        print(json.dumps(changes.to_json(), indent=1))
+    elif options.markdown == "-":
+        print(changes_text.markdown(changes, what), end="")
+    else:
+        print(changes_text.text(changes, what))
+    if options.markdown and options.markdown != "-":
+        replaced(Path(options.markdown), changes_text.markdown(changes, what))
+    return 1 if changes.regressions or not any(changes.compared.values()) else 0
+
+
+def _next(options: argparse.Namespace, base: Run) -> str:
+    commit = ((base.facts.get("environment") or {}).get("git") or {}).get("commit", "")
+    against = f", or measure both in one run with bench --against {commit[:12] or 'REV'}"
+    return f"measure them again with compare {options.base} {options.head} --confirm{against}"
+
+
+def _confirmed(changes: Changes, base: Run, head: Run, load: Sequence[Path]) -> Changes:
+    """Measure every suspect again, five new passes each, on this machine if it is the runs' own."""
+    if not changes.suspects:
+        return changes
+    if why := incomparable(head.facts.get("environment") or {}, environment()):
+        raise HarnessError(f"--confirm measures here, and HEAD was measured elsewhere: {'; '.join(why)}")
+    rows = {row.key: row for row in head.measurements}
+    others = _not_heads(head, load)
+    costs = tuple(_of_heads_file(one, rows[one.key].baseline, others) for one in changes.costs)
+    changes = replace(changes, costs=costs)
+    if not changes.suspects:
+        return changes
+    before = {row.key: row for row in base.measurements}
+    again = _again(changes.suspects, rows, load)
+    costs = tuple(settled(one, before[one.key], again[one.key]) if one.state == "suspect" else one for one in costs)
+    return replace(changes, costs=costs)
+
+
+def _not_heads(head: Run, load: Sequence[Path]) -> set[str]:
+    """Return the implementations of which the file here is not the one that HEAD measured."""
+    from attention_harness import registry
+
+    then = head.facts.get("implementations") or {}
+    known = registry.implementations(load).items()
+    return {name for name, own in known if told_of(own)["sha256"] != (then.get(name) or {}).get("sha256")}
+
+
+def _of_heads_file(one: CostChange, baseline: str, others: set[str]) -> CostChange:
+    """Return a change; a suspect cannot be confirmed where its file, or its baseline's, is another one here."""
+    measured = {one.implementation: None} | ({baseline: None} if one.quantity == "time" else {})
+    changed = [name for name in measured if name in others]
+    if one.state != "suspect" or not changed:
+        return one
+    return replace(one, state="unconfirmed", reason=f"the file of {' and of '.join(changed)} here is not HEAD's")
+
+
+def _again(
+    suspects: Sequence[CostChange], head: Mapping[tuple[str, str, str, str, int], Measurement], load: Sequence[Path]
+) -> dict[tuple[str, str, str, str, int], Measurement]:
+    from attention_harness import registry
+    from attention_harness.benchmark import campaign
+    from attention_harness.benchmark.workloads import Workload
+    from attention_harness.cases.cases import parse
+    from attention_harness.commands import gating
+
+    groups: dict[tuple[str, str, str, int, str, str], list[str]] = {}
+    for one in suspects:
+        row = head[one.key]
+        names = groups.setdefault((*row.cell, row.baseline, row.gated_on), [])
+        names += [one.implementation] if one.implementation not in names else []
+    console.line(
+        f"compare: measuring {len(suspects)} suspects again in {len(groups)} cells, {campaign.PASSES} passes each"
+    )
+    found = {}
+    for (workload, case_id, direction, threads, baseline, gated_on), names in groups.items():
+        case = parse(case_id)
+        chosen = registry.select([*names, *([baseline] if baseline and baseline not in names else [])], load)
+        cell = Workload(workload, "measured again", case_id, gated_on=gated_on)
+        asked = replace(parse(gated_on), dtype=case.dtype, device=case.device) if gated_on else case
+        answers = gating.ask(chosen, [(asked, direction)], load)
+        for row in campaign.run(
+            chosen,
+            [cell],
+            passes=campaign.PASSES,
+            threads=(threads,),
+            directions=(direction,),
+            baseline=baseline or names[0],
+            gate=answers,
+            progress=lambda what, done, total: console.line(f"compare: {what} ({done} of {total})"),
+            seed=1,
+            load=load,
+            devices=(case.device,),
+        ):
+            found[row.key] = row
+    return found

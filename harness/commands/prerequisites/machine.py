@@ -1,0 +1,152 @@
+"""Processor, memory, accelerator, compiler, and what the system allows."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import multiprocessing
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from attention_harness.commands.prerequisites.finding import OK, Finding
+from attention_harness.commands.prerequisites.packages import version
+from attention_harness.execution import machine
+
+_MANAGERS = {
+    "apt-get": ("apt-get install g++", "apt-get install python3-dev"),
+    "dnf": ("dnf install gcc-c++", "dnf install python3-devel"),
+    "zypper": ("zypper install gcc-c++", "zypper install python3-devel"),
+    "apk": ("apk add g++", "apk add python3-dev"),
+    "pacman": ("pacman -S gcc", "pacman -S python"),
+}
+_ROOM = 2**30  # bytes: compiled code and its precompiled headers take some hundred megabytes
+
+
+def findings() -> Iterator[Finding]:
+    """Yield what was found, subject by subject."""
+    yield from _processor()
+    yield from _accelerator()
+    yield from _compiler()
+    yield from _system()
+
+
+def _processor() -> Iterator[Finding]:
+    about = machine.processor()
+    flags = set(about["extensions"])
+    yield Finding("processor", "model", OK, f"{about['model']}, {about['architecture']}")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Finding("processor", "cores", OK, str(cores), "one worker process for each, 8 at most; --jobs N changes it")
+    if not flags:
+        yield Finding("processor", "extensions", "not known", "", "this system does not list them in /proc/cpuinfo")
+        return
+    wide = "avx512f" in flags
+    yield Finding(
+        "processor",
+        "AVX-512",
+        OK if wide else "note",
+        "yes" if wide else "no",
+        "" if wide else "vectors of 256 bits or less",
+    )
+    fast = sorted(flags & {"avx512_bf16", "amx_bf16", "asimdbf16"})
+    yield Finding(
+        "processor", "bfloat16", OK if fast else "note", ", ".join(fast) or "emulated", "" if fast else "slow"
+    )
+    half = sorted(flags & {"avx512_fp16", "amx_fp16", "asimdhp"})
+    slow = "matrix products in float16 are slow: the cases in it are kept small"
+    yield Finding("processor", "float16", OK if half else "note", ", ".join(half) or "emulated", "" if half else slow)
+    if "amx_bf16" in flags:
+        known = "oneDNN#5717 shows here and is declared a known failure; ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 avoids it"
+        yield Finding("processor", "AMX", "note", "yes", known)
+
+
+def _accelerator() -> Iterator[Finding]:
+    devices = machine.cuda_devices()
+    if not devices:
+        yield Finding("accelerator", "CUDA", "absent", "no driver with a device", "onnx_cuda needs an NVIDIA GPU")
+        return
+    for device in devices:
+        told = f"{device['name']}, {device['memory_bytes'] / 2**30:.0f} GiB, capability {device['capability']}"
+        yield Finding("accelerator", "CUDA", OK, f"{told}, driver for CUDA {_driver()}")
+    if "+cpu" in version("torch"):
+        advice = "install a torch that is built for CUDA: its own site has the command for this driver"
+        yield Finding("accelerator", "torch", "note", f"{version('torch')}, a CPU build", advice)
+
+
+def _driver() -> str:
+    number = ctypes.c_int()
+    library = ctypes.CDLL("libcuda.so.1" if sys.platform != "win32" else "nvcuda.dll")
+    return f"{number.value // 1000}.{number.value % 1000 // 10}" if not library.cuDriverGetVersion(number) else "?"
+
+
+def _compiler() -> Iterator[Finding]:
+    """Yield what torch.compile makes its kernels with; without it the implementation `compiled` goes wrong."""
+    default = {"win32": "cl", "darwin": "clang++"}.get(sys.platform, "g++")
+    wanted = os.environ.get("CXX") or default
+    path = shutil.which(wanted)
+    advice = "" if path else _adds(0)
+    yield Finding("compiler", f"C++ compiler {wanted}", OK if path else "missing", path or "not on PATH", advice)
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    there = header.is_file()
+    yield Finding("compiler", "Python.h", OK if there else "missing", str(header), "" if there else _adds(1))
+
+
+def _adds(which: int) -> str:
+    """Return the command that adds a compiler (0) or Python's headers (1) on this system, as far as one is known."""
+    if sys.platform == "darwin":
+        return "xcode-select --install"
+    if sys.platform == "win32":
+        return "install the C++ build tools of Visual Studio, and run from their command prompt"
+    known = next((commands for manager, commands in _MANAGERS.items() if shutil.which(manager)), None)
+    what = ("g++", "the development files of this Python")[which]
+    return known[which] if known else f"install {what} with this system's package manager"
+
+
+def _system() -> Iterator[Finding]:
+    total = machine.memory_bytes()
+    yield Finding("system", "memory", OK, f"{total / 2**30:.1f} GiB" if total else "not known")
+    for name, folder in (("working directory", Path.cwd()), ("temporary files", Path(tempfile.gettempdir()))):
+        yield _writable(name, folder)
+    there = "forkserver" in multiprocessing.get_all_start_methods()
+    advice = "" if there else "worker processes need Linux or macOS"
+    yield Finding("system", "fork server", OK if there else "missing", "yes" if there else "no", advice)
+    why = _peak_memory()
+    yield Finding(
+        "system", "peak memory", "note" if why else OK, why or "resettable", "bench leaves it out" if why else ""
+    )
+    yield Finding("system", "clock", OK, f"perf_counter moves in steps of {_step() * 1e9:.0f} ns")
+
+
+def _writable(name: str, folder: Path) -> Finding:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Finding(
+            "system", name, "missing", f"{folder}: {error.strerror}", "run where you may write, or --out DIR"
+        )
+    told = f"{folder}, {free / 2**30:.1f} GiB free"
+    return Finding("system", name, OK if free > _ROOM else "note", told, "" if free > _ROOM else "little room")
+
+
+def _peak_memory() -> str:
+    """Return why the peak memory of a call cannot be measured, or ""."""
+    if not sys.platform.startswith("linux"):
+        return "needs Linux"
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError as error:
+        return f"/proc/self/clear_refs: {error.strerror}"
+    return ""
+
+
+def _step() -> float:
+    """Return the smallest step of the clock that was seen, in seconds."""
+    readings = [time.perf_counter() for _ in range(2000)]
+    steps = [after - before for before, after in itertools.pairwise(readings) if after > before]
+    return min(steps, default=0.0)

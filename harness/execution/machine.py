@@ -1,0 +1,111 @@
+"""What this machine is: the facts that a run keeps beside its results. Standard library; torch only where loaded."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "triton", "pytest-benchmark")
+_SOURCE = Path(__file__).resolve().parents[2]
+
+
+def environment() -> dict[str, Any]:
+    """Return plain data. Everything but `load` is stable, so that two runs on one machine agree in it.
+
+    memory_bytes  physical memory
+    load          runnable processes over the last 1, 5 and 15 minutes
+    threads       torch's threads for one operator, None where torch is not loaded
+    """
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": memory_bytes(),
+        "packages": versions(),
+        "threads": _threads(),
+        "cuda": cuda_devices(),
+        "git": git_revision(),
+        "load": [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None,
+    }
+
+
+def processor() -> dict[str, Any]:
+    """Return model and architecture, and the vector extensions that decide which kernels run."""
+    facts = {"model": platform.processor() or "unknown", "architecture": platform.machine(), "extensions": []}
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return facts
+    values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = values.get("flags", values.get("Features", "")).split()
+    facts["model"] = values.get("model name", facts["model"])
+    facts["extensions"] = sorted(flag for flag in flags if flag.startswith(("avx", "amx", "sve", "asimd", "fma")))
+    return facts
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that results depend on; what is not installed is left out."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_revision() -> dict[str, Any] | None:
+    """Return commit and whether files differ from it, or None outside a checkout."""
+    commit = _git("rev-parse", "HEAD")
+    return {"commit": commit, "dirty": bool(_git("status", "--porcelain"))} if commit else None
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(_SOURCE), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def memory_bytes() -> int | None:
+    """Return the physical memory, None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not POSIX
+        return None
+
+
+def _threads() -> int | None:
+    torch = sys.modules.get("torch")
+    return torch.get_num_threads() if torch is not None else None
+
+
+def cuda_devices() -> list[dict[str, Any]]:
+    """Return the CUDA devices that the driver sees. The driver is asked, not torch: listing must not import that."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1" if sys.platform != "win32" else "nvcuda.dll")
+    except OSError:
+        return []
+    count = ctypes.c_int()
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return []
+    return [_cuda_device(driver, index) for index in range(count.value)]
+
+
+def _cuda_device(driver: ctypes.CDLL, index: int) -> dict[str, Any]:
+    name, memory, parts = ctypes.create_string_buffer(256), ctypes.c_size_t(), [ctypes.c_int(), ctypes.c_int()]
+    driver.cuDeviceGetName(name, len(name), index)
+    driver.cuDeviceTotalMem_v2(ctypes.byref(memory), index)
+    for number, part in zip((75, 76), parts, strict=True):  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
+        driver.cuDeviceGetAttribute(ctypes.byref(part), number, index)
+    capability = ".".join(str(part.value) for part in parts)
+    return {"name": name.value.decode(errors="replace"), "memory_bytes": memory.value, "capability": capability}

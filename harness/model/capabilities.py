@@ -1,0 +1,151 @@
+"""What an implementation declares: what it takes, what it promises, and the arithmetic that its bounds follow from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from attention_harness.model.errors import HarnessError
+
+if TYPE_CHECKING:
+    from attention_harness.model.case import Case
+
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+
+
+OPTIONS = (
+    "mask",
+    "bias",
+    "valid_lens",
+    "causal_top_left",
+    "causal_bottom_right",
+    "scale",
+    "learned_scale",
+    "grouped_heads",
+    "dropout",
+)
+
+
+EMPTY_ROWS = ("zero", "nan", "mean")
+
+
+DEVICES = ("cpu", "cuda")
+
+
+_LARGEST_EXP_ULP = 64  # an exponential that errs more than this is no exponential of its format
+
+
+def _need_flags(what: str, declared: Any) -> None:
+    """Refuse what is neither True nor False in a field whose default is: a text such as "no" would count as True."""
+    for one in fields(declared):
+        value = getattr(declared, one.name)
+        if isinstance(one.default, bool) and not isinstance(value, bool):
+            raise HarnessError(f"{what}: {one.name} must be True or False, got {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """The roundings that an implementation owns up to; the error budget is computed from them.
+
+    accumulator           dtype of sums and of the softmax; "" means float64 for float64 and float32 otherwise
+    rounded_scores        every step of the scores is stored in the case's dtype (eager) and not only in the
+                          accumulator's (a fused kernel)
+    stored_probabilities  the weights are stored in the case's dtype before they meet the values
+    split_keys            partial results over blocks of keys are merged through their log-sum-exp
+    scaled_inputs         the scale is folded into query or key, rounded to the case's dtype
+    block                 keys per block of an online softmax, a lower bound
+    exp_ulp               error of exp and tanh in units in the last place
+    gradient_block        terms of a sum in the backward pass that stay in the accumulator; the sums of such blocks are
+                          added up in the case's dtype. 0 for all of them
+
+    What holds for the weights and scores holds for their gradients. A fused kernel (`rounded_scores` is False) may in
+    its backward pass compute the weights again from their log-sum-exp, and the rows' constant from its stored output.
+
+    The defaults are the loosest of these that a correct implementation without online tricks needs.
+    """
+
+    accumulator: str = ""
+    rounded_scores: bool = True
+    stored_probabilities: bool = True
+    split_keys: bool = False
+    scaled_inputs: bool = False
+    block: int = 16
+    exp_ulp: float = 2.0
+    gradient_block: int = 0
+
+    def __post_init__(self) -> None:
+        if self.accumulator not in ("", *DTYPES):
+            raise HarnessError(f"arithmetic: accumulator {self.accumulator!r} is none of {', '.join(DTYPES)}")
+        _need_flags("arithmetic", self)
+        for name, least in (("block", 1), ("gradient_block", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise HarnessError(f"arithmetic: {name} must be a whole number of {least} or more, got {value!r}")
+        number = isinstance(self.exp_ulp, int | float) and not isinstance(self.exp_ulp, bool)
+        if not number or not 0 <= self.exp_ulp <= _LARGEST_EXP_ULP:
+            raise HarnessError(
+                f"arithmetic: exp_ulp must be a number from 0 to {_LARGEST_EXP_ULP}, got {self.exp_ulp!r}"
+            )
+
+
+def _names(what: str, declared: Any) -> tuple[str, ...]:
+    if not isinstance(declared, tuple) or not all(isinstance(name, str) for name in declared):
+        raise HarnessError(f"capabilities: {what} must be a tuple of names, got {declared!r}")
+    return declared
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an implementation declares. It chooses the checks; the checks hold the implementation to it.
+
+    gradients, second_derivatives   autograd gives them, with respect to every floating tensor
+    costly_gradients                each takes seconds (a compilation): a stated sample of the cases asks for them
+    weights                         it returns (output, weights)
+    empty_rows                      what a query that sees no key gets: "zero", "nan" or "mean"
+    poison_safe                     NaN and infinity in what is masked never reach an output or a gradient
+    repeatable                      the same inputs give the same bits, call after call
+    batch_invariant                 a batch element gives the same bits alone and among neighbours
+    """
+
+    mechanisms: tuple[str, ...]
+    dtypes: tuple[str, ...] = ("float32",)
+    devices: tuple[str, ...] = ("cpu",)
+    options: tuple[str, ...] = ()
+    gradients: bool = False
+    second_derivatives: bool = False
+    costly_gradients: bool = False
+    weights: bool = False
+    empty_rows: str = "zero"
+    poison_safe: bool = False
+    repeatable: bool = False
+    batch_invariant: bool = False
+    arithmetic: Arithmetic = Arithmetic()
+
+    def __post_init__(self) -> None:
+        for name, known in (("dtypes", DTYPES), ("devices", DEVICES), ("options", OPTIONS)):
+            declared = _names(name, getattr(self, name))
+            if not declared and name != "options":
+                raise HarnessError(f"capabilities: {name} must be a tuple of names, got {declared!r}")
+            for value in declared:
+                if value not in known:
+                    raise HarnessError(f"capabilities: unknown {name[:-1]} {value!r}; known: {', '.join(known)}")
+        if not _names("mechanisms", self.mechanisms):
+            raise HarnessError(f"capabilities: mechanisms must be a tuple of names, got {self.mechanisms!r}")
+        if self.empty_rows not in EMPTY_ROWS:
+            raise HarnessError(f"capabilities: empty_rows {self.empty_rows!r} is none of {', '.join(EMPTY_ROWS)}")
+        _need_flags("capabilities", self)
+        if not isinstance(self.arithmetic, Arithmetic):
+            raise HarnessError(f"capabilities: arithmetic must be an Arithmetic(...), got {self.arithmetic!r}")
+
+    def refuses(self, case: Case) -> str:
+        """Return why the declaration leaves this case out, or "" when it takes it."""
+        if case.device not in self.devices:
+            return f"device {case.device} not declared (declares {', '.join(self.devices)})"
+        if case.mechanism not in self.mechanisms:
+            return f"mechanism {case.mechanism} not declared"
+        if case.dtype not in self.dtypes:
+            return f"dtype {case.dtype} not declared (declares {', '.join(self.dtypes)})"
+        missing = [option for option in case.requires if option not in self.options]
+        if missing:
+            return f"option {', '.join(missing)} not declared (declares {', '.join(self.options) or 'none'})"
+        return ""

@@ -1,0 +1,199 @@
+"""The value that a benchmark yields for one implementation on one workload: frozen, standard library only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from attention_harness.model.verdict import Status
+
+FAR_BEHIND = "far behind"
+STATUSES = ("measured", "refused", "unsupported", "unavailable", FAR_BEHIND, "error")
+ANSWERS = ("baseline", "faster", "slower", "same", "inconclusive", "unreliable")
+CLOCKS = ("wall", "cpu")
+DIRECTIONS = ("forward", "forward_backward")
+
+_LATER = (  # fields that older rows lack
+    "direction",
+    "pass_ratios",
+    "cold_s",
+    "device_mhz",
+    "budget_share",
+    "gated_on",
+    "flops",
+    "moved_bytes",
+    "least_bytes",
+    "written_bytes",
+    "ceiling",
+    "ceiling_share",
+)
+
+Passes = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What was timed, and how it compares with the baseline of the same cell. Times are in seconds for one call.
+
+    workload, case, direction, threads name its cell. `case` holds mechanism, sizes, dtype and device.
+
+    direction              forward; or forward_backward: the gradients of all floating tensors for a fixed upstream too
+    status                 measured; refused (it does not conform: never timed); unsupported; unavailable;
+                           far behind (of `choose`: it conforms, and a first look was enough); error
+    reason                 why it was not measured, why the answer is withheld, or which passes were lost
+    prepare_s              `prepare(case)` in each pass
+    first_call_s           the first call of the first pass: what is compiled or loaded late shows here
+    calls_per_sample       calls between two readings of the clock
+    wall_s, cpu_s          samples by pass, at most 200 a pass, the same rounds for every arm of a cell; cpu_s is
+                           empty where thread CPU time says nothing: on an accelerator, or with threads of its own
+    minor_faults_per_call  pages the kernel had to map during a call; None where it is not known
+    preempted              share of samples, of this and of the baseline, that the scheduler interrupted
+    peak_bytes             memory that one call adds at its peak, its output included; None where it is not known
+    baseline               the implementation it is compared with; "" where there is none
+    ratio, low, high       time over the baseline's, and its interval of confidence `level`
+    clock                  which of the two clocks ratio and answer rest on
+    answer                 baseline, faster, slower, same, inconclusive or unreliable; "" without a baseline
+    detectable             smallest relative difference that these passes could have shown, e.g. 0.02
+    sentinel_ratio         the same ratio of the baseline's twin, whose truth is 1
+    pass_ratios            the ratio that each pass came to; the interval is made of them
+    cold_s                 on an accelerator: single calls after its cache was flushed, by pass. wall_s holds hot ones
+    device_mhz             on an accelerator: its clock in each pass, where the driver tells
+    budget_share           largest share of its error budget that it used where it was checked; gated_on: on which case,
+                           where that is a shorter one than the one that was timed
+    flops, moved_bytes     operations of matrix products, and compulsory traffic, counted from the formula
+    least_bytes            memory that no call can avoid to add; written_bytes: of the largest intermediate if written
+                           out, such as the scores. To be read beside peak_bytes
+    ceiling, ceiling_share which of this machine's ceilings binds, and the part of it that is reached; above 1 the
+                           ceiling was measured too low
+    """
+
+    implementation: str
+    mechanism: str
+    workload: str
+    case: str
+    threads: int
+    status: str
+    reason: str = ""
+    prepare_s: tuple[float, ...] = ()
+    first_call_s: float | None = None
+    calls_per_sample: int = 0
+    wall_s: Passes = ()
+    cpu_s: Passes = ()
+    minor_faults_per_call: float | None = None
+    preempted: float | None = None
+    peak_bytes: int | None = None
+    baseline: str = ""
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    level: float | None = None
+    clock: str = ""
+    answer: str = ""
+    detectable: float | None = None
+    sentinel_ratio: float | None = None
+    direction: str = "forward"
+    pass_ratios: tuple[float, ...] = ()
+    cold_s: Passes = ()
+    device_mhz: tuple[float, ...] = ()
+    budget_share: float | None = None
+    gated_on: str = ""
+    flops: float | None = None
+    moved_bytes: float | None = None
+    least_bytes: float | None = None
+    written_bytes: float | None = None
+    ceiling: str = ""
+    ceiling_share: float | None = None
+
+    @property
+    def dtype(self) -> str:
+        """The dtype in the case's id; "" where the id is none of ours."""
+        return next(iter(self.case.split("-")[2:3]), "")
+
+    @property
+    def wrong(self) -> bool:
+        """It failed, and its file does not declare the failure with a reason: such a one is refused all the same."""
+        return self.status in ("refused", "error") and not self.reason.startswith(f"{Status.KNOWN_FAILURE}, ")
+
+    @property
+    def cell(self) -> tuple[str, str, str, int]:
+        """What it is compared within: workload, case, direction, threads."""
+        return self.workload, self.case, self.direction, self.threads
+
+    @property
+    def key(self) -> tuple[str, str, str, str, int]:
+        """What names it in a run: the implementation and its cell."""
+        return self.implementation, *self.cell
+
+    def __post_init__(self) -> None:
+        subject = f"measurement of {self.implementation} on {self.case}"
+        if self.direction not in DIRECTIONS:
+            raise ValueError(f"{subject}: direction {self.direction!r} is none of {', '.join(DIRECTIONS)}")
+        wrong = _not_measured(self) if self.status != "measured" else _samples(self) or _comparison(self)
+        if wrong:
+            raise ValueError(f"{subject} ({self.status}): {wrong}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild a measurement from `to_json`'s data; rows from before directions were measured are forward."""
+        values = {f.name: data[f.name] for f in fields(cls) if f.name in data or f.name not in _LATER}
+        for name in ("wall_s", "cpu_s", "cold_s"):
+            values[name] = tuple(tuple(samples) for samples in values.get(name, ()))
+        for name in ("prepare_s", "pass_ratios", "device_mhz"):
+            values[name] = tuple(values.get(name, ()))
+        return cls(**values)
+
+
+def _not_measured(row: Measurement) -> str:
+    if row.status not in STATUSES:
+        return f"unknown status; known: {', '.join(STATUSES)}"
+    if not row.reason:
+        return "what was not measured needs a reason"
+    blank = {f.name for f in fields(row)} - {"implementation", "mechanism", "workload", "case", "direction", "threads"}
+    claims = [name for name in sorted(blank - {"status", "reason", "baseline"}) if getattr(row, name)]
+    return f"it was not measured, yet it states {', '.join(claims)}" if claims else ""
+
+
+def _samples(row: Measurement) -> str:
+    """Return what is impossible about the samples, or ""."""
+    if not row.wall_s or not all(row.wall_s):
+        return "it has a pass without samples, or no pass"
+    if row.cpu_s and [len(p) for p in row.cpu_s] != [len(p) for p in row.wall_s]:
+        return "its CPU times are not of the same rounds as its wall times"
+    if not all(math.isfinite(t) and t > 0 for p in row.wall_s for t in p):
+        return "a wall time is not a positive number"
+    if not all(math.isfinite(t) and t >= 0 for p in row.cpu_s for t in p):
+        return "a CPU time is negative or not a number"
+    if row.calls_per_sample < 1:
+        return f"{row.calls_per_sample} calls for each sample"
+    if row.preempted is not None and not 0 <= row.preempted <= 1:
+        return f"preempted share {row.preempted} is outside [0, 1]"
+    return ""
+
+
+def _comparison(row: Measurement) -> str:
+    """Return what is impossible about ratio, interval and answer, or ""."""
+    if (row.ratio is None) != (row.answer == "") or (row.ratio is None) != (row.baseline == ""):
+        return "baseline, ratio and answer come together"
+    if row.ratio is None:
+        return "an interval without a ratio" if row.low is not None or row.high is not None else ""
+    if row.answer not in ANSWERS or row.clock not in CLOCKS or (row.clock == "cpu" and not row.cpu_s):
+        return f"answer {row.answer!r} on clock {row.clock!r} is not possible"
+    itself = row.implementation == row.baseline
+    if (row.answer == "baseline") != itself or (itself and row.ratio != 1):
+        return "the baseline, and only the baseline, is compared with itself"
+    if (row.low is None) != (row.high is None) or (row.low is None) != (row.level is None):
+        return "low, high and level come together"
+    if row.low is None or row.high is None:
+        claims = row.answer in ("faster", "slower", "same")
+        return f"{row.answer} without an interval" if claims else ""
+    if not 0 < row.low <= row.ratio <= row.high < math.inf:
+        return f"ratio {row.ratio} outside its interval [{row.low}, {row.high}]"
+    if (row.answer == "faster" and row.high >= 1) or (row.answer == "slower" and row.low <= 1):
+        return f"{row.answer}, although its interval [{row.low}, {row.high}] contains 1 or lies on the other side"
+    return "an answer is withheld without a reason" if row.answer == "unreliable" and not row.reason else ""

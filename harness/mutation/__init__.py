@@ -1,0 +1,1 @@
+"""Mutants, equivalent variants, the mutation score, sensitivity and diagnosis."""

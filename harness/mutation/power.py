@@ -1,0 +1,314 @@
+"""What the suite catches: it is run against every planted fault, and against correct variants that it must not accuse.
+
+A fault is asked in every mechanism that its patch reaches, until a verdict there accuses it. A variant is asked
+everything. Both run in worker processes: one that dies or hangs costs its own task alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from attention_harness.cases.cases import matrix, parse
+from attention_harness.checks import Subject
+from attention_harness.checks.accuracy import to_array, wrong_form
+from attention_harness.commands import console
+from attention_harness.execution import conformance, pool
+from attention_harness.model import mutation_results
+from attention_harness.model.case import Case
+from attention_harness.model.errors import HarnessError
+from attention_harness.model.mutation_results import Outcome, Trial
+from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
+from attention_harness.mutation.mutant import eager, source_of_eager
+from attention_harness.mutation.mutants import (
+    FAULTS,
+    VARIANTS,
+    Fault,
+    Variant,
+    concerned,
+    planted,
+    state_restored,
+    varied,
+)
+from attention_harness.registry import Implementation
+from attention_harness.store import results
+
+PART = 8
+"""Cases of one task of the variants: enough to share their budgets, few enough to lose little by a kill."""
+TASK_SECONDS = 4 * pool.ITEM_SECONDS
+
+# A declared upstream failure that no longer shows accuses nobody: a patch may well avoid it.
+ACCUSES = tuple(status for status in NONCONFORMING if status is not Status.UNEXPECTED_PASS)
+
+Result = Outcome | Trial
+
+
+def command(options: argparse.Namespace) -> int:
+    """Plant, ask, keep and tell; 0 when every fault is caught and no variant is accused."""
+    faults, variants = select(options.names)
+    tiers = (options.tier, "quick" if options.tier == "quick" else "thorough")
+    fault_cases, variant_cases = ([*map(parse, options.case)] or _in_order(tier) for tier in tiers)
+    plan = repr(([(fault.name, fault.patches) for fault in faults], list(variants)))
+    writer = writer_of(options, plan + repr([[case.id for case in own] for own in (fault_cases, variant_cases)]))
+    found: list[Result] = [*writer.rows(Outcome), *writer.rows(Trial)] if writer else []
+    parts = [variant_cases[at : at + PART] for at in range(0, len(variant_cases) if variants else 0, PART)]
+    planned, told = len(faults) + len(parts), len(found)
+    with writer or contextlib.nullcontext():
+        given = {"jobs": options.jobs, "memory": options.memory, "done": found}
+        for result in measure(faults, fault_cases, variants, parts, **given):
+            found.append(result)
+            if writer:
+                writer.add(result)
+            for line in _news(result):
+                console.line(f"faults: {line}")
+            if len(found) - told >= 25:
+                told = len(found)
+                console.line(f"faults: {told} of {planned} tasks done")
+        if writer and not writer.facts.get("finished"):
+            writer.update(finished=results.now())
+    return _tell(options, mutation_results.ordered(found, [fault.name for fault in faults]))
+
+
+def _tell(options: argparse.Namespace, found: Sequence[Result]) -> int:
+    tried = [result for result in found if isinstance(result, Outcome)]
+    trials = [result for result in found if isinstance(result, Trial)]
+    power = mutation_results.count(tried, trials)
+    if options.json:
+        told = power.to_json() | {
+            "outcomes": [outcome.to_json() for outcome in tried],
+            "accusations": [verdict.to_json() for trial in trials for verdict in trial.accused],
+        }
+        print(json.dumps(told, indent=1))
+        return 0 if power.holds else 1
+    if options.names:
+        for outcome in tried:
+            print(f"{outcome.fault} ({outcome.kind}{'; ' + outcome.cites if outcome.cites else ''})")
+            for verdict in outcome.witnesses.values():
+                print(f"  {_accusation(verdict)}\n    replay: {verdict.replay}")
+    print(mutation_results.table(power))
+    return 0 if power.holds else 1
+
+
+def _news(result: Result) -> list[str]:
+    if isinstance(result, Outcome):
+        return [] if result.witnesses else [f"MISSED {result.fault} ({result.kind})"]
+    told: dict[str, list[Verdict]] = {}
+    for verdict in result.accused:
+        told.setdefault(verdict.implementation, []).append(verdict)
+    more = {name: f"; and {len(of) - 1} more here" if len(of) > 1 else "" for name, of in told.items()}
+    return [f"ACCUSED {name}: {_accusation(of[0])}{more[name]}" for name, of in told.items()]
+
+
+def _accusation(verdict: Verdict) -> str:
+    share = "" if verdict.share is None else f" (share {verdict.share:.3g})"
+    return f"{verdict.status} of {verdict.check} on {verdict.case}: {verdict.reason}{share}"
+
+
+def select(names: Sequence[str]) -> tuple[list[Fault], list[Variant]]:
+    """Return the faults and the variants of these names; all of both when none is named."""
+    if not names:
+        return list(FAULTS), list(VARIANTS)
+    faults = {fault.name: fault for fault in FAULTS}
+    variants = {variant.name: variant for variant in VARIANTS}
+    for name in names:
+        if name not in faults and name not in variants:
+            raise HarnessError(
+                f"no fault or variant {name!r}; `python -m attention_harness list faults` names all {len(FAULTS)} faults; "
+                f"variants: {', '.join(variants)}"
+            )
+    return [faults[name] for name in names if name in faults], [variants[name] for name in names if name in variants]
+
+
+def _in_order(tier: str) -> list[Case]:
+    """Return the cases of a tier: what accuses most faults first, what takes long last."""
+    quick = set(matrix("quick"))
+    return sorted(matrix(tier), key=lambda case: ("dropout" in case.options, case not in quick))
+
+
+# --- asking
+
+
+def measure(
+    faults: Sequence[Fault],
+    fault_cases: Sequence[Case],
+    variants: Sequence[Variant] = (),
+    parts: Sequence[Sequence[Case]] = (),
+    *,
+    jobs: int = 0,
+    seconds: float = TASK_SECONDS,
+    memory: int = 0,
+    done: Iterable[Result] = (),
+) -> Iterator[Result]:
+    """Yield the outcome of each fault on its cases, and the trial of all variants on each part, as each is there.
+
+    done: results of an earlier run, whose tasks are left out.
+    """
+    finished = {result.fault if isinstance(result, Outcome) else result.part for result in done}
+    ids = tuple(case.id for case in fault_cases)  # cases do not travel between processes
+    tasks = [pool.Task(ask_fault, (fault, ids)) for fault in faults if fault.name not in finished]
+    whole = tuple(variants)
+    for number, part in enumerate(parts):
+        if number not in finished:
+            tasks.append(pool.Task(ask_variants, (whole, number, tuple(case.id for case in part))))
+    limits, gone = pool.Limits(seconds, memory), []
+    for place, answer in pool.each(tasks, jobs=jobs, limits=limits, start=_start):
+        if isinstance(answer, pool.Lost):
+            gone.append(tasks[place])
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            yield answer
+    for task in gone:  # at the end: waiting for its pieces would keep back what the others find
+        with pool.open_worker(limits, _start) as one:
+            yield _piece_by_piece(one, task.arguments)
+
+
+def ask_fault(fault: Fault, ids: Sequence[str]) -> Outcome:
+    """Return what the checks on these cases make of a fault."""
+    implementation, checks = planted(fault), 0
+    witnesses: dict[str, Verdict] = {}
+    unseen = []
+    cases = [_case(text) for text in ids]
+    for mechanism in concerned(fault.name, fault.patches):
+        own = [case for case in cases if case.mechanism == mechanism]
+        with state_restored(seeds=False):
+            for verdict in _verdicts(implementation, own):
+                checks += verdict.status not in NOT_CHECKED
+                if verdict.status in ACCUSES:
+                    witnesses[mechanism] = _named(verdict, fault.name)
+                    break
+            else:
+                if any(differs(implementation, eager(), case) for case in own):
+                    unseen.append(mechanism)
+    return Outcome(fault.name, fault.kind, fault.cites, witnesses, tuple(unseen), checks)
+
+
+def ask_variants(variants: Sequence[Variant], part: int, ids: Sequence[str]) -> Trial:
+    """Return what the checks on these cases make of every variant: case by case, so that they share its budgets."""
+    checks = dict.fromkeys((variant.name for variant in variants), 0)
+    accused: list[Verdict] = []
+    for case in map(_case, ids):
+        for variant in variants:
+            implementation, mechanisms = _varied(variant)
+            for verdict in _verdicts(implementation, [case] if case.mechanism in mechanisms else ()):
+                checks[variant.name] += verdict.status not in NOT_CHECKED
+                if verdict.status in ACCUSES:
+                    accused.append(_named(verdict, variant.name))
+    return Trial(part, checks, tuple(accused))
+
+
+@functools.cache
+def _case(text: str) -> Case:
+    return parse(text)
+
+
+@functools.cache
+def _varied(variant: Variant) -> tuple[Implementation, tuple[str, ...]]:
+    return varied(variant), concerned(variant.name, variant.patches)
+
+
+def _verdicts(implementation: Implementation, cases: Iterable[Case]) -> Iterator[Verdict]:
+    return (v for item in conformance.plan([implementation], cases) for v in conformance.run(item))
+
+
+def _named(verdict: Verdict, name: str) -> Verdict:
+    return replace(verdict, replay=f"python -m attention_harness faults {shlex.quote(name)} --case {verdict.case}")
+
+
+def differs(implementation: Implementation, right: Implementation, case: Case) -> bool:
+    """Whether the first answer of a fault is another one than the right one's, by more than the budget of some element.
+
+    The checks have no part in this: what raises, has another form, or moves by more than its budget is another answer.
+    """
+    if implementation.refuses(case):
+        return False
+    subject, clean = Subject(implementation, case), Subject(right, case)
+    try:
+        answers = [(call.output, call.weights) for call in (subject.first, clean.first)]
+        for own, other, budget in zip(*answers, clean.budget(), strict=True):
+            if budget is None:
+                continue
+            if wrong_form(own, case, budget.value.shape, "answer"):
+                return True
+            moved = np.abs(to_array(own) - to_array(other))
+            if not np.array_equal(np.isnan(to_array(own)), np.isnan(to_array(other))) or (moved > budget.bound).any():
+                return True
+    except (Exception, SystemExit):
+        return True
+    return False
+
+
+def _start() -> None:
+    """Start a worker without AMX: with it oneDNN#5717 spoils bfloat16 products of correct variants."""
+    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")  # before the first product, which reads it
+    pool.start_worker()
+
+
+def _piece_by_piece(worker: pool.Worker, asked: tuple[Any, ...]) -> Result:
+    """Return what came of a task whose process died or hung: one question after the other, up to the lost one."""
+    if isinstance(asked[0], Fault):
+        fault, ids = asked
+        checks = 0
+        for case in map(_case, ids):
+            if case.mechanism in concerned(fault.name, fault.patches):
+                answer = _piece(worker, ask_fault, (fault, (case.id,)), planted(fault), case)
+                if isinstance(answer, Verdict):
+                    witness = {case.mechanism: _named(answer, fault.name)}
+                    return Outcome(fault.name, fault.kind, fault.cites, witness, (), checks + 1)
+                checks += answer.checks
+        return Outcome(fault.name, fault.kind, fault.cites, {}, (), checks)  # it died once, and not again
+    variants, part, ids = asked
+    counts = dict.fromkeys((variant.name for variant in variants), 0)
+    accused: list[Verdict] = []
+    for variant in variants:
+        for case in map(_case, ids):
+            answer = _piece(worker, ask_variants, ((variant,), part, (case.id,)), varied(variant), case)
+            counts[variant.name] += 1 if isinstance(answer, Verdict) else answer.checks[variant.name]
+            accused += [_named(answer, variant.name)] if isinstance(answer, Verdict) else answer.accused
+    return Trial(part, counts, tuple(accused))
+
+
+def _piece(worker: pool.Worker, function: Any, asked: tuple[Any, ...], of: Implementation, case: Case) -> Any:
+    """Return the function's result, or the verdict on a process that gave none."""
+    [item] = conformance.plan([of], [case])
+    try:
+        return worker.ask(function, *asked)
+    except pool.Lost as gone:
+        return pool.lost(item, gone)[0]
+
+
+# --- keeping
+
+
+def writer_of(options: argparse.Namespace, plan: str) -> results.Writer | None:
+    """Return the writer of --out, if any: of a new run, or of one that is gone on with where its plan is the same."""
+    if options.out is None:
+        if options.resume:
+            raise HarnessError("--resume needs --out DIR, the run directory to go on with")
+        return None
+    from attention_harness.execution.machine import environment
+
+    facts = {
+        "command": "python -m attention_harness " + shlex.join(sys.argv[1:]),
+        "started": results.now(),
+        "tier": options.tier,
+        "planned": 0,  # no verdict: what is asked of faults says nothing about implementations
+        "plan": hashlib.sha256(f"{plan}{source_of_eager()}".encode()).hexdigest(),
+        "environment": environment(),
+        "implementations": {},
+    }
+    if not options.resume:
+        return results.Writer.start(options.out, facts)
+    writer, _, repaired = results.Writer.resume(options.out, facts)
+    console.line(repaired or f"resume: {writer.count()} tasks are done")
+    return writer

@@ -1,0 +1,61 @@
+"""`new NAME`: the skeleton of an implementation file, for any mechanism, from its declaration."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from attention_harness import registry
+from attention_harness.model.errors import HarnessError
+from attention_harness.store.files import write_new
+
+_SKELETON = '''\
+"""{title} by {name}."""
+
+from attention_harness import Capabilities
+
+CAPABILITIES = Capabilities(
+    mechanisms=("{mechanism}",),
+    dtypes=("float32",),
+    devices=("cpu",),
+    options=(),  # of: {options}
+)
+
+
+def prepare(case):
+    """Return the callable that is judged and timed; what is done here is not timed."""
+
+    def {mechanism}({inputs}):
+        # {shapes}
+        raise NotImplementedError("compute the output {output} here")
+
+    return {mechanism}
+'''
+
+
+def write(name: str, mechanism: str, directory: Path) -> Path:
+    """Write the file and return its path; a file that exists is left as it is."""
+    known = registry.mechanism(mechanism)
+    if not name.isidentifier() or name.startswith("_"):
+        raise HarnessError(f"{name!r} cannot name a file of Python: use letters, digits and _, not _ first")
+    if name in registry.implementations():
+        raise HarnessError(f"an implementation {name} exists; choose another name, for two cannot stand side by side")
+    path = directory / f"{name}.py"
+    if path.exists():
+        raise HarnessError(f"{path} exists; it is left as it is")
+    if name in sys.stdlib_module_names or importlib.util.find_spec(name) is not None:
+        raise HarnessError(f"a file {name}.py would hide the module {name} from Python; choose another name")
+    if not directory.is_dir():
+        raise HarnessError(f"{directory} is not a directory")
+    text = _SKELETON.format(
+        title=known.name.replace("_", " ").capitalize(),
+        name=name,
+        mechanism=known.name,
+        options=", ".join(known.options) or "none",
+        inputs=", ".join(declared.name for declared in known.inputs),
+        shapes="; ".join(f"{declared.name} ({', '.join(declared.axes)})" for declared in known.inputs),
+        output=f"({', '.join(known.output)})",
+    )
+    write_new(path, text)
+    return path

@@ -1,0 +1,45 @@
+"""Manners by implementations: what each was measured to do, beside what it declares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from attention_harness.model.verdict import Verdict
+from attention_harness.report import words
+
+PREFIX = "manner."
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one implementation does. state: the verdict's status, or "none" where it was not asked."""
+
+    state: str
+    measured: str
+    declared: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """Rows (manner, cells in the order of the implementations)."""
+
+    implementations: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Found, ...]], ...]
+
+
+def manners(verdicts: Sequence[Verdict]) -> Manners:
+    """Return a row for each manner that was asked of any implementation."""
+    asked = {(v.check.removeprefix(PREFIX), v.implementation): v for v in verdicts if v.check.startswith(PREFIX)}
+    names = tuple(dict.fromkeys(implementation for _, implementation in asked))
+    checks = dict.fromkeys(check for check, _ in asked)
+    return Manners(names, tuple((check, tuple(_found(asked.get((check, name))) for name in names)) for check in checks))
+
+
+def _found(verdict: Verdict | None) -> Found:
+    if verdict is None:
+        return Found("none", words.NOTHING, "")
+    state = verdict.status.replace("_", " ")
+    if verdict.finding:
+        return Found(state, verdict.finding, verdict.declared)
+    return Found(state, verdict.reason or state, "")

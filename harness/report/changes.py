@@ -1,0 +1,353 @@
+"""Two runs -> what changed between them: pure functions.
+
+Verdicts and error shares are deterministic: a change is a change. Times are not. Milliseconds of two runs do not
+compare at all; what compares is R, an implementation's time over the baseline's in the same cell. With half widths h of
+the intervals of log R,
+
+    d = log R_head - log R_base,   h = sqrt(h_head^2 + h_base^2),   suspect where |d| - h > log(1.05)
+
+(`BENCHMARKING` section 1, "Between runs"). A suspect becomes a regression only when it is measured again and agrees.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from attention_harness.model.measurement import Measurement
+from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
+from attention_harness.store.results import Run
+
+SUSPECT = 0.05  # smallest change of a ratio between runs that is looked at
+SHARE_FACTOR, SHARE_LEAST = 2.0, 0.1  # an error share moved if by this factor and by this much of the budget
+MEMORY_FACTOR, MEMORY_LEAST = 1.1, 4 << 20  # peak memory moved: it is known to about 2 MiB at either end
+_FAULTS = 10  # minor faults for each call from which an allocator maps its memory anew
+
+NEWLY_WRONG = "newly wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictChange:
+    """A check that answers otherwise. before, after: statuses, "" where it was not planned."""
+
+    kind: str
+    implementation: str
+    case: str
+    check: str
+    before: str
+    after: str
+    reason: str = ""
+    replay: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyChange:
+    """A check that passes in both runs, with another share of its budget."""
+
+    implementation: str
+    case: str
+    check: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
+class CostChange:
+    """A time or memory that changed beyond doubt of the two runs.
+
+    quantity           time: ratio to the baseline; memory: bytes at the peak of one call
+    change, low, high  after over before, with its interval; memory has none
+    state              suspect; confirmed or refuted (measured again); unconfirmed (it could not be), with the reason
+    """
+
+    quantity: str
+    implementation: str
+    workload: str
+    case: str
+    direction: str
+    threads: int
+    before: float
+    after: float
+    change: float
+    low: float | None
+    high: float | None
+    state: str = "suspect"
+    reason: str = ""
+
+    @property
+    def worse(self) -> bool:
+        """Slower or larger than before."""
+        return self.change > 1
+
+    @property
+    def key(self) -> tuple[str, str, str, str, int]:
+        """The implementation and its cell, as in `Measurement.key`."""
+        return self.implementation, self.workload, self.case, self.direction, self.threads
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed from a run to another.
+
+    barriers   why no time or memory of the two can be compared; empty where they can
+    refused    of single cells: why not -> how many
+    notes      what else limits the comparison
+    compared   how many verdicts, times and peaks stand in both
+    """
+
+    verdicts: tuple[VerdictChange, ...]
+    accuracy: tuple[AccuracyChange, ...]
+    costs: tuple[CostChange, ...]
+    barriers: tuple[str, ...]
+    refused: Mapping[str, int]
+    notes: tuple[str, ...]
+    compared: Mapping[str, int]
+
+    @property
+    def regressions(self) -> list[VerdictChange | CostChange]:
+        """What is confirmed and worse: a newly wrong verdict is by itself."""
+        wrong = [change for change in self.verdicts if change.kind == NEWLY_WRONG]
+        return [*wrong, *(cost for cost in self.costs if cost.worse and cost.state == "confirmed")]
+
+    @property
+    def suspects(self) -> list[CostChange]:
+        """What looks changed and was not measured again."""
+        return [cost for cost in self.costs if cost.state == "suspect"]
+
+    @property
+    def unconfirmed(self) -> list[CostChange]:
+        """What looks worse and could not be measured again."""
+        return [cost for cost in self.costs if cost.worse and cost.state == "unconfirmed"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self) | {"regressions": len(self.regressions)}
+
+
+def compare(base: Run, head: Run) -> Changes:
+    """Return what changed from base to head."""
+    barriers = incomparable(base.facts.get("environment") or {}, head.facts.get("environment") or {})
+    kinds, accuracy, asked = _verdicts(base.verdicts, head.verdicts)
+    kinds += _no_longer_timed(base, head, kinds)
+    costs, refused, counts = _costs(base, head) if not barriers else ([], {}, {"times": 0, "peaks": 0})
+    return Changes(
+        tuple(kinds), tuple(accuracy), tuple(costs), tuple(barriers), refused, tuple(_notes(base, head)), asked | counts
+    )
+
+
+def incomparable(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
+    """Return why times under two environments cannot be compared; verdicts can all the same."""
+    readers: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+        "processor": lambda e: (e.get("processor") or {}).get("model"),
+        "vector extensions": lambda e: (e.get("processor") or {}).get("extensions"),
+        "cores": lambda e: e.get("cores"),
+        "CUDA devices": lambda e: [one.get("name") for one in e.get("cuda") or ()],
+        "python": lambda e: e.get("python"),
+    }
+    told = [
+        f"{what}: {before} and {after}"
+        for what, read in readers.items()
+        if (before := read(here)) != (after := read(there))
+    ]
+    packages = [environment.get("packages") or {} for environment in (here, there)]
+    told += [
+        f"{name}: {before} and {after}"
+        for name in sorted({*packages[0], *packages[1]} - {"pytest-benchmark"})
+        if (before := packages[0].get(name, "none")) != (after := packages[1].get(name, "none"))
+    ]
+    return told
+
+
+def _notes(base: Run, head: Run) -> Iterable[str]:
+    for name, run in (("BASE", base), ("HEAD", head)):
+        if not run.facts.get("finished"):
+            yield f"{name} ({run.directory}) was not finished: what it lacks is told as gone or new"
+    files = [run.facts.get("implementations") or {} for run in (base, head)]
+    changed = [n for n in files[0] if n in files[1] and files[0][n].get("sha256") != files[1][n].get("sha256")]
+    if changed:
+        yield f"files that changed: {', '.join(changed)}"
+
+
+# --- verdicts
+
+
+def _verdicts(
+    base: Sequence[Verdict], head: Sequence[Verdict]
+) -> tuple[list[VerdictChange], list[AccuracyChange], dict[str, int]]:
+    before, after = ({(v.implementation, v.case, v.check): v for v in verdicts} for verdicts in (base, head))
+    changes = [_changed(key, before.get(key), after.get(key)) for key in dict.fromkeys((*before, *after))]
+    common = [key for key in before if key in after]
+    accuracy = [change for key in common if (change := _moved(before[key], after[key]))]
+    return [change for change in changes if change], accuracy, {"verdicts": len(common)}
+
+
+def _changed(key: tuple[str, str, str], before: Verdict | None, after: Verdict | None) -> VerdictChange | None:
+    kind = _kind(before.status if before else None, after.status if after else None)
+    told = after or before
+    if not kind or told is None:
+        return None
+    return VerdictChange(
+        kind, *key, str(before.status if before else ""), str(after.status if after else ""), told.reason, told.replay
+    )
+
+
+def _kind(before: Status | None, after: Status | None) -> str:
+    """Return how a status changed, or ""."""
+    if before == after:
+        return ""
+    if after is None:
+        return "gone"
+    if before is None:
+        return "new and wrong" if after in NONCONFORMING else "new"
+    if after in NONCONFORMING:
+        return "otherwise wrong" if before in NONCONFORMING else NEWLY_WRONG
+    if after in NOT_CHECKED:
+        return f"newly {after}"
+    if after is Status.KNOWN_FAILURE:
+        return "newly a known failure"
+    return "newly asked" if before in NOT_CHECKED else "newly right"
+
+
+def _moved(before: Verdict, after: Verdict) -> AccuracyChange | None:
+    """Return the change of a share that counts, in either direction."""
+    if before.share is None or after.share is None or not before.status == after.status == Status.PASS:
+        return None
+    small, large = sorted((before.share, after.share))
+    if large - small <= SHARE_LEAST or large <= SHARE_FACTOR * small:
+        return None
+    return AccuracyChange(after.implementation, after.case, after.check, before.share, after.share)
+
+
+# --- times and memory
+
+
+def _costs(base: Run, head: Run) -> tuple[list[CostChange], dict[str, int], dict[str, int]]:
+    earlier = {row.key: row for row in base.measurements}
+    pairs = [(earlier[row.key], row) for row in head.measurements if row.key in earlier]
+    pairs = [(a, b) for a, b in pairs if a.status == b.status == "measured"]
+    moved = _baselines_that_changed(base, head)
+    found: list[CostChange] = []
+    refused: dict[str, int] = {}
+    counts = {"times": 0, "peaks": 0}
+    for why in (*_alone(base, head, "BASE"), *_alone(head, base, "HEAD")):
+        refused[why] = refused.get(why, 0) + 1
+    for before, after in pairs:
+        if before.peak_bytes is not None and after.peak_bytes is not None:
+            counts["peaks"] += 1
+            found += filter(None, [_memory(before, after)])
+        if after.answer == "baseline":
+            continue
+        if why := _refused(before, after, moved):
+            refused[why] = refused.get(why, 0) + 1
+            continue
+        counts["times"] += 1
+        found += filter(None, [time_change(before, after)])
+    return found, refused, counts
+
+
+def _alone(run: Run, other: Run, name: str) -> Iterator[str]:
+    """Yield for each time of a run that the other run does not have why it has not."""
+    there = {row.key: row for row in other.measurements}
+    threads: dict[tuple[str, ...], list[int]] = {}
+    for row in other.measurements:
+        threads.setdefault(row.key[:-1], []).append(row.threads)
+    for row in run.measurements:
+        counterpart = there.get(row.key)
+        if row.status != "measured" or row.answer == "baseline" or (counterpart and counterpart.status == "measured"):
+            continue
+        if counterpart:
+            yield f"timed in {name} alone: {counterpart.status} in the other run"
+        elif found := threads.get(row.key[:-1]):
+            yield f"timed in {name} alone: {row.threads} threads there, {', '.join(map(str, found))} in the other run"
+        else:
+            yield f"timed in {name} alone"
+
+
+def _no_longer_timed(base: Run, head: Run, told: Sequence[VerdictChange]) -> list[VerdictChange]:
+    """Return what was timed before and is wrong now, where no verdict of its says so already.
+
+    Once for a case, whatever directions and threads it was timed with. What an interrupted run lacks is no error.
+    """
+    earlier = {row.key: row for row in base.measurements if row.status == "measured"}
+    known = {(one.implementation, one.case) for one in told if one.kind == NEWLY_WRONG}
+    found: dict[tuple[str, str], VerdictChange] = {}
+    for row in head.measurements:
+        if row.key not in earlier or not row.wrong or (row.status == "error" and not head.facts.get("finished")):
+            continue
+        where = row.implementation, earlier[row.key].gated_on or row.case
+        if where not in known:
+            found[where] = VerdictChange(NEWLY_WRONG, *where, "timing", "measured", row.status, row.reason)
+    return list(found.values())
+
+
+def _baselines_that_changed(base: Run, head: Run) -> set[str]:
+    files = [run.facts.get("implementations") or {} for run in (base, head)]
+    names = {row.baseline for row in head.measurements if row.baseline}
+    return {n for n in names if files[0].get(n, {}).get("sha256") != files[1].get(n, {}).get("sha256")}
+
+
+def _refused(before: Measurement, after: Measurement, moved: set[str]) -> str:
+    """Return why two ratios of a cell cannot be compared, or ""."""
+    if before.baseline != after.baseline:
+        return f"another baseline: {before.baseline or 'none'} and {after.baseline or 'none'}"
+    if after.baseline in moved:
+        return f"the baseline {after.baseline} itself changed, and every ratio with it: use bench --against"
+    if before.low is None or after.low is None:
+        return "no interval: fewer than 2 passes, or nothing to compare with"
+    if "unreliable" in (before.answer, after.answer):
+        return "unreliable in one of the runs"
+    if before.clock != after.clock:
+        return "another clock: wall time and CPU time"
+    faults = [row.minor_faults_per_call for row in (before, after)]
+    if None not in faults and (faults[0] > _FAULTS) != (faults[1] > _FAULTS):  # type: ignore[operator]
+        return "another state of the allocator: page faults at each call in one of the runs alone"
+    return ""
+
+
+def time_change(before: Measurement, after: Measurement) -> CostChange | None:
+    """Return the change of a ratio that is suspect by the two intervals, or None."""
+    change, half = difference(before, after)
+    if abs(change) - half <= math.log1p(SUSPECT):
+        return None
+    assert before.ratio is not None
+    assert after.ratio is not None
+    around = math.exp(change - half), math.exp(change + half)
+    return CostChange("time", *after.key, before.ratio, after.ratio, math.exp(change), *around)
+
+
+def difference(before: Measurement, after: Measurement) -> tuple[float, float]:
+    """Return d and h: the change of the log ratio, and the half width of its interval."""
+    logs = []
+    for row in (before, after):
+        if row.ratio is None or row.low is None or row.high is None:
+            raise ValueError(f"{row.implementation} on {row.case} has no interval")
+        logs.append((math.log(row.ratio), math.log(row.high / row.low) / 2))
+    return logs[1][0] - logs[0][0], math.hypot(logs[0][1], logs[1][1])
+
+
+def _memory(before: Measurement, after: Measurement) -> CostChange | None:
+    old, new = before.peak_bytes or 0, after.peak_bytes or 0
+    small, large = sorted((old, new))
+    if large - small <= MEMORY_LEAST or large <= MEMORY_FACTOR * small:
+        return None
+    return CostChange("memory", *after.key, old, new, new / old if old else math.inf, None, None)
+
+
+# --- measured again
+
+
+def settled(change: CostChange, before: Measurement, again: Measurement) -> CostChange:
+    """Return a suspect as a third measurement settles it: confirmed only if that says the same by the same rule."""
+    if again.status != "measured":
+        return replace(change, state="unconfirmed", reason=f"{again.status}: {again.reason}")
+    if change.quantity == "memory":
+        found = _memory(before, again)
+        told = f"measured again: {(again.peak_bytes or 0) / 2**20:.0f} MiB"
+    elif why := _refused(before, again, set()):
+        return replace(change, state="unconfirmed", reason=why)
+    else:
+        found, told = time_change(before, again), f"measured again: ratio {again.ratio:.3f}"
+    agrees = found is not None and found.worse == change.worse
+    return replace(change, state="confirmed" if agrees else "refuted", reason=told)

@@ -1,0 +1,105 @@
+"""A small defect in an otherwise right output, or a small mistake in the formula, is always detected."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from attention_harness.bounds.judge import judge
+from attention_harness.cases.cases import matrix
+from attention_harness.checks.subject import budget_of
+from attention_harness.execution import conformance
+from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.case import Case
+from attention_harness.mutation import power
+from attention_harness.mutation.mutants import varied
+
+PLAIN = [
+    case
+    for case in matrix("default")
+    if case.content == "ordinary" and case.seed == 0 and min(case.sizes.values()) > 1 and case.dtype != "bfloat16"
+]
+PAIRWISE = [
+    Case("scaled_dot_product", {"B": 2, "H": 3, "Hk": 3, "Lq": 33, "Lk": 65, "D": 16, "Dv": 16}, dtype)
+    for dtype in ("float64", "float32")
+]
+
+
+def exact_output(case: Case) -> tuple[np.ndarray, object]:
+    """Return the reference output as a perfect implementation would hand it out, and its budget."""
+    budget = budget_of(case, Arithmetic(), "zero")[0]
+    return budget.value.copy(), budget
+
+
+def nudge(output, budget):
+    """Move one element by three times its budget."""
+    where = tuple(n // 2 for n in output.shape)
+    output[where] += 3 * budget.bound[where]
+
+
+def one_nan(output, budget):
+    """Make one element NaN."""
+    output.flat[output.size // 2] = math.nan
+
+
+def one_infinite(output, budget):
+    """Make one element infinite."""
+    output.flat[-1] = math.inf
+
+
+def swap_rows(output, budget):
+    """Exchange two queries' answers."""
+    output[..., [0, 1], :] = output[..., [1, 0], :]
+
+
+def shift_columns(output, budget):
+    """Rotate the value columns by one."""
+    output[...] = np.roll(output, 1, -1)
+
+
+@pytest.mark.parametrize("damage", [nudge, one_nan, one_infinite, swap_rows, shift_columns])
+@pytest.mark.parametrize("case", PLAIN, ids=str)
+def test_one_defect_is_seen(damage, case):
+    """The reference output with a single defect is rejected; without it, it passes."""
+    output, budget = exact_output(case)
+    assert judge(output, budget).reason == ""
+    damage(output, budget)
+    assert judge(output, budget).reason != ""
+
+
+def test_a_wrong_shape_is_seen():
+    """An output that would only broadcast to the right shape is rejected."""
+    output, budget = exact_output(PAIRWISE[0])
+    assert "shape" in judge(output[:1], budget).reason
+
+
+_FINISHED = "    s, v = finished(scores, **visibility), wide(value)\n"
+MISTAKES = {
+    "scale by 1 + 1e-4": (_FINISHED, _FINISHED + "    s = s * (1 + 1e-4)\n"),
+    "log2(e) = 1.4427": (_FINISHED, _FINISHED + f"    s = s * {1.4427 * math.log(2)}\n"),
+    "eps 1e-5 in the denominator": ("output = weights @ v / total", "output = weights @ v / (total + 1e-5)"),
+    "last key dropped": (_FINISHED, _FINISHED + "    s, v = s[..., :-1], v[..., :-1, :]\n"),
+    "first key counted twice": (
+        _FINISHED,
+        _FINISHED + "    s, v = torch.cat([s, s[..., :1]], -1), torch.cat([v, v[..., :1, :]], -2)\n",
+    ),
+    "weights in float16": ("output = weights @ v / total", "output = (weights / total).half().to(v.dtype) @ v"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("case", PAIRWISE, ids=str)
+def test_a_small_mistake_is_seen(mistake, case):
+    """A fused kernel with a mistake of a few units in 1e5 is rejected; without the mistake it is not."""
+    [[], [sound]] = power.select(["divided last"])
+    assert accuracy(varied(sound), case).status == "pass"
+    verdict = accuracy(varied(replace(sound, patches=(*sound.patches, MISTAKES[mistake]))), case)
+    assert verdict.status == "fail", (verdict.share, verdict.reason)
+
+
+def accuracy(implementation, case):
+    """Return the verdict on the output."""
+    [item] = conformance.plan([implementation], [case])
+    return next(verdict for verdict in conformance.run(item) if verdict.check == "accuracy")

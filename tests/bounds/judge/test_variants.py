@@ -1,0 +1,86 @@
+"""Correct attentions that compute in another way are never accused, and one with a mistake in it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from attention_harness.cases.cases import matrix
+from attention_harness.execution import conformance
+from attention_harness.model.case import Case
+from attention_harness.mutation import power
+from attention_harness.mutation.mutants import VARIANTS, Variant, concerned, varied
+
+# One of every kind of other arithmetic; `python -m tox -e faults` asks all of them, on the thorough matrix.
+SAMPLE = (
+    "scale folded into the query",
+    "cosine by dividing the finished product",
+    "additive over one concatenated layer",
+    "kernel by the expanded square, one format wider",
+    "mask added as minus infinity",
+    "softmax in the log domain",
+    "divided last",
+    "online softmax in blocks of 1",
+    "keys in 2 parts, merged by log-sum-exp",
+    "compensated sum",
+    "heads one after the other",
+)
+LONG = [
+    Case("masked_softmax", {"B": 1, "H": 2, "Lq": 8, "Lk": keys}, "float32", {}, content)
+    for keys in (65, 257, 1024)
+    for content in ("ordinary", "shifted", "large")
+]
+
+
+def variant(name: str) -> Variant:
+    """Return the variant of this name."""
+    [[], [found]] = power.select([name])
+    return found
+
+
+def verdicts(found: Variant, cases):
+    """Return the verdicts of a variant on the cases that it concerns."""
+    implementation = varied(found)
+    own = [case for case in cases if case.mechanism in concerned(found.name, found.patches)]
+    return [v for item in conformance.plan([implementation], own) for v in conformance.run(item)]
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_a_correct_variant_is_not_accused(name):
+    """On the quick matrix no verdict of any check fails, and something is measured."""
+    found = verdicts(variant(name), matrix("quick"))
+    assert [] == [f"{v.check} {v.case}: {v.reason}" for v in found if v.status in power.ACCUSES]
+    assert [v for v in found if v.share is not None]
+
+
+@pytest.mark.parametrize("name", ["softmax summed key after key", "softmax by exponentials of base two"])
+def test_long_rows_are_not_accused(name):
+    """Rows of up to a thousand keys, summed in another order or with another exponential."""
+    found = verdicts(variant(name), LONG)
+    assert [] == [f"{v.check} {v.case}: {v.reason}" for v in found if v.status in power.ACCUSES]
+    assert len(LONG) <= len([v for v in found if v.share is not None])
+
+
+def test_every_variant_computes_otherwise():
+    """Thirty of them at least, each named once, each reaching some mechanism."""
+    assert 30 <= len(VARIANTS) == len({found.name for found in VARIANTS})
+    for found in VARIANTS:
+        assert concerned(found.name, found.patches), found.name
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("online softmax in blocks of 8", "total * shrink", "total"),
+        ("keys in 2 parts, merged by log-sum-exp", "(total.log() + largest(part))", "largest(part)"),
+        ("keys padded to a multiple of 16", "value=-math.inf", "value=0.0"),
+        ("grouped heads by index", "// (query.shape[-3] // x.shape[-3])", "% x.shape[-3]"),
+        ("cosine by dividing the finished product", "/ filled(sizes[1]).mT", ""),
+        ("compensated sum", "- term)", "+ term)"),
+    ],
+)
+def test_a_mistake_in_a_variant_is_seen(name, right, wrong):
+    """Its own kind of mistake: the very variant that is not accused without it."""
+    sound = variant(name)
+    mistaken = replace(sound, patches=(*sound.patches, (right, wrong)))
+    assert [v for v in verdicts(mistaken, matrix("quick")) if v.status in power.ACCUSES]

@@ -1,0 +1,114 @@
+"""A memory layout moves the numbers and changes none; recordings and examples fit their sizes or are refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from attention_harness.cases import inputs
+from attention_harness.cases.cases import example_cases, parse, recorded_cases
+from attention_harness.model.errors import HarnessError
+from attention_harness.registry import mechanisms
+
+CASE = parse(
+    "scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-mask=full+bias=query+valid_lens=batch-ordinary-contiguous-3"
+)
+LAYER = parse("multi_head-B2H3Lq5Lk7E48Eq18Ek11Ev8O9-float32-plain-ordinary-contiguous-0")
+PLAIN = inputs.tensors(CASE)
+
+
+def laid(layout: str) -> dict[str, torch.Tensor]:
+    return inputs.tensors(replace(CASE, layout=layout))
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "transposed", "offset"])
+def test_the_numbers_stay(layout):
+    """Every tensor holds the contiguous one's numbers, mask and lengths included."""
+    made = laid(layout)
+    assert list(PLAIN) == list(made)
+    assert all(torch.equal(PLAIN[name], made[name]) for name in PLAIN)
+
+
+def test_contiguous():
+    """Row after row from the start of its memory."""
+    assert all(tensor.is_contiguous() and tensor.storage_offset() == 0 for tensor in PLAIN.values())
+
+
+def test_transposed_is_a_view_across_its_memory():
+    """Heads and lengths are swapped in memory, a matrix lies by columns; what has one axis cannot be transposed."""
+    made = laid("transposed") | {"W_o": inputs.tensors(replace(LAYER, layout="transposed"))["W_o"]}
+    assert [name for name, tensor in made.items() if tensor.is_contiguous()] == ["valid_lens"]
+    assert made["query"].stride() == (5 * 3 * 16, 16, 3 * 16, 1)
+    assert made["W_o"].stride() == (1, 9)
+
+
+def test_offset_lies_among_nan():
+    """Each row starts beyond the start of a larger buffer; around it is NaN, True, or a length past every end."""
+    for name, tensor in laid("offset").items():
+        assert tensor.storage_offset() > 0, name
+        buffer = torch.empty(0, dtype=tensor.dtype).set_(tensor.untyped_storage())
+        rows = buffer.reshape(-1, tensor.shape[-1] + 3)
+        around = torch.cat([rows[:, :2], rows[:, -1:]], 1)
+        wrong = around.isnan() if around.is_floating_point() else around == (True if name == "mask" else 2**40)
+        assert wrong.all(), name
+        assert torch.equal(tensor.flatten(), rows[:, 2:-1].flatten()), name
+
+
+def test_expanded_repeats_the_first_entry_by_a_stride_of_0():
+    """Batches are one and the same memory; parameters, which have no batch, lie as usual."""
+    for name, tensor in laid("expanded").items():
+        assert tensor.stride(0) == 0, name
+        assert torch.equal(PLAIN[name][:1].expand_as(tensor), tensor), name
+    made, usual = inputs.tensors(replace(LAYER, layout="expanded")), inputs.tensors(LAYER)
+    assert all(made[p.name].stride(0) != 0 for p in mechanisms()["multi_head"].inputs if p.parameter)
+    assert torch.equal(usual["W_o"], made["W_o"])
+
+
+@pytest.mark.parametrize("layout", inputs.LAYOUTS)
+def test_nothing_is_lost_at_length_0(layout):
+    """Empty tensors keep their shape in every layout."""
+    empty = replace(CASE, sizes=dict(CASE.sizes) | {"Lk": 0}, layout=layout)
+    assert inputs.tensors(empty)["key"].shape == (2, 3, 0, 16)
+
+
+@pytest.mark.parametrize("case", recorded_cases(), ids=str)
+def test_a_recording_loads(case):
+    """The tensors are those of the file in the case's dtype, and the mask hides padding and not everything."""
+    stem, _, layer = case.content.removeprefix("recorded.").partition("_")
+    file = np.load(inputs.RECORDINGS / f"{stem}.npz")
+    made = inputs.tensors(case)
+    dtype = getattr(torch, case.dtype)
+    for name in ("query", "key", "value", "mask"):
+        stored = torch.from_numpy(file[f"{layer}.{name}"])
+        assert torch.equal(stored.to(made[name].dtype), made[name]), name
+        assert name == "mask" or made[name].dtype is dtype
+    assert (case.sizes["B"], 1, 1, case.sizes["Lk"]) == made["mask"].shape
+    assert 0 < made["mask"].double().mean() < 1
+
+
+def test_recordings_are_real():
+    """Nothing that a generator would draw: heavy tails, and heads that differ from each other."""
+    query = inputs.tensors(recorded_cases()[0])["query"].numpy()
+    assert inputs.recordings()[:2] == ("minilm_layer0", "minilm_layer4")
+    assert query.std(axis=(0, 2, 3)).max() > 1.2 * query.std(axis=(0, 2, 3)).min()
+
+
+@pytest.mark.parametrize("case", [example_cases()[0], recorded_cases()[0]], ids=str)
+@pytest.mark.parametrize("axis", ["B", "Lq", "Lk", "Dv"])
+def test_wrong_sizes_are_refused(case, axis):
+    """Sizes other than those of the example or recording are an error that states both."""
+    wrong = replace(case, sizes=dict(case.sizes) | {axis: case.sizes[axis] + 1})
+    with pytest.raises(HarnessError, match=r"has \w+ of shape \(.*\), the sizes say \("):
+        inputs.tensors(wrong)
+
+
+@pytest.mark.parametrize("case", example_cases(), ids=str)
+def test_an_example_holds_the_numbers_of_the_notes(case):
+    """Every worked example's inputs arrive in the case's dtype."""
+    example = mechanisms()[case.mechanism].example(case.content.removeprefix("example."))
+    dtype = getattr(torch, case.dtype)
+    for name, tensor in inputs.tensors(case).items():
+        noted = torch.tensor(np.asarray(example.inputs.get(name, example.options.get(name))))
+        assert torch.equal(noted.to(dtype if tensor.is_floating_point() else tensor.dtype), tensor), name

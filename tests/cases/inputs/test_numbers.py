@@ -1,0 +1,166 @@
+"""What the numbers are like: of both signs, spread, rounded exactly, and held exactly for the reference."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from attention_harness.cases import inputs
+from attention_harness.cases.cases import matrix, parse
+from attention_harness.registry import mechanisms
+
+SEEDS = range(1, 80, 2)
+LARGE = parse("scaled_dot_product-B4H4Hk4Lq64Lk64D32Dv32-float64-plain-ordinary-contiguous-0")
+
+
+@pytest.mark.parametrize("name", ["query", "key", "value"])
+def test_ordinary_numbers_are_normal(name):
+    """Mean 0, variance 1, kurtosis 2.9 (twelve uniforms), as often below zero as above."""
+    x = inputs.tensors(LARGE)[name].numpy()
+    assert pytest.approx(x.mean(), abs=0.02) == 0.0
+    assert pytest.approx(x.var(), abs=0.03) == 1.0
+    assert pytest.approx((x**4).mean() / x.var() ** 2, abs=0.1) == 2.9
+    assert pytest.approx((x < 0).mean(), abs=0.01) == 0.5
+    assert 3.0 < np.abs(x).max() <= 6.0
+    assert x.size == np.unique(x).size
+
+
+@pytest.mark.parametrize("content", inputs.DISTRIBUTIONS)
+@pytest.mark.parametrize("mechanism", mechanisms())
+def test_nothing_is_uniform_between_0_and_1(mechanism, content):
+    """No floating tensor lies in (0, 1), where all weights are alike; but `w`, a width, is near 1."""
+    case = next(case for case in matrix() if case.mechanism == mechanism and case.content == "ordinary")
+    for name, x in inputs.exact(inputs.tensors(replace(case, content=content, dtype="float64"))).items():
+        if x.dtype.kind == "f" and name != "w" and x.size >= 30:
+            assert x.min() < 0 or x.max() > 1, name
+            assert x.std() > 0, name
+
+
+CLAIMS = {
+    "large": lambda plain, x: np.array_equal(plain["query"] * 4, x["query"]),
+    "shifted": lambda plain, x: np.array_equal(plain["value"] + 10, x["value"]),
+    "sunken": lambda plain, x: np.array_equal(plain["key"][..., 0] - 24, x["key"][..., 0]),
+    "peaked": lambda plain, x: np.array_equal(plain["key"][..., ::5, :] * 8, x["key"][..., ::5, :]),
+    "nearly_equal": lambda plain, x: np.ptp(x["key"], axis=-2).max() < 0.02 and np.abs(x["key"]).max() > 2,
+    "outlier": lambda plain, x: np.array_equal(plain["key"][..., 0] * 8, x["key"][..., 0]),
+    "tiny": lambda plain, x: 0 < np.abs(x["query"]).max() < 0.002,
+}
+
+
+@pytest.mark.parametrize("content", CLAIMS)
+def test_a_distribution_does_what_it_says(content):
+    """Each changes the ordinary numbers in its own way, and no other changes them so."""
+    plain = inputs.exact(inputs.tensors(LARGE))
+    made = {name: inputs.exact(inputs.tensors(replace(LARGE, content=name))) for name in inputs.DISTRIBUTIONS}
+    assert [content] == [name for name, given in made.items() if CLAIMS[content](plain, given)]
+
+
+def test_every_distribution_is_claimed():
+    """A new distribution gets a claim above."""
+    assert {"ordinary", *CLAIMS} == set(inputs.DISTRIBUTIONS)
+
+
+def to_bfloat16(number: float) -> float:
+    """Round a float32 to the nearest bfloat16, ties to even, by its bits."""
+    bits = int.from_bytes(struct.pack(">f", number), "big")
+    bits += 0x7FFF + (bits >> 16 & 1)
+    return float(struct.unpack(">f", (bits >> 16 << 16).to_bytes(4, "big"))[0])
+
+
+def test_half_precision_is_rounded_to_nearest():
+    """bfloat16 and float16 inputs are the float32 inputs, each rounded once, ties to even."""
+    given = {
+        dtype: inputs.tensors(replace(LARGE, dtype=dtype))["query"] for dtype in ("float32", "float16", "bfloat16")
+    }
+    single = given["float32"].numpy()
+    assert np.array_equal(single.astype(np.float16), given["float16"].numpy())
+    expected = [to_bfloat16(x) for x in single.flat[:5000].tolist()]
+    assert expected == given["bfloat16"].flatten()[:5000].tolist()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_exact_holds_the_same_numbers(dtype):
+    """The reference gets the rounded numbers, bit for bit, in memory of its own."""
+    options = {"mask": "full", "bias": "query", "valid_lens": "batch"}
+    given = inputs.tensors(replace(LARGE, dtype=dtype, options=options, layout="offset"))
+    exact = inputs.exact(given)
+    assert {name: array.dtype.kind for name, array in exact.items()} == {
+        "query": "f",
+        "key": "f",
+        "value": "f",
+        "mask": "b",
+        "bias": "f",
+        "valid_lens": "i",
+    }
+    assert all(array.itemsize == 8 for name, array in exact.items() if name != "mask")
+    for name, tensor in given.items():
+        assert torch.equal(tensor, torch.from_numpy(exact[name]).to(tensor.dtype)), name
+        exact[name][...] = 0
+    assert given["query"].abs().max() > 1
+
+
+def test_masks_bias_and_lengths():
+    """A mask shows about 7 keys of 10, a bias hides by -inf, lengths lie between none and all of the keys."""
+    options = {"mask": "full", "bias": "full", "valid_lens": "query"}
+    given = inputs.tensors(replace(LARGE, options=options))
+    assert pytest.approx(given["mask"].double().mean().item(), abs=0.01) == 0.7
+    assert pytest.approx(given["bias"].isfinite().double().mean().item(), abs=0.01) == 0.8
+    assert not given["bias"].isnan().any()
+    assert (given["valid_lens"].min(), given["valid_lens"].max()) == (0, 64)
+    assert {name: tuple(given[name].shape) for name in options} == {
+        "mask": (4, 4, 64, 64),
+        "bias": (4, 4, 64, 64),
+        "valid_lens": (4, 64),
+    }
+
+
+@pytest.mark.parametrize(
+    ("form", "shape"),
+    [("full", (4, 4, 9, 5)), ("batch", (4, 1, 1, 5)), ("head", (1, 4, 9, 5)), ("query", (9, 5))],
+)
+def test_forms_of_a_mask(form, shape):
+    """Each form has the shape that broadcasts to batch, heads, queries and keys."""
+    case = replace(LARGE, sizes=dict(LARGE.sizes) | {"Lq": 9, "Lk": 5}, options={"mask": form, "bias": form})
+    given = inputs.tensors(case)
+    assert [shape, shape] == [tuple(given["mask"].shape), tuple(given["bias"].shape)]
+    odd, even = (inputs.tensors(replace(case, seed=seed))["mask"].reshape(-1, 5) for seed in (1, 2))
+    assert (len(odd) > 1) == (not odd[-1].any()), "an odd seed hides the last row of several"
+    assert odd[0].any(), "but not the first, which the layout `expanded` repeats"
+    assert even[-1].any()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_mask_of_one_row_is_left_as_drawn(seed):
+    """Where all queries share a row nothing is planted: an odd seed hides no more of it than an even one."""
+    one = replace(LARGE, sizes=dict(LARGE.sizes) | {"B": 1}, options={"mask": "batch"}, seed=seed)
+    mask = inputs.tensors(one)["mask"]
+    assert mask.shape == (1, 1, 1, 64)
+    assert 30 < mask.sum() < 60
+    several = inputs.tensors(replace(one, sizes=LARGE.sizes))["mask"].reshape(4, 64)
+    assert (seed % 2 == 1) == (not several[-1].any())
+    assert several[:-1].any(-1).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("form", ["batch", "query"])
+@pytest.mark.parametrize(("batch", "queries", "keys"), [(4, 9, 5), (3, 1, 2), (1, 1, 5), (2, 1, 1)])
+def test_the_first_length_shows_a_key_and_the_last_of_an_even_seed_none(batch, queries, keys, form, seed):
+    """An empty row is planted where there are several; a first length of 0 would hide all of an expanded case."""
+    sizes = dict(LARGE.sizes) | {"B": batch, "Lq": queries, "Lk": keys}
+    lens = inputs.tensors(replace(LARGE, sizes=sizes, options={"valid_lens": form}, seed=seed))["valid_lens"]
+    assert ((batch,) if form == "batch" else (batch, queries)) == tuple(lens.shape)
+    assert 0 <= lens.min() <= lens.max() <= keys
+    assert lens.flatten()[0] >= 1
+    if lens.numel() > 1 and seed % 2 == 0:
+        assert lens.flatten()[-1] == 0
+
+
+def test_lengths_of_odd_seeds_are_drawn():
+    """Only even seeds plant: over some odd ones the last length takes every value there is."""
+    cases = (
+        replace(LARGE, sizes=dict(LARGE.sizes) | {"Lk": 3}, options={"valid_lens": "batch"}, seed=s) for s in SEEDS
+    )
+    assert {0, 1, 2, 3} == {int(inputs.tensors(case)["valid_lens"][-1]) for case in cases}

@@ -1,0 +1,220 @@
+"""Each manner: the measured word is right; a declaration that it contradicts fails; no claim is not contradicted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from attention_harness import Arithmetic, registry
+from attention_harness.checks.behaviour import measured
+from attention_harness.commands import console
+from attention_harness.execution import conformance
+from attention_harness.model.verdict import Status, Verdict
+from attention_harness.report.behaviours import manners as rows
+
+from tests.checks.behaviour import made as m
+
+
+@pytest.mark.parametrize(
+    ("attend", "word"),
+    [(m.right, "zero"), (m.nan_rows, "nan"), (m.mean_rows, "mean"), (m.last_rows, "other")],
+)
+@pytest.mark.parametrize("declared", ["zero", "nan", "mean"])
+def test_empty_rows(attend, word, declared):
+    """The policy is told by its name, and fails under every other declaration."""
+    judged = m.ask("empty_rows", m.made(attend, empty_rows=declared))
+    assert (word, declared) == (judged.finding, judged.declared)
+    assert (word == declared) == (judged.reason == "")
+    if judged.reason:
+        assert f"does: {word}; declares: {declared}" == judged.reason
+
+
+def test_empty_rows_differ_by_the_way_of_hiding():
+    """What masks do and what lengths do is told apart."""
+
+    def mixed(scores, value, visible):
+        by_length = visible is not None and visible.shape[-2] == 1  # lengths alone broadcast over the queries
+        return (m.nan_rows if by_length else m.right)(scores, value, visible)
+
+    assert "zero (mask, bias); nan (valid_lens)" == m.ask("empty_rows", m.made(mixed)).finding
+
+
+@pytest.mark.parametrize(
+    ("shift", "option", "word"),
+    [
+        (lambda queries, keys: 0, "causal_top_left", ""),
+        (lambda queries, keys: keys - queries, "causal_bottom_right", ""),
+        (lambda queries, keys: 0, "causal_bottom_right", "top_left where bottom_right is asked"),
+        (lambda queries, keys: keys - queries, "causal_top_left", "bottom_right where top_left is asked"),
+        (lambda queries, keys: -1, "causal_top_left", "neither where top_left is asked"),
+        (lambda queries, keys: keys, "causal_bottom_right", "neither where bottom_right is asked"),
+    ],
+)
+def test_causal_corner(shift, option, word):
+    """The corner is found from what changes; the other one, and neither, contradict the declaration."""
+    judged = m.ask("causal_corner", m.made(m.corner(shift), options=(option,)))
+    assert (word or option.removeprefix("causal_")) == judged.finding
+    assert bool(word) == bool(judged.reason)
+
+
+@pytest.mark.parametrize(
+    ("attend", "claimed", "finding", "fails"),
+    [
+        (m.right, False, "leaks NaN, infinity", False),
+        (m.right, True, "leaks NaN, infinity", True),
+        (m.safe, False, "clean", False),
+        (m.safe, True, "clean", False),
+        (m.remembered, False, "leaks NaN, infinity, huge numbers", True),  # a finite number must never be seen
+        (lambda s, v, seen: m.right(3 * s, v, seen), False, "leaks NaN, infinity", False),  # wrong, but no leak
+    ],
+)
+def test_masked_nan(attend, claimed, finding, fails):
+    """A leak contradicts poison_safe alone, but a leak of finite numbers the contract."""
+    options = ("mask", "valid_lens", "causal_top_left")
+    judged = m.ask("masked_nan", m.made(attend, poison_safe=claimed, options=options))
+    assert (finding, "poison_safe" if claimed else "no claim") == (judged.finding, judged.declared)
+    assert fails == bool(judged.reason)
+
+
+@pytest.mark.parametrize(("cleans", "finding"), [(True, "clean"), (False, "leaks NaN, infinity into a gradient")])
+def test_masked_nan_in_gradients(cleans, finding):
+    """A clean output may hide a NaN in a gradient: dQ = dS K multiplies a zero by the hidden key."""
+
+    def attend(query, key, value, mask=None):
+        seen = torch.ones(key.shape[-2], dtype=torch.bool) if mask is None else mask.expand(2, 3, 5, 7).any(-2)
+        key = key.masked_fill(~seen.unsqueeze(-1), 0.0) if cleans else key
+        return m.safe(query @ key.mT / 4, value, mask)
+
+    made = m.made(m.safe, gradients=True, poison_safe=True, options=("mask",))
+    made.module.prepare = lambda case: attend
+    judged = m.ask("masked_nan", made)
+    assert finding == judged.finding
+    assert cleans == (judged.reason == "")
+
+
+@pytest.mark.parametrize(
+    ("attend", "fails"),
+    [(m.right, False), (lambda scores, value, visible: m.right(scores, value, visible).float(), True)],
+)
+def test_dtype(attend, fails):
+    """The query's dtype comes out for every declared one, or the manner names where it does not."""
+    judged = m.ask("dtype", m.made(attend, dtypes=("float32", "bfloat16")))
+    assert ("float32 for bfloat16" if fails else "the query's") in judged.finding
+    assert fails == bool(judged.reason)
+    assert "beside float64 keys and values: raises RuntimeError" in judged.finding
+
+
+@pytest.mark.parametrize(
+    ("manner", "claim", "attend"),
+    [("repeatability", "repeatable", m.noisy), ("batch_invariance", "batch_invariant", m.by_batch)],
+)
+@pytest.mark.parametrize("claimed", [False, True])
+def test_claims_about_bits(manner, claim, attend, claimed):
+    """Different bits are told in units in the last place; they contradict the claim, and nothing without one."""
+    wrong = m.ask(manner, m.made(attend, **{claim: claimed}))
+    assert wrong.finding.startswith("differs by ")
+    assert wrong.finding.endswith(" units in the last place")
+    assert claimed == bool(wrong.reason)
+    judged = m.ask(manner, m.made(m.in_lanes(torch.float64), **{claim: claimed}))
+    assert ("the same bits", "", claim if claimed else "no claim") == (judged.finding, judged.reason, judged.declared)
+
+
+def test_the_dtype_in_which_bits_differ_is_named():
+    """Half precision is asked beside single."""
+
+    def attend(scores, value, visible):
+        return (m.by_batch if scores.dtype == torch.bfloat16 else m.in_lanes(torch.float64))(scores, value, visible)
+
+    finding = m.ask("batch_invariance", m.made(attend, dtypes=("float32", "bfloat16"))).finding
+    assert finding.startswith("the same bits (float32); differs by ")
+    assert finding.endswith(" units in the last place (bfloat16)")
+
+
+def test_slices():
+    """Parts of the queries are compared with the whole; nothing is claimed of them."""
+    judged = m.ask("slices", m.made(m.by_row))
+    assert judged.finding.startswith("differs by ")
+    assert "" == judged.reason
+    assert "the same bits" == m.ask("slices", m.made(m.in_lanes(torch.float64))).finding
+
+
+FORMATS = {d: getattr(torch, d) for d in ("bfloat16", "float16", "float32", "float64")}
+
+
+@pytest.mark.parametrize("way", [m.added_in, m.in_lanes])
+@pytest.mark.parametrize("accumulator", FORMATS)
+def test_accumulation(accumulator, way):
+    """The format of the sum is found, in one lane or eight; a narrower one than declared fails."""
+    attend = way(FORMATS[accumulator])
+    judged = m.ask("accumulation", m.made(attend, dtypes=("float32",)))
+    assert accumulator == judged.finding
+    assert (accumulator in ("bfloat16", "float16")) == bool(judged.reason)
+    honest = m.made(attend, dtypes=("float32",), arithmetic=Arithmetic(accumulator=accumulator))
+    assert "" == m.ask("accumulation", honest).reason
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_accumulation_of_half_precision(dtype):
+    """The sum's format is not the output's."""
+    for accumulator in ("bfloat16", "float32"):
+        judged = m.ask("accumulation", m.made(m.added_in(FORMATS[accumulator]), dtypes=(dtype,)))
+        assert accumulator == judged.finding
+        assert (accumulator == "bfloat16") == bool(judged.reason)
+
+
+def test_a_loose_declaration_is_told():
+    """Who declares a poorer accumulator than he has gets a looser budget than he needs."""
+    judged = m.ask("accumulation", m.made(m.added_in(torch.float32), arithmetic=m.LOOSE))
+    assert "float32; declares bfloat16, does float32: its budget is looser than it needs" == judged.finding
+    assert "" == judged.reason
+
+
+def test_a_manner_is_asked_once():
+    """In a whole plan every implementation is asked each manner in one case, its anchor."""
+    from attention_harness.cases.cases import matrix
+
+    chosen = registry.select(["eager", "torch_sdpa"])
+    items = [item for item in conformance.plan(chosen, matrix("quick")) if item.skip is None]
+    asked = [(item.implementation.name, c.name) for item in items for c in item.checks if c.name.startswith("manner.")]
+    assert len(measured.MANNERS) * 2 == len(asked) == len(set(asked))
+
+
+def test_a_kernel_of_whole_blocks_is_asked_at_its_lengths():
+    """The anchor is the first problem that the implementation takes."""
+    picky = m.made(m.right)
+    picky.module.unsupported = lambda case: "" if case.sizes["Lk"] % 64 == 0 else "whole blocks of 64 keys alone"
+    assert 128 == measured.anchor(picky).sizes["Lk"]
+    assert "zero" == m.ask("empty_rows", picky).finding
+
+
+def test_a_known_failure_is_not_asked_again():
+    """A dtype whose failure is declared does not fail once more as a manner of another one."""
+
+    def attend(scores, value, visible):
+        if scores.dtype == torch.bfloat16:
+            raise RuntimeError("no such kernel")
+        return m.right(scores, value, visible)
+
+    made = m.made(attend, dtypes=("float32", "bfloat16"))
+    with pytest.raises(RuntimeError, match="no such kernel"):
+        m.ask("accumulation", made)
+    made.module.KNOWN_FAILURES = {"*:*-bfloat16-*": "upstream 7"}
+    assert "float32" == m.ask("accumulation", made).finding
+
+
+def test_the_finding_reaches_the_table_and_the_report():
+    """Verdict, JSON, table in the terminal, row of the report: measured, declared, and a contradiction marked."""
+    liar = m.made(m.nan_rows)
+    check = next(check for check in conformance.CHECKS if check.name == "manner.empty_rows")
+    item = conformance.Item(liar, measured.anchor(liar), (check,))
+    [verdict] = conformance.run(item)
+    assert (Status.FAIL, "nan", "zero") == (verdict.status, verdict.finding, verdict.declared)
+    again = Verdict.from_json(json.loads(json.dumps(verdict.to_json())))
+    assert verdict == again
+    assert ["made", "empty_rows", "FAIL", "nan", "zero"] == console.manners([again]).splitlines()[1].split()
+    [(name, [cell])] = rows([again]).rows
+    assert ("empty_rows", "fail", "nan", "zero") == (name, cell.state, cell.measured, cell.declared)
+    unasked = replace(again, status=Status.UNSUPPORTED, reason="not here", finding="", declared="")
+    assert "" == console.manners([unasked])

@@ -1,0 +1,140 @@
+"""Wrong dropout is accused, and right dropout, however it is drawn, is not."""
+
+from __future__ import annotations
+
+import textwrap
+
+import numpy as np
+import pytest
+from attention_harness.cases.cases import DROPOUT, dropout_cases, parse
+from attention_harness.checks import dropout
+from attention_harness.execution import conformance
+from attention_harness.model.verdict import Status, Verdict
+from attention_harness.mutation.mutants import Fault, planted
+
+TRAINING = """\
+        weights = torch.nn.functional.dropout(softmax(scores, **visibility), dropout)
+        return weights @ value, weights
+"""
+HEADS = "scaled_dot_product-B4H4Hk4Lq5Lk7D16Dv8-float32-dropout=0.25-ordinary-contiguous-1"
+
+RIGHT = {
+    "a mask of uniform numbers": (
+        "kept = torch.rand(weights.shape) >= dropout\nweights = weights * kept / (1 - dropout)"
+    ),
+    "a Bernoulli mask": "weights = weights * torch.bernoulli(torch.full_like(weights, 1 - dropout)) / (1 - dropout)",
+    "the product divided": (
+        "weights = weights * (torch.rand(weights.shape) < 1 - dropout)\n"
+        "return (weights @ value) / (1 - dropout), weights"
+    ),
+    "values by key": (
+        "kept = (torch.rand(weights.shape) >= dropout).to(value.dtype) / (1 - dropout)\n"
+        "return torch.einsum('...qk,...qk,...kv->...qv', weights, kept, value), weights"
+    ),
+}
+WRONG = {
+    "not divided by the keep probability": "weights = weights * (torch.rand(weights.shape) >= dropout)",
+    "keep and drop exchanged": "weights = torch.nn.functional.dropout(weights, 1 - dropout)",
+    "a fifth instead of a quarter": "weights = torch.nn.functional.dropout(weights, 0.2)",
+    "nothing dropped": "weights = weights",
+    "everything dropped": "weights = 0 * weights",
+    "divided by the rate": "weights = weights * (torch.rand(weights.shape) >= dropout) / dropout",
+    "the same mask at each call": (
+        "kept = torch.rand(weights.shape, generator=torch.Generator().manual_seed(1)) >= dropout\n"
+        "weights = weights * kept / (1 - dropout)"
+    ),
+    "the same mask for all queries": (
+        "weights = weights * (torch.rand_like(weights[..., :1, :]) >= dropout) / (1 - dropout)"
+    ),
+    "the same mask for the batch": "weights = weights * (torch.rand_like(weights[:1]) >= dropout) / (1 - dropout)",
+    "the same mask for all heads": "weights = weights * (torch.rand_like(weights[:, :1]) >= dropout) / (1 - dropout)",
+    "whole rows dropped": "weights = weights * (torch.rand_like(weights[..., :1]) >= dropout) / (1 - dropout)",
+    "normalised again": (
+        "weights = weights * (torch.rand_like(weights) >= dropout)\n"
+        "weights = weights / weights.sum(-1, keepdim=True).clamp_min(1e-9)"
+    ),
+    "scores dropped before the softmax": (
+        "weights = softmax(torch.nn.functional.dropout(scores, dropout), **visibility)"
+    ),
+    "outputs dropped, not weights": "return torch.nn.functional.dropout(weights @ value, dropout), weights",
+    "an output that is not finite": "weights = weights / 0",
+    "another shape": "return (weights @ value)[..., :1], weights",
+}
+
+
+def code(change: str) -> str:
+    """Return what stands under `if training:` with the change between the softmax and the sum."""
+    return textwrap.indent(
+        f"weights = softmax(scores, **visibility)\n{change}\nreturn weights @ value, weights\n", " " * 8
+    )
+
+
+def asked(put: str, stands: str = TRAINING, case_id: str = HEADS) -> Verdict:
+    """Return the verdict of the check on eager with other code for training."""
+    [case] = [case for case in dropout_cases() if case.id == case_id]
+    [item] = conformance.plan([planted(Fault("dropout", "dropout", ((stands, put),)))], [case])
+    [verdict] = [verdict for verdict in conformance.run(item) if verdict.check == "dropout"]
+    return verdict
+
+
+@pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.parametrize("case_id", [case.id for case in dropout_cases() if case.mechanism == "scaled_dot_product"])
+def test_right_dropout_is_not_accused(name, case_id):
+    """Drawn in other ways; also where some rows see no key."""
+    verdict = asked(code(RIGHT[name]), case_id=case_id)
+    assert verdict.status is Status.PASS, verdict.reason
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_dropout_is_accused(name):
+    """Each fault by measurement."""
+    verdict = asked(code(WRONG[name]))
+    assert verdict.status is Status.FAIL, f"not seen: {name}, share {verdict.share}"
+
+
+def test_a_small_loss_everywhere_is_accused():
+    """At a rate of a tenth, not dividing by 0.9 loses a tenth: too little for one element, plain over all of them."""
+    case = parse(HEADS.replace("dropout=0.25", "dropout=0.1"))
+    change = WRONG["not divided by the keep probability"]
+    for put, status in ((code(change), Status.FAIL), (code(RIGHT["a mask of uniform numbers"]), Status.PASS)):
+        [item] = conformance.plan([planted(Fault("dropout", "dropout", ((TRAINING, put),)))], [case])
+        assert [v.status for v in conformance.run(item) if v.check == "dropout"] == [status]
+
+
+def test_dropout_outside_of_training_is_accused():
+    """A mode that sticks: once in training, always in training."""
+    stuck = (
+        "    if training:\n",
+        "    globals()['stuck'] = training = training or globals().get('stuck', False)\n    if training:\n",
+    )
+    verdict = asked(stuck[1], stuck[0])
+    assert verdict.status is Status.FAIL
+    assert "outside of it" in verdict.reason
+
+
+@pytest.mark.parametrize("case", dropout_cases(), ids=lambda case: case.mechanism)
+def test_contributions_sum_to_the_whole(case):
+    """Taking out every weight of a row, one at a time, takes out all that the weights give it."""
+    parts = dropout.contributions(case)
+    nothing = dropout.contributions(case)  # a second evaluation is the same
+    assert np.array_equal(parts, nothing)
+    rng = np.random.default_rng(0)
+    kept = rng.random((4000, *parts.shape)) < 1 - DROPOUT
+    errors = ((kept / (1 - DROPOUT) - 1) * parts).sum(1)
+    measured, expected = errors.var(0), (parts**2).sum(0) * DROPOUT / (1 - DROPOUT)
+    assert np.allclose(measured, expected, rtol=0.25, atol=1e-12)
+
+
+def test_false_alarms_of_the_statistics():
+    """Exact dropout by the formula, 200 times: none is accused, and the worst share stays well below 1."""
+    [case] = [case for case in dropout_cases() if case.id == HEADS]
+    parts = dropout.contributions(case)
+    rng = np.random.default_rng(1)
+    shares = []
+    for _ in range(200):
+        # A weight's mask belongs to its head, query and batch: one draw for all channels of a row.
+        kept = rng.random((dropout.CALLS, *parts.shape[:-1], 1)) < 1 - DROPOUT
+        errors = ((kept / (1 - DROPOUT) - 1) * parts).sum(1)
+        shares.append(dropout.statistics(errors, parts, 1 - DROPOUT, np.zeros(parts.shape[1:])).share)
+    assert max(shares) < 0.8
+    assert np.median(shares) > 0.05  # it measures something

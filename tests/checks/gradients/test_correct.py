@@ -1,0 +1,112 @@
+"""Correct backward passes that compute in another order, or declare another policy, are never accused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from attention_harness import registry
+from attention_harness.cases.cases import matrix
+from attention_harness.implementations import eager
+from attention_harness.model.case import Case
+from attention_harness.model.verdict import NONCONFORMING, Status
+from attention_harness.mutation.mutants import VARIANTS, concerned, varied
+
+from tests.checks.gradients.kernel import accused, asked, patched
+
+CASES = matrix("default")
+CHECKED = ("gradient", "second_derivative", "training")
+# `python -m tox -e faults` asks all of them.
+SAMPLE = (
+    "scores by blocks of keys",
+    "scale folded into the query",
+    "mask added as minus infinity",
+    "divided last",
+    "online softmax in blocks of 8",
+    "keys in 3 parts, merged by log-sum-exp",
+)
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_a_correct_variant_is_not_accused(name):
+    """On the whole default matrix, every dtype, differentiated by autograd through other operations."""
+    [variant] = [variant for variant in VARIANTS if variant.name == name]
+    touched = concerned(variant.name, variant.patches)
+    found = asked(varied(variant), [case for case in CASES if case.mechanism in touched], CHECKED)
+    assert [f"{v.check} {v.case}: {v.reason}" for v in found if v.status in NONCONFORMING] == []
+    assert len(found) > 100
+
+
+@pytest.mark.parametrize(
+    ("policy", "stands", "put"),
+    [
+        ("mean", ".softmax(-1).masked_fill(empty, 0.0)", ".softmax(-1)"),
+        (
+            "nan",
+            "scores = scores.masked_fill(~visible, -math.inf).masked_fill(empty, 0.0)\n"
+            "    return scores.softmax(-1).masked_fill(empty, 0.0)",
+            "return (scores + scores.new_zeros(()).masked_fill(~visible, -math.inf)).softmax(-1)",
+        ),
+    ],
+)
+def test_a_declared_policy_for_empty_rows_is_not_accused(policy, stands, put):
+    """Rows that see no key get no upstream gradient, and the NaN that "nan" makes of that is not judged."""
+    other = patched(stands, put)
+    other.module.CAPABILITIES = replace(eager.CAPABILITIES, empty_rows=policy)
+    cases = [case for case in CASES if case.mechanism in ("scaled_dot_product", "multi_head", "location")]
+    cases = [case for case in cases if case.dtype in ("float64", "float32")]
+    assert accused(other, cases, ("accuracy", "gradient")) == []
+    other.module.CAPABILITIES = eager.CAPABILITIES
+    assert accused(other, cases, ("accuracy",))
+
+
+def test_nan_is_excused_in_the_batch_elements_with_an_empty_row_alone():
+    """An implementation that promises NaN for empty rows may not answer with NaN for every gradient."""
+    [promised] = [variant for variant in VARIANTS if variant.empty_rows == "nan"]
+    sum_ = "    weights = softmax(scores, **visibility)\n    return weights @ value, weights\n"
+    all_nan = sum_.replace("return", "value = value.where(value == value, value * math.nan)\n    return")
+    cases = [case for case in CASES if case.mechanism == "scaled_dot_product" and "mask" in case.options]
+    for patches, wrong in ((promised.patches, False), ((*promised.patches, (sum_, all_nan)), True)):
+        found = asked(varied(replace(promised, patches=patches)), cases, ("gradient",))
+        assert bool([v for v in found if v.status is Status.FAIL and v.case.count("float32")]) is wrong
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("content", ["ordinary", "peaked"])
+def test_torch_is_not_accused_where_its_backward_pass_has_many_blocks(dtype, content):
+    """PyTorch's fused kernel on the CPU adds the gradients of blocks of queries in the case's dtype, as declared."""
+    sizes = {"B": 1, "H": 1, "Hk": 1, "Lq": 767, "Lk": 767, "D": 64, "Dv": 64}
+    case = Case("scaled_dot_product", sizes, dtype, {}, content)
+    fused = registry.implementations()["torch_sdpa"]
+    assert accused(fused, [case]) == []
+    if dtype == "bfloat16" and content == "peaked":  # the declaration is needed
+        arithmetic = replace(fused.capabilities.arithmetic, gradient_block=0)
+        silent = registry.Implementation("silent", type(fused.module)("silent"), fused.path)
+        silent.module.__dict__.update(
+            vars(fused.module), CAPABILITIES=replace(fused.capabilities, arithmetic=arithmetic)
+        )
+        assert accused(silent, [case])
+
+
+def test_the_upstream_gradient_lies_in_every_kind_of_memory():
+    """Over the default matrix: contiguous, transposed, and with a stride of zero."""
+    from attention_harness.checks.gradients import _upstream
+
+    found = set()
+    for case in CASES:
+        if case.mechanism == "scaled_dot_product" and min(case.sizes.values()) > 1:
+            upstream = _upstream(case, "zero")
+            found.add("expanded" if 0 in upstream.stride() else "contiguous" if upstream.is_contiguous() else "strided")
+    assert found == {"contiguous", "strided", "expanded"}
+
+
+def test_the_notes_regression_learns():
+    """The loss falls on eager; with a derivative of the wrong sign, or none, it is told that it does not."""
+    cases = [case for case in CASES if case.mechanism == "gaussian_kernel" and not case.options]
+    found = asked(registry.implementations()["eager"], cases, ("training",))
+    assert {"pass"} == {verdict.status for verdict in found}
+    assert {"float64", "float32"} <= {Case.from_id(verdict.case).dtype for verdict in found}
+    uphill = patched("difference = w * (", "difference = (2 * w.detach() - w) * (")
+    assert any("gradient of w in step 0" in told for told in accused(uphill, cases, ("training",)))
+    stopped = patched("difference = w * (", "difference = w.detach() * (")
+    assert any("does not depend on w" in told for told in accused(stopped, cases, ("training",)))

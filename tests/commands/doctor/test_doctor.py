@@ -1,0 +1,220 @@
+"""`doctor` says what is there, what is missing and what adds it, also where nothing is installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from attention_harness.commands import doctor
+from attention_harness.commands.prerequisites import machine, packages
+
+from tests.conftest import ROOT
+
+BASE = ("numpy", "torch", "rich", "pebble", "covertable", "pytest-benchmark", "fastjsonschema")
+
+
+def findings(answer) -> dict[tuple[str, str], dict[str, str]]:
+    """Return the findings of a --json answer by subject and name."""
+    return {(one["subject"], one["name"]): one for one in json.loads(answer.out)["findings"]}
+
+
+def bare(*arguments: str, flags: tuple[str, ...] = ("-S",)) -> subprocess.CompletedProcess[str]:
+    """Run a command without any installed package."""
+    command = [sys.executable, *flags, "-m", "attention_harness", *arguments]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_it_tells_this_machine(harness):
+    """Every subject; status 0 exactly where nothing is missing; the tests' own packages are there."""
+    answer = harness("doctor", "--json")
+    found = findings(answer)
+    subjects = {"packages", "processor", "accelerator", "compiler", "system", "implementations", "verbs"}
+    assert subjects == {subject for subject, _ in found}
+    assert answer.status == int(any(one["state"] == "missing" for one in found.values()))
+    assert json.loads(answer.out)["ready"] is (answer.status == 0)
+    assert all(found["packages", name]["state"] == "ok" for name in BASE)
+    assert found["packages", "numpy"]["found"] == packages.version("numpy")
+
+
+def test_lines_hold_what_json_holds(harness):
+    """Piped, a line for each finding, its parts apart by tabs."""
+    lines = harness("doctor").out.splitlines()
+    told = findings(harness("doctor", "--json"))
+    steps = ("system", "clock")  # is measured anew
+    for key, one in told.items():
+        parts = [one[name] for name in ("subject", "name", "state", "found", "advice") if one[name]]
+        assert "\t".join(parts) in lines or key in (
+            steps,
+            ("system", "working directory"),
+            ("system", "temporary files"),
+        )
+    assert len(lines) == len(told) + 1
+
+
+def test_nothing_installed():
+    """What is missing is named with the command, what it keeps from running too; only `doctor` runs."""
+    done = bare("doctor", "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    found = findings(type("", (), {"out": done.stdout}))
+    for name in BASE:
+        assert found["packages", name]["state"] == "missing"
+        assert found["packages", name]["advice"].endswith('python -m pip install -c constraints.txt -e "."')
+    assert found["packages", "onnx"]["state"] == "absent"
+    assert found["packages", "jinja2"]["advice"].endswith('-e ".[report]"')
+    assert found["implementations", "all"]["state"] == "not known"
+    assert "lacks numpy, torch" in found["verbs", "check"]["found"]
+    assert found["verbs", "report"]["found"] == "lacks numpy, fastjsonschema, matplotlib, jinja2"
+    assert found["verbs", "doctor"]["state"] == "ok"
+
+
+def test_a_verb_without_its_package_is_a_line():
+    """It names the package and this command."""
+    done = bare("list", "checks")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "attention-harness: No module named 'numpy'; `python -m attention_harness doctor` says what adds it\n"
+    )
+
+
+def test_no_framework_is_imported():
+    """Torch blocked or there, it is not asked."""
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['onnxruntime'] = None\n"
+        "from attention_harness.commands.main import main; status = main(['doctor'])\n"
+        "assert not {'onnx', 'matplotlib', 'jinja2'} & set(sys.modules); sys.exit(10 + status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode in (10, 11), done.stderr
+
+
+@pytest.fixture
+def versions(monkeypatch):
+    """Return versions that stand for what is installed."""
+    found = dict.fromkeys((*BASE, "onnx", "onnxscript", "onnxruntime", "matplotlib", "jinja2"), "99.0")
+    monkeypatch.setattr(packages, "version", lambda name: found.get(name, ""))
+    monkeypatch.setattr(machine, "version", lambda name: found.get(name, ""))
+    return found
+
+
+def test_a_package_out_of_its_range(harness, versions):
+    """What a default run needs is missing then; what an extra brings is too old."""
+    versions |= {"torch": "2.5.1+cpu", "matplotlib": "3.8.9"}
+    answer = harness("doctor", "--json")
+    found = findings(answer)
+    assert answer.status == 1
+    assert (found["packages", "torch"]["state"], found["packages", "torch"]["found"]) == (
+        "missing",
+        "2.5.1+cpu, not >=2.6",
+    )
+    assert found["packages", "matplotlib"]["state"] == "too old"
+    assert found["verbs", "report"]["state"] == "unavailable"
+    assert found["implementations", "eager"]["found"] == "torch is not installed"
+    assert "published results were made with" in found["packages", "numpy"]["advice"]
+
+
+def test_an_extra_may_be_missing(harness, versions):
+    """It is named with its command, and the status does not speak of it."""
+    del versions["onnx"], versions["onnxruntime"]
+    found = findings(answer := harness("doctor", "--json"))
+    assert found["packages", "onnx"]["state"] == found["packages", "onnxruntime"]["state"] == "absent"
+    assert found["packages", "onnx"]["advice"].endswith('-e ".[onnx]"')
+    assert not [key for key, one in found.items() if one["state"] == "missing" and key[0] == "packages"]
+    versions["onnxruntime-gpu"] = "99.0"
+    assert findings(harness("doctor", "--json"))["packages", "onnxruntime-gpu"]["state"] == "ok"
+    assert "packages onnx" not in answer.out
+
+
+@pytest.mark.parametrize(
+    ("found", "ranged", "within"),
+    [
+        ("2.6", ">=2.6", True), ("2.6.0", ">=2.6", True), ("2.13.0+cpu", ">=2.6", True), ("2.5.9", ">=2.6", False),
+        ("10.0", ">=9.9", True), ("3.14.0", ">=3.11,<3.14", False), ("3.13.9", ">=3.11,<3.14", True),
+        ("2.6rc1", ">=2.6", True), ("1", "", True), ("unknown", ">=1", False),
+    ],
+)  # fmt: skip
+def test_ranges(found, ranged, within):
+    """Numbers are compared as numbers."""
+    assert within is packages._within(found, ranged)
+
+
+def test_every_range_is_understood():
+    """None of pyproject.toml holds anything but bounds, so that none is passed over."""
+    for requirement in packages.requirements():
+        assert __import__("re").fullmatch(r"(>=|<)[\d.]+(,(>=|<)[\d.]+)*", requirement.range), requirement
+
+
+def test_outside_of_a_checkout(monkeypatch, tmp_path):
+    """The metadata of the installed distribution says what is needed, and the command names the package."""
+    monkeypatch.setattr(packages, "ROOT", tmp_path)
+    monkeypatch.setattr(
+        packages.importlib.metadata, "requires", lambda name: ["torch>=2.6", "onnx>=1.18; extra == 'onnx'"]
+    )
+    for cached in (packages.requirements, packages._project):
+        cached.cache_clear()
+    try:
+        found = {(one.name, one.range, one.extra) for one in packages.requirements()}
+        assert {("torch", ">=2.6", ""), ("onnx", ">=1.18", "onnx")} == found
+        assert packages.command("onnx") == 'python -m pip install "attention-harness[onnx]"'
+        assert packages._pins() == {}
+    finally:
+        for cached in (packages.requirements, packages._project):
+            cached.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("platform", "manager", "command"),
+    [
+        ("linux", "apt-get", "apt-get install g++"),
+        ("linux", "dnf", "dnf install gcc-c++"),
+        ("linux", "", "install g++ with this system's package manager"),
+        ("darwin", "", "xcode-select --install"),
+        ("win32", "", "install the C++ build tools of Visual Studio, and run from their command prompt"),
+    ],
+)
+def test_no_compiler(harness, monkeypatch, platform, manager, command):
+    """The command is this system's; `compiled` cannot run, so a default run would go wrong."""
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if name == manager else None)
+    monkeypatch.setattr(machine.sys, "platform", platform)
+    [compiler, *_] = list(machine._compiler())
+    monkeypatch.undo()
+    monkeypatch.setattr(machine, "_compiler", lambda: iter([compiler]))
+    answer = harness("doctor", "--json")
+    own = findings(answer)["implementations", "compiled"]
+    assert (answer.status, compiler.state, compiler.advice) == (1, "missing", command)
+    assert (own["state"], own["advice"]) == ("unavailable", command)
+
+
+def test_a_folder_that_cannot_be_written(monkeypatch):
+    """It is named with the reason."""
+
+    def refused(dir):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(machine.tempfile, "TemporaryFile", refused)
+    found = machine._writable("working directory", ROOT)
+    assert (found.state, found.found) == ("missing", f"{ROOT}: Permission denied")
+
+
+def test_a_gpu_with_a_torch_for_cpus(monkeypatch, versions):
+    """The device is told with its driver, and that this torch cannot use it."""
+    versions["torch"] = "2.13.0+cpu"
+    device = {"name": "NVIDIA H100", "memory_bytes": 80 * 2**30, "capability": "9.0"}
+    monkeypatch.setattr(machine.machine, "cuda_devices", lambda: [device])
+    monkeypatch.setattr(machine, "_driver", lambda: "13.0")
+    gpu, torch = machine._accelerator()
+    assert gpu.found == "NVIDIA H100, 80 GiB, capability 9.0, driver for CUDA 13.0"
+    assert (torch.state, torch.found) == ("note", "2.13.0+cpu, a CPU build")
+
+
+def test_every_verb_is_told():
+    """What the command line knows, `doctor` knows."""
+    from attention_harness.commands.main import _parser
+
+    [verbs] = [action for action in _parser()._actions if action.choices]
+    assert set(verbs.choices) == set(doctor._VERBS)

@@ -1,0 +1,120 @@
+"""A saved script reproduces the error on its own: no harness, no repository, torch and NumPy alone."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from attention_harness import registry
+from attention_harness.cases.cases import parse
+from attention_harness.commands import standalone
+from attention_harness.execution import conformance
+from attention_harness.model.errors import HarnessError
+
+from tests.registry.sources import TINY, write
+
+BLOCKED = """import importlib.abc, runpy, sys
+
+class Blocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("harness", "reference", "implementations"):
+            raise ImportError(f"{name} must not be needed")
+
+sys.meta_path.insert(0, Blocked())
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+OFFSET = "scaled_dot_product-B2H2Hk2Lq5Lk7D4Dv6-bfloat16-plain-ordinary-offset-3"
+LARGE = "scaled_dot_product-B2H4Hk4Lq64Lk64D32Dv64-float32-plain-ordinary-transposed-5"
+
+
+def run(script: Path) -> subprocess.CompletedProcess[str]:
+    """Run a script in isolated mode in a folder of its own, with everything of this repository blocked."""
+    folder = script.parent / "elsewhere"
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-I", "-c", BLOCKED, str(script)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def saved(path: Path, case: str, check: str = "accuracy") -> Path:
+    """Save a loaded file's case as a script."""
+    [own] = registry.select([path.stem], [path])
+    script = path.with_name(f"replay_{path.stem}.py")
+    standalone.save(script, own, parse(case), check)
+    return script
+
+
+def reason(path: Path, case: str) -> str:
+    """Return what the harness says of the same."""
+    [own] = registry.select([path.stem], [path])
+    [item] = conformance.plan([own], [parse(case)])
+    return next(verdict.reason for verdict in conformance.run(item) if verdict.check == "accuracy")
+
+
+@pytest.mark.parametrize("case", [TINY, OFFSET, LARGE])
+def test_a_wrong_one_is_reproduced(tmp_path, case):
+    """Status 1 and the very numbers of the verdict: embedded or beside the script, whatever the memory layout."""
+    declared = "dtypes=('float32', 'bfloat16')"
+    path = write(tmp_path / "unscaled.py", scores="query @ key.mT", declared=declared)
+    script = saved(path, case)
+    assert script.with_suffix(".npz").exists() == (case == LARGE)
+    answer = run(script)
+    assert answer.returncode == 1, answer.stderr
+    told = re.search(r"\|error\| (\S+) exceeds its budget (\S+): got (\S+), expected (\S+)", reason(path, case))
+    error, budget, got, expected = told.groups()
+    assert f"|error| {error}, budget {budget}, " in answer.stdout
+    assert f"got {got}, expected {expected}\n" in answer.stdout
+    assert answer.stderr == ""
+
+
+def test_a_right_one_passes(tmp_path):
+    """Status 0: what the script judges is the implementation, not itself."""
+    answer = run(saved(write(tmp_path / "right.py"), TINY))
+    assert (answer.returncode, answer.stdout.splitlines()[-1]) == (0, "right")
+
+
+def test_many_small_errors_are_judged_as_well(tmp_path):
+    """An error that no element's budget sees but the root mean square does makes the script fail too."""
+    declared = "dtypes=('float64',)"
+    scores = "query @ key.mT / query.shape[-1] ** 0.5 + 2e-15 * (query @ key.mT).sin()"
+    path = write(tmp_path / "drifting.py", scores=scores, declared=declared)
+    case = LARGE.replace("float32", "float64")
+    told = reason(path, case)
+    answer = run(saved(path, case))
+    assert re.fullmatch(r"the root mean square error is .* deviations of correct arithmetic, limit .*", told)
+    assert answer.returncode == 1
+    assert told.replace(" is ", ": ") in answer.stdout.splitlines()
+
+
+def test_a_wrong_form_is_told(tmp_path):
+    """An output of another dtype ends the script with what was expected."""
+    path = write(tmp_path / "double.py", scores="(query @ key.mT).double()", body="value = value.double()")
+    answer = run(saved(path, TINY))
+    assert answer.returncode == 1
+    assert "expected a torch.float32 of (2, 2, 2, 2)" in answer.stderr
+
+
+def test_what_a_script_cannot_show_is_refused(tmp_path):
+    """A check of more than one call has no script, and an existing file is kept."""
+    path = write(tmp_path / "right.py")
+    with pytest.raises(HarnessError, match=r"purity asks more than one call can show.*replay"):
+        saved(path, TINY, "purity")
+    script = saved(path, TINY)
+    before = script.read_text()
+    with pytest.raises(HarnessError, match="exists already"):
+        saved(path, TINY)
+    assert before == script.read_text()
+
+
+def test_a_shipped_one_says_what_it_needs(tmp_path):
+    """eager is imported from its folder; its declarations find the stand-ins, and its answer is right."""
+    [eager] = registry.select(["eager"])
+    script = tmp_path / "replay_eager.py"
+    standalone.save(script, eager, parse(TINY), "weights")
+    assert "and what implementations.eager imports" in script.read_text().split('"""')[1]
+    answer = subprocess.run(
+        [sys.executable, "-I", str(script)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (answer.returncode, answer.stdout.splitlines()[-1]) == (0, "right"), answer.stderr

@@ -1,0 +1,63 @@
+"""Where time went: each second is on one account, and shares add up."""
+
+from __future__ import annotations
+
+import pytest
+from attention_harness.checks import time_account
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Return a function that lets time pass."""
+    now = [100.0]
+    monkeypatch.setattr(time_account.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(time_account.time, "process_time", lambda: 7.0)
+    time_account.taken()
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+
+    return wait
+
+
+def test_what_is_inside_counts_for_the_inner_account(clock):
+    """A call of an implementation inside a check of the harness, with the reference before it."""
+    with time_account.spent(time_account.HARNESS):
+        clock(1)
+        with time_account.spent(time_account.REFERENCE):
+            clock(4)
+        with time_account.spent(time_account.IMPLEMENTATION):
+            clock(2)
+            with time_account.spent(time_account.IMPLEMENTATION):
+                clock(1)
+        clock(0.5)
+    assert {"harness": 1.5, "reference": 4.0, "implementation": 3.0} == time_account.taken()
+    assert {} == time_account.taken()
+
+
+def test_an_exception_is_counted_too(clock):
+    """What raises has taken its time."""
+
+    @time_account.counted(time_account.REFERENCE)
+    def fails():
+        clock(3)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        fails()
+    assert {"reference": 3.0} == time_account.taken()
+
+
+def test_shares_are_of_all_workers_time(clock):
+    """Two workers for 10 seconds have 20; what nobody accounts for was starting and waiting."""
+    costs = time_account.Costs(2)
+    costs.add({"implementation": 8.0, "reference": 3.0})
+    costs.add({"implementation": 2.0, "harness": 1.0})
+    costs.checks = 50
+    clock(10)
+    told = costs.told()
+    assert {"implementation": 0.5, "reference": 0.15, "harness": 0.05} == told["shares"]
+    assert "time: 10 s on 2 workers: implementations 50%, reference and budgets 15%, this harness 5%, " in (
+        time_account.sentence(told)
+    )
+    assert time_account.sentence(told).endswith("starting and waiting 30%; 5 checks/s")

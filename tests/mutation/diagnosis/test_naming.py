@@ -1,0 +1,114 @@
+"""A failure is traced to the fault that is in it, whatever the implementation is built on, and never to another."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from types import ModuleType
+
+import pytest
+from attention_harness.cases.cases import parse
+from attention_harness.execution import conformance
+from attention_harness.model.capabilities import Arithmetic, Capabilities
+from attention_harness.model.verdict import NONCONFORMING
+from attention_harness.mutation import diagnosis_accuracy
+from attention_harness.mutation.diagnosis import Match, diagnose
+from attention_harness.mutation.mutants import FAULTS, Fault, planted
+from attention_harness.registry import Implementation
+
+from tests.bounds.judge.variants import FUSED, implementation, online
+
+HEAD = "scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32"
+CASES = [
+    parse(f"{HEAD}-{tail}")
+    for tail in (
+        "plain-ordinary-contiguous-0",
+        "causal=top_left-ordinary-contiguous-1",
+        "causal=bottom_right-ordinary-contiguous-2",
+        "mask=full-peaked-contiguous-3",
+        "valid_lens=batch-ordinary-transposed-4",
+    )
+]
+
+
+def found(own: Implementation) -> list[Match]:
+    """Return the diagnosis of an implementation from a handful of cases."""
+    verdicts = [verdict for item in conformance.plan([own], CASES) for verdict in conformance.run(item)]
+    return diagnose(own, [verdict for verdict in verdicts if verdict.status in NONCONFORMING])
+
+
+def test_a_sample_of_the_faults_is_named():
+    """Of 6 faults, each under another name, at least four in five are named; `faults --diagnose` asks all."""
+    sample = random.Random(25).sample(FAULTS, 6)
+    outcomes = [diagnosis_accuracy.outcome(fault, "quick") for fault in sample]
+    assert diagnosis_accuracy.rate(outcomes) >= diagnosis_accuracy.AIM, diagnosis_accuracy.table(outcomes)
+
+
+def _with(change, arithmetic=FUSED) -> Implementation:
+    """Return an online softmax, block after block of keys, whose scores and visibility a fault has changed."""
+    return implementation("mine", lambda scores, value, visible: online(*change(scores, value, visible)), arithmetic)
+
+
+KERNELS = {
+    "last key dropped": lambda s, v, seen: (s, v * (v.new_tensor(range(v.shape[-2], 0, -1)) > 1)[:, None], seen),
+    "values shifted by one key": lambda s, v, seen: (s, v.roll(1, -2), seen),
+    "value channels reversed": lambda s, v, seen: (s, v.flip(-1), seen),
+}
+
+
+@pytest.mark.parametrize("fault", KERNELS)
+def test_another_kernel_with_the_same_fault_is_named(fault):
+    """Outputs are compared, not code: an online softmax rounds otherwise than the planted fault does."""
+    matches = found(_with(KERNELS[fault]))
+    assert fault in [match.fault for match in matches]
+    assert all(0 < match.share <= 1 for match in matches)
+
+
+def test_a_mistake_that_is_not_planted_is_not_blamed_on_one():
+    """Noise in the scores is none of the faults: nothing is named, rather than the nearest."""
+    matches = found(_with(lambda s, v, seen: (s + 0.3 * (s * 7).sin(), v, seen)))
+    assert matches == []
+
+
+def test_what_conforms_has_no_cause():
+    """Without failures there is nothing to explain."""
+    assert found(_with(lambda s, v, seen: (s, v, seen))) == []
+
+
+def test_a_fault_that_does_not_show_explains_nothing():
+    """A deviation just above the budget is not explained by faults that leave the right answer as it is."""
+    assert found(_with(lambda s, v, seen: (s, v * (1 + 2e-6), seen), Arithmetic(stored_probabilities=False))) == []
+
+
+def test_faults_that_cannot_be_told_apart_share_a_place():
+    """Where one corner is declared, a causal mask at the wrong corner may be fixed there or swapped."""
+    swapped = planted(next(fault for fault in FAULTS if fault.name == "causal corners swapped"))
+    module = ModuleType("mine")
+    module.prepare = swapped.module.prepare
+    module.CAPABILITIES = Capabilities(("scaled_dot_product",), options=("causal_bottom_right",))
+    matches = found(Implementation("mine", module, swapped.path))
+    assert {"causal corners swapped", "causal always top left"} <= {match.fault for match in matches}
+    assert {1} == {match.place for match in matches if match.fault.startswith("causal corners")}
+    module.CAPABILITIES = replace(module.CAPABILITIES, options=("causal_bottom_right", "causal_top_left"))
+    [only] = found(Implementation("mine", module, swapped.path))
+    assert only.fault == "causal corners swapped"
+
+
+def test_manners_are_told_by_how_they_fail():
+    """Where the numbers are right, the same check must fail for the same reason."""
+    right = planted(Fault("none", "none", ()))
+
+    def in_place(case):
+        attend = right.prepare(case)
+        return lambda query, **given: (attend(query, **given)[0], query.mul_(3))[0]
+
+    module = ModuleType("mine")
+    module.prepare, module.CAPABILITIES = in_place, Capabilities(("scaled_dot_product",))
+    [first, *_] = found(Implementation("mine", module, right.path))
+    assert (first.fault, first.agreed) == ("an input is scaled in place", first.cases)
+
+
+def test_a_fault_is_not_known_by_its_name():
+    """The right source under a fault's name has no cause, and the fault under any name has it."""
+    right = replace(planted(Fault("none", "none", ())), name="fault:not scaled")
+    assert found(right) == []

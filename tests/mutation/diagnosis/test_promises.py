@@ -1,0 +1,30 @@
+"""A promise about empty rows that is not kept is told as that, and not by a fault that breaks another promise."""
+
+from __future__ import annotations
+
+import pytest
+from attention_harness.model.verdict import Status, Verdict
+from attention_harness.mutation.diagnosis import diagnoses
+
+from tests.registry.sources import TINY
+
+
+def contradiction(finding: str, declared: str) -> Verdict:
+    return Verdict(
+        "mine",
+        "scaled_dot_product",
+        TINY,
+        "manner.empty_rows",
+        Status.FAIL,
+        reason="does",
+        finding=finding,
+        declared=declared,
+    )
+
+
+@pytest.mark.parametrize(("finding", "declared"), [("zero", "nan"), ("mean", "zero")])
+def test_a_broken_promise_is_the_cause(finding, declared):
+    """What it does and what it declares, and no planted fault."""
+    [found] = diagnoses([contradiction(finding, declared)])
+    assert found.matches == ()
+    assert found.note == f"a row that sees no key is {finding} and declared {declared}: mend one or the other"

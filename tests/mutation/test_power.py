@@ -1,0 +1,225 @@
+"""The verb `faults`: what it counts, what it keeps, how it ends, and that nothing planted ends the run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from attention_harness.cases.cases import matrix
+from attention_harness.commands.main import main
+from attention_harness.model import mutation_results
+from attention_harness.model.errors import HarnessError
+from attention_harness.model.mutation_results import Outcome, Trial
+from attention_harness.model.verdict import Status, Verdict
+from attention_harness.mutation import power
+from attention_harness.mutation.mutant import eager
+from attention_harness.mutation.mutants import Fault, Variant, varied
+from attention_harness.store import results
+
+CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float64-plain-ordinary-contiguous-0"
+OTHER = "masked_softmax-B1H1Lq2Lk3-float64-plain-ordinary-contiguous-0"
+ATTEND = "    weights = softmax(scores, **visibility)\n    return weights @ value, weights"
+
+
+def verdict(name: str, mechanism: str = "cosine") -> Verdict:
+    """Return a verdict that accuses."""
+    return Verdict(name, mechanism, CASE, "accuracy", Status.FAIL, 3.0, 1.0, (0,), "too far off", "again")
+
+
+def outcome(name: str, kind: str = "mask", witnesses=("cosine",), unseen=()) -> Outcome:
+    """Return an outcome with a witness in each of these mechanisms."""
+    return Outcome(name, kind, "", {m: verdict(f"fault:{name}", m) for m in witnesses}, tuple(unseen), 10)
+
+
+# --- counting
+
+
+def test_a_missed_fault_is_told():
+    """A planted change that alters nothing is missed, by name, and never caught."""
+    counted = mutation_results.count([outcome("changes nothing", "none", ())], [])
+    assert ("changes nothing",) == counted.missed
+    assert "MISSED changes nothing" in mutation_results.table(counted)
+    assert "caught 0 of 1 planted faults in 10 checks" in mutation_results.table(counted)
+    assert not counted.holds
+
+
+def test_an_accused_variant_is_told():
+    """A correct variant that some verdict accuses is named once, however often it is accused."""
+    trials = [Trial(n, {"backwards": 5, "forwards": 5}, (verdict("variant:backwards"),)) for n in range(2)]
+    counted = mutation_results.count([], trials)
+    assert (("backwards",), 2, 20) == (counted.accused, counted.variants, counted.checks)
+    assert "ACCUSED backwards" in mutation_results.table(counted)
+    assert not counted.holds
+
+
+def test_classes_and_mechanisms_are_counted_apart():
+    """Caught in total by class; in a mechanism, of those that show there."""
+    counted = mutation_results.count(
+        [
+            outcome("a", "mask", ("cosine", "additive")),
+            outcome("b", "mask", ("additive",), ("cosine",)),
+            outcome("c", "scale", ("cosine",)),
+        ],
+        [],
+    )
+    assert {"mask": (2, 2), "scale": (1, 1)} == counted.faults
+    assert {"additive": (2, 2), "cosine": (2, 3)} == counted.mechanisms
+    assert {"mask": {"additive": (2, 2), "cosine": (1, 2)}, "scale": {"cosine": (1, 1)}} == counted.table
+    assert (("cosine", "b"),) == counted.unseen
+    assert counted.holds  # it is accused, if not everywhere
+
+
+def test_nothing_asked_is_no_proof():
+    """Without a check nothing holds."""
+    assert not mutation_results.count([], []).holds
+
+
+def test_values_travel():
+    """What is kept comes back as it was."""
+    tried = outcome("a", "mask", ("cosine",), ("additive",))
+    trial = Trial(3, {"backwards": 5}, (verdict("variant:backwards"),))
+    assert tried == Outcome.from_json(json.loads(json.dumps(tried.to_json())))
+    assert trial == Trial.from_json(json.loads(json.dumps(trial.to_json())))
+
+
+# --- asking
+
+
+def fault(name: str, put: str, stands: str = "# --- what they share") -> Fault:
+    """Return a fault of one patch."""
+    return Fault(name, "test", ((stands, put),))
+
+
+def cases():
+    """Return some cases that both mechanisms of a test are asked on."""
+    return [case for case in matrix("quick") if case.mechanism in ("dot_product", "cosine")][:3]
+
+
+def test_what_dies_is_caught_and_the_run_goes_on():
+    """A crash is a witness on the case that it happened on; the faults after it are asked."""
+    planted = [
+        fault("dies", "    import os\n\n    os._exit(3)\n" + ATTEND, ATTEND),
+        fault("wrong", ATTEND.replace("weights @ value", "2 * weights @ value"), ATTEND),
+        fault("right", ATTEND.replace("weights @ value", "(weights @ value)"), ATTEND),
+    ]
+    found = mutation_results.ordered(power.measure(planted, cases(), jobs=2), [own.name for own in planted])
+    assert [Status.CRASH, Status.FAIL, None] == [tried.witness and tried.witness.status for tried in found]
+    assert "its process died: exit status 3" == found[0].witness.reason
+    assert found[0].witness.case in [case.id for case in cases()]
+    assert "faults dies --case" in found[0].witness.replay
+
+
+def test_what_hangs_is_caught():
+    """A fault that does not answer is accused of that, on the first case."""
+    [found] = power.measure([fault("hangs", "    while True:\n        pass\n" + ATTEND, ATTEND)], cases(), seconds=2)
+    assert Status.TIMEOUT is found.witness.status
+    assert "no answer within 2 s" == found.witness.reason
+
+
+def test_a_variant_that_is_wrong_is_accused():
+    """Every accusation is listed, and what is asked is counted."""
+    right = Variant("right", ((ATTEND, ATTEND.replace("weights @ value", "(value.mT @ weights.mT).mT")),))
+    wrong = replace(right, name="wrong", patches=((ATTEND, ATTEND.replace("weights @ value", "weights @ value / 2")),))
+    trial = power.ask_variants([right, wrong], 0, [CASE, OTHER])
+    assert {"variant:wrong"} == {v.implementation for v in trial.accused}
+    assert trial.checks["right"] == trial.checks["wrong"] > len(trial.accused) > 0
+
+
+def test_a_fault_is_asked_where_it_reaches():
+    """A patch of one mechanism is asked there alone, and what it changes there without being accused is told."""
+    kernel = fault("kernel", "w * 2 * (", "w * (")
+    assert 0 == power.ask_fault(kernel, [CASE]).checks
+    nothing = power.ask_fault(fault("nothing", "# ---"), [CASE])
+    assert ({}, ()) == (nothing.witnesses, nothing.unseen)
+
+
+def test_a_difference_is_seen_without_a_check():
+    """Beyond the budget, in the output or in the weights; a rounding is none."""
+    case = power._case(CASE)
+    changed = {
+        "weights @ value * (1 + 2e-16)": False,
+        "weights @ value * 1.001": True,
+        "(weights @ value)[..., :1]": True,
+        "1 / 0": True,
+    }
+    for put, differs in changed.items():
+        patches = ((ATTEND, ATTEND.replace("weights @ value", put)),)
+        assert differs is power.differs(varied(Variant("x", patches)), eager(), case), put
+
+
+# --- the command
+
+
+def test_the_exit_status_and_the_witness(capsys):
+    """0 when every fault is caught, with case, check and reason; 2 for a name that there is not."""
+    assert 0 == main(["faults", "cosine by the L1 norm", "--case", CASE, "--jobs", "1"])
+    told = capsys.readouterr().out
+    assert f"fail of accuracy on {CASE}: |error|" in told
+    assert f"replay: python -m attention_harness faults 'cosine by the L1 norm' --case {CASE}" in told
+    assert "caught 1 of 1 planted faults" in told
+    assert 2 == main(["faults", "no such fault"])
+    assert "no fault or variant 'no such fault'" in capsys.readouterr().err
+
+
+def test_a_miss_is_exit_status_1(capsys):
+    """A fault on a case that it does not touch is missed."""
+    assert 1 == main(["faults", "mask polarity", "--case", CASE, "--jobs", "1", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert {"caught": 0, "planted": 1, "missed": ["mask polarity"]} == told["faults"]
+    assert not told["holds"]
+
+
+NAMES = ("cosine by the L1 norm", "last key dropped", "sum by einsum")
+
+
+def test_a_resumed_run_is_the_whole_run(tmp_path, capsys):
+    """Killed after any task, it goes on to the same outcomes; a torn line is asked again."""
+    command = ["faults", *NAMES, "--case", CASE, "--case", OTHER, "--jobs", "1", "--out"]
+    assert 0 == main([*command, str(tmp_path / "whole")])
+    whole = results.load(tmp_path / "whole")
+    assert (2, 1) == (len(whole.outcomes), len(whole.trials))
+
+    assert 0 == main([*command, str(tmp_path / "cut")])
+    path = tmp_path / "cut" / "outcomes.jsonl"
+    first, second = path.read_text().splitlines(keepends=True)
+    path.write_text(first + second[:40])
+    (tmp_path / "cut" / "trials.jsonl").unlink()
+    capsys.readouterr()
+    assert 0 == main([*command, str(tmp_path / "cut"), "--resume"])
+    assert "dropped 40 bytes of an unfinished last line" in capsys.readouterr().err
+    cut = results.load(tmp_path / "cut")
+    assert [_timeless(o) for o in whole.outcomes] == [_timeless(o) for o in cut.outcomes]
+    assert whole.trials == cut.trials
+    assert cut.facts["finished"]
+
+    assert 2 == main(["faults", "last key dropped", "--out", str(tmp_path / "cut"), "--resume"])
+    assert "holds another run" in capsys.readouterr().err
+
+
+def _timeless(tried: Outcome) -> Outcome:
+    return replace(tried, witnesses={name: replace(v, seconds=0.0) for name, v in tried.witnesses.items()})
+
+
+def test_the_report_tells_what_is_caught(tmp_path):
+    """The section stands in both formats, with every missed fault by name; without a measurement there is none."""
+    from attention_harness.report import build, markdown, page
+
+    facts = {"planned": 0, "environment": {}, "finished": "2026-01-01T00:00:00+00:00"}
+    tried = (outcome("seen", "mask"), outcome("never seen", "scale", ()))
+    trials = (Trial(0, {"backwards": 1000}, (verdict("variant:backwards"),)),)
+    told = build(results.Run(tmp_path, facts, outcomes=tried, trials=trials))
+    for text in (markdown.render(told), page.render(told)):
+        assert "What this suite catches" in text
+        assert "1 of 2 planted faults caught, 1 of 1 correct variant accused, over 1,020 checks" in text
+        assert "never seen" in text
+        assert "backwards" in text
+    assert "What this suite catches" not in markdown.render(build(results.Run(tmp_path, facts)))
+
+
+def test_only_known_names():
+    """Faults and variants share the names; neither hides the other."""
+    with pytest.raises(HarnessError, match="no fault or variant"):
+        power.select(["nothing"])
+    faults, variants = power.select([])
+    assert not {f.name for f in faults} & {v.name for v in variants}

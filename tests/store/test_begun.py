@@ -1,0 +1,37 @@
+"""What a run directory says of the command and the files that it began with."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+
+import pytest
+from attention_harness import registry
+from attention_harness.commands.run_setup import told_of, writer_of
+from attention_harness.store import results
+
+from tests.registry.sources import write
+
+
+def test_a_file_is_known_by_its_digest(tmp_path):
+    """The one that `sha256sum` prints."""
+    path = write(tmp_path / "mine.py")
+    [own] = registry.select(["mine"], [path])
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == told_of(own)["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("given", "tier"),
+    [
+        ({"quick": True, "full": False}, "quick"),
+        ({"quick": False, "full": True}, "full"),
+        ({"quick": False, "full": False}, "default"),
+        ({"tier": "thorough"}, "thorough"),
+    ],
+)
+def test_its_size_is_kept(tmp_path, monkeypatch, given, tier):
+    """That of a check, and that of a benchmark."""
+    monkeypatch.setattr("attention_harness.cases.heatmaps.heatmaps", dict)
+    writer, _ = writer_of(argparse.Namespace(out=tmp_path, **given), [], [])
+    writer.close()
+    assert tier == results.load(tmp_path).facts["tier"]

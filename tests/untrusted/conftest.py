@@ -1,0 +1,3 @@
+"""Fixtures of this folder."""
+
+from tests.untrusted.inside import no_work as no_work

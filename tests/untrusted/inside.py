@@ -1,0 +1,113 @@
+"""Commands run in this process with everything in place but the work itself, and what may come of malformed input."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from attention_harness.cases import cases
+from attention_harness.benchmark import campaign
+from attention_harness.commands import check, replay
+from attention_harness.commands.main import main
+from attention_harness.execution import pool
+from attention_harness.model.case import Case
+from attention_harness.mutation import diagnosis_accuracy, power, sensitivity
+from hypothesis import settings
+
+from tests.checks.relations.strategies import PROFILE, PROFILES
+from tests.conftest import Answer
+
+HOSTILE = (
+    '<script>document.title="OWNED"</script>"><img src=x onerror=alert(1)>\'{{7*7}}{% raw %} javascript:alert(1) '
+    "\x1b[31mred\x1b]0;owned\x07 \x00 \u202eRTL\u2066 | ` [a](javascript:alert(1)) &lt; \ud800 "
+    "</style></svg><style>body{display:none}</style> \r\nforged line\n# heading\n- item\x85\u2028end"
+)
+"""Markup, template, terminal, direction, encoding, tables and lines, all at once."""
+
+
+def profile(plain: int) -> settings:
+    """Return the shared profile with so many examples, twenty times as many where it is the deep one."""
+    return settings(PROFILE, max_examples=plain if PROFILE is PROFILES["plain"] else 20 * plain)
+
+
+@pytest.fixture(scope="module")
+def no_work() -> Iterator[None]:
+    """Leave out what takes long: running implementations, and the longer matrices. The rest is as it is."""
+
+    def quick(tier: str = "default") -> tuple[Case, ...]:
+        return own
+
+    @contextlib.contextmanager
+    def same(*_: object) -> Iterator[pool.Worker]:
+        yield one
+
+    own = tuple(few_cases())
+    with pool.open_worker(pool.Limits()) as one, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "open_worker", same)  # for all files: a worker of its own takes each a second
+        for module, name in ((pool, "run"), (campaign, "run"), (power, "measure"), (diagnosis_accuracy, "measure")):
+            patch.setattr(module, name, lambda *_, **__: iter(()))
+        for module in (cases, check, power, sensitivity):
+            patch.setattr(module, "matrix", quick)
+        patch.setattr(check, "own_cases", lambda *_: ())
+        patch.setattr(sensitivity, "measure", lambda cases: iter(()))
+        patch.setattr(check, "diagnoses", lambda *_, **__: iter(()))
+        patch.setattr(replay, "run", lambda *_, **__: replay.Replayed(()))
+        patch.setattr(replay, "save", lambda *_, **__: [])
+        yield
+
+
+def few_cases() -> list[Case]:
+    """Return cases of every mechanism without the seconds that a covering array takes."""
+    plain = [
+        variant.case(dict.fromkeys(cases.FACTORS) | cases._PLAIN | {"dtype": "float32"}, 0)
+        for variant in cases.variants()
+    ]
+    return [*cases.example_cases(), *cases.recorded_cases(), *plain, *map(Case.from_id, cases.LAWFUL)]
+
+
+def answer(*arguments: object) -> Answer:
+    """Run a command; whatever it raises is the finding."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as left:  # argparse
+            status = int(left.code or 0)
+    return Answer(status, out.getvalue(), err.getvalue())
+
+
+def clear(given: Answer) -> bool:
+    """Whether an answer is one of 0 and 1, or a mistake that is told in one line, after argparse's usage, or what
+    a resumed run tells first, if any.
+    """
+    if given.status in (0, 1):
+        return "Traceback" not in given.err
+    [*before, line] = given.err.splitlines()
+    told = line.startswith("attention-harness") and line.isprintable()
+    return (
+        given.status == 2 and not given.out and told and (not before or before[0].startswith(("usage: ", "resume: ")))
+    )
+
+
+@contextlib.contextmanager
+def working_in(directory: Path) -> Iterator[None]:
+    """Make a directory the working one for a while."""
+    before = os.getcwd()
+    os.chdir(directory)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def tree(directory: Path) -> dict[str, bytes | str]:
+    """Return every file below a directory with its content, every link with where it leads."""
+    found: dict[str, bytes | str] = {}
+    for path in sorted(directory.rglob("*")):
+        name = str(path.relative_to(directory))
+        found[name] = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else ""
+    return found
