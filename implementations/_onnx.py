@@ -17,6 +17,7 @@ from attention_harness.implementations import eager
 if TYPE_CHECKING:
     import onnxruntime
     import torch
+
     from attention_harness.model.case import Case
 
 # What the eager functions can do, without what an exported graph cannot: it has no gradients and no training. bfloat16

@@ -10,8 +10,9 @@ from attention_harness.implementations._upstream import onednn_tails
 from attention_harness.model.capabilities import OPTIONS, Capabilities
 
 if TYPE_CHECKING:
-    from attention_harness.model.case import Case
     from torch import Tensor
+
+    from attention_harness.model.case import Case
 
 CAPABILITIES = Capabilities(
     mechanisms=(
@@ -223,14 +224,15 @@ def softmax(
     valid_lens: Tensor | None = None,
     causal: str | None = None,
 ) -> Tensor:
-    """Return the softmax of scores and bias over the keys that every condition allows; an empty row is zero."""
+    """Return the softmax of scores and bias over the keys that every condition allows; a fully masked row is zero."""
     if bias is not None:
         scores = scores + bias
     visible = visible_keys(scores, mask, bias, valid_lens, causal)
     if visible is None:
         return scores.softmax(-1)
     empty = ~visible.any(-1, keepdim=True)
-    # An empty row of -inf would be NaN, also in the gradient: it becomes an ordinary row whose weights are dropped.
+    # A fully masked row of -inf would be NaN, also in the gradient: it becomes an ordinary row whose weights are
+    # dropped.
     scores = scores.masked_fill(~visible, -math.inf).masked_fill(empty, 0.0)
     return scores.softmax(-1).masked_fill(empty, 0.0)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import onnxruntime
+
     from attention_harness.model.case import Case
 
 CAPABILITIES = replace(_onnx.CAPABILITIES, devices=("cuda",))

@@ -12,8 +12,9 @@ from attention_harness.model.capabilities import Arithmetic, Capabilities
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from attention_harness.model.case import Case
     from torch import Tensor
+
+    from attention_harness.model.case import Case
 
 CAPABILITIES = Capabilities(
     mechanisms=("dot_product", "scaled_dot_product", "multi_head", "self_attention", "cross_attention"),

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+
 from attention_harness.reference.core import attend, linear
 from attention_harness.reference.specification import ATTENTION, Example, Mechanism, parameter, spread, tensor
 
@@ -12,7 +13,7 @@ def additive(query: Any, key: Any, value: Any, W_q: Any, W_k: Any, w_v: Any, **v
 
     Shapes: query (B, H, Lq, Dq); key (B, H, Lk, Dk); value (B, H, Lk, Dv); W_q (A, Dq); W_k (A, Dk); w_v (A) ->
     output (B, H, Lq, Dv), weights (B, H, Lq, Lk). The parameters serve every head.
-    Empty rows: a query that sees no key has zero weights and zero output.
+    Fully masked rows: a query that sees no key has zero weights and zero output.
     Source: notes 003 and 004, `AdditiveAttention`; Bahdanau et al. 2015.
     """
     features = linear(query, W_q)[..., :, None, :] + linear(key, W_k)[..., None, :, :]

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+
 from attention_harness.reference.core import attend, linear
 from attention_harness.reference.specification import ATTENTION, Mechanism, parameter, tensor
 
@@ -12,7 +13,7 @@ def concat_tanh(query: Any, key: Any, value: Any, W: Any, b: Any, **visibility: 
 
     Shapes: query (B, H, Lq, Dq); key (B, H, Lk, Dk); value (B, H, Lk, Dv); W (A, Dq + Dk);
     b (A) -> output (B, H, Lq, Dv), weights (B, H, Lq, Lk). Equals `additive` with w_v = 1, b = 0.
-    Empty rows: a query that sees no key has zero weights and zero output.
+    Fully masked rows: a query that sees no key has zero weights and zero output.
     Source: note 001, second formula, read pairwise.
     """
     pairs = (query[..., :, None, :], key[..., None, :, :])

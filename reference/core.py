@@ -5,7 +5,7 @@ $$O_i = \sum_j P_{ij} V_j, \quad P_{ij} = \frac{\exp S_{ij}}{\sum_{j' \in \mathc
 
 $\mathcal{N}(i)$ is the set of keys that query i sees; a query that sees none has zero weights and zero output.
 
-The arrays are NumPy float64, or anything that behaves like it. The error analysis of `attention_harness.bounds` runs these
+The arrays are NumPy float64, or anything that behaves like it. The error analysis of `bounds` runs these
 very functions on arrays that carry a bound of their rounding error; such an array may bring its own `softmax`,
 `linear`, `normalise`, `finite` and `computed`, since the bound of the whole is much tighter than that of its steps.
 """
@@ -57,26 +57,26 @@ def causal_keys(queries: int, keys: int, causal: str, rows: slice = slice(None))
     return np.asarray(np.arange(keys) <= last[:, None])
 
 
-def softmax(scores: Any, visible: NDArray[np.bool_], empty_rows: str = "zero") -> Any:
-    """Return the softmax over the visible keys; `empty_rows` is the policy for a query that sees none.
+def softmax(scores: Any, visible: NDArray[np.bool_], fully_masked_rows: str = "zero") -> Any:
+    """Return the softmax over the visible keys; `fully_masked_rows` is the policy for a query that sees none.
 
     "zero" is the rule of this harness. "nan" and "mean" are what other libraries do; they stand here so that an
     implementation that declares one of them is held to it.
     """
     if hasattr(scores, "softmax"):
-        return scores.softmax(visible, empty_rows)
+        return scores.softmax(visible, fully_masked_rows)
     peak = np.max(scores, -1, keepdims=True, initial=-np.inf, where=visible)
     weights = np.exp(np.where(visible, scores - np.where(np.isfinite(peak), peak, 0.0), -np.inf))
     total = weights.sum(-1, keepdims=True)
     weights = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
-    return np.where(total > 0, weights, empty_weight(scores.shape[-1], empty_rows))
+    return np.where(total > 0, weights, empty_weight(scores.shape[-1], fully_masked_rows))
 
 
-def empty_weight(keys: int, empty_rows: str) -> float:
+def empty_weight(keys: int, fully_masked_rows: str) -> float:
     """Return the weight of every key in a row that sees none."""
-    if empty_rows not in ("zero", "nan", "mean"):
-        raise ValueError(f"unknown policy {empty_rows!r} for empty rows; known: zero, nan, mean")
-    return {"zero": 0.0, "nan": np.nan, "mean": 1.0 / max(keys, 1)}[empty_rows]
+    if fully_masked_rows not in ("zero", "nan", "mean"):
+        raise ValueError(f"unknown policy {fully_masked_rows!r} for fully masked rows; known: zero, nan, mean")
+    return {"zero": 0.0, "nan": np.nan, "mean": 1.0 / max(keys, 1)}[fully_masked_rows]
 
 
 def attend(scores: Any, value: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -92,13 +92,13 @@ def visible_weights(
     bias: Any = None,
     valid_lens: Any = None,
     causal: str | None = None,
-    empty_rows: str = "zero",
+    fully_masked_rows: str = "zero",
 ) -> Any:
     """Return the weights: the bias added to the scores, then the softmax over the visible keys."""
     visible = visible_keys(scores.shape, mask=mask, bias=bias, valid_lens=valid_lens, causal=causal)
     if bias is not None:
         scores = scores + finite(bias)  # -inf has done its work in `visible`
-    return softmax(scores, visible, empty_rows)
+    return softmax(scores, visible, fully_masked_rows)
 
 
 def finite(bias: Any) -> Any:

@@ -11,7 +11,7 @@ def cosine(query: Any, key: Any, value: Any, **visibility: Any) -> tuple[Any, An
 
     Shapes: query (B, H, Lq, D); key (B, Hk, Lk, D); value (B, Hk, Lk, Dv) -> output (B, H, Lq, Dv), weights
     (B, H, Lq, Lk). A zero vector has cosine 0 with everything.
-    Empty rows: a query that sees no key has zero weights and zero output.
+    Fully masked rows: a query that sees no key has zero weights and zero output.
     Source: note 000, `attention_type='cosine'`.
     """
     heads = query.shape[-3]

@@ -13,7 +13,7 @@ def cross_attention(sequence: Any, context: Any, W_q: Any, W_k: Any, W_v: Any, *
 
     Shapes: sequence E (B, Lq, E); context C (B, Lk, E); W_q (D, E); W_k (D, E); W_v (E, E) -> output (B, Lq, E),
     weights (B, Lq, Lk). The asking sequence sets the output's length; both have the same embedding width.
-    Empty rows: a position that sees no context has zero weights and keeps its embedding.
+    Fully masked rows: a position that sees no context has zero weights and keeps its embedding.
     Source: note 000, Cross Attention.
     """
     query, key, value = linear(sequence, W_q), linear(context, W_k), linear(context, W_v)

@@ -11,7 +11,7 @@ def dot_product(query: Any, key: Any, value: Any, **visibility: Any) -> tuple[An
 
     Shapes: query (B, H, Lq, D); key (B, Hk, Lk, D); value (B, Hk, Lk, Dv) -> output (B, H, Lq, Dv), weights
     (B, H, Lq, Lk). H is a multiple of Hk; each key head serves its H / Hk neighbouring query heads.
-    Empty rows: a query that sees no key has zero weights and zero output.
+    Fully masked rows: a query that sees no key has zero weights and zero output.
     Source: note 003, two-dimensional sample; note 000 applies it after projections.
     """
     heads = query.shape[-3]

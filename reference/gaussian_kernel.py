@@ -15,7 +15,7 @@ def gaussian_kernel(query: Any, key: Any, value: Any, w: Any, **visibility: Any)
 
     Shapes: query (B, H, Lq, D); key (B, H, Lk, D); value (B, H, Lk, Dv); w (1) -> output (B, H, Lq, Dv), weights
     (B, H, Lq, Lk). The notes' scalar form is D = Dv = 1; w = 1 is the kernel without bandwidth.
-    Empty rows: a query that sees no key has zero weights and zero output.
+    Fully masked rows: a query that sees no key has zero weights and zero output.
     Source: note 003, one-dimensional sample; note 004, `NWKernelRegression`.
     """
     difference = w * (query[..., :, None, :] - key[..., None, :, :])

@@ -13,7 +13,7 @@ def location(
 
     Shapes: query (B, Lq, Dq); key (B, Lq, Dk), one for each query; value (B, P, Dv) over P fixed positions; W (P, Dq +
     Dk); b (P); W_c (O, Dq + Dv); b_c (O) -> output (B, Lq, O), weights (B, Lq, P).
-    Empty rows: a query that sees no position has zero weights; its output is W_c [q; 0] + b_c.
+    Fully masked rows: a query that sees no position has zero weights; its output is W_c [q; 0] + b_c.
     Source: note 001, first formula, with the seq2seq module's `attn_combine`.
     """
     context, weights = attend(linear((query, key), W, b), value, **visibility)

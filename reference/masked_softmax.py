@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+
 from attention_harness.reference.core import visible_weights
 from attention_harness.reference.specification import VISIBILITY, Erratum, Example, Mechanism, spread, tensor
 
@@ -13,7 +14,7 @@ def masked_softmax(scores: Any, **visibility: Any) -> tuple[Any, Any]:
 
     Shapes: scores (B, H, Lq, Lk) -> the weights, of the same shape. N(i) holds the keys that mask, bias, valid lengths
     and causality all allow.
-    Empty rows: a query that sees no key has zero weights.
+    Fully masked rows: a query that sees no key has zero weights.
     Source: note 003, `mask_softmax`.
     """
     weights = visible_weights(scores, **visibility)

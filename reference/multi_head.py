@@ -25,7 +25,7 @@ def multi_head(
 
     Shapes: query (B, Lq, Eq); key (B, Lk, Ek); value (B, Lk, Ev); W_q (E, Eq); W_k (E, Ek); W_v (E, Ev); W_o (O, E)
     -> output (B, Lq, O), weights (B, H, Lq, Lk). Head h owns columns h E/H to (h + 1) E/H. Lengths serve every head.
-    Empty rows: a query that sees no key has zero weights and zero output.
+    Fully masked rows: a query that sees no key has zero weights and zero output.
     Source: note 004, `MultiHeadAttention`; Vaswani et al. 2017, section 3.2.2.
     """
     projections = ((query, W_q), (key, W_k), (value, W_v))

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
+
 from attention_harness.reference.core import computed
 from attention_harness.reference.specification import Erratum, Mechanism, tensor
 
@@ -17,7 +18,7 @@ def positional_encoding(sequence: Any) -> tuple[Any, None]:
     r"""$$Y = X + P, \quad P_{t,2i} = \sin\frac{t}{10000^{2i/E}}, \quad P_{t,2i+1} = \cos\frac{t}{10000^{2i/E}}$$
 
     Shapes: sequence (B, L, E) -> (B, L, E). E may be odd: the last column is then a sine without its cosine.
-    Empty rows: none; there are no scores.
+    Fully masked rows: none; there are no scores.
     Source: note 004, `PositionalEncoding`; Vaswani et al. 2017, section 3.5.
     """
     length, width = sequence.shape[-2:]

@@ -27,7 +27,7 @@ def projected(
     Shapes: query (B, Lq, Eq); key (B, Lk, Ek); value (B, Lk, Ev); W_q (D, Eq); W_k (D, Ek); W_v (Dv, Ev) ->
     output (B, Lq, Dv), weights (B, Lq, Lk). score: dot_product, cosine or scaled_dot_product; another raises
     ValueError.
-    Empty rows: a query that sees no key has zero weights and zero output.
+    Fully masked rows: a query that sees no key has zero weights and zero output.
     Source: note 000, `Attention` with 'dot' and 'cosine'; note 002, second layer; note 003 for the scaled score.
     """
     if score not in _SCORES:

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
+
 from attention_harness.reference.core import attend, computed, repeat_heads
 from attention_harness.reference.specification import ATTENTION, Erratum, Example, Mechanism, spread, tensor
 
@@ -13,7 +14,7 @@ def scaled_dot_product(query: Any, key: Any, value: Any, *, scale: Any = None, *
 
     Shapes: query (B, H, Lq, D); key (B, Hk, Lk, D); value (B, Hk, Lk, Dv) -> output (B, H, Lq, Dv), weights
     (B, H, Lq, Lk). `scale`, a number or a learned tensor (1), replaces 1/sqrt(D). A bias is added after the scale.
-    Empty rows: a query that sees no key has zero weights and zero output.
+    Fully masked rows: a query that sees no key has zero weights and zero output.
     Source: notes 001 and 003; Vaswani et al. 2017, eq. 1. Self-attention where Q = K = V.
     """
     heads, width = query.shape[-3], query.shape[-1]

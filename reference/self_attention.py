@@ -13,7 +13,7 @@ def self_attention(sequence: Any, *, positions: str, **visibility: Any) -> tuple
     Shapes: sequence (B, L, E) -> output (B, L, E), weights (B, L, L). positions: "none", or "sinusoidal" to add
     the encoding P first; another raises ValueError. Without positions, permuting the sequence permutes the output; with
     them it does not.
-    Empty rows: a position that sees no position has zero weights and zero output.
+    Fully masked rows: a position that sees no position has zero weights and zero output.
     Source: notes 001, 003 and 004: Q = K = V; note 004 for the positions.
     """
     if positions not in ("none", "sinusoidal"):

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+
 from attention_harness.reference.core import attend, linear
 from attention_harness.reference.specification import ATTENTION, Erratum, Mechanism, parameter, tensor
 
@@ -12,7 +13,7 @@ def tanh_gated(query: Any, key: Any, value: Any, W: Any, **visibility: Any) -> t
 
     Shapes: query (B, H, Lq, Dq); key (B, H, Lk, Dk); value (B, H, Lk, Dv); W (Dq, Dk) -> output (B, H, Lq, Dv),
     weights (B, H, Lq, Lk). In the note K = V = encoder outputs and the query is the one hidden state.
-    Empty rows: a query that sees no key has zero weights and zero output.
+    Fully masked rows: a query that sees no key has zero weights and zero output.
     Source: note 002, first layer.
     """
     gated = np.tanh(linear(key, W))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
 from attention_harness.commands.main import main
 
 ROOT = Path(__file__).parents[1]

@@ -1,6 +1,7 @@
 """The benchmark: which implementations meet on which workload, the passes in fresh processes, and what they say.
 
-A cell is one case with every implementation that conforms on it, the baseline among them, and a twin of the baseline:
+A cell is one case with every implementation that conforms on it, the baseline among them, and an A/A control of the
+baseline:
 a second `prepare` of the same implementation, so that it differs from the baseline in all that two arms can differ in
 - closure, compiled code, buffers, place in memory - except in what they compute. Its ratio is 1; what it measures is
 noise.
@@ -22,7 +23,7 @@ from attention_harness.benchmark.cell import Cell as Cell
 from attention_harness.benchmark.cell import combined
 from attention_harness.benchmark.pass_log import Kept
 from attention_harness.benchmark.timing import ROUNDS
-from attention_harness.benchmark.worker import TWIN, run_pass
+from attention_harness.benchmark.worker import AA_CONTROL, run_pass
 from attention_harness.benchmark.workloads import Workload
 from attention_harness.cases.cases import parse
 from attention_harness.execution.processes import memory_share
@@ -236,7 +237,7 @@ def _when(number: int, numbers: range) -> str:
 
 
 def _planned(cell: Cell, baseline: str) -> dict[str, Any]:
-    arms = [*cell.arms, *([baseline + TWIN] if baseline in cell.arms else [])]
+    arms = [*cell.arms, *([baseline + AA_CONTROL] if baseline in cell.arms else [])]
     return {"cell": cell.id, "case": cell.case.id, "direction": cell.direction, "arms": arms}
 
 

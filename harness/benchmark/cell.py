@@ -9,7 +9,7 @@ from typing import Any
 
 from attention_harness.benchmark import statistics as judging
 from attention_harness.benchmark.statistics import Pass, thinned
-from attention_harness.benchmark.worker import TWIN
+from attention_harness.benchmark.worker import AA_CONTROL
 from attention_harness.benchmark.workloads import Workload
 from attention_harness.cases.cases import parse
 from attention_harness.model.case import Case
@@ -92,8 +92,8 @@ def _timed(cell: Cell, name: str, records: Sequence[dict[str, Any]], lost: str) 
 
 
 def _compared(row: Measurement, cell: Cell, baseline: str) -> Measurement:
-    """Add the comparison with the baseline, over the passes that have it, its twin and this arm."""
-    names = (row.implementation, baseline, baseline + TWIN)
+    """Add the comparison with the baseline, over the passes that have it, its A/A control and this arm."""
+    names = (row.implementation, baseline, baseline + AA_CONTROL)
     common = [
         [taken[name] for name in names]
         for taken in cell.taken
@@ -101,13 +101,13 @@ def _compared(row: Measurement, cell: Cell, baseline: str) -> Measurement:
     ]
     if not common:
         return replace(row, reason="; ".join(filter(None, (_no_baseline(cell, baseline), row.reason))))
-    arm, base, twin = (
+    arm, base, aa_control = (
         [Pass(tuple(r["wall_s"]), tuple(r["cpu_s"]), frozenset(r.get("cut", ()))) for r in side]
         for side in zip(*common, strict=True)
     )
     one_thread = cell.threads == 1 and all(record["one_thread"] for side in common for record in side)
     waits = any(record.get("waits", False) for record, _, _ in common)
-    found = judging.compare(arm, base, twin, one_thread=one_thread, waits=waits, level=cell.level)
+    found = judging.compare(arm, base, aa_control, one_thread=one_thread, waits=waits, level=cell.level)
     itself = row.implementation == baseline
     remark = cell.remark if found.answer in ("inconclusive", "unreliable") and not itself else ""
     return replace(

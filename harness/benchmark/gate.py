@@ -25,7 +25,7 @@ SECONDS = 600.0  # for one implementation on one case
 
 @dataclass
 class Gate:
-    """Verdicts -> why an implementation may not be timed on a case, and how much of its error budget it used there."""
+    """Verdicts -> why an implementation may not be timed on a case, and how much of its error bound it used there."""
 
     verdicts: dict[tuple[str, str], list[Verdict]] = field(default_factory=dict)
 
@@ -46,10 +46,12 @@ class Gate:
             return f"{bad[0].status}, {bad[0].check}: {bad[0].reason}"
         return f"it was not checked: {', '.join(sorted(missing))} was not asked" if missing else ""
 
-    def share(self, name: str, case: Case, direction: str = "forward") -> float | None:
-        """Return the largest share of an error budget, over output, weights and gradients; None if nothing was run."""
+    def error_ratio(self, name: str, case: Case, direction: str = "forward") -> float | None:
+        """Return the largest error ratio, over output, weights and gradients; None if nothing was run."""
         measured = ("accuracy", "weights", *BACKWARD)
-        shares = [v.share for v in self._of(name, case, direction) if v.check in measured and v.share is not None]
+        shares = [
+            v.error_ratio for v in self._of(name, case, direction) if v.check in measured and v.error_ratio is not None
+        ]
         return max(shares, default=None)
 
     def seconds(self, name: str, case: Case) -> float:

@@ -158,7 +158,7 @@ def warnings(noise: Mapping[str, Any]) -> list[str]:
         (noise["unreliable"] > 0, f"{noise['unreliable']} of {noise['cells']} cells are unreliable and give no answer"),
         (
             bool(sentinel) and max(abs(s - 1) for s in sentinel) > SENTINEL,
-            "a twin of the baseline came out more than 2 % from 1",
+            "an A/A control of the baseline came out more than 2 % from 1",
         ),
         ((noise["spread"] or 0) > SPREAD, "processes differ by more than 1.5 %: more passes would help"),
         ((noise["drift"] or 0) > DRIFT, "the baseline drifted by more than 10 %: compare ratios, never milliseconds"),

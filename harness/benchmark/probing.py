@@ -40,6 +40,7 @@ def look(name: str, load: tuple[Path, ...], case: Case, backward: bool, threads:
 
 def _look(name: str, load: tuple[Path, ...], case_id: str, backward: bool, threads: int) -> Look:
     import torch
+
     from attention_harness.benchmark import timing
     from attention_harness.benchmark.backward import Both
     from attention_harness.cases import cases, inputs

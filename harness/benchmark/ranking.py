@@ -43,13 +43,13 @@ class Place:
 
 
 def unreliable(rows: Sequence[Measurement]) -> str:
-    """Return why nothing can be ranked, or "": the twin of the baseline spoils its cell, or nothing beside it holds."""
+    """Return why nothing can be ranked, or "": the A/A control differs, or nothing beside it holds."""
     beside = [row for row in rows if row.answer != "baseline"]
     if beside and all(row.answer == "unreliable" for row in beside):
         return beside[0].reason
     for row in rows:
         if row.sentinel_ratio is not None and abs(row.sentinel_ratio - 1) > judging.SENTINEL:
-            return f"the baseline's twin, whose ratio is 1, measured {row.sentinel_ratio:.3f}"
+            return f"the baseline's A/A control, whose ratio is 1, measured {row.sentinel_ratio:.3f}"
     return ""
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 MARGIN = 0.01  # smallest difference ever called faster or slower
 SAME = 0.03  # equivalence band
-SENTINEL = 0.02  # a twin of the baseline farther than this from 1 spoils its cell
+SENTINEL = 0.02  # an A/A control of the baseline farther than this from 1 spoils its cell
 PREEMPT = 0.02  # a sample is preempted if its wall time exceeds its CPU time by this share
 PREEMPTED_MOST = 0.10  # above this share of preempted samples, wall time decides nothing
 LEVEL = 0.95
@@ -121,7 +121,7 @@ def compare(
     waits: bool = False,
     level: float = LEVEL,
 ) -> Comparison:
-    """Return how an arm compares with the baseline, given the baseline's twin, over the same passes and rounds.
+    """Return how an arm compares with the baseline, given the baseline's A/A control, over the same passes and rounds.
 
     one_thread  all of the work is done by the thread whose CPU time was read, so that CPU time can decide
     waits       the arm gives its core away by itself, so that its wall time exceeds its CPU time although nobody
@@ -177,13 +177,13 @@ def _undisturbed(arm: Pass, baseline: Pass, sentinel: Pass) -> tuple[Pass, Pass,
 
 
 def _unreliable(drift: float, half: float) -> str:
-    """Return why the twin of the baseline spoils its cell, or ""."""
+    """Return why the A/A control of the baseline spoils its cell, or ""."""
     ratio = math.exp(drift)
     if abs(ratio - 1) > SENTINEL:
-        return f"the baseline's twin, whose ratio is 1, measured {ratio:.3f}: more than {SENTINEL:.0%} off"
+        return f"the baseline's A/A control, whose ratio is 1, measured {ratio:.3f}: more than {SENTINEL:.0%} off"
     answer = judge(drift, half, MARGIN)
     if answer in ("faster", "slower"):
-        return f"the baseline's twin, whose ratio is 1, measured {ratio:.3f} and came out {answer}"
+        return f"the baseline's A/A control, whose ratio is 1, measured {ratio:.3f} and came out {answer}"
     return ""
 
 

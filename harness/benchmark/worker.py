@@ -29,7 +29,7 @@ from attention_harness.execution.output import Output, last_words
 from attention_harness.model.errors import HarnessError
 from attention_harness.registry import Implementation
 
-TWIN = "#twin"  # suffix of the baseline's second copy
+AA_CONTROL = "#A/A control"  # suffix of the baseline's second copy
 STALL_S = 300.0  # a process that finishes nothing for so long, not even a round, is ended
 
 Record = dict[str, Any]
@@ -65,7 +65,7 @@ def _remaining(cells: Sequence[Record], records: Sequence[Record], culprit: Reco
     left = []
     for cell in cells:
         if cell["cell"] == culprit["cell"]:
-            gone = {culprit["arm"], culprit["arm"] + TWIN}
+            gone = {culprit["arm"], culprit["arm"] + AA_CONTROL}
             cell = {**cell, "arms": [arm for arm in cell["arms"] if arm not in gone] if culprit["arm"] else []}
         if cell["cell"] not in done and cell["arms"]:
             left.append(cell)
@@ -206,7 +206,7 @@ class Prepared:
             write({"event": "begin", "cell": self.name, "arm": name})
             try:
                 began = time.perf_counter()
-                call = found[name.removesuffix(TWIN)].prepare(self.case)
+                call = found[name.removesuffix(AA_CONTROL)].prepare(self.case)
                 call = both.of(call) if both else call
                 prepare_s = time.perf_counter() - began
                 first_call_s = timing.once(call, self.tensors, self.case.device)

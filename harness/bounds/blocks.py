@@ -1,4 +1,4 @@
-"""The budget of a long problem, over blocks of its queries: rows of the output do not depend on each other.
+"""The error bound of a long problem, over blocks of its queries: rows of the output do not depend on each other.
 
 What is computed of a query - its scores, weights and output, with bounds and variances - depends on that query, its
 rows of mask, bias and lengths, and on all keys and values. So a block of queries is a problem of its own: tensors and
@@ -14,13 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from attention_harness.bounds.formats import Array
-from attention_harness.bounds.output import Budget, budgets
+from attention_harness.bounds.output import ErrorBound, error_bounds
 from attention_harness.checks import time_account
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.reference.core import causal_keys
 from attention_harness.reference.specification import Mechanism
-from numpy.typing import NDArray
 
 PAIRS = 2**20
 """Numbers in the largest array of a problem, one for each pair of query and key (and feature), that is one piece."""
@@ -48,15 +49,15 @@ def blocked(
     rows: int,
     *,
     weights: bool = True,
-) -> tuple[Budget, Budget | None]:
-    """Return the budgets of the output and of the weights, computed over blocks of so many queries.
+) -> tuple[ErrorBound, ErrorBound | None]:
+    """Return the error bounds of the output and of the weights, computed over blocks of so many queries.
 
     weights: whether those are wanted; they are as large as all scores together.
     """
-    outputs: list[Budget] = []
-    of_weights: list[Budget] = []
+    outputs: list[ErrorBound] = []
+    of_weights: list[ErrorBound] = []
     for block_tensors, block_options in _blocks(known, tensors, options, rows):
-        output, own = budgets(known.evaluate, block_tensors, block_options, dtype, arithmetic, weights=weights)
+        output, own = error_bounds(known.evaluate, block_tensors, block_options, dtype, arithmetic, weights=weights)
         outputs.append(output)
         if own is not None:
             of_weights.append(own)
@@ -106,14 +107,14 @@ def _cut(array: Array, axis: int, part: slice) -> Array:
     return array[(slice(None),) * axis + (part,)]
 
 
-def _joined(parts: Sequence[Budget], axis: int, row: int) -> Budget:
-    """Return one budget of those of blocks. axis: of the queries in the value; row: of the queries in the scores."""
+def _joined(parts: Sequence[ErrorBound], axis: int, row: int) -> ErrorBound:
+    """Return one error bound of those of blocks. axis: the queries in the value; row: the queries in the scores."""
 
     def rows(found: Sequence[NDArray[np.bool_] | None]) -> NDArray[np.bool_] | None:
         kept = [own for own in found if own is not None]
         return np.concatenate(kept, row) if len(kept) == len(found) else None
 
-    return Budget(
+    return ErrorBound(
         np.concatenate([part.value for part in parts], axis),
         np.concatenate([part.bound for part in parts], axis),
         np.concatenate([part.deviation for part in parts], axis),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from attention_harness.model.capabilities import Arithmetic
 from numpy.typing import NDArray
+
+from attention_harness.model.capabilities import Arithmetic
 
 Array = NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""A mechanism's formula and an arithmetic to the budgets of its gradients."""
+"""A mechanism's formula and an arithmetic to the error bounds of its gradients."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+
 from attention_harness.bounds.formats import Array, Model
-from attention_harness.bounds.output import Budget, budget_of_result
+from attention_harness.bounds.output import ErrorBound, bound_of_result
 from attention_harness.bounds.tape import Taped, gradients
 from attention_harness.bounds.tracked import Tracked
 from attention_harness.checks import time_account
@@ -17,15 +18,15 @@ Evaluate = Callable[..., tuple[Any, Any]]
 
 
 @time_account.counted(time_account.REFERENCE)
-def gradient_budgets(
+def gradient_bounds(
     evaluate: Evaluate,
     tensors: Mapping[str, Array],
     options: Mapping[str, Any],
     dtype: str,
     arithmetic: Arithmetic,
     upstream: Array,
-) -> dict[str, Budget]:
-    """Return the budget of the gradient of <upstream, output> for every floating tensor, options among them.
+) -> dict[str, ErrorBound]:
+    """Return the error bound of the gradient of <upstream, output> for every floating tensor, options among them.
 
     upstream is exact, as the inputs are. A gradient is stored in the case's dtype.
     """
@@ -33,11 +34,11 @@ def gradient_budgets(
     leaves = {name: Taped(array) for name, array in _exact(model, tensors, options).items()}
     output, _ = evaluate(**{**options, **leaves})
     found = gradients([(output, Tracked(model, upstream))], list(leaves.values()))
-    return {name: _budget(model, leaf.value, own, dtype) for (name, leaf), own in zip(leaves.items(), found)}
+    return {name: _bound(model, leaf.value, own, dtype) for (name, leaf), own in zip(leaves.items(), found)}
 
 
 @time_account.counted(time_account.REFERENCE)
-def second_derivative_budgets(
+def second_derivative_bounds(
     evaluate: Evaluate,
     tensors: Mapping[str, Array],
     options: Mapping[str, Any],
@@ -45,8 +46,8 @@ def second_derivative_budgets(
     arithmetic: Arithmetic,
     upstream: Array,
     directions: Mapping[str, Array],
-) -> dict[str, Budget]:
-    """Return the budget of the gradient of the sum over tensors of <direction, gradient>: a tape over a tape."""
+) -> dict[str, ErrorBound]:
+    """Return the error bound of the gradient of the sum over tensors of <direction, gradient>: a tape over a tape."""
     model = Model.of(arithmetic, dtype)
     leaves = {name: Taped(array) for name, array in _exact(model, tensors, options).items()}
     first = {name: Taped(leaf) for name, leaf in leaves.items()}
@@ -54,7 +55,7 @@ def second_derivative_budgets(
     found = gradients([(output, Taped(Tracked(model, upstream)))], list(first.values()))
     steps = [(own, Tracked(model, directions[name])) for name, own in zip(first, found) if own is not None]
     second = gradients(steps, list(leaves.values()))
-    return {name: _budget(model, leaf.value, own, dtype) for (name, leaf), own in zip(leaves.items(), second)}
+    return {name: _bound(model, leaf.value, own, dtype) for (name, leaf), own in zip(leaves.items(), second)}
 
 
 def _exact(model: Model, tensors: Mapping[str, Array], options: Mapping[str, Any]) -> dict[str, Tracked]:
@@ -62,9 +63,9 @@ def _exact(model: Model, tensors: Mapping[str, Array], options: Mapping[str, Any
     return {name: Tracked(model, np.asarray(x, np.float64)) for name, x in (dict(tensors) | floating).items()}
 
 
-def _budget(model: Model, leaf: Tracked, gradient: Tracked | None, dtype: str) -> Budget:
-    """Return the budget of a gradient; of one that nothing leads to, exactly 0."""
+def _bound(model: Model, leaf: Tracked, gradient: Tracked | None, dtype: str) -> ErrorBound:
+    """Return the error bound of a gradient; of one that nothing leads to, exactly 0."""
     gradient = Tracked(model, np.zeros(leaf.shape)) if gradient is None else gradient.as_output()
     with np.errstate(invalid="ignore"):
         gradient.bound = np.nan_to_num(gradient.bound, nan=np.inf, posinf=np.inf)
-    return budget_of_result(gradient, None, None, dtype)
+    return bound_of_result(gradient, None, None, dtype)

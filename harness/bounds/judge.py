@@ -1,4 +1,4 @@
-"""Decides whether an output is right: the element-wise budget, and what many small errors together betray.
+"""Decides whether an output is right: the element-wise error bound, and what many small errors together betray.
 
 Four questions, in this order (NUMERICS, section 3); the first is rigorous, the others are statistics that ask far less
 than the errors they know to be possible:
@@ -18,8 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from attention_harness.bounds import Budget
 from numpy.typing import NDArray
+
+from attention_harness.bounds import ErrorBound
 
 DEVIATIONS = 10.0
 ROW, ROW_DEGENERATE, ROW_WIDTH = 5.0, 8.0, 16
@@ -30,10 +31,10 @@ WHOLE, WHOLE_SLACK, WHOLE_DEGENERATE = 1.25, 4.0, 4.0
 class Judgement:
     """share: the error as a share of what is allowed, at its worst; at most 1 passes. reason: "" when it passes.
 
-    finding, declared: what a manner was measured to be, and what is claimed of it.
+    finding, declared: what a behaviour was measured to be, and what is claimed of it.
     """
 
-    share: float
+    error_ratio: float
     error: float = 0.0
     where: tuple[int, ...] | None = None
     reason: str = ""
@@ -46,13 +47,13 @@ class Judgement:
         return cls(np.inf, np.inf, where, reason)
 
 
-def judge(output: NDArray[np.float64], budget: Budget, *, degenerate: bool = False) -> Judgement:
-    """Return the judgement of an output against its budget.
+def judge(output: NDArray[np.float64], error_bound: ErrorBound, *, degenerate: bool = False) -> Judgement:
+    """Return the judgement of an output against its error bound.
 
     degenerate: the inputs have few degrees of freedom (all keys alike, one key outstanding), so that errors repeat
     instead of averaging out.
     """
-    expected = budget.value
+    expected = error_bound.value
     if output.shape != expected.shape:
         return Judgement.refuse(f"shape {output.shape}, expected {expected.shape}")
     if output.size == 0:
@@ -64,10 +65,10 @@ def judge(output: NDArray[np.float64], budget: Budget, *, degenerate: bool = Fal
         where = tuple(int(i) for i in np.unravel_index(np.argmax(wrong), wrong.shape))
         return Judgement.refuse(f"{output[where]} where {expected[where]:.6g} is right", where)
     error = np.where(wanted_nan, 0.0, np.abs(np.where(wanted_nan, 0.0, output) - np.where(wanted_nan, 0.0, expected)))
-    judged = _element(error, budget.bound, output, expected)
-    if judged.reason or budget.linear is None:
+    judged = _element(error, error_bound.bound, output, expected)
+    if judged.reason or error_bound.linear is None:
         return judged
-    return _statistics(error, budget, degenerate, judged)
+    return _statistics(error, error_bound, degenerate, judged)
 
 
 def _element(
@@ -75,21 +76,21 @@ def _element(
 ) -> Judgement:
     shares = _ratio(error, bound)
     where = tuple(int(i) for i in np.unravel_index(np.argmax(shares), shares.shape))
-    share, worst = float(shares[where]), float(error[where])
+    error_ratio, worst = float(shares[where]), float(error[where])
     reason = ""
-    if share > 1:
+    if error_ratio > 1:
         reason = (
-            f"|error| {worst:.3g} exceeds its budget {float(bound[where]):.3g}: "
+            f"|error| {worst:.3g} exceeds its error bound {float(bound[where]):.3g}: "
             f"got {output[where]:.9g}, expected {expected[where]:.9g}"
         )
-    return Judgement(share, worst, where, reason)
+    return Judgement(error_ratio, worst, where, reason)
 
 
-def _statistics(error: NDArray[np.float64], budget: Budget, degenerate: bool, judged: Judgement) -> Judgement:
-    rows = np.asarray(budget.linear) & np.isfinite(budget.value).all(-1)
-    if budget.empty is not None:
-        rows &= ~budget.empty  # their error is 0 by policy, not by arithmetic
-    z = _ratio(error, budget.deviation)[rows]  # (rows, width)
+def _statistics(error: NDArray[np.float64], error_bound: ErrorBound, degenerate: bool, judged: Judgement) -> Judgement:
+    rows = np.asarray(error_bound.linear) & np.isfinite(error_bound.value).all(-1)
+    if error_bound.empty is not None:
+        rows &= ~error_bound.empty  # their error is 0 by policy, not by arithmetic
+    z = _ratio(error, error_bound.deviation)[rows]  # (rows, width)
     if z.size == 0:
         return judged
     questions = [("one element's error", float(z.max()), DEVIATIONS)]
@@ -98,12 +99,12 @@ def _statistics(error: NDArray[np.float64], budget: Budget, degenerate: bool, ju
         questions.append(("a row's root mean square error", worst_row, ROW_DEGENERATE if degenerate else ROW))
     whole = WHOLE_DEGENERATE if degenerate else WHOLE + WHOLE_SLACK / np.sqrt(z.size)
     questions.append(("the root mean square error", float(np.sqrt((z**2).mean())), max(whole, WHOLE)))
-    share, reason = judged.share, ""
+    error_ratio, reason = judged.error_ratio, ""
     for what, measured, limit in questions:
-        share = max(share, measured / limit)
+        error_ratio = max(error_ratio, measured / limit)
         if measured > limit and not reason:
             reason = f"{what} is {measured:.3g} deviations of correct arithmetic, limit {limit:.3g}"
-    return Judgement(share, judged.error, judged.where, reason)
+    return Judgement(error_ratio, judged.error, judged.where, reason)
 
 
 def _ratio(error: NDArray[np.float64], allowed: NDArray[np.float64]) -> NDArray[np.float64]:

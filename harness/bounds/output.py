@@ -1,4 +1,4 @@
-"""A mechanism's formula and an arithmetic to the budget of its output and weights."""
+"""A mechanism's formula and an arithmetic to the error bound of its output and weights."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from attention_harness.bounds.formats import Array, Model
 from attention_harness.bounds.tracked import Tracked
 from attention_harness.bounds.weights import Weights
 from attention_harness.checks import time_account
 from attention_harness.model.capabilities import Arithmetic
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class ErrorBound:
     """The exact result, and how far from it an implementation of the declared arithmetic may be.
 
     value      float64 reference
@@ -40,7 +41,7 @@ _FIRST_ORDER = 0.25  # a log-weight error beyond this is no longer first order (
 
 
 @time_account.counted(time_account.REFERENCE)
-def budgets(
+def error_bounds(
     evaluate: Callable[..., tuple[Any, Any]],
     tensors: Mapping[str, Array],
     options: Mapping[str, Any],
@@ -48,8 +49,9 @@ def budgets(
     arithmetic: Arithmetic,
     *,
     weights: bool = True,
-) -> tuple[Budget, Budget | None]:
-    """Return the budgets of the output and, where they are wanted, of the weights: `evaluate` run on tracked inputs.
+) -> tuple[ErrorBound, ErrorBound | None]:
+    """Return the error bounds of the output and, where they are wanted, of the weights: `evaluate` run on tracked
+    inputs.
 
     The inputs are exact: they are the very numbers, rounded to the dtype, that the implementation receives.
     """
@@ -61,14 +63,14 @@ def budgets(
     weighs = scores is not None and (own or output.direct)
     linear = (scores.shift.max(-1, initial=0.0) <= _FIRST_ORDER) if scores is not None and weighs else None
     empty = None if scores is None else scores.empty
-    told = budget_of_result(output.as_output(), linear, empty, dtype)
-    return told, budget_of_result(scores, None, empty, dtype) if scores is not None and weights else None
+    told = bound_of_result(output.as_output(), linear, empty, dtype)
+    return told, bound_of_result(scores, None, empty, dtype) if scores is not None and weights else None
 
 
-def budget_of_result(result: Tracked, linear: Any, empty: Any, dtype: str) -> Budget:
+def bound_of_result(result: Tracked, linear: Any, empty: Any, dtype: str) -> ErrorBound:
     # In float64 the reference makes errors of the same size as what it judges.
-    share = 2.0 if dtype == "float64" else 1.0
+    error_ratio = 2.0 if dtype == "float64" else 1.0
     overflow = f"a step of the formula exceeds the largest {dtype}" if result.overflows else ""
-    bound = np.broadcast_to(result.bound, result.shape) * share
-    deviation = np.sqrt(np.broadcast_to(result.variance, result.shape) * share)
-    return Budget(result.value, bound, deviation, linear, empty, overflow)
+    bound = np.broadcast_to(result.bound, result.shape) * error_ratio
+    deviation = np.sqrt(np.broadcast_to(result.variance, result.shape) * error_ratio)
+    return ErrorBound(result.value, bound, deviation, linear, empty, overflow)

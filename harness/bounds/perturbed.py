@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from attention_harness.checks import time_account
 from numpy.typing import NDArray
+
+from attention_harness.checks import time_account
 
 Array = NDArray[np.float64]
 
 Change = Callable[[Array, NDArray[np.bool_], str], Array]
-"""Scores, which of them are visible, and what an empty row gets -> weights: as `reference.core.softmax`."""
+"""Scores, which of them are visible, and what a fully masked row gets -> weights: as `reference.core.softmax`."""
 
 
 class Perturbed(np.ndarray):
@@ -23,9 +24,9 @@ class Perturbed(np.ndarray):
     def __array_finalize__(self, parent: Any) -> None:
         self.change = getattr(parent, "change", None)
 
-    def softmax(self, visible: NDArray[np.bool_], empty_rows: str) -> Any:
+    def softmax(self, visible: NDArray[np.bool_], fully_masked_rows: str) -> Any:
         """What `reference.core.softmax` calls."""
-        return self.change(np.asarray(self), visible, empty_rows)
+        return self.change(np.asarray(self), visible, fully_masked_rows)
 
 
 @time_account.counted(time_account.REFERENCE)

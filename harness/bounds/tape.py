@@ -187,8 +187,8 @@ class Taped:
         value = self.value.inverse_length()
         return Taped(value, (self, lambda adjoint: -(self.value.normalise() * (value * value * adjoint))))
 
-    def softmax(self, visible: NDArray[np.bool_], empty_rows: str) -> Taped:
-        weights = self.value.softmax(visible, empty_rows)
+    def softmax(self, visible: NDArray[np.bool_], fully_masked_rows: str) -> Taped:
+        weights = self.value.softmax(visible, fully_masked_rows)
         return Taped(weights, (self, lambda adjoint: weights.scores_gradient(adjoint)))
 
     # --- what the way back needs of weights

@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from attention_harness.bounds.formats import (
     MEAN_SQUARE_ROUNDING,
     Array,
@@ -16,7 +18,6 @@ from attention_harness.bounds.formats import (
     rounding_variance,
     sum_variance,
 )
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from attention_harness.bounds.weights import Weights
@@ -313,10 +314,10 @@ class Tracked:
             variance = variance + _full(self.variance, self.shape).sum(-1, keepdims=True) * value**4
         return self._rounded(value, bound, variance, model.step)
 
-    def softmax(self, visible: NDArray[np.bool_], empty_rows: str) -> Weights:
+    def softmax(self, visible: NDArray[np.bool_], fully_masked_rows: str) -> Weights:
         from attention_harness.bounds.weights import Weights  # which are tracked arrays themselves
 
-        return Weights(self, visible, empty_rows)
+        return Weights(self, visible, fully_masked_rows)
 
 
 def _full(x: Array | float, shape: tuple[int, ...]) -> Array:

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from attention_harness.bounds.formats import MEAN_SQUARE_ROUNDING, Array, gamma, rounding_variance, sum_variance
 from attention_harness.bounds.tracked import Tracked
 from attention_harness.reference.core import empty_weight
-from numpy.typing import NDArray
 
 _LARGEST_SHIFT = 40.0  # e^40 u exceeds 1 in every format: beyond this a log-weight's error says nothing anyway
 
@@ -18,7 +19,7 @@ _LARGEST_SHIFT = 40.0  # e^40 u exceeds 1 in every format: beyond this a log-wei
 class Weights(Tracked):
     """The softmax of tracked scores. Its product with the values uses the exact form of the whole."""
 
-    def __init__(self, scores: Tracked, visible: NDArray[np.bool_], empty_rows: str) -> None:
+    def __init__(self, scores: Tracked, visible: NDArray[np.bool_], fully_masked_rows: str) -> None:
         model, keys = scores.model, scores.shape[-1]
         unit = model.acc.roundoff
         peak = np.max(scores.value, -1, keepdims=True, initial=-np.inf, where=visible)
@@ -49,7 +50,7 @@ class Weights(Tracked):
         lowest = (weights * np.exp(-self.shift)).sum(-1, keepdims=True)
         self.lowest = np.where(self.empty[..., None], 1.0, lowest)
         self.g = gamma(self.sum_roundings, unit)
-        self.model, self.value = model, np.where(self.empty[..., None], empty_weight(keys, empty_rows), weights)
+        self.model, self.value = model, np.where(self.empty[..., None], empty_weight(keys, fully_masked_rows), weights)
         self.stored, self.direct, self.by_output, self.overflows = True, False, None, scores.overflows
         self.theta = (1 + model.probabilities.roundoff) * (1 + self.g) ** 2 * (1 + self.merging) - 1  # (..., Lq, 1)
         self.again = np.expm1(2 * unit * (log_sum + 1)) if model.fused else np.zeros_like(log_sum)
@@ -82,7 +83,7 @@ class Weights(Tracked):
         return weights**2 * (self.shift_variance + common) + rounding_variance(weights, model.io)
 
     def __matmul__(self, values: Any) -> Tracked:
-        """Return weights times values with the bound B = min(B1 + B2 + B3 + B4, cap) of `attention_harness.bounds`'s docstring.
+        """Return weights times values with the bound B = min(B1 + B2 + B3 + B4, cap) of `bounds`'s docstring.
 
         B1 the scores' errors, B2 the relative errors of sums and stored weights, B3 what vanishes below the smallest
         number, B4 the values' own errors; the cap is that a weighted mean stays within its values.

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attention_harness.model.errors import HarnessError
 from numpy.typing import NDArray
+
+from attention_harness.model.errors import HarnessError
 
 MEMBERS, MEMBER_BYTES, ALL_BYTES = 1000, 64 * 2**20, 256 * 2**20
 """What a recording holds at most."""

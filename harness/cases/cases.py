@@ -1,7 +1,7 @@
 """The case matrix as data: a covering array over the options, and every worked example and recording.
 
 Strength 2 means that every pair of levels of two factors occurs together in some case (a mask form with a dtype, a
-distribution with a memory layout, ...), wherever a mechanism knows both. Most faults need one or two circumstances to
+distribution with a memory layout, ...), wherever a mechanism knows both. Most mutants need one or two circumstances to
 show, and the array is far smaller than the product.
 """
 
@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+
 from attention_harness.cases import covering, inputs
 from attention_harness.model.capabilities import DEVICES, DTYPES, Capabilities
 from attention_harness.model.case import Case
@@ -217,7 +218,7 @@ def recorded_cases() -> list[Case]:
 
 # Cases outside the array that once found something: a known failure stays in sight until upstream mends it.
 REMEMBERED = ("location-B1Lq5P7Dq1Dk2Dv1O2-float16-plain-large-offset-85",)
-# What the array asks only where half precision hides it: these pairs see an error of an eighth (attention_harness.mutation.sensitivity).
+# What the array asks only where half precision hides it: these pairs see an error of an eighth (mutation.sensitivity).
 SHARPER = (
     "multi_head-B2H3Lq5Lk7E48Eq18Ek11Ev8O9-bfloat16-plain-ordinary-contiguous-0",
     "multi_head-B2H3Lq5Lk7E48Eq18Ek11Ev8O9-float16-plain-ordinary-contiguous-0",
@@ -228,7 +229,7 @@ SHARPER = (
     "cross_attention-B2Lq5Lk7D16E16-float32-bias=full-nearly_equal-expanded-1",
     "scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv16-float16-plain-sunken-contiguous-1",
 )
-# Simple cases of what the array combines with more than a law can bear: one condition, ordinary numbers.
+# Simple cases of what the array combines with more than a relation can bear: one condition, ordinary numbers.
 LAWFUL = (
     "cosine-B2H3Hk3Lq5Lk7D16Dv8-float32-mask=full+bias=full-ordinary-contiguous-0",
     "dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-mask=full+bias=full-ordinary-contiguous-0",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import shown_cases
 from attention_harness.model.case import Case

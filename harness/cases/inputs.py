@@ -3,7 +3,7 @@
 Numbers are drawn from Philox's raw integers, whose stream is fixed, by additions and exact scalings alone: no `log`,
 `exp` or generator whose last bit depends on a library. A normal number is a sum of twelve uniforms less six
 (Irwin-Hall): mean 0, variance 1, within +-6, with full 53-bit mantissas. Nothing is uniform in (0, 1): such inputs make
-all weights alike and hide faults.
+all weights alike and hide mutants.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from attention_harness.cases import captures
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.reference.specification import Input, Mechanism
 from attention_harness.registry import mechanisms
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import torch

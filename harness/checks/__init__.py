@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from attention_harness.bounds.judge import Judgement
 from attention_harness.checks import accuracy, contract, dropout, examples, gradients, size, training
 from attention_harness.checks.behaviour import measured
-from attention_harness.checks.relations import LAWS
+from attention_harness.checks.relations import RELATIONS
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
 from attention_harness.registry import Implementation
@@ -52,6 +52,6 @@ CHECKS = (
     Check("gradient", gradients.gradient, gradients.has_gradient),
     Check("second_derivative", gradients.second_derivative, gradients.has_second_derivative),
     Check("training", training.training, training.is_regression),
-    *(Check(f"manner.{name}", ask, applies) for name, ask, applies in measured.MANNERS),
-    *(Check(law.name, law.ask, law.asked) for law in LAWS),
+    *(Check(f"behaviour.{name}", ask, applies) for name, ask, applies in measured.BEHAVIOURS),
+    *(Check(relation.name, relation.ask, relation.asked) for relation in RELATIONS),
 )

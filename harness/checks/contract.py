@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+
 from attention_harness.bounds.judge import Judgement
 from attention_harness.cases import inputs
 from attention_harness.checks.accuracy import judge_call
@@ -48,19 +49,21 @@ def second_call(subject: Subject) -> Judgement:
     asked = [other_numbers]
     if not subject.implementation.refuses(other_shape):
         asked.append(other_shape)
-    asked = [other for other in asked if not subject.budget(other)[0].overflow]  # other numbers may leave the range
+    asked = [
+        other for other in asked if not subject.error_bound(other)[0].overflow
+    ]  # other numbers may leave the range
     worst = Judgement(0.0)
     for other in asked:
-        judged = judge_call(subject.call(other), subject.budget(other)[0])
+        judged = judge_call(subject.call(other), subject.error_bound(other)[0])
         if judged.reason:
             return replace(judged, reason=f"called again with {other.id}: {judged.reason}")
-        worst = max(worst, judged, key=lambda judgement: judgement.share)
+        worst = max(worst, judged, key=lambda judgement: judgement.error_ratio)
     if not _same(first, subject.first.output):
         return Judgement.refuse("a later call changed what an earlier call returned")
-    again = judge_call(subject.call(case), subject.budget()[0])
+    again = judge_call(subject.call(case), subject.error_bound()[0])
     if again.reason:
         return replace(again, reason=f"called again with the first inputs: {again.reason}")
-    return max(worst, again, key=lambda judgement: judgement.share)
+    return max(worst, again, key=lambda judgement: judgement.error_ratio)
 
 
 def _changed_input(call: Call) -> str:

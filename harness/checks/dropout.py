@@ -15,15 +15,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from attention_harness.bounds.judge import Judgement
 from attention_harness.bounds.perturbed import evaluate
 from attention_harness.cases import inputs
 from attention_harness.checks.accuracy import judge_call, to_array, wrong_form
-from attention_harness.checks.subject import Subject, empty_rows
+from attention_harness.checks.subject import Subject, fully_masked_rows
 from attention_harness.model.case import Case
 from attention_harness.reference import core
 from attention_harness.registry import Implementation, mechanisms
-from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
@@ -40,9 +41,9 @@ def dropout(subject: Subject) -> Judgement:
     """In training, over many calls: unbiased, the right rate, independent between rows; outside of it, no effect."""
     import torch
 
-    case, budget = subject.case, subject.budget()[0]
-    if budget.value.size == 0 or case.sizes[mechanisms()[case.mechanism].scores[-1]] == 0:  # nothing to drop
-        return judge_call(subject.first, budget)
+    case, error_bound = subject.case, subject.error_bound()[0]
+    if error_bound.value.size == 0 or case.sizes[mechanisms()[case.mechanism].scores[-1]] == 0:  # nothing to drop
+        return judge_call(subject.first, error_bound)
     keep = 1 - case.options["dropout"]
     parts = contributions(case)
     answers = []
@@ -50,20 +51,20 @@ def dropout(subject: Subject) -> Judgement:
         torch.manual_seed(case.seed)
         for _ in range(CALLS):
             output = subject.call(case, training=True).output
-            form = wrong_form(output, case, budget.value.shape, "output in training")
+            form = wrong_form(output, case, error_bound.value.shape, "output in training")
             if form:
                 return Judgement.refuse(form)
             answers.append(to_array(output))
-    off = judge_call(subject.call(case), budget)
+    off = judge_call(subject.call(case), error_bound)
     if off.reason:
-        return Judgement(off.share, off.error, off.where, f"after calls in training, outside of it: {off.reason}")
-    errors = np.stack(answers) - budget.value
-    if subject.implementation.capabilities.empty_rows != "zero":  # its policy for these rows was judged above
-        empty = empty_rows(case)
+        return Judgement(off.error_ratio, off.error, off.where, f"after calls in training, outside of it: {off.reason}")
+    errors = np.stack(answers) - error_bound.value
+    if subject.implementation.capabilities.fully_masked_rows != "zero":  # its policy for these rows was judged above
+        empty = fully_masked_rows(case)
         errors[:, empty] = parts[:, empty] = 0.0
     if not np.isfinite(errors).all():
         return Judgement.refuse("an output in training is not finite")
-    return statistics(errors, parts, keep, budget.bound / keep)
+    return statistics(errors, parts, keep, error_bound.bound / keep)
 
 
 def contributions(case: Case) -> Array:
@@ -98,12 +99,12 @@ def statistics(errors: Array, parts: Array, keep: float, rounding: Array) -> Jud
     largest = max(1.0, (1 - keep) / keep)  # of |m / k - 1|
     variance = (parts**2).sum(0) * (1 - keep) / keep
     excess = np.abs(errors.sum(0)) - calls * rounding
-    share = _share(excess, calls * variance, np.abs(parts).max(0) * largest, errors[0].size)
-    where = tuple(int(i) for i in np.unravel_index(np.argmax(share), share.shape))
-    worst = Judgement(float(share[where]), float(np.abs(errors.mean(0))[where]), where)
-    if worst.share > 1:
+    error_ratio = _share(excess, calls * variance, np.abs(parts).max(0) * largest, errors[0].size)
+    where = tuple(int(i) for i in np.unravel_index(np.argmax(error_ratio), error_ratio.shape))
+    worst = Judgement(float(error_ratio[where]), float(np.abs(errors.mean(0))[where]), where)
+    if worst.error_ratio > 1:
         reason = f"dropout is biased: the mean of {calls} calls differs by {worst.error:.3g}"
-        return Judgement(worst.share, worst.error, where, reason)
+        return Judgement(worst.error_ratio, worst.error, where, reason)
 
     # One number for each row: its error in a fixed direction, in units of its deviation.
     direction = np.sign(parts.sum(0)) / np.maximum(np.sqrt((parts**2).sum(0)), 1e-300)
@@ -117,7 +118,7 @@ def statistics(errors: Array, parts: Array, keep: float, rounding: Array) -> Jud
         most = (np.abs(along).max(0)[seen] / deviation[seen]).max() * largest
         total = float(_share(np.asarray(abs(z.sum()) - lost), np.asarray(calls * seen.sum()), np.asarray(most), 1))
         ratio = 1 + (errors * direction).sum() / (calls * along.sum())
-        worst = Judgement(total, worst.error, where) if total > worst.share else worst
+        worst = Judgement(total, worst.error, where) if total > worst.error_ratio else worst
         if total > 1:
             reason = f"dropout is biased: what the weights give is {ratio:.3g} times as large in training"
             return Judgement(total, worst.error, where, reason)
@@ -128,7 +129,7 @@ def statistics(errors: Array, parts: Array, keep: float, rounding: Array) -> Jud
     axes = {"each alone": None} | {f"axis {axis}": axis + 1 for axis in range(z.ndim - 1) if z.shape[axis + 1] > 1}
     for what, axis in axes.items():
         total, measured = _squares(z, seen, kurtosis, top, calls, axis)
-        if total > worst.share:
+        if total > worst.error_ratio:
             worst = Judgement(total, worst.error, where)
         if total > 1:
             said = (
@@ -154,8 +155,8 @@ def _squares(z: Array, seen: Any, kurtosis: Array, top: Array, calls: int, axis:
         most = float((np.where(seen, np.sqrt(top), 0.0).sum(axis - 1)[many] ** 2 / count[many]).max(initial=1.0))
     if n == 0:
         return 0.0, 1.0
-    share = _share(np.asarray(abs(total - calls * n)), np.asarray(calls * spread), np.asarray(most), 1)
-    return float(share), float(total / (calls * n))
+    error_ratio = _share(np.asarray(abs(total - calls * n)), np.asarray(calls * spread), np.asarray(most), 1)
+    return float(error_ratio), float(total / (calls * n))
 
 
 def _share(excess: Array, variance: Array, largest: Array, numbers: int) -> Array:

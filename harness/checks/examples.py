@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from attention_harness.bounds import Budget
+
+from attention_harness.bounds import ErrorBound
 from attention_harness.bounds.judge import Judgement, judge
 from attention_harness.checks.accuracy import to_array
 from attention_harness.checks.subject import Subject
@@ -24,7 +25,7 @@ def worked_example(subject: Subject) -> Judgement:
     """The note's own numbers and shapes come out, to the digits that it prints."""
     case = subject.case
     example = mechanisms()[case.mechanism].example(case.content.removeprefix("example."))
-    budgets = dict(zip(("output", "weights"), subject.budget(), strict=True))
+    error_bounds = dict(zip(("output", "weights"), subject.error_bound(), strict=True))
     worst = Judgement(0.0)
     for name, tensor in (("output", subject.first.output), ("weights", subject.first.weights)):
         if tensor is None and name == "weights":
@@ -32,14 +33,14 @@ def worked_example(subject: Subject) -> Judgement:
         shape, numbers = example.shapes.get(name), getattr(example, name)
         if shape is not None and tuple(tensor.shape) != shape:
             return Judgement.refuse(f"{name} has shape {tuple(tensor.shape)}; {example.source} says {shape}")
-        budget = budgets[name]
-        if numbers is not None and budget is not None:
-            judged = judge(to_array(tensor), _printed(np.asarray(numbers, np.float64), example.digits, budget))
-            worst = max(worst, judged, key=lambda judgement: judgement.share)
+        error_bound = error_bounds[name]
+        if numbers is not None and error_bound is not None:
+            judged = judge(to_array(tensor), _printed(np.asarray(numbers, np.float64), example.digits, error_bound))
+            worst = max(worst, judged, key=lambda judgement: judgement.error_ratio)
     return worst
 
 
-def _printed(numbers: np.ndarray, digits: int, budget: Budget) -> Budget:
-    """Return the budget around the note's numbers: half a unit of the last printed digit wider."""
-    value = np.broadcast_to(numbers, budget.value.shape)
-    return Budget(value, budget.bound + 0.5 * 10.0**-digits, budget.deviation, None, budget.empty)
+def _printed(numbers: np.ndarray, digits: int, error_bound: ErrorBound) -> ErrorBound:
+    """Return the error bound around the note's numbers: half a unit of the last printed digit wider."""
+    value = np.broadcast_to(numbers, error_bound.value.shape)
+    return ErrorBound(value, error_bound.bound + 0.5 * 10.0**-digits, error_bound.deviation, None, error_bound.empty)

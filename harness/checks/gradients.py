@@ -9,17 +9,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attention_harness.bounds import Budget
-from attention_harness.bounds.gradients import gradient_budgets, second_derivative_budgets
+from numpy.typing import NDArray
+
+from attention_harness.bounds import ErrorBound
+from attention_harness.bounds.gradients import gradient_bounds, second_derivative_bounds
 from attention_harness.bounds.judge import Judgement, judge
 from attention_harness.cases import inputs
 from attention_harness.checks import time_account
 from attention_harness.checks.accuracy import to_array, wrong_form
-from attention_harness.checks.subject import Subject, empty_rows
+from attention_harness.checks.subject import Subject, fully_masked_rows
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
 from attention_harness.registry import Implementation, mechanisms
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,18 +45,19 @@ def has_gradient(implementation: Implementation, case: Case) -> bool:
 
 
 def gradient(subject: Subject) -> Judgement:
-    """The gradient of every floating tensor is within its budget, and none is missing.
+    """The gradient of every floating tensor is within its error bound, and none is missing.
 
     One that is missing counts as zero where a length is 0: there is nothing to depend on.
-    Where (output, weights) is returned, the gradient runs through the output alone. Under a policy for empty rows other
+    Where (output, weights) is returned, the gradient runs through the output alone. Under a policy for fully masked
+    rows other
     than "zero" the upstream gradient of those rows is zero. Under the policy "nan" NaN is not judged in a batch element
     with such a row, nor in what the batch shares: NaN times zero is NaN, and it reaches whatever the row's keys share.
     """
     import torch
 
     case = subject.case
-    policy = subject.implementation.capabilities.empty_rows
-    budgets = _first_budgets(case, subject.implementation.capabilities.arithmetic, policy)
+    policy = subject.implementation.capabilities.fully_masked_rows
+    error_bounds = _first_bounds(case, subject.implementation.capabilities.arithmetic, policy)
     leaves, output = _graph(subject)
     form = _wrong_output(output, case)
     if form:
@@ -66,41 +68,41 @@ def gradient(subject: Subject) -> Judgement:
     if _nothing_there(case):
         found = tuple(torch.zeros_like(t) if g is None else g for t, g in itertools.zip_longest(tensors, found))
     if policy == "nan":
-        found = tuple(_excused(case, name, g, budgets[name]) for name, g in zip(leaves, found))
-    return _worst(dict(zip(leaves, found)), budgets, case, "gradient")
+        found = tuple(_excused(case, name, g, error_bounds[name]) for name, g in zip(leaves, found))
+    return _worst(dict(zip(leaves, found)), error_bounds, case, "gradient")
 
 
-def _excused(case: Case, name: str, gradient: Any, budget: Budget) -> Any:
+def _excused(case: Case, name: str, gradient: Any, error_bound: ErrorBound) -> Any:
     """Return a gradient with the right numbers for NaN that a row of NaN, which sees no key, may have spread."""
     import torch
 
     if gradient is None:
         return None
-    spread = empty_rows(case).reshape(case.sizes["B"], -1).any(1)
+    spread = fully_masked_rows(case).reshape(case.sizes["B"], -1).any(1)
     axes = next((own.axes for own in mechanisms()[case.mechanism].inputs if own.name == name), ())
     alone = axes[:1] == ("B",) or case.options.get(name) in ("full", "batch")
     where = torch.from_numpy(spread.reshape(-1, *[1] * (gradient.ndim - 1)) if alone else spread.any(keepdims=True))
-    return torch.where(gradient.isnan() & where, torch.from_numpy(budget.value).to(gradient), gradient)
+    return torch.where(gradient.isnan() & where, torch.from_numpy(error_bound.value).to(gradient), gradient)
 
 
 def has_second_derivative(implementation: Implementation, case: Case) -> bool:
     """Whether second derivatives are declared, on ordinary numbers in float64 of a mechanism that has scores.
 
-    They are not asked of what makes NaN of empty rows: it reaches every second derivative.
+    They are not asked of what makes NaN of fully masked rows: it reaches every second derivative.
     """
     known = implementation.capabilities
-    declared = known.second_derivatives and known.empty_rows != "nan" and has_gradient(implementation, case)
+    declared = known.second_derivatives and known.fully_masked_rows != "nan" and has_gradient(implementation, case)
     plain = case.dtype == "float64" and case.content == "ordinary" and not _nothing_there(case)
     return declared and plain and bool(mechanisms()[case.mechanism].scores)
 
 
 def second_derivative(subject: Subject) -> Judgement:
-    """The gradient of a fixed linear combination of all gradients is within its budget: a tape over a tape."""
+    """The gradient of a fixed linear combination of all gradients is within its error bound: a tape over a tape."""
     import torch
 
     case = subject.case
-    policy = subject.implementation.capabilities.empty_rows
-    budgets = _second_budgets(case, subject.implementation.capabilities.arithmetic, policy)
+    policy = subject.implementation.capabilities.fully_masked_rows
+    error_bounds = _second_bounds(case, subject.implementation.capabilities.arithmetic, policy)
     leaves, output = _graph(subject)
     form = _wrong_output(output, case)
     if form:
@@ -114,7 +116,7 @@ def second_derivative(subject: Subject) -> Judgement:
     with time_account.spent(time_account.IMPLEMENTATION):
         second = torch.autograd.grad(torch.stack(combined).sum(), tensors, allow_unused=True)
     filled = {name: torch.zeros_like(leaves[name]) if own is None else own for name, own in zip(leaves, second)}
-    return _worst(filled, budgets, case, "second derivative")
+    return _worst(filled, error_bounds, case, "second derivative")
 
 
 # --- the implementation's side
@@ -142,22 +144,22 @@ def _nothing_there(case: Case) -> bool:
     return 0 in case.sizes.values()
 
 
-def _worst(found: Mapping[str, Any], budgets: Mapping[str, Budget], case: Case, what: str) -> Judgement:
+def _worst(found: Mapping[str, Any], error_bounds: Mapping[str, ErrorBound], case: Case, what: str) -> Judgement:
     """Return the worst judgement over the tensors; one whose gradient the dtype has no number for is left out."""
     worst = Judgement(0.0)
     for name, own in found.items():
-        budget = budgets[name]
+        error_bound = error_bounds[name]
         if own is None:
             return Judgement.refuse(f"{what} of {name}: missing, autograd finds no way from the output to it")
-        form = wrong_form(own, case, budget.value.shape, f"{what} of {name}")
+        form = wrong_form(own, case, error_bound.value.shape, f"{what} of {name}")
         if form:
             return Judgement.refuse(form)
-        if budget.overflow:
+        if error_bound.overflow:
             continue
-        judged = judge(to_array(own), budget)
+        judged = judge(to_array(own), error_bound)
         if judged.reason:
             return replace(judged, reason=f"{what} of {name}: {judged.reason}")
-        worst = max(worst, judged, key=lambda judgement: judgement.share)
+        worst = max(worst, judged, key=lambda judgement: judgement.error_ratio)
     return worst
 
 
@@ -174,7 +176,7 @@ def _upstream(case: Case, policy: str) -> Tensor:
 
     drawn = inputs.drawn(case, "upstream", _output_shape(case))
     if policy != "zero":
-        drawn = np.where(empty_rows(case)[..., None], 0.0, drawn)
+        drawn = np.where(fully_masked_rows(case)[..., None], 0.0, drawn)
     upstream = torch.from_numpy(drawn).to(getattr(torch, case.dtype)).to(case.device)
     if case.seed % 3 == 1:
         return upstream.mT.contiguous().mT
@@ -197,17 +199,17 @@ def _given(case: Case) -> tuple[dict[str, Array], dict[str, Any]]:
 
 
 @functools.lru_cache(maxsize=256)
-def _first_budgets(case: Case, arithmetic: Arithmetic, policy: str) -> dict[str, Budget]:
+def _first_bounds(case: Case, arithmetic: Arithmetic, policy: str) -> dict[str, ErrorBound]:
     upstream = to_array(_upstream(case.on("cpu"), policy))
     evaluate = mechanisms()[case.mechanism].evaluate
-    return gradient_budgets(evaluate, *_given(case), case.dtype, arithmetic, upstream)
+    return gradient_bounds(evaluate, *_given(case), case.dtype, arithmetic, upstream)
 
 
 @functools.lru_cache(maxsize=64)
-def _second_budgets(case: Case, arithmetic: Arithmetic, policy: str) -> dict[str, Budget]:
+def _second_bounds(case: Case, arithmetic: Arithmetic, policy: str) -> dict[str, ErrorBound]:
     tensors, options = _given(case)
     upstream = to_array(_upstream(case.on("cpu"), policy))
     floating = {name: x for name, x in (tensors | options).items() if getattr(x, "dtype", None) == np.float64}
     directions = {name: inputs.drawn(case, f"direction.{name}", x.shape) for name, x in floating.items()}
     evaluate = mechanisms()[case.mechanism].evaluate
-    return second_derivative_budgets(evaluate, tensors, options, case.dtype, arithmetic, upstream, directions)
+    return second_derivative_bounds(evaluate, tensors, options, case.dtype, arithmetic, upstream, directions)

@@ -2,7 +2,7 @@
 
 A check that looks at scores, weights or gradients needs arrays with a number for each pair of query and key, some tens
 of them. Up to 2^20 pairs (1,024 queries and keys; times the features, where a pair has some) every check is asked.
-Above that the output alone is judged, its budget computed over blocks of queries: 2^28 pairs are 16,384 of each.
+Above that the output alone is judged, its error bound computed over blocks of queries: 2^28 pairs are 16,384 of each.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROW = 2 * PAIRS
 
 
 def is_large(case: Case) -> bool:
-    """Whether the scores are too many for one piece, so that budgets are computed over blocks."""
+    """Whether the scores are too many for one piece, so that error bounds are computed over blocks."""
     return pairs(mechanisms()[case.mechanism], case.sizes) > PAIRS
 
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from attention_harness.bounds import Budget, blocked, budgets, rows_of
+from numpy.typing import NDArray
+
+from attention_harness.bounds import ErrorBound, blocked, error_bounds, rows_of
 from attention_harness.cases import inputs
 from attention_harness.checks import time_account
 from attention_harness.checks.size import is_large
@@ -16,37 +18,36 @@ from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
 from attention_harness.reference.core import visible_keys
 from attention_harness.registry import Implementation, mechanisms
-from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
 
-def budget_of(case: Case, arithmetic: Arithmetic, empty_rows: str) -> tuple[Budget, Budget | None]:
-    """Return the budgets of a case's output and weights: once for all implementations that declare the same.
+def bound_of(case: Case, arithmetic: Arithmetic, fully_masked_rows: str) -> tuple[ErrorBound, ErrorBound | None]:
+    """Return the error bounds of a case's output and weights: once for all implementations that declare the same.
 
-    A large problem is computed over blocks of its queries, and has no budget of its weights: `attention_harness.checks.size`.
+    A large problem is computed over blocks of its queries, and has no error bound of its weights: `checks.size`.
     """
-    return (_large if is_large(case) else _small)(case, arithmetic, empty_rows)
+    return (_large if is_large(case) else _small)(case, arithmetic, fully_masked_rows)
 
 
-def _budget_of(case: Case, arithmetic: Arithmetic, empty_rows: str) -> tuple[Budget, Budget | None]:
+def _bound_of(case: Case, arithmetic: Arithmetic, fully_masked_rows: str) -> tuple[ErrorBound, ErrorBound | None]:
     known = mechanisms()[case.mechanism]
     given = inputs.exact(inputs.tensors(case.on("cpu")))
     tensors = {declared.name: given[declared.name] for declared in known.inputs}
     options = {name: array for name, array in given.items() if name not in tensors} | inputs.arguments(case)
     if known.scores:
-        options["empty_rows"] = empty_rows
+        options["fully_masked_rows"] = fully_masked_rows
     if is_large(case):
         rows = rows_of(known, case.sizes)
         return blocked(known, tensors, options, case.dtype, arithmetic, rows, weights=False)
-    return budgets(known.evaluate, tensors, options, case.dtype, arithmetic)
+    return error_bounds(known.evaluate, tensors, options, case.dtype, arithmetic)
 
 
-_small = functools.lru_cache(maxsize=1024)(_budget_of)  # the default tier, and the second calls in it
-_large = functools.lru_cache(maxsize=4)(_budget_of)  # each as large as some outputs
+_small = functools.lru_cache(maxsize=1024)(_bound_of)  # the default tier, and the second calls in it
+_large = functools.lru_cache(maxsize=4)(_bound_of)  # each as large as some outputs
 
 
-def empty_rows(case: Case) -> NDArray[np.bool_]:
+def fully_masked_rows(case: Case) -> NDArray[np.bool_]:
     """Return which rows of the output rest on a row of scores that sees no key, in any head."""
     known = mechanisms()[case.mechanism]
     shape = inputs.shape_of(known.output, case.sizes)[:-1]
@@ -103,10 +104,10 @@ class Subject:
         """Return a call on the inputs of this case or of another one, with further keywords such as `training`."""
         return Call(self.callable, case, keywords)
 
-    def budget(self, case: Case | None = None) -> tuple[Budget, Budget | None]:
-        """Return the budgets of the output and of the weights."""
+    def error_bound(self, case: Case | None = None) -> tuple[ErrorBound, ErrorBound | None]:
+        """Return the error bounds of the output and of the weights."""
         capabilities = self.implementation.capabilities
-        return budget_of(case or self.case, capabilities.arithmetic, capabilities.empty_rows)
+        return bound_of(case or self.case, capabilities.arithmetic, capabilities.fully_masked_rows)
 
 
 class Call:

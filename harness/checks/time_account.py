@@ -1,4 +1,4 @@
-"""Where the time of a check goes: to implementations, to the reference and its budgets, or to this harness itself."""
+"""Where the time of a check goes: to implementations, to the reference and its bounds, or to this harness itself."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def sentence(told: Mapping[str, Any]) -> str:
     rest = max(0.0, 1 - sum(shares.values()))
     parts = {
         "implementations": shares[IMPLEMENTATION],
-        "reference and budgets": shares[REFERENCE],
+        "reference and error bounds": shares[REFERENCE],
         "this harness": shares[HARNESS],
         "starting and waiting": rest,
     }

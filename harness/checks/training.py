@@ -4,7 +4,7 @@ The set is the case's keys and values, and at its queries what the kernel of ban
 loss $L = \frac1N \sum (O - T)^2$ and its derivative g by the oracle, at the implementation's own w, the rate r is
 halved until $L(w - r g) \le L(w) - \tfrac{r}{2} g^2$. A step along $g + e$, with an error e, then still lowers the loss
 by $\tfrac{r}{2} (g^2 - e^2)$ while the curvature stays below $1/r$. So the descent goes on as long as g exceeds its
-budget; every output and derivative on the way is held to its own, and the loss must end below where it began.
+error bound; every output and derivative on the way is held to its own, and the loss must end below where it began.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from attention_harness.bounds import Budget, budgets
-from attention_harness.bounds.gradients import gradient_budgets
+from numpy.typing import NDArray
+
+from attention_harness.bounds import ErrorBound, error_bounds
+from attention_harness.bounds.gradients import gradient_bounds
 from attention_harness.bounds.judge import Judgement, judge
 from attention_harness.cases import inputs
 from attention_harness.checks import time_account
@@ -23,7 +25,6 @@ from attention_harness.checks.gradients import has_gradient
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
 from attention_harness.registry import Implementation, mechanisms
-from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
@@ -61,17 +62,17 @@ def training(subject: Subject) -> Judgement:
         error = output.detach() - target
         losses.append(float((to_array(error) ** 2).mean()))
         upstream = error * (2 / error.numel())
-        wanted = budgets(evaluate, given, {}, case.dtype, arithmetic)[0]
-        slope = gradient_budgets(evaluate, given, {}, case.dtype, arithmetic, to_array(upstream))["w"]
+        wanted = error_bounds(evaluate, given, {}, case.dtype, arithmetic)[0]
+        slope = gradient_bounds(evaluate, given, {}, case.dtype, arithmetic, to_array(upstream))["w"]
         with time_account.spent(time_account.IMPLEMENTATION):
             [found] = torch.autograd.grad(output, [w], upstream, allow_unused=True)
         if found is None:
             return Judgement.refuse("gradient of w: missing, autograd finds no way from the output to it")
-        for what, tensor, budget in (("output", output, wanted), ("gradient of w", found, slope)):
-            judged = _judged(tensor, budget, case, f"{what} in step {step}")
+        for what, tensor, error_bound in (("output", output, wanted), ("gradient of w", found, slope)):
+            judged = _judged(tensor, error_bound, case, f"{what} in step {step}")
             if judged.reason:
                 return judged
-            worst = max(worst, judged, key=lambda judgement: judgement.share)
+            worst = max(worst, judged, key=lambda judgement: judgement.error_ratio)
         if step == STEPS or np.abs(slope.value).item() <= slope.bound.item():
             break
         tensors["w"] = (
@@ -82,11 +83,11 @@ def training(subject: Subject) -> Judgement:
     return worst
 
 
-def _judged(tensor: object, budget: Budget, case: Case, what: str) -> Judgement:
-    form = wrong_form(tensor, case, budget.value.shape, what)
+def _judged(tensor: object, error_bound: ErrorBound, case: Case, what: str) -> Judgement:
+    form = wrong_form(tensor, case, error_bound.value.shape, what)
     if form:
         return Judgement.refuse(form)
-    judged = judge(to_array(tensor), replace(budget, linear=None))
+    judged = judge(to_array(tensor), replace(error_bound, linear=None))
     return replace(judged, reason=f"{what}: {judged.reason}") if judged.reason else judged
 
 
@@ -94,7 +95,7 @@ def _loss(output: Array, target: Array) -> float:
     return float(((output - target) ** 2).mean())
 
 
-def _rate(loss: Callable[[Array], float], w: Array, slope: Budget) -> float:
+def _rate(loss: Callable[[Array], float], w: Array, slope: ErrorBound) -> float:
     """Return the largest of the rates |w / g|, half of it, and so on that lowers the loss by r g^2 / 2."""
     g = slope.value
     rate = float(np.abs(w / g).item())

@@ -42,7 +42,7 @@ def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse
 
 
 def _list(command: argparse.ArgumentParser) -> None:
-    kinds = ("implementations", "mechanisms", "cases", "checks", "faults", "workloads")
+    kinds = ("implementations", "mechanisms", "cases", "checks", "mutants", "workloads")
     command.add_argument("kind", nargs="?", choices=kinds, metavar="KIND", help=", ".join(kinds))
     _load(command)
     _tier(command)
@@ -77,11 +77,11 @@ def _replay(command: argparse.ArgumentParser) -> None:
     command.add_argument("--no-diagnosis", action="store_true", help="do not look for what caused a failure")
 
 
-def _faults(command: argparse.ArgumentParser) -> None:
-    command.add_argument("names", nargs="*", metavar="NAME", help="faults and correct variants; all if none")
+def _mutants(command: argparse.ArgumentParser) -> None:
+    command.add_argument("names", nargs="*", metavar="NAME", help="mutants and equivalent variants; all if none")
     instead = command.add_mutually_exclusive_group()
     instead.add_argument("--sensitivity", action="store_true", help="the smallest error that each case sees, instead")
-    instead.add_argument("--diagnose", action="store_true", help="how often a diagnosis names the fault, instead")
+    instead.add_argument("--diagnose", action="store_true", help="how often a diagnosis names the mutant, instead")
     command.add_argument("--case", action="append", default=[], metavar="ID", help="only this case, whatever the tier")
     _tier(command)
     _out(command)
@@ -164,7 +164,7 @@ _OPTIONS_OF: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "list": _list,
     "check": _check,
     "replay": _replay,
-    "faults": _faults,
+    "mutants": _mutants,
     "bench": _bench,
     "choose": _choose,
     "compare": _compare,

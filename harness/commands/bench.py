@@ -202,8 +202,10 @@ def _measure(
         try:
             for row in rows:
                 asked = parse(row.gated_on or row.case)
-                share = answers.share(row.implementation, asked, row.direction) if row.status == "measured" else None
-                measured.append(replace(row, budget_share=share))
+                error_ratio = (
+                    answers.error_ratio(row.implementation, asked, row.direction) if row.status == "measured" else None
+                )
+                measured.append(replace(row, error_ratio=error_ratio))
         finally:
             if options.out:
                 write_lines(options.out / "measurements.jsonl", measured)

@@ -1,7 +1,8 @@
 """`bench --against`: is an implementation slower than it was? Its old and its new version are arms of one run.
 
 The old version is the baseline of its cells, so that the ratio is new over old; both are checked before they are timed.
-A slower answer is confirmed as it stands: it rests on fresh processes, a twin of the old version and an interval.
+A slower answer is confirmed as it stands: it rests on fresh processes, an A/A control of the old version and an
+interval.
 """
 
 from __future__ import annotations

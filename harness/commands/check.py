@@ -134,7 +134,7 @@ def _print_document(
 
 def _print_summary(options: argparse.Namespace, planned: int, counted: Tally, items: Sequence[Item]) -> None:
     print(console.summary(counted, planned))
-    if measured := console.manners(counted.manners):
+    if measured := console.behaviours(counted.behaviours):
         print(measured)
     for name, unasked in unexercised(items).items() if not options.case else ():
         named = [one for one in unasked if not options.mechanism or one not in registry.mechanisms()]
@@ -235,7 +235,7 @@ def _cases(options: argparse.Namespace) -> list[Case]:
 
 
 def _own(options: argparse.Namespace, implementation: registry.Implementation) -> list[Case]:
-    """Return the cases that a narrow declaration adds to the shared ones, and the one that its manners are asked in."""
+    """Return the cases that a narrow declaration adds to the shared ones, and the one of its behaviours."""
     if options.case or options.fuzz:
         return []
     found = [] if options.device != "cpu" else list(own_cases(implementation.capabilities, options.tier))

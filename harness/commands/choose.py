@@ -208,8 +208,8 @@ def _timed(
     rounds = ROUNDS if round_s < _SLOW_S else _FEW_ROUNDS
     seconds = expected(looks, baseline, rounds)
     console.line(
-        f"choose: timing {len(left)} implementations side by side, {campaign.PASSES} passes of {rounds} rounds or more: "
-        f"about {max(1, math.ceil(seconds / 60))} min, at most twice that where the answer is not clear"
+        f"choose: timing {len(left)} implementations side by side, {campaign.PASSES} passes of {rounds} rounds or "
+        f"more: about {max(1, math.ceil(seconds / 60))} min, at most twice that where the answer is not clear"
     )
     return campaign.run(
         left,

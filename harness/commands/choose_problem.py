@@ -15,7 +15,7 @@ from attention_harness.model.errors import HarnessError
 from attention_harness.reference.specification import Mechanism
 from attention_harness.registry import mechanism
 
-GATE_SCORES = 1 << 19  # scores that the float64 reference and its budget are asked for in reasonable time
+GATE_SCORES = 1 << 19  # scores that the float64 reference and its error bound are asked for in reasonable time
 EITHER = "either"  # --causal without a corner
 _LAYOUT = ("shape", "kv_heads", "kv_length", "size")
 _DESCRIBES = (*_LAYOUT, "dtype", "causal", "mask", "bias", "valid_lens", "scale", "option")

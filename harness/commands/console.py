@@ -14,8 +14,9 @@ from attention_harness.model.printable import printable
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 
 if TYPE_CHECKING:
-    from attention_harness.mutation.diagnosis import Diagnosis
     from rich.progress import Progress
+
+    from attention_harness.mutation.diagnosis import Diagnosis
 
 _REASONS = 4  # why something was not checked: so many for each implementation in the summary
 _TELL_EVERY = 15.0  # seconds between two lines of progress where there is no terminal
@@ -25,7 +26,7 @@ _COLUMNS = {
     "mechanisms": ("name", "inputs", "options", "source"),
     "cases": ("id",),
     "checks": ("name", "summary"),
-    "faults": ("kind", "name", "cites"),
+    "mutants": ("kind", "name", "cites"),
     "workloads": ("name", "case", "cites"),
 }
 
@@ -139,7 +140,7 @@ def failure(verdict: Verdict) -> None:
 
 
 def cause(found: Diagnosis) -> None:
-    """Print the planted faults that explain the failures of an implementation, or why none is named."""
+    """Print the mutants that explain the failures of an implementation, or why none is named."""
     line(f"CAUSE {found.implementation}")
     for text in [f"matches: {match}" for match in found.matches] or [found.note]:
         line(f"  {text}")
@@ -150,8 +151,8 @@ def summary(counted: Tally, planned: int) -> str:
     lines = []
     width = max(map(len, counted.counts), default=0)
     for name, count in counted.counts.items():
-        share = f"; worst error {counted.worst[name]:.3g} of its budget" if name in counted.worst else ""
-        lines.append(f"{name:{width}}  " + ", ".join(f"{n} {status}" for status, n in count.items()) + share)
+        error_ratio = f"; worst error {counted.worst[name]:.3g} of its error bound" if name in counted.worst else ""
+        lines.append(f"{name:{width}}  " + ", ".join(f"{n} {status}" for status, n in count.items()) + error_ratio)
         own = [(n, status, reason) for (who, status, reason), n in counted.reasons.most_common() if who == name]
         lines += [f"    {n} {status}: {reason}" for n, status, reason in own[:_REASONS]]
         if len(own) > _REASONS:
@@ -169,16 +170,16 @@ def summary(counted: Tally, planned: int) -> str:
     return printable("\n".join(lines))
 
 
-def manners(verdicts: Iterable[Verdict]) -> str:
-    """Return a table for each implementation: manner, what was measured, what is declared; "" when none was asked."""
-    rows = [("", "manner", "measured", "declared")]
+def behaviours(verdicts: Iterable[Verdict]) -> str:
+    """Return a table for each implementation: behaviour, what was measured and is declared; "" when none was asked."""
+    rows = [("", "behaviour", "measured", "declared")]
     for verdict in verdicts:
-        name = verdict.check.removeprefix("manner.")
+        name = verdict.check.removeprefix("behaviour.")
         if name != verdict.check and verdict.status not in NOT_CHECKED:
             wrong = "" if verdict.status is Status.PASS else f"{verdict.status.upper()} "
             measured = wrong + (verdict.finding or verdict.reason)
             rows.append((verdict.implementation, name, measured, verdict.declared))
-    rows[1:] = sorted(rows[1:], key=lambda row: row[0])  # stable: the manners keep their order
+    rows[1:] = sorted(rows[1:], key=lambda row: row[0])  # stable: the behaviours keep their order
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.append("Where nothing is claimed nothing is required, but that hidden finite numbers never matter.")
@@ -214,5 +215,5 @@ def _told(row: Measurement) -> str:
         return f"{row.answer}{why}"
     could = f"; a difference of {row.detectable:.1%} could have been seen" if row.detectable else ""
     could = could if row.answer == "inconclusive" else ""
-    share = f"; {row.ceiling_share:.0%} of the {row.ceiling} ceiling" if row.ceiling_share else ""
-    return f"{row.ratio:7.3f} [{row.low:.3f}, {row.high:.3f}] {row.answer}{could}{share}{why}"
+    error_ratio = f"; {row.ceiling_share:.0%} of the {row.ceiling} ceiling" if row.ceiling_share else ""
+    return f"{row.ratio:7.3f} [{row.low:.3f}, {row.high:.3f}] {row.answer}{could}{error_ratio}{why}"

@@ -25,7 +25,7 @@ _VERBS = {
     "bench": (_ALL, "", "as check"),
     "choose": (_ALL, "", "as check"),
     "replay": (_ALL, "", "as check"),
-    "faults": (_ALL, "", "as check"),
+    "mutants": (_ALL, "", "as check"),
     "list": (("numpy",), "", "no framework"),
     "new": (("numpy",), "", "no framework"),
     "report": (("numpy", "fastjsonschema"), "report", "no torch"),

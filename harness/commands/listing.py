@@ -62,11 +62,11 @@ def checks(options: argparse.Namespace) -> Rows:
     return [{"name": check.name, "summary": check.summary} for check in CHECKS]
 
 
-def faults(options: argparse.Namespace) -> Rows:
-    """Return the planted faults, by kind, and where the like has shipped."""
-    from attention_harness.mutation.mutants import FAULTS
+def mutants(options: argparse.Namespace) -> Rows:
+    """Return the mutants, by kind, and where the like has shipped."""
+    from attention_harness.mutation.mutants import MUTANTS
 
-    return [{"name": fault.name, "kind": fault.kind, "cites": fault.cites} for fault in FAULTS]
+    return [{"name": mutant.name, "kind": mutant.kind, "cites": mutant.cites} for mutant in MUTANTS]
 
 
 def workloads(options: argparse.Namespace) -> Rows:
@@ -84,6 +84,6 @@ KINDS: dict[str, Callable[[argparse.Namespace], Rows]] = {
     "mechanisms": mechanisms,
     "cases": cases,
     "checks": checks,
-    "faults": faults,
+    "mutants": mutants,
     "workloads": workloads,
 }

@@ -15,10 +15,10 @@ from attention_harness.model.printable import one_line
 
 _LONGEST = 4000  # characters of a complaint: what it cites may be of any length
 
-# What `faults` takes, but not in place of planting: an option that is ignored would be taken for obeyed.
+# What `mutants` takes, but not in place of planting: an option that is ignored would be taken for obeyed.
 _NOT_WITH = {
     "sensitivity": {
-        "names": ("NAME", "it measures cases, not faults; name them with --case"),
+        "names": ("NAME", "it measures cases, not mutants; name them with --case"),
         "jobs": ("--jobs", "it measures in one process; leave --jobs out"),
     },
     "diagnose": {
@@ -159,12 +159,12 @@ def compare(options: argparse.Namespace) -> int:
     return compare.command(options)
 
 
-def faults(options: argparse.Namespace) -> int:
-    """Plant faults and print what the suite catches; 1 when it misses one, or accuses a correct variant."""
+def mutants(options: argparse.Namespace) -> int:
+    """Plant mutants and print what the suite catches; 1 when it misses one, or accuses a equivalent variant."""
     for instead, others in _NOT_WITH.items():
         for name, (option, why) in others.items():
             if getattr(options, instead) and getattr(options, name):
-                raise HarnessError(f"faults --{instead} takes no {option}: {why}")
+                raise HarnessError(f"mutants --{instead} takes no {option}: {why}")
     if options.sensitivity:
         from attention_harness.mutation import sensitivity
 
@@ -213,7 +213,7 @@ _VERBS = {
     "list": list_,
     "check": check,
     "replay": replay,
-    "faults": faults,
+    "mutants": mutants,
     "bench": bench,
     "choose": choose,
     "compare": compare,

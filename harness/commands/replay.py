@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from attention_harness import registry
-from attention_harness.bounds import Budget
+from attention_harness.bounds import ErrorBound
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import parse
 from attention_harness.checks import CHECKS, Subject
@@ -32,12 +34,16 @@ from attention_harness.model.printable import printable
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Verdict
 from attention_harness.mutation import diagnosis
 from attention_harness.registry import mechanisms
-from numpy.typing import NDArray
 
 ROWS, COLUMNS = 24, 72
 """Cells that a map has at most; more rows or columns are drawn in blocks."""
 
-LEVELS = ((0.5, "within half of the budget"), (1.0, "within it"), (10.0, "up to 10 times"), (1e3, "up to 1000 times"))
+LEVELS = (
+    (0.5, "within half of the error bound"),
+    (1.0, "within it"),
+    (10.0, "up to 10 times"),
+    (1e3, "up to 1000 times"),
+)
 DRAWN = frozenset({"accuracy", "weights", "example"})  # what judges the elements that a map shows
 MARKS = {True: " ░▒▓█", False: " .-+#"}  # in a terminal that can show them, and elsewhere
 
@@ -47,7 +53,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """Shares of the budget, the worst of each block. rows, columns: what they are, and how many make one block."""
+    """Shares of the error bound, the worst of each block. rows, columns: what they are, and how many make one block."""
 
     title: str
     rows: tuple[str, int]
@@ -64,8 +70,8 @@ class Worst:
     got: float
     expected: float
     error: float
-    budget: float
-    share: float
+    error_bound: float
+    error_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,54 +191,56 @@ def _picture(subject: Subject) -> tuple[Worst | None, tuple[Map, ...]]:
     """Return the worst element and its maps: of the weights where those were returned and err more, else the output."""
     known = mechanisms()[subject.case.mechanism]
     found = []
-    for what, tensor, budget, axes in zip(
+    for what, tensor, error_bound, axes in zip(
         ("output", "weights"),
         (subject.first.output, subject.first.weights),
-        subject.budget(),
+        subject.error_bound(),
         (known.output, known.scores),
         strict=True,
     ):
-        if tensor is None or budget is None or wrong_form(tensor, subject.case, budget.value.shape, what):
+        if tensor is None or error_bound is None or wrong_form(tensor, subject.case, error_bound.value.shape, what):
             continue
-        share, error = _shares(to_array(tensor), budget)
-        if share.size:
-            found.append((what, to_array(tensor), budget, axes, share, error))
+        error_ratio, error = _shares(to_array(tensor), error_bound)
+        if error_ratio.size:
+            found.append((what, to_array(tensor), error_bound, axes, error_ratio, error))
     if not found:
         return None, ()
-    what, got, budget, axes, share, error = max(found, key=lambda one: float(one[4].max()))
-    where = tuple(int(i) for i in np.unravel_index(np.argmax(share), share.shape))
-    numbers = (float(array[where]) for array in (got, budget.value, error, budget.bound, share))
-    return Worst(what, where, *numbers), tuple(_maps(what, axes, share, where))
+    what, got, error_bound, axes, error_ratio, error = max(found, key=lambda one: float(one[4].max()))
+    where = tuple(int(i) for i in np.unravel_index(np.argmax(error_ratio), error_ratio.shape))
+    numbers = (float(array[where]) for array in (got, error_bound.value, error, error_bound.bound, error_ratio))
+    return Worst(what, where, *numbers), tuple(_maps(what, axes, error_ratio, where))
 
 
-def _shares(got: Array, budget: Budget) -> tuple[Array, Array]:
+def _shares(got: Array, error_bound: ErrorBound) -> tuple[Array, Array]:
     """Return each element's error over its bound, and the error; infinite where what is not a number differs."""
-    error = np.abs(got - budget.value)
-    error[np.isnan(got) & np.isnan(budget.value)] = 0.0
+    error = np.abs(got - error_bound.value)
+    error[np.isnan(got) & np.isnan(error_bound.value)] = 0.0
     error[~np.isfinite(error)] = np.inf
     with np.errstate(over="ignore"):
-        share = np.divide(error, budget.bound, out=np.where(error > 0, np.inf, 0.0), where=budget.bound > 0)
-    return share, error
+        error_ratio = np.divide(
+            error, error_bound.bound, out=np.where(error > 0, np.inf, 0.0), where=error_bound.bound > 0
+        )
+    return error_ratio, error
 
 
-def _maps(what: str, axes: tuple[str, ...], share: Array, where: tuple[int, ...]) -> Iterator[Map]:
-    leading = share.shape[:-2]
+def _maps(what: str, axes: tuple[str, ...], error_ratio: Array, where: tuple[int, ...]) -> Iterator[Map]:
+    leading = error_ratio.shape[:-2]
     if math.prod(leading) > 1:
-        each = share.max((-2, -1)).reshape(leading[0], -1)
+        each = error_ratio.max((-2, -1)).reshape(leading[0], -1)
         yield _blocks(f"{what}: the worst of each batch element and head", ("batch", "head"), each)
     inside = ", ".join(f"{axis} {n}" for axis, n in zip(axes[:-2], where, strict=False))
     columns = "key" if what == "weights" or axes[-1] in ("Lk", "P") else "column"
     title = f"{what}" + (f" at {inside}" if inside else "")
-    yield _blocks(title, ("row" if axes[-2] != "Lq" else "query", columns), share[where[:-2]])
+    yield _blocks(title, ("row" if axes[-2] != "Lq" else "query", columns), error_ratio[where[:-2]])
 
 
-def _blocks(title: str, names: tuple[str, str], share: Array) -> Map:
+def _blocks(title: str, names: tuple[str, str], error_ratio: Array) -> Map:
     """Return a matrix as a map, the largest of each block where there are too many rows or columns."""
-    steps = [-(-length // most) for length, most in zip(share.shape, (ROWS, COLUMNS), strict=True)]
+    steps = [-(-length // most) for length, most in zip(error_ratio.shape, (ROWS, COLUMNS), strict=True)]
     for axis, step in enumerate(steps):
-        share = np.maximum.reduceat(share, np.arange(0, share.shape[axis], step), axis=axis)
+        error_ratio = np.maximum.reduceat(error_ratio, np.arange(0, error_ratio.shape[axis], step), axis=axis)
     rows, columns = ((name, step) for name, step in zip(names, steps, strict=True))
-    return Map(title, rows, columns, tuple(tuple(map(float, row)) for row in share))
+    return Map(title, rows, columns, tuple(tuple(map(float, row)) for row in error_ratio))
 
 
 # --- in words
@@ -245,22 +253,27 @@ def text(item: Item, found: Replayed, *, drawn: bool) -> Iterator[str]:
         yield f"  {name:10} {fact}"
     for verdict in found.verdicts:
         where = f" at {list(verdict.where)}" if verdict.where and verdict.reason else ""
-        share = f" {verdict.share:.3g} of the budget" if verdict.share is not None and not verdict.reason else ""
-        yield f"{verdict.status.upper()} {verdict.check}{where}{share}" + (
+        error_ratio = (
+            f" {verdict.error_ratio:.3g} of the error bound"
+            if verdict.error_ratio is not None and not verdict.reason
+            else ""
+        )
+        yield f"{verdict.status.upper()} {verdict.check}{where}{error_ratio}" + (
             f": {verdict.reason}" if verdict.reason else ""
         )
     worst = found.worst
     if worst:
         yield (
             f"worst element of the {worst.what} {list(worst.where)}: got {worst.got:.9g}, expected "
-            f"{worst.expected:.9g}, |error| {worst.error:.3g}, budget {worst.budget:.3g}, share {worst.share:.3g}"
+            f"{worst.expected:.9g}, |error| {worst.error:.3g}, error bound {worst.error_bound:.3g}, "
+            f"error ratio {worst.error_ratio:.3g}"
         )
-    if worst and worst.share > 1:
+    if worst and worst.error_ratio > 1:
         for one in found.maps:
             yield from _drawing(one, MARKS[drawn])
         yield _legend(MARKS[drawn])
     elif worst:
-        yield "no element exceeds its budget, so there is no map to draw"
+        yield "no element exceeds its error bound, so there is no map to draw"
     for cause in found.causes:
         yield from (f"matches: {match}" for match in cause.matches)
         if cause.note:
@@ -273,20 +286,18 @@ def _drawing(one: Map, marks: str) -> Iterator[str]:
     blocks = f"; a mark is {size}" if high * wide > 1 else ""
     yield f"{one.title}: {down} down, {across} across{blocks}"
     for number, row in enumerate(one.values):
-        yield f"  {number * high:4} |" + "".join(_mark(share, marks) for share in row) + "|"
+        yield f"  {number * high:4} |" + "".join(_mark(error_ratio, marks) for error_ratio in row) + "|"
 
 
-def _mark(share: float, marks: str) -> str:
-    if not math.isfinite(share):
+def _mark(error_ratio: float, marks: str) -> str:
+    if not math.isfinite(error_ratio):
         return "!"
-    return marks[next((n for n, (limit, _) in enumerate(LEVELS) if share <= limit), len(LEVELS))]
+    return marks[next((n for n, (limit, _) in enumerate(LEVELS) if error_ratio <= limit), len(LEVELS))]
 
 
 def _legend(marks: str) -> str:
     told = [f"'{mark}' {words}" for mark, (_, words) in zip(marks, LEVELS, strict=False)]
-    return "share of the budget: " + ", ".join(
-        [*told, f"'{marks[len(LEVELS)]}' more", "'!' not finite or none allowed"]
-    )
+    return "error ratio: " + ", ".join([*told, f"'{marks[len(LEVELS)]}' more", "'!' not finite or none allowed"])
 
 
 def _can_draw() -> bool:

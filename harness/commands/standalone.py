@@ -17,10 +17,11 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attention_harness.bounds import Budget, judge
+
+from attention_harness.bounds import ErrorBound, judge
 from attention_harness.cases import inputs
 from attention_harness.checks.accuracy import is_degenerate
-from attention_harness.checks.subject import budget_of
+from attention_harness.checks.subject import bound_of
 from attention_harness.execution.conformance import replay_command
 from attention_harness.model.capabilities import Arithmetic, Capabilities
 from attention_harness.model.case import Case
@@ -42,7 +43,7 @@ _SCRIPT = Template('''\
 """$title
 
 Made by: $command
-Needs $needs. Exits with 1 when the error exceeds its budget, with 0 when it does not.
+Needs $needs. Exits with 1 when the error exceeds its error bound, with 0 when it does not.
 """
 
 import base64, dataclasses, importlib, importlib.util, sys, types, zlib
@@ -94,7 +95,7 @@ with np.errstate(over="ignore"):
 if not share.size:
     sys.exit(0)  # a length of 0, and an output of the right form
 worst = np.unravel_index(np.argmax(share), share.shape)
-print(f"$what at {[int(i) for i in worst]}: |error| {error[worst]:.3g}, budget {bound[worst]:.3g}, "
+print(f"$what at {[int(i) for i in worst]}: |error| {error[worst]:.3g}, error bound {bound[worst]:.3g}, "
       f"share {share[worst]:.3g}; got {got[worst]:.9g}, expected {expected[worst]:.9g}")
 wrong = share[worst] > 1
 rows = np.isfinite(deviation).all(-1)  # in these, many small errors together are judged as well
@@ -125,11 +126,11 @@ def save(path: Path, implementation: Implementation, case: Case, check: str) -> 
         raise HarnessError(f"--save {path}: {wrong}; give the name of a new file that ends in .py")
     place = SAVED.index(check)
     declared = implementation.capabilities
-    budget = budget_of(case, declared.arithmetic, declared.empty_rows)[place]
-    if budget is None:
+    error_bound = bound_of(case, declared.arithmetic, declared.fully_masked_rows)[place]
+    if error_bound is None:
         raise HarnessError(f"--save: {case.mechanism} has no weights; give --check accuracy")
     given = inputs.tensors(case)
-    stored = given | _judged(budget)
+    stored = given | _judged(error_bound)
     packed = {name: zlib.compress(_storage(tensor), 9) for name, tensor in stored.items()}
     small = sum(map(len, packed.values())) <= _INLINE_BYTES
     text = {name: repr(base64.b64encode(raw).decode()) if small else repr(name) for name, raw in packed.items()}
@@ -149,7 +150,7 @@ def save(path: Path, implementation: Implementation, case: Case, check: str) -> 
         place=place,
         dtype=case.dtype,
         what=("output", "weights")[place],
-        **_limits(budget, case),
+        **_limits(error_bound, case),
     )
     written = [path] if small else [path, beside]
     for one in written:
@@ -168,25 +169,25 @@ def _in_docstring(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def _judged(budget: Budget) -> dict[str, torch.Tensor]:
+def _judged(error_bound: ErrorBound) -> dict[str, torch.Tensor]:
     """Return what is right, how far off each element may be, and the deviation where it is judged, NaN elsewhere."""
     import torch
 
-    deviation = np.full(budget.value.shape, np.nan)
-    if budget.linear is not None:
-        rows = budget.linear & np.isfinite(budget.value).all(-1)
-        rows &= True if budget.empty is None else ~budget.empty
-        deviation[rows] = budget.deviation[rows]
-    arrays = {"expected": budget.value, "bound": budget.bound, "deviation": deviation}
+    deviation = np.full(error_bound.value.shape, np.nan)
+    if error_bound.linear is not None:
+        rows = error_bound.linear & np.isfinite(error_bound.value).all(-1)
+        rows &= True if error_bound.empty is None else ~error_bound.empty
+        deviation[rows] = error_bound.deviation[rows]
+    arrays = {"expected": error_bound.value, "bound": error_bound.bound, "deviation": deviation}
     return {name: torch.from_numpy(np.array(array, np.float64)) for name, array in arrays.items()}
 
 
-def _limits(budget: Budget, case: Case) -> dict[str, float]:
+def _limits(error_bound: ErrorBound, case: Case) -> dict[str, float]:
     """Return the limits of `attention_harness.bounds.judge` in deviations."""
     degenerate = is_degenerate(case)
-    judged = int(np.isfinite(_judged(budget)["deviation"].numpy()).sum())
+    judged = int(np.isfinite(_judged(error_bound)["deviation"].numpy()).sum())
     whole = judge.WHOLE_DEGENERATE if degenerate else judge.WHOLE + judge.WHOLE_SLACK / math.sqrt(max(judged, 1))
-    wide = budget.value.shape[-1:] >= (judge.ROW_WIDTH,)
+    wide = error_bound.value.shape[-1:] >= (judge.ROW_WIDTH,)
     row = (judge.ROW_DEGENERATE if degenerate else judge.ROW) if wide else judge.DEVIATIONS
     return {"limit_element": judge.DEVIATIONS, "limit_row": row, "limit_whole": whole}
 

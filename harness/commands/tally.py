@@ -20,16 +20,16 @@ class Tally:
     """Verdicts, counted.
 
     counts    implementation -> status -> how many
-    worst     implementation -> the largest share of a budget, known failures aside
+    worst     implementation -> the largest share of a error bound, known failures aside
     reasons   (implementation, status, reason) of what was not checked -> how many
-    manners   the verdicts on manners, asked in one case of each implementation
+    behaviours   the verdicts on behaviours, asked in one case of each implementation
     failures  of what does not conform, the first of each implementation, check and status, in order
     """
 
     counts: dict[str, Counter[Status]] = field(default_factory=dict)
     worst: dict[str, float] = field(default_factory=dict)
     reasons: Counter[tuple[str, Status, str]] = field(default_factory=Counter)
-    manners: list[Verdict] = field(default_factory=list)
+    behaviours: list[Verdict] = field(default_factory=list)
     failures: list[Verdict] = field(default_factory=list)
     _distinct: Counter[str] = field(default_factory=Counter)
     _failed: Counter[tuple[str, str, Status]] = field(default_factory=Counter)
@@ -40,10 +40,10 @@ class Tally:
         self.counts.setdefault(name, Counter())[status] += 1
         if status in NOT_CHECKED:
             self._count_reason(name, status, verdict.reason)
-        if verdict.share is not None and status is not Status.KNOWN_FAILURE:
-            self.worst[name] = max(self.worst.get(name, 0.0), verdict.share)
-        if verdict.check.startswith("manner."):
-            self.manners.append(verdict)
+        if verdict.error_ratio is not None and status is not Status.KNOWN_FAILURE:
+            self.worst[name] = max(self.worst.get(name, 0.0), verdict.error_ratio)
+        if verdict.check.startswith("behaviour."):
+            self.behaviours.append(verdict)
         if status in NONCONFORMING:
             kind = (name, verdict.check, status)
             self._failed[kind] += 1

@@ -111,7 +111,7 @@ def settled(item: Item, before: World | None = None) -> list[Verdict]:
 def _refused(verdict: Verdict, reason: str) -> Verdict:
     if verdict.status not in (Status.PASS, Status.UNEXPECTED_PASS, Status.KNOWN_FAILURE):
         return verdict
-    return replace(verdict, status=Status.FAIL, share=None, error=None, where=None, reason=reason)
+    return replace(verdict, status=Status.FAIL, error_ratio=None, error=None, where=None, reason=reason)
 
 
 def run(item: Item, subject: Subject | None = None) -> Iterator[Verdict]:
@@ -130,9 +130,9 @@ def run(item: Item, subject: Subject | None = None) -> Iterator[Verdict]:
 
 
 def _in_range(item: Item, subject: Subject) -> Item:
-    """Return the item, skipped where the dtype cannot hold the problem: no fault of the implementation's."""
+    """Return the item, skipped where the dtype cannot hold the problem: no mutant of the implementation's."""
     try:
-        overflow = subject.budget()[0].overflow
+        overflow = subject.error_bound()[0].overflow
     except MemoryError:
         return replace(item, skip=(Status.UNSUPPORTED, "the case does not fit into this machine's memory"))
     except Exception:  # a check will raise it again, and tell
@@ -154,7 +154,7 @@ def _asked(item: Item, check: Check, subject: Subject) -> Verdict:
         item,
         check,
         status,
-        share=_measured(judgement.share),
+        error_ratio=_measured(judgement.error_ratio),
         error=_measured(judgement.error),
         where=judgement.where,
         reason=judgement.reason,
@@ -190,7 +190,8 @@ def verdict(item: Item, check: Check, status: Status, **facts: object) -> Verdic
 def replay_command(implementation: Implementation, case: Case) -> str:
     """Return the command that asks the same questions again."""
     load = f" --load {shlex.quote(str(implementation.path))}" if implementation.loaded else ""
-    return f"python -m attention_harness replay {shlex.quote(case.id)} --implementation {shlex.quote(implementation.name)}{load}"
+    name = shlex.quote(implementation.name)
+    return f"python -m attention_harness replay {shlex.quote(case.id)} --implementation {name}{load}"
 
 
 def raised(error: BaseException, path: Path) -> str:

@@ -1,7 +1,7 @@
 """Preloaded into the process that starts the workers: whatever a worker leaves behind ends with it.
 
 Linux gives a process that lost its parent to the nearest ancestor that adopts. A worker adopts what its own children
-start; when it dies, this process does, where `attention_harness.execution.processes` finds it. The harness holds one end of a pipe to
+start; when it dies, this process does, where `execution.processes` finds it. The harness holds one end of a pipe to
 this process, so that it ends with the harness, however that ends, and everything below it too.
 """
 

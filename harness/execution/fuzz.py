@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import numpy as np
+
 from attention_harness.cases import cases
 from attention_harness.cases.cases import FACTORS, Variant
 from attention_harness.execution import conformance, pool

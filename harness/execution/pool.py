@@ -27,6 +27,9 @@ from pathlib import Path
 from traceback import format_exc
 from typing import Any
 
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
+from pebble.common.types import RemoteException
+
 from attention_harness import registry
 from attention_harness.cases.cases import parse
 from attention_harness.checks import CHECKS, Check, time_account
@@ -38,8 +41,6 @@ from attention_harness.execution.processes import UNLIMITED
 from attention_harness.model import units
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.verdict import Status, Verdict
-from pebble import ProcessExpired, ProcessFuture, ProcessPool
-from pebble.common.types import RemoteException
 
 ITEM_SECONDS = 300.0
 """Time limit of one implementation on one case, all checks together; a cold compilation takes up to a minute."""
@@ -116,7 +117,7 @@ def run(
 ) -> Iterator[tuple[Item, list[Verdict]]]:
     """Yield each item with its verdicts, as they are there. What is not checked needs no worker.
 
-    All implementations on a case go to one worker: it computes the case's inputs, reference and budgets once.
+    All implementations on a case go to one worker: it computes the case's inputs, reference and error bounds once.
 
     costs: what the items took is added there
     """

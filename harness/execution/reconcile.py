@@ -1,7 +1,8 @@
 """A pytest plugin: every test that was collected is reported, or the run fails and names it.
 
 pytest-xdist gives up after `--max-worker-restart` crashes (4 for each worker unless given), and what was then still to
-run is missing from its report without a word. `-p attention_harness.execution.reconcile` in any pytest that runs native code.
+run is missing from its report without a word. `-p attention_harness.execution.reconcile` in any pytest that runs
+native code.
 """
 
 from __future__ import annotations

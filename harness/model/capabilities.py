@@ -26,7 +26,7 @@ OPTIONS = (
 )
 
 
-EMPTY_ROWS = ("zero", "nan", "mean")
+FULLY_MASKED_ROWS = ("zero", "nan", "mean")
 
 
 DEVICES = ("cpu", "cuda")
@@ -45,7 +45,7 @@ def _need_flags(what: str, declared: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """The roundings that an implementation owns up to; the error budget is computed from them.
+    """The roundings that an implementation owns up to; the error bound is computed from them.
 
     accumulator           dtype of sums and of the softmax; "" means float64 for float64 and float32 otherwise
     rounded_scores        every step of the scores is stored in the case's dtype (eager) and not only in the
@@ -101,7 +101,7 @@ class Capabilities:
     gradients, second_derivatives   autograd gives them, with respect to every floating tensor
     costly_gradients                each takes seconds (a compilation): a stated sample of the cases asks for them
     weights                         it returns (output, weights)
-    empty_rows                      what a query that sees no key gets: "zero", "nan" or "mean"
+    fully_masked_rows                      what a query that sees no key gets: "zero", "nan" or "mean"
     poison_safe                     NaN and infinity in what is masked never reach an output or a gradient
     repeatable                      the same inputs give the same bits, call after call
     batch_invariant                 a batch element gives the same bits alone and among neighbours
@@ -115,7 +115,7 @@ class Capabilities:
     second_derivatives: bool = False
     costly_gradients: bool = False
     weights: bool = False
-    empty_rows: str = "zero"
+    fully_masked_rows: str = "zero"
     poison_safe: bool = False
     repeatable: bool = False
     batch_invariant: bool = False
@@ -131,8 +131,10 @@ class Capabilities:
                     raise HarnessError(f"capabilities: unknown {name[:-1]} {value!r}; known: {', '.join(known)}")
         if not _names("mechanisms", self.mechanisms):
             raise HarnessError(f"capabilities: mechanisms must be a tuple of names, got {self.mechanisms!r}")
-        if self.empty_rows not in EMPTY_ROWS:
-            raise HarnessError(f"capabilities: empty_rows {self.empty_rows!r} is none of {', '.join(EMPTY_ROWS)}")
+        if self.fully_masked_rows not in FULLY_MASKED_ROWS:
+            raise HarnessError(
+                f"capabilities: fully_masked_rows {self.fully_masked_rows!r} is none of {', '.join(FULLY_MASKED_ROWS)}"
+            )
         _need_flags("capabilities", self)
         if not isinstance(self.arithmetic, Arithmetic):
             raise HarnessError(f"capabilities: arithmetic must be an Arithmetic(...), got {self.arithmetic!r}")

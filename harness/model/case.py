@@ -59,7 +59,7 @@ class Case:
 
     @classmethod
     def from_id(cls, text: str) -> Self:
-        """Rebuild a case from its id; the mechanism's declaration is consulted by `attention_harness.cases.cases.parse`."""
+        """Rebuild a case from its id; the mechanism's declaration is consulted by `cases.cases.parse`."""
         shape = "mechanism-sizes-dtype-options-content-layout-seed[@device]"
         body, _, device = text.partition("@")
         head, *rest = body.split("-", 3)

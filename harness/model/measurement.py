@@ -20,7 +20,7 @@ _LATER = (  # fields that older rows lack
     "pass_ratios",
     "cold_s",
     "device_mhz",
-    "budget_share",
+    "error_ratio",
     "gated_on",
     "flops",
     "moved_bytes",
@@ -56,11 +56,11 @@ class Measurement:
     clock                  which of the two clocks ratio and answer rest on
     answer                 baseline, faster, slower, same, inconclusive or unreliable; "" without a baseline
     detectable             smallest relative difference that these passes could have shown, e.g. 0.02
-    sentinel_ratio         the same ratio of the baseline's twin, whose truth is 1
+    sentinel_ratio         the same ratio of the baseline's A/A control, whose truth is 1
     pass_ratios            the ratio that each pass came to; the interval is made of them
     cold_s                 on an accelerator: single calls after its cache was flushed, by pass. wall_s holds hot ones
     device_mhz             on an accelerator: its clock in each pass, where the driver tells
-    budget_share           largest share of its error budget that it used where it was checked; gated_on: on which case,
+    error_ratio           largest error ratio that it used where it was checked; gated_on: on which case,
                            where that is a shorter one than the one that was timed
     flops, moved_bytes     operations of matrix products, and compulsory traffic, counted from the formula
     least_bytes            memory that no call can avoid to add; written_bytes: of the largest intermediate if written
@@ -97,7 +97,7 @@ class Measurement:
     pass_ratios: tuple[float, ...] = ()
     cold_s: Passes = ()
     device_mhz: tuple[float, ...] = ()
-    budget_share: float | None = None
+    error_ratio: float | None = None
     gated_on: str = ""
     flops: float | None = None
     moved_bytes: float | None = None

@@ -1,4 +1,4 @@
-"""What came of planted faults, correct variants and perturbed results: what a run directory keeps, and totals."""
+"""What came of mutants, equivalent variants and perturbed results: what a run directory keeps, and totals."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from attention_harness.model.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A planted fault, and what the suite made of it.
+    """A mutant, and what the suite made of it.
 
-    witnesses   mechanism -> the first verdict there that accuses the fault; empty when it is missed
-    unseen      mechanisms where it changes an output by more than the budget, and nothing accuses it
+    witnesses   mechanism -> the first verdict there that accuses the mutant; empty when it is missed
+    unseen      mechanisms where it changes an output by more than the error bound, and nothing accuses it
     checks      how many were asked
     """
 
-    fault: str
+    mutant: str
     kind: str
     cites: str
     witnesses: Mapping[str, Verdict]
@@ -33,7 +33,7 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         return {
-            "fault": self.fault,
+            "mutant": self.mutant,
             "kind": self.kind,
             "cites": self.cites,
             "witnesses": {mechanism: verdict.to_json() for mechanism, verdict in self.witnesses.items()},
@@ -46,12 +46,12 @@ class Outcome:
         """Rebuild an outcome from `to_json`'s data."""
         witnesses = {str(name): Verdict.from_json(verdict) for name, verdict in data["witnesses"].items()}
         unseen = tuple(map(str, data["unseen"]))
-        return cls(data["fault"], data["kind"], data["cites"], witnesses, unseen, int(data["checks"]))
+        return cls(data["mutant"], data["kind"], data["cites"], witnesses, unseen, int(data["checks"]))
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Correct variants on one part of the cases. checks: variant -> how many were asked of it there."""
+    """Equivalent variants on one part of the cases. checks: variant -> how many were asked of it there."""
 
     part: int
     checks: Mapping[str, int]
@@ -74,24 +74,24 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A planted fault that answers as the implementation does.
+    """A mutant that answers as the implementation does.
 
-    place    1 is the likeliest; faults that no tried case tells apart share one
-    share    largest difference from the fault's numbers over what is allowed; None where there were none to compare
+    place    1 is the likeliest; mutants that no tried case tells apart share one
+    share    largest difference from the mutant's numbers over what is allowed; None where there were none to compare
     agreed   of the tried cases, those on which both answer alike
     """
 
-    fault: str
+    mutant: str
     kind: str
     cites: str
     place: int
-    share: float | None
+    error_ratio: float | None
     agreed: int
     cases: int
 
     def __str__(self) -> str:
-        measure = "fails in the same way" if self.share is None else f"{self.share:.2g} of the budget"
-        return f"{self.fault} ({measure}, on {self.agreed} of {self.cases} cases)"
+        measure = "fails in the same way" if self.error_ratio is None else f"{self.error_ratio:.2g} of the error bound"
+        return f"{self.mutant} ({measure}, on {self.agreed} of {self.cases} cases)"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -100,9 +100,9 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """A fault, and what its failures were taken for. lost: why there is no answer, or ""."""
+    """A mutant, and what its failures were taken for. lost: why there is no answer, or ""."""
 
-    fault: str
+    mutant: str
     kind: str
     matches: tuple[Match, ...]
     lost: str = ""
@@ -110,17 +110,17 @@ class Naming:
     @property
     def named(self) -> bool:
         """Whether it is one of the matches."""
-        return self.fault in [match.fault for match in self.matches]
+        return self.mutant in [match.mutant for match in self.matches]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         matches = [match.to_json() for match in self.matches]
-        return {"fault": self.fault, "kind": self.kind, "named": self.named, "matches": matches, "lost": self.lost}
+        return {"mutant": self.mutant, "kind": self.kind, "named": self.named, "matches": matches, "lost": self.lost}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild what `to_json` returned."""
-        return cls(data["fault"], data["kind"], tuple(Match(**match) for match in data["matches"]), data["lost"])
+        return cls(data["mutant"], data["kind"], tuple(Match(**match) for match in data["matches"]), data["lost"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,42 +155,42 @@ class Sensitivity:
 class Power:
     """What a suite catches, counted.
 
-    faults      class -> (caught, planted)
-    mechanisms  mechanism -> (caught, changed): of the faults that show there, how many a verdict there accuses
+    mutants      class -> (caught, planted)
+    mechanisms  mechanism -> (caught, changed): of the mutants that show there, how many a verdict there accuses
     table       class -> mechanism -> (caught, changed)
-    missed      faults that nothing accuses
-    unseen      (mechanism, fault): accused elsewhere, and not where it changes an output too
+    missed      mutants that nothing accuses
+    unseen      (mechanism, mutant): accused elsewhere, and not where it changes an output too
     accused     variants that some verdict accuses, wrongly
     """
 
-    faults: Mapping[str, tuple[int, int]]
+    mutants: Mapping[str, tuple[int, int]]
     mechanisms: Mapping[str, tuple[int, int]]
     table: Mapping[str, Mapping[str, tuple[int, int]]]
     missed: tuple[str, ...]
     unseen: tuple[tuple[str, str], ...]
     variants: int
     accused: tuple[str, ...]
-    fault_checks: int
+    mutant_checks: int
     variant_checks: int
 
     @property
     def caught(self) -> int:
-        """How many faults some verdict accuses."""
-        return sum(caught for caught, _ in self.faults.values())
+        """How many mutants some verdict accuses."""
+        return sum(caught for caught, _ in self.mutants.values())
 
     @property
     def planted(self) -> int:
-        """How many faults were planted."""
-        return sum(planted for _, planted in self.faults.values())
+        """How many mutants were planted."""
+        return sum(planted for _, planted in self.mutants.values())
 
     @property
     def checks(self) -> int:
-        """How many checks were asked of faults and variants."""
-        return self.fault_checks + self.variant_checks
+        """How many checks were asked of mutants and variants."""
+        return self.mutant_checks + self.variant_checks
 
     @property
     def holds(self) -> bool:
-        """Whether something was asked, every fault was caught and no variant accused."""
+        """Whether something was asked, every mutant was caught and no variant accused."""
         return self.checks > 0 and not self.missed and not self.accused
 
     def to_json(self) -> dict[str, Any]:
@@ -200,23 +200,23 @@ class Power:
             return {name: {"caught": caught, total: of} for name, (caught, of) in counts.items()}
 
         return {
-            "faults": {"caught": self.caught, "planted": self.planted, "missed": list(self.missed)},
-            "classes": pairs(self.faults, "planted"),
+            "mutants": {"caught": self.caught, "planted": self.planted, "missed": list(self.missed)},
+            "classes": pairs(self.mutants, "planted"),
             "mechanisms": pairs(self.mechanisms, "changed"),
             "table": {kind: pairs(row, "changed") for kind, row in self.table.items()},
-            "unseen": [{"mechanism": mechanism, "fault": fault} for mechanism, fault in self.unseen],
+            "unseen": [{"mechanism": mechanism, "mutant": mutant} for mechanism, mutant in self.unseen],
             "variants": {"accused": len(self.accused), "asked": self.variants, "names": list(self.accused)},
-            "checks": {"faults": self.fault_checks, "variants": self.variant_checks, "all": self.checks},
+            "checks": {"mutants": self.mutant_checks, "variants": self.variant_checks, "all": self.checks},
             "holds": self.holds,
         }
 
 
-def ordered(found: Iterable[Any], faults: Sequence[str] = ()) -> list[Any]:
-    """Return what was tried, in an order that does not depend on which came first: faults as named, then by name."""
-    place = {name: number for number, name in enumerate(faults)}
+def ordered(found: Iterable[Any], mutants: Sequence[str] = ()) -> list[Any]:
+    """Return what was tried, in an order that does not depend on which came first: mutants as named, then by name."""
+    place = {name: number for number, name in enumerate(mutants)}
 
     def key(one: Outcome | Trial) -> tuple[int, int, str]:
-        return (1, one.part, "") if isinstance(one, Trial) else (0, place.get(one.fault, len(place)), one.fault)
+        return (1, one.part, "") if isinstance(one, Trial) else (0, place.get(one.mutant, len(place)), one.mutant)
 
     return sorted(found, key=key)
 
@@ -229,14 +229,14 @@ def count(outcomes: Sequence[Outcome], trials: Sequence[Trial]) -> Power:
     accused = {verdict.implementation.partition(":")[2]: None for trial in trials for verdict in trial.accused}
     names = {name for trial in trials for name in trial.checks}
     return Power(
-        faults={kind: (sum(bool(o.witnesses) for o in of), len(of)) for kind, of in kinds.items()},
+        mutants={kind: (sum(bool(o.witnesses) for o in of), len(of)) for kind, of in kinds.items()},
         mechanisms=_by_mechanism(outcomes),
         table={kind: _by_mechanism(of) for kind, of in kinds.items()},
-        missed=tuple(outcome.fault for outcome in outcomes if not outcome.witnesses),
-        unseen=tuple(sorted((mechanism, o.fault) for o in outcomes if o.witnesses for mechanism in o.unseen)),
+        missed=tuple(outcome.mutant for outcome in outcomes if not outcome.witnesses),
+        unseen=tuple(sorted((mechanism, o.mutant) for o in outcomes if o.witnesses for mechanism in o.unseen)),
         variants=len(names),
         accused=tuple(accused),
-        fault_checks=sum(outcome.checks for outcome in outcomes),
+        mutant_checks=sum(outcome.checks for outcome in outcomes),
         variant_checks=sum(sum(trial.checks.values()) for trial in trials),
     )
 
@@ -248,12 +248,12 @@ def _by_mechanism(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
 
 
 def table(power: Power) -> str:
-    """Return caught faults by class and by mechanism, and by name every missed one and every accused variant."""
-    lines = [f"{kind:14} {caught:4} of {of:4} caught" for kind, (caught, of) in power.faults.items()]
+    """Return caught mutants by class and by mechanism, and by name every missed one and every accused variant."""
+    lines = [f"{kind:14} {caught:4} of {of:4} caught" for kind, (caught, of) in power.mutants.items()]
     lines += [f"{name:20} {caught:4} of {of:4} that show there" for name, (caught, of) in power.mechanisms.items()]
-    lines += [f"UNSEEN {fault}, in {mechanism}: accused elsewhere alone" for mechanism, fault in power.unseen]
-    lines += [f"MISSED {fault}" for fault in power.missed]
-    lines += [f"ACCUSED {name}, a correct variant" for name in power.accused]
-    lines.append(f"caught {power.caught} of {power.planted} planted faults in {power.fault_checks} checks")
-    accused = f"accused {len(power.accused)} of {power.variants} correct variants in {power.variant_checks} checks"
+    lines += [f"UNSEEN {mutant}, in {mechanism}: accused elsewhere alone" for mechanism, mutant in power.unseen]
+    lines += [f"MISSED {mutant}" for mutant in power.missed]
+    lines += [f"ACCUSED {name}, a equivalent variant" for name in power.accused]
+    lines.append(f"caught {power.caught} of {power.planted} mutants in {power.mutant_checks} checks")
+    accused = f"accused {len(power.accused)} of {power.variants} equivalent variants in {power.variant_checks} checks"
     return "\n".join([*lines, accused])

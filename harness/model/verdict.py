@@ -33,11 +33,11 @@ NONCONFORMING = (Status.FAIL, Status.ERROR, Status.CRASH, Status.TIMEOUT, Status
 class Verdict:
     """The answer to one check of one implementation on one case.
 
-    share     error divided by its budget at the worst element; at most 1 passes
+    share     error divided by its error bound at the worst element; at most 1 passes
     error     absolute error there
     where     index of the worst element of the output
     replay    the command that asks the same question again
-    finding   what a manner was measured to be, and
+    finding   what a behaviour was measured to be, and
     declared  what is claimed of it; both "" for other checks
     """
 
@@ -46,7 +46,7 @@ class Verdict:
     case: str
     check: str
     status: Status
-    share: float | None = None
+    error_ratio: float | None = None
     error: float | None = None
     where: tuple[int, ...] | None = None
     reason: str = ""
@@ -59,11 +59,11 @@ class Verdict:
         object.__setattr__(self, "status", Status(self.status))
         subject = f"{self.status} of {self.implementation} on {self.case}, check {self.check}"
         if self.status in (Status.PASS, Status.UNEXPECTED_PASS):
-            if self.share is None or not 0 <= self.share <= 1:
-                raise ValueError(f"{subject}: a pass needs a measured share in [0, 1], got {self.share}")
+            if self.error_ratio is None or not 0 <= self.error_ratio <= 1:
+                raise ValueError(f"{subject}: a pass needs a measured share in [0, 1], got {self.error_ratio}")
         elif not self.reason:
             raise ValueError(f"{subject}: every answer other than a pass needs a reason")
-        if self.status in NOT_CHECKED and self.share is not None:
+        if self.status in NOT_CHECKED and self.error_ratio is not None:
             raise ValueError(f"{subject}: nothing was run, so there is no share to state")
 
     def as_known_failure(self, reason: str) -> Verdict:
@@ -81,7 +81,7 @@ class Verdict:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild a verdict from `to_json`'s data; rows from before manners were measured have no finding."""
+        """Rebuild a verdict from `to_json`'s data; rows from before behaviours were measured have no finding."""
         older = {"finding": "", "declared": ""}
         values = {f.name: data[f.name] for f in fields(cls) if f.name not in older}
         values |= {name: data.get(name, default) for name, default in older.items()}
@@ -89,7 +89,7 @@ class Verdict:
         values.update(
             status=Status(values["status"]),
             where=None if where is None else tuple(where),
-            share=None if values["share"] is None else float(values["share"]),
+            error_ratio=None if values["error_ratio"] is None else float(values["error_ratio"]),
             error=None if values["error"] is None else float(values["error"]),
         )
         return cls(**values)

@@ -10,17 +10,18 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from attention_harness.bounds import Budget
+from numpy.typing import NDArray
+
+from attention_harness.bounds import ErrorBound
 from attention_harness.bounds.judge import Judgement, judge
 from attention_harness.cases import inputs
 from attention_harness.checks import Check, Subject
 from attention_harness.checks.accuracy import is_degenerate, to_array
-from attention_harness.checks.subject import budget_of
+from attention_harness.checks.subject import bound_of
 from attention_harness.model.capabilities import Capabilities
 from attention_harness.model.case import Case
-from attention_harness.mutation.mutants import FAULTS, Fault, planted, state_restored
+from attention_harness.mutation.mutants import MUTANTS, Mutant, planted, state_restored
 from attention_harness.registry import Implementation
-from numpy.typing import NDArray
 
 _TENSORS = ("query", "key", "value", "sequence", "context", "scores")
 
@@ -69,14 +70,14 @@ def _called(implementation: Implementation, case: Case) -> Any:
 
 
 @functools.lru_cache(maxsize=2048)
-def hypothesis_of(fault: Fault, declared: Capabilities, case: Case) -> Answer:
-    """Return the answer of a fault, held to the declaration of the implementation that it may explain."""
-    return Answer(_planted(fault, declared), case)
+def hypothesis_of(mutant: Mutant, declared: Capabilities, case: Case) -> Answer:
+    """Return the answer of a mutant, held to the declaration of the implementation that it may explain."""
+    return Answer(_planted(mutant, declared), case)
 
 
-@functools.lru_cache(maxsize=2 * len(FAULTS))
-def _planted(fault: Fault, declared: Capabilities) -> Implementation:
-    made = planted(fault)
+@functools.lru_cache(maxsize=2 * len(MUTANTS))
+def _planted(mutant: Mutant, declared: Capabilities) -> Implementation:
+    made = planted(mutant)
     vars(made.module)["CAPABILITIES"] = declared
     return made
 
@@ -106,24 +107,24 @@ def _is_number(word: str) -> bool:
 def difference(one: Answer, other: Answer, checks: Sequence[Check]) -> float:
     """Return how far two answers are apart, over what is allowed: above 1 they differ; -1 when no number was compared.
 
-    one   its declaration says what an empty row is and which roundings it makes
+    one   its declaration says what a fully masked row is and which roundings it makes
     """
     if one.parts is None or other.parts is None:
         return -1.0 if one.parts is other.parts else math.inf
     worst = -1.0
     asked = {check.name for check in checks} if checks else {"weights"}
     own = one.implementation.capabilities
-    budgets = budget_of(one.case, own.arithmetic, own.empty_rows)
-    zero = budget_of(one.case, own.arithmetic, "zero")
+    error_bounds = bound_of(one.case, own.arithmetic, own.fully_masked_rows)
+    zero = bound_of(one.case, own.arithmetic, "zero")
     for place, name in enumerate(("output", "weights")):
-        budget, plain = budgets[place], zero[place]
-        if budget is None or plain is None or (name == "weights" and not (own.weights and name in asked)):
+        error_bound, plain = error_bounds[place], zero[place]
+        if error_bound is None or plain is None or (name == "weights" and not (own.weights and name in asked)):
             continue
         (form, numbers), (other_form, other_numbers) = one.parts[place], other.parts[place]
         if form != other_form:
             return math.inf
         if numbers is not None and other_numbers is not None:
-            worst = max(worst, apart(numbers, other_numbers, budget, plain, one.case))
+            worst = max(worst, apart(numbers, other_numbers, error_bound, plain, one.case))
         if worst > 1:
             return math.inf
     for check in checks:
@@ -134,19 +135,21 @@ def difference(one: Answer, other: Answer, checks: Sequence[Check]) -> float:
 
 
 def apart(
-    numbers: NDArray[np.float64], hypothesis: NDArray[np.float64], budget: Budget, zero: Budget, case: Case
+    numbers: NDArray[np.float64], hypothesis: NDArray[np.float64], error_bound: ErrorBound, zero: ErrorBound, case: Case
 ) -> float:
     """Return how far the numbers are from the hypothesis', over what two roundings of it may differ."""
     numbers, hypothesis = numbers.copy(), hypothesis.copy()
     same = (numbers == hypothesis) & np.isinf(hypothesis)
-    if numbers.shape == zero.value.shape:  # another policy for empty rows, where it is declared, is no difference
-        same |= ~((budget.value == zero.value) | (np.isnan(budget.value) & np.isnan(zero.value)))
+    if (
+        numbers.shape == zero.value.shape
+    ):  # another policy for fully masked rows, where it is declared, is no difference
+        same |= ~((error_bound.value == zero.value) | (np.isnan(error_bound.value) & np.isnan(zero.value)))
     numbers[same] = hypothesis[same] = 0.0
     largest = 2 * _largest(zero.bound) * max(1.0, _largest(hypothesis) / (_largest(zero.value) or 1.0))
     bound = np.full(hypothesis.shape, largest)
-    around = Budget(hypothesis, bound, bound, None, None)
+    around = ErrorBound(hypothesis, bound, bound, None, None)
     if numbers.shape == zero.value.shape:
-        still = np.abs(hypothesis - zero.value) <= zero.bound  # what the fault leaves as it was
+        still = np.abs(hypothesis - zero.value) <= zero.bound  # what the mutant leaves as it was
         around = replace(
             zero,
             value=hypothesis,
@@ -154,7 +157,7 @@ def apart(
             deviation=math.sqrt(2) * zero.deviation,
             linear=None if zero.linear is None else zero.linear & still.all(-1),
         )
-    return judge(numbers, around, degenerate=is_degenerate(case)).share
+    return judge(numbers, around, degenerate=is_degenerate(case)).error_ratio
 
 
 def _largest(array: NDArray[np.float64]) -> float:
@@ -162,7 +165,7 @@ def _largest(array: NDArray[np.float64]) -> float:
 
 
 def _told_apart(one: tuple[str, Judgement | None], other: tuple[str, Judgement | None], check: Check) -> float:
-    """Return how far two judgements of a check are apart: they agree when kind and error do, to two budgets."""
+    """Return how far two judgements of a check are apart: they agree when kind and error do, to two error bounds."""
     (kind, judged), (other_kind, other_judged) = one, other
     if check.name in ("accuracy", "weights"):  # their numbers were compared: which limit they break first is chance
         return -1.0 if bool(kind) == bool(other_kind) else math.inf
@@ -170,7 +173,7 @@ def _told_apart(one: tuple[str, Judgement | None], other: tuple[str, Judgement |
         return math.inf
     if not kind or judged is None or other_judged is None:
         return -1.0
-    if not (0 < judged.share < math.inf and math.isfinite(judged.error) and math.isfinite(other_judged.error)):
+    if not (0 < judged.error_ratio < math.inf and math.isfinite(judged.error) and math.isfinite(other_judged.error)):
         return -1.0 if judged.error == other_judged.error else math.inf
-    budget = judged.error / judged.share
-    return abs(judged.error - other_judged.error) / (2 * budget) if budget else -1.0
+    error_bound = judged.error / judged.error_ratio
+    return abs(judged.error - other_judged.error) / (2 * error_bound) if error_bound else -1.0

@@ -1,12 +1,12 @@
-"""Names the likely cause of failures: the planted faults are hypotheses, tried on the very cases that failed.
+"""Names the likely cause of failures: the mutants are hypotheses, tried on the very cases that failed.
 
-A fault agrees with an implementation on a case when both answer alike. Their numbers may differ by what two roundings
-of one exact value may: the fault's output takes the reference's place, and the bound of the case is doubled. The bound
-holds where the fault leaves an element as it was; elsewhere the largest of the case does, grown with the fault's
+A mutant agrees with an implementation on a case when both answer alike. Their numbers may differ by what two roundings
+of one exact value may: the mutant's output takes the reference's place, and the bound of the case is doubled. The bound
+holds where the mutant leaves an element as it was; elsewhere the largest of the case does, grown with the mutant's
 numbers where those are larger than the reference's. Beside the numbers, the same checks must fail, for the same kind of
-reason. Where the implementation fails, a fault that leaves the right answer as it is explains nothing.
+reason. Where the implementation fails, a mutant that leaves the right answer as it is explains nothing.
 
-Every fault is tried on the first cases that failed, those that explain one of them on the next. Where several are left,
+Every mutant is tried on the first cases that failed, those that explain one of them on the next. Where several are left,
 further cases are looked for on which their own answers differ, and the implementation is asked there.
 """
 
@@ -25,22 +25,22 @@ from attention_harness.cases.cases import parse
 from attention_harness.checks import Check
 from attention_harness.checks.size import is_large
 from attention_harness.execution import conformance, pool
-from attention_harness.model.capabilities import EMPTY_ROWS
+from attention_harness.model.capabilities import FULLY_MASKED_ROWS
 from attention_harness.model.case import Case
 from attention_harness.model.mutation_results import Match
 from attention_harness.model.verdict import NONCONFORMING, Status, Verdict
 from attention_harness.mutation.answers import Answer, difference, hypothesis_of, kind_of
-from attention_harness.mutation.mutants import FAULTS, Fault
+from attention_harness.mutation.mutants import MUTANTS, Mutant
 from attention_harness.registry import Implementation, mechanisms
 
 SECONDS = 8.0
 """After so long, in time of the processor, no further case is begun."""
 
 _FAILED = 6  # cases that failed, at most, each as unlike the others as can be
-_FOR_ALL = 2  # of them, those on which every fault is tried
+_FOR_ALL = 2  # of them, those on which every mutant is tried
 _LIMIT = 120.0  # seconds after which a diagnosis is given up; one case of a compiled function may take long
-_TRIED = 6  # cases, at least, on which the last fault left is tried
-_RIGHT = Fault("none", "none", ())
+_TRIED = 6  # cases, at least, on which the last mutant left is tried
+_RIGHT = Mutant("none", "none", ())
 
 
 def diagnose(
@@ -51,17 +51,17 @@ def diagnose(
     seconds: float = SECONDS,
     further: Sequence[Case] = (),
 ) -> list[Match]:
-    """Return the faults that explain the failures, the likeliest first; none when no fault does.
+    """Return the mutants that explain the failures, the likeliest first; none when no mutant does.
 
     failures   verdicts of this implementation; those other than `fail` and `error` are left aside
-    further    cases to tell faults apart by, beside the neighbours of those that failed
+    further    cases to tell mutants apart by, beside the neighbours of those that failed
     """
     deadline = time.process_time() + seconds
     trial = _Trial(implementation)
     for number, case in enumerate(_unlike(failures)):
         if number and time.process_time() > deadline:
             break
-        trial.ask(case, FAULTS if number < _FOR_ALL else trial.explaining())
+        trial.ask(case, MUTANTS if number < _FOR_ALL else trial.explaining())
     near = list(_near(implementation, trial.cases, (*_neighbours(trial.cases), *further)))
     for checks_too in (False, True):  # comparing the outputs alone is cheap, and mostly enough
         for case in near:
@@ -113,8 +113,8 @@ def diagnoses(
             yield Diagnosis(name, (), f"not diagnosed: it fails on more than {PAIRS:,} scores alone, too many to try")
             continue
         wrong = [verdict for verdict in wrong if not is_large(parse(verdict.case))]
-        policy = next((verdict for verdict in wrong if verdict.check == "manner.empty_rows"), None)
-        if policy and policy.finding in EMPTY_ROWS:  # what failed is the promise
+        policy = next((verdict for verdict in wrong if verdict.check == "behaviour.fully_masked_rows"), None)
+        if policy and policy.finding in FULLY_MASKED_ROWS:  # what failed is the promise
             told = f"a row that sees no key is {policy.finding} and declared {policy.declared}: mend one or the other"
             yield Diagnosis(name, (), told)
         elif wrong:
@@ -131,7 +131,7 @@ def _diagnosed(
         return Diagnosis(name, (), f"not diagnosed: {lost}")
     except Exception as error:  # raised in the worker: the verdicts stand without a diagnosis
         return Diagnosis(name, (), f"not diagnosed: {conformance.last_line(error)}")
-    return Diagnosis(name, tuple(matches), "" if matches else f"none of {len(FAULTS)} planted faults explains it")
+    return Diagnosis(name, tuple(matches), "" if matches else f"none of {len(MUTANTS)} mutants explains it")
 
 
 def _work(name: str, load: tuple[Path, ...], failures: tuple[Verdict, ...], further: tuple[str, ...]) -> list[Match]:
@@ -139,18 +139,20 @@ def _work(name: str, load: tuple[Path, ...], failures: tuple[Verdict, ...], furt
 
 
 class _Trial:
-    """Which faults have agreed with an implementation on which cases."""
+    """Which mutants have agreed with an implementation on which cases."""
 
     def __init__(self, implementation: Implementation) -> None:
         self.implementation = implementation
-        self.declared = replace(implementation.capabilities, empty_rows="zero")  # the planted ones keep this rule
+        self.declared = replace(
+            implementation.capabilities, fully_masked_rows="zero"
+        )  # the planted ones keep this rule
         self.cases: list[Case] = []
         self.failed: list[Case] = []
-        self.shares: dict[Fault, list[float]] = {fault: [] for fault in FAULTS}  # of the cases where it agreed
-        self.explained: dict[Fault, int] = dict.fromkeys(FAULTS, 0)  # of the cases that failed
+        self.shares: dict[Mutant, list[float]] = {mutant: [] for mutant in MUTANTS}  # of the cases where it agreed
+        self.explained: dict[Mutant, int] = dict.fromkeys(MUTANTS, 0)  # of the cases that failed
 
-    def ask(self, case: Case, faults: Sequence[Fault]) -> None:
-        """Try the faults on a case."""
+    def ask(self, case: Case, mutants: Sequence[Mutant]) -> None:
+        """Try the mutants on a case."""
         checks = _checks(self.implementation, case)
         own = Answer(self.implementation, case)
         failed = [check for check in checks if own.kind(check)]
@@ -161,26 +163,26 @@ class _Trial:
             return  # it does not fail again: nothing to explain yet
         self.cases.append(case)
         right = self._answer(_RIGHT, case)
-        for fault in faults:
-            answer = self._answer(fault, case)
-            share = difference(own, answer, ordered)
-            if share > 1 or (failed and difference(right, answer, ordered) <= 1):
+        for mutant in mutants:
+            answer = self._answer(mutant, case)
+            error_ratio = difference(own, answer, ordered)
+            if error_ratio > 1 or (failed and difference(right, answer, ordered) <= 1):
                 continue
-            self.shares[fault].append(share)
-            self.explained[fault] += bool(failed)
+            self.shares[mutant].append(error_ratio)
+            self.explained[mutant] += bool(failed)
 
-    def explaining(self) -> list[Fault]:
-        """Return the faults that explain half of the cases that failed, or more."""
-        return [fault for fault, n in self.explained.items() if n and 2 * n >= len(self.failed)]
+    def explaining(self) -> list[Mutant]:
+        """Return the mutants that explain half of the cases that failed, or more."""
+        return [mutant for mutant, n in self.explained.items() if n and 2 * n >= len(self.failed)]
 
-    def leading(self) -> list[Fault]:
-        """Return the faults that agree on the most cases."""
+    def leading(self) -> list[Mutant]:
+        """Return the mutants that agree on the most cases."""
         left = self.explaining()
-        most = max((len(self.shares[fault]) for fault in left), default=0)
-        return [fault for fault in left if len(self.shares[fault]) == most]
+        most = max((len(self.shares[mutant]) for mutant in left), default=0)
+        return [mutant for mutant in left if len(self.shares[mutant]) == most]
 
     def tells(self, case: Case, checks_too: bool) -> bool:
-        """Return whether the leading faults answer a case differently, or show there while few cases are tried."""
+        """Return whether the leading mutants answer a case differently, or show there while few cases are tried."""
         first, *others = self.leading()
         checks = _checks(self.implementation, case) if checks_too else ()
         one = self._answer(first, case)
@@ -189,27 +191,27 @@ class _Trial:
         return any(difference(one, self._answer(other, case), checks) > 1 for other in others)
 
     def matches(self, limit: int) -> list[Match]:
-        """Return the faults in order: cases agreed, then how near their numbers are, then those that have shipped."""
-        found = sorted(self.explaining(), key=lambda fault: (*self._rank(fault), not fault.cites))
+        """Return the mutants in order: cases agreed, then how near their numbers are, then those that have shipped."""
+        found = sorted(self.explaining(), key=lambda mutant: (*self._rank(mutant), not mutant.cites))
         ranks = list(dict.fromkeys(map(self._rank, found)))
         return [
             Match(
-                fault.name,
-                fault.kind,
-                fault.cites,
-                ranks.index(self._rank(fault)) + 1,
-                max((share for share in self.shares[fault] if share >= 0), default=None),
-                len(self.shares[fault]),
+                mutant.name,
+                mutant.kind,
+                mutant.cites,
+                ranks.index(self._rank(mutant)) + 1,
+                max((error_ratio for error_ratio in self.shares[mutant] if error_ratio >= 0), default=None),
+                len(self.shares[mutant]),
                 len(self.cases),
             )
-            for fault in found[:limit]
+            for mutant in found[:limit]
         ]
 
-    def _rank(self, fault: Fault) -> tuple[float, float]:
-        return -len(self.shares[fault]), max(self.shares[fault])
+    def _rank(self, mutant: Mutant) -> tuple[float, float]:
+        return -len(self.shares[mutant]), max(self.shares[mutant])
 
-    def _answer(self, fault: Fault, case: Case) -> Answer:
-        return hypothesis_of(fault, self.declared, case)
+    def _answer(self, mutant: Mutant, case: Case) -> Answer:
+        return hypothesis_of(mutant, self.declared, case)
 
 
 # --- which cases

@@ -1,4 +1,4 @@
-"""How often a diagnosis is right: each planted fault under another name, judged, and its failures diagnosed."""
+"""How often a diagnosis is right: each mutant under another name, judged, and its failures diagnosed."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from attention_harness.model.mutation_results import Naming, ordered
 from attention_harness.model.verdict import NONCONFORMING, Verdict
 from attention_harness.mutation import power
 from attention_harness.mutation.diagnosis import diagnose
-from attention_harness.mutation.mutants import Fault, planted, state_restored
+from attention_harness.mutation.mutants import Mutant, planted, state_restored
 from attention_harness.registry import Implementation
 from attention_harness.store import results
 
 AIM = 0.8
-"""The share of the faults that a diagnosis has to name among its first three."""
+"""The share of the mutants that a diagnosis has to name among its first three."""
 
 _ENOUGH = 8  # cases that fail: those that come after them are like them
 
 
-def outcome(fault: Fault, tier: str = "default") -> Naming:
-    """Return what the failures of a fault under another name are taken for, on the cases of a tier."""
-    anonymous = replace(planted(fault), name="anonymous")
+def outcome(mutant: Mutant, tier: str = "default") -> Naming:
+    """Return what the failures of a mutant under another name are taken for, on the cases of a tier."""
+    anonymous = replace(planted(mutant), name="anonymous")
     failures = _failures(anonymous, tier, ("accuracy",)) or _failures(anonymous, tier, ())
-    return Naming(fault.name, fault.kind, tuple(diagnose(anonymous, failures, further=matrix(tier))))
+    return Naming(mutant.name, mutant.kind, tuple(diagnose(anonymous, failures, further=matrix(tier))))
 
 
 def _failures(own: Implementation, tier: str, names: tuple[str, ...]) -> list[Verdict]:
@@ -47,57 +47,57 @@ def _failures(own: Implementation, tier: str, names: tuple[str, ...]) -> list[Ve
 
 
 def measure(
-    faults: Sequence[Fault], tier: str, jobs: int = 0, seconds: float = power.TASK_SECONDS, memory: int = 0
+    mutants: Sequence[Mutant], tier: str, jobs: int = 0, seconds: float = power.TASK_SECONDS, memory: int = 0
 ) -> Iterator[Naming]:
-    """Yield what each fault was taken for, as it is known; one whose process dies or hangs is taken for nothing."""
-    tasks = [pool.Task(outcome, (fault, tier)) for fault in faults]
+    """Yield what each mutant was taken for, as it is known; one whose process dies or hangs is taken for nothing."""
+    tasks = [pool.Task(outcome, (mutant, tier)) for mutant in mutants]
     for place, answer in pool.each(tasks, jobs=jobs, limits=pool.Limits(seconds, memory)):
         if isinstance(answer, pool.Lost):
-            answer = Naming(faults[place].name, faults[place].kind, (), str(answer))
+            answer = Naming(mutants[place].name, mutants[place].kind, (), str(answer))
         elif isinstance(answer, BaseException):
             raise answer
         yield answer
 
 
 def command(options: argparse.Namespace) -> int:
-    """Measure, keep and tell; 0 when enough faults are named."""
-    faults, variants = power.select(options.names)
+    """Measure, keep and tell; 0 when enough mutants are named."""
+    mutants, variants = power.select(options.names)
     if options.names and variants:
         raise HarnessError(
-            f"faults --diagnose: {variants[0].name!r} is a correct variant, which has no cause to name; name faults: "
-            "`python -m attention_harness list faults`"
+            f"mutants --diagnose: {variants[0].name!r} is a equivalent variant, which has no cause to name; name mutants: "
+            "`python -m attention_harness list mutants`"
         )
-    plan = repr(("diagnose", options.tier, [(fault.name, fault.patches) for fault in faults]))
+    plan = repr(("diagnose", options.tier, [(mutant.name, mutant.patches) for mutant in mutants]))
     writer = power.writer_of(options, plan)
     with writer or contextlib.nullcontext():
         found = list(writer.rows(Naming)) if writer else []
-        done = {one.fault for one in found}
-        left = [fault for fault in faults if fault.name not in done]
+        done = {one.mutant for one in found}
+        left = [mutant for mutant in mutants if mutant.name not in done]
         for one in measure(left, options.tier, options.jobs, memory=options.memory):
             found.append(one)
             if writer:
                 writer.add(one)
             if not one.named:
-                taken = ", ".join(match.fault for match in one.matches) or "nothing"
-                console.line(f"diagnosis: {one.fault} taken for {taken}" + (f": {one.lost}" if one.lost else ""))
+                taken = ", ".join(match.mutant for match in one.matches) or "nothing"
+                console.line(f"diagnosis: {one.mutant} taken for {taken}" + (f": {one.lost}" if one.lost else ""))
         if writer and not writer.facts.get("finished"):
             writer.update(finished=results.now())
-    found = ordered(found, [fault.name for fault in faults])
+    found = ordered(found, [mutant.name for mutant in mutants])
     if options.json:
-        print(json.dumps({"aim": AIM, "faults": [one.to_json() for one in found]}, indent=1))
+        print(json.dumps({"aim": AIM, "mutants": [one.to_json() for one in found]}, indent=1))
     else:
         print(table(found))
     return 0 if rate(found) >= AIM else 1
 
 
 def rate(found: Sequence[Naming]) -> float:
-    """Return the share of the faults that were named."""
+    """Return the share of the mutants that were named."""
     return sum(one.named for one in found) / len(found)
 
 
 def table(found: Sequence[Naming]) -> str:
-    """Return named and not named by kind of fault, and the rate."""
+    """Return named and not named by kind of mutant, and the rate."""
     planted_kinds, named = Counter(one.kind for one in found), Counter(one.kind for one in found if one.named)
     lines = [f"{kind:14} {named[kind]:4} of {n:4} named" for kind, n in planted_kinds.items()]
-    share = f"{sum(named.values())} of {len(found)} planted faults named among the first three: {rate(found):.1%}"
-    return "\n".join([*lines, f"{share}, aim {AIM:.0%}"])
+    error_ratio = f"{sum(named.values())} of {len(found)} mutants named among the first three: {rate(found):.1%}"
+    return "\n".join([*lines, f"{error_ratio}, aim {AIM:.0%}"])

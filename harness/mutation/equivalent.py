@@ -1,6 +1,6 @@
 """Correct attentions that compute in other ways: the suite must accuse none of them.
 
-Each is a patch of the eager implementation's source, as a fault is, with the arithmetic that it owns up to. It is right
+Each is a patch of the eager implementation's source, as a mutant is, with the arithmetic that it owns up to. It is right
 for every option, and autograd flows through it.
 """
 
@@ -17,19 +17,19 @@ _LOOSEST = Arithmetic()
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """patches: (what stands in the source, what is put there). arithmetic, empty_rows: what it declares."""
+    """patches: (what stands in the source, what is put there). arithmetic, fully_masked_rows: what it declares."""
 
     name: str
     patches: Patches
     arithmetic: Arithmetic = _LOOSEST
-    empty_rows: str = "zero"
+    fully_masked_rows: str = "zero"
 
 
 def varied(variant: Variant) -> registry.Implementation:
     """Return the eager implementation computed in the variant's way; its name is `variant:NAME`."""
     found = built(f"variant:{variant.name}", variant.patches)
     found.module.__dict__["CAPABILITIES"] = replace(
-        found.capabilities, arithmetic=variant.arithmetic, empty_rows=variant.empty_rows
+        found.capabilities, arithmetic=variant.arithmetic, fully_masked_rows=variant.fully_masked_rows
     )
     return found
 
@@ -524,14 +524,14 @@ _ZERO = (
 )
 _POLICIES = (
     Variant(
-        "empty rows are the mean, as declared",
+        "fully masked rows are the mean, as declared",
         ((_ZERO, _ZERO.replace(".softmax(-1).masked_fill(empty, 0.0)", ".softmax(-1)")),),
-        empty_rows="mean",
+        fully_masked_rows="mean",
     ),
     Variant(
-        "empty rows are NaN, as declared",
+        "fully masked rows are NaN, as declared",
         ((_ZERO, "return (scores + scores.new_zeros(()).masked_fill(~visible, -math.inf)).softmax(-1)"),),
-        empty_rows="nan",
+        fully_masked_rows="nan",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""A planted fault: a small change of the shipped eager implementation's source, as data."""
+"""A mutant: a small change of the shipped eager implementation's source, as data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Patches = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Mutant:
     """kind: its class. patches: (what stands in the source, what is put there). cites: where the like has shipped."""
 
     name: str
@@ -25,14 +25,14 @@ class Fault:
     cites: str = ""
 
 
-def planted(fault: Fault) -> registry.Implementation:
-    """Return the eager implementation with the fault in it; its name is `fault:NAME`."""
-    return built(f"fault:{fault.name}", fault.patches)
+def planted(mutant: Mutant) -> registry.Implementation:
+    """Return the eager implementation with the mutant in it; its name is `mutant:NAME`."""
+    return built(f"mutant:{mutant.name}", mutant.patches)
 
 
-def faults(kind: str, rows: Iterable[tuple[str, ...]]) -> tuple[Fault, ...]:
-    """Return faults of one patch each from rows (name, what stands, what is put[, cites])."""
-    return tuple(Fault(name, kind, ((stands, put),), *cites) for name, stands, put, *cites in rows)
+def mutants(kind: str, rows: Iterable[tuple[str, ...]]) -> tuple[Mutant, ...]:
+    """Return mutants of one patch each from rows (name, what stands, what is put[, cites])."""
+    return tuple(Mutant(name, kind, ((stands, put),), *cites) for name, stands, put, *cites in rows)
 
 
 def built(name: str, patches: Patches) -> registry.Implementation:

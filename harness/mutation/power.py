@@ -1,6 +1,6 @@
-"""What the suite catches: it is run against every planted fault, and against correct variants that it must not accuse.
+"""What the suite catches: it is run against every mutant, and against equivalent variants that it must not accuse.
 
-A fault is asked in every mechanism that its patch reaches, until a verdict there accuses it. A variant is asked
+A mutant is asked in every mechanism that its patch reaches, until a verdict there accuses it. A variant is asked
 everything. Both run in worker processes: one that dies or hangs costs its own task alone.
 """
 
@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+
 from attention_harness.cases.cases import matrix, parse
 from attention_harness.checks import Subject
 from attention_harness.checks.accuracy import to_array, wrong_form
@@ -31,9 +32,9 @@ from attention_harness.model.mutation_results import Outcome, Trial
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 from attention_harness.mutation.mutant import eager, source_of_eager
 from attention_harness.mutation.mutants import (
-    FAULTS,
+    MUTANTS,
     VARIANTS,
-    Fault,
+    Mutant,
     Variant,
     concerned,
     planted,
@@ -44,7 +45,7 @@ from attention_harness.registry import Implementation
 from attention_harness.store import results
 
 PART = 8
-"""Cases of one task of the variants: enough to share their budgets, few enough to lose little by a kill."""
+"""Cases of one task of the variants: enough to share their error bounds, few enough to lose little by a kill."""
 TASK_SECONDS = 4 * pool.ITEM_SECONDS
 
 # A declared upstream failure that no longer shows accuses nobody: a patch may well avoid it.
@@ -54,29 +55,29 @@ Result = Outcome | Trial
 
 
 def command(options: argparse.Namespace) -> int:
-    """Plant, ask, keep and tell; 0 when every fault is caught and no variant is accused."""
-    faults, variants = select(options.names)
+    """Plant, ask, keep and tell; 0 when every mutant is caught and no variant is accused."""
+    mutants, variants = select(options.names)
     tiers = (options.tier, "quick" if options.tier == "quick" else "thorough")
-    fault_cases, variant_cases = ([*map(parse, options.case)] or _in_order(tier) for tier in tiers)
-    plan = repr(([(fault.name, fault.patches) for fault in faults], list(variants)))
-    writer = writer_of(options, plan + repr([[case.id for case in own] for own in (fault_cases, variant_cases)]))
+    mutant_cases, variant_cases = ([*map(parse, options.case)] or _in_order(tier) for tier in tiers)
+    plan = repr(([(mutant.name, mutant.patches) for mutant in mutants], list(variants)))
+    writer = writer_of(options, plan + repr([[case.id for case in own] for own in (mutant_cases, variant_cases)]))
     found: list[Result] = [*writer.rows(Outcome), *writer.rows(Trial)] if writer else []
     parts = [variant_cases[at : at + PART] for at in range(0, len(variant_cases) if variants else 0, PART)]
-    planned, told = len(faults) + len(parts), len(found)
+    planned, told = len(mutants) + len(parts), len(found)
     with writer or contextlib.nullcontext():
         given = {"jobs": options.jobs, "memory": options.memory, "done": found}
-        for result in measure(faults, fault_cases, variants, parts, **given):
+        for result in measure(mutants, mutant_cases, variants, parts, **given):
             found.append(result)
             if writer:
                 writer.add(result)
             for line in _news(result):
-                console.line(f"faults: {line}")
+                console.line(f"mutants: {line}")
             if len(found) - told >= 25:
                 told = len(found)
-                console.line(f"faults: {told} of {planned} tasks done")
+                console.line(f"mutants: {told} of {planned} tasks done")
         if writer and not writer.facts.get("finished"):
             writer.update(finished=results.now())
-    return _tell(options, mutation_results.ordered(found, [fault.name for fault in faults]))
+    return _tell(options, mutation_results.ordered(found, [mutant.name for mutant in mutants]))
 
 
 def _tell(options: argparse.Namespace, found: Sequence[Result]) -> int:
@@ -92,7 +93,7 @@ def _tell(options: argparse.Namespace, found: Sequence[Result]) -> int:
         return 0 if power.holds else 1
     if options.names:
         for outcome in tried:
-            print(f"{outcome.fault} ({outcome.kind}{'; ' + outcome.cites if outcome.cites else ''})")
+            print(f"{outcome.mutant} ({outcome.kind}{'; ' + outcome.cites if outcome.cites else ''})")
             for verdict in outcome.witnesses.values():
                 print(f"  {_accusation(verdict)}\n    replay: {verdict.replay}")
     print(mutation_results.table(power))
@@ -101,7 +102,7 @@ def _tell(options: argparse.Namespace, found: Sequence[Result]) -> int:
 
 def _news(result: Result) -> list[str]:
     if isinstance(result, Outcome):
-        return [] if result.witnesses else [f"MISSED {result.fault} ({result.kind})"]
+        return [] if result.witnesses else [f"MISSED {result.mutant} ({result.kind})"]
     told: dict[str, list[Verdict]] = {}
     for verdict in result.accused:
         told.setdefault(verdict.implementation, []).append(verdict)
@@ -110,27 +111,27 @@ def _news(result: Result) -> list[str]:
 
 
 def _accusation(verdict: Verdict) -> str:
-    share = "" if verdict.share is None else f" (share {verdict.share:.3g})"
-    return f"{verdict.status} of {verdict.check} on {verdict.case}: {verdict.reason}{share}"
+    error_ratio = "" if verdict.error_ratio is None else f" (share {verdict.error_ratio:.3g})"
+    return f"{verdict.status} of {verdict.check} on {verdict.case}: {verdict.reason}{error_ratio}"
 
 
-def select(names: Sequence[str]) -> tuple[list[Fault], list[Variant]]:
-    """Return the faults and the variants of these names; all of both when none is named."""
+def select(names: Sequence[str]) -> tuple[list[Mutant], list[Variant]]:
+    """Return the mutants and the variants of these names; all of both when none is named."""
     if not names:
-        return list(FAULTS), list(VARIANTS)
-    faults = {fault.name: fault for fault in FAULTS}
+        return list(MUTANTS), list(VARIANTS)
+    mutants = {mutant.name: mutant for mutant in MUTANTS}
     variants = {variant.name: variant for variant in VARIANTS}
     for name in names:
-        if name not in faults and name not in variants:
+        if name not in mutants and name not in variants:
             raise HarnessError(
-                f"no fault or variant {name!r}; `python -m attention_harness list faults` names all {len(FAULTS)} faults; "
+                f"no mutant or variant {name!r}; `python -m attention_harness list mutants` names all {len(MUTANTS)} mutants; "
                 f"variants: {', '.join(variants)}"
             )
-    return [faults[name] for name in names if name in faults], [variants[name] for name in names if name in variants]
+    return [mutants[name] for name in names if name in mutants], [variants[name] for name in names if name in variants]
 
 
 def _in_order(tier: str) -> list[Case]:
-    """Return the cases of a tier: what accuses most faults first, what takes long last."""
+    """Return the cases of a tier: what accuses most mutants first, what takes long last."""
     quick = set(matrix("quick"))
     return sorted(matrix(tier), key=lambda case: ("dropout" in case.options, case not in quick))
 
@@ -139,8 +140,8 @@ def _in_order(tier: str) -> list[Case]:
 
 
 def measure(
-    faults: Sequence[Fault],
-    fault_cases: Sequence[Case],
+    mutants: Sequence[Mutant],
+    mutant_cases: Sequence[Case],
     variants: Sequence[Variant] = (),
     parts: Sequence[Sequence[Case]] = (),
     *,
@@ -149,13 +150,13 @@ def measure(
     memory: int = 0,
     done: Iterable[Result] = (),
 ) -> Iterator[Result]:
-    """Yield the outcome of each fault on its cases, and the trial of all variants on each part, as each is there.
+    """Yield the outcome of each mutant on its cases, and the trial of all variants on each part, as each is there.
 
     done: results of an earlier run, whose tasks are left out.
     """
-    finished = {result.fault if isinstance(result, Outcome) else result.part for result in done}
-    ids = tuple(case.id for case in fault_cases)  # cases do not travel between processes
-    tasks = [pool.Task(ask_fault, (fault, ids)) for fault in faults if fault.name not in finished]
+    finished = {result.mutant if isinstance(result, Outcome) else result.part for result in done}
+    ids = tuple(case.id for case in mutant_cases)  # cases do not travel between processes
+    tasks = [pool.Task(ask_mutant, (mutant, ids)) for mutant in mutants if mutant.name not in finished]
     whole = tuple(variants)
     for number, part in enumerate(parts):
         if number not in finished:
@@ -173,28 +174,28 @@ def measure(
             yield _piece_by_piece(one, task.arguments)
 
 
-def ask_fault(fault: Fault, ids: Sequence[str]) -> Outcome:
-    """Return what the checks on these cases make of a fault."""
-    implementation, checks = planted(fault), 0
+def ask_mutant(mutant: Mutant, ids: Sequence[str]) -> Outcome:
+    """Return what the checks on these cases make of a mutant."""
+    implementation, checks = planted(mutant), 0
     witnesses: dict[str, Verdict] = {}
     unseen = []
     cases = [_case(text) for text in ids]
-    for mechanism in concerned(fault.name, fault.patches):
+    for mechanism in concerned(mutant.name, mutant.patches):
         own = [case for case in cases if case.mechanism == mechanism]
         with state_restored(seeds=False):
             for verdict in _verdicts(implementation, own):
                 checks += verdict.status not in NOT_CHECKED
                 if verdict.status in ACCUSES:
-                    witnesses[mechanism] = _named(verdict, fault.name)
+                    witnesses[mechanism] = _named(verdict, mutant.name)
                     break
             else:
                 if any(differs(implementation, eager(), case) for case in own):
                     unseen.append(mechanism)
-    return Outcome(fault.name, fault.kind, fault.cites, witnesses, tuple(unseen), checks)
+    return Outcome(mutant.name, mutant.kind, mutant.cites, witnesses, tuple(unseen), checks)
 
 
 def ask_variants(variants: Sequence[Variant], part: int, ids: Sequence[str]) -> Trial:
-    """Return what the checks on these cases make of every variant: case by case, so that they share its budgets."""
+    """Return what the checks on these cases make of every variant: case by case, so that they share its error bounds."""
     checks = dict.fromkeys((variant.name for variant in variants), 0)
     accused: list[Verdict] = []
     for case in map(_case, ids):
@@ -222,26 +223,29 @@ def _verdicts(implementation: Implementation, cases: Iterable[Case]) -> Iterator
 
 
 def _named(verdict: Verdict, name: str) -> Verdict:
-    return replace(verdict, replay=f"python -m attention_harness faults {shlex.quote(name)} --case {verdict.case}")
+    return replace(verdict, replay=f"python -m attention_harness mutants {shlex.quote(name)} --case {verdict.case}")
 
 
 def differs(implementation: Implementation, right: Implementation, case: Case) -> bool:
-    """Whether the first answer of a fault is another one than the right one's, by more than the budget of some element.
+    """Whether the first answer of a mutant is another one than the right one's, by more than the error bound of some element.
 
-    The checks have no part in this: what raises, has another form, or moves by more than its budget is another answer.
+    The checks have no part in this: what raises, has another form, or moves by more than its error bound is another answer.
     """
     if implementation.refuses(case):
         return False
     subject, clean = Subject(implementation, case), Subject(right, case)
     try:
         answers = [(call.output, call.weights) for call in (subject.first, clean.first)]
-        for own, other, budget in zip(*answers, clean.budget(), strict=True):
-            if budget is None:
+        for own, other, error_bound in zip(*answers, clean.error_bound(), strict=True):
+            if error_bound is None:
                 continue
-            if wrong_form(own, case, budget.value.shape, "answer"):
+            if wrong_form(own, case, error_bound.value.shape, "answer"):
                 return True
             moved = np.abs(to_array(own) - to_array(other))
-            if not np.array_equal(np.isnan(to_array(own)), np.isnan(to_array(other))) or (moved > budget.bound).any():
+            if (
+                not np.array_equal(np.isnan(to_array(own)), np.isnan(to_array(other)))
+                or (moved > error_bound.bound).any()
+            ):
                 return True
     except (Exception, SystemExit):
         return True
@@ -249,24 +253,24 @@ def differs(implementation: Implementation, right: Implementation, case: Case) -
 
 
 def _start() -> None:
-    """Start a worker without AMX: with it oneDNN#5717 spoils bfloat16 products of correct variants."""
+    """Start a worker without AMX: with it oneDNN#5717 spoils bfloat16 products of equivalent variants."""
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")  # before the first product, which reads it
     pool.start_worker()
 
 
 def _piece_by_piece(worker: pool.Worker, asked: tuple[Any, ...]) -> Result:
     """Return what came of a task whose process died or hung: one question after the other, up to the lost one."""
-    if isinstance(asked[0], Fault):
-        fault, ids = asked
+    if isinstance(asked[0], Mutant):
+        mutant, ids = asked
         checks = 0
         for case in map(_case, ids):
-            if case.mechanism in concerned(fault.name, fault.patches):
-                answer = _piece(worker, ask_fault, (fault, (case.id,)), planted(fault), case)
+            if case.mechanism in concerned(mutant.name, mutant.patches):
+                answer = _piece(worker, ask_mutant, (mutant, (case.id,)), planted(mutant), case)
                 if isinstance(answer, Verdict):
-                    witness = {case.mechanism: _named(answer, fault.name)}
-                    return Outcome(fault.name, fault.kind, fault.cites, witness, (), checks + 1)
+                    witness = {case.mechanism: _named(answer, mutant.name)}
+                    return Outcome(mutant.name, mutant.kind, mutant.cites, witness, (), checks + 1)
                 checks += answer.checks
-        return Outcome(fault.name, fault.kind, fault.cites, {}, (), checks)  # it died once, and not again
+        return Outcome(mutant.name, mutant.kind, mutant.cites, {}, (), checks)  # it died once, and not again
     variants, part, ids = asked
     counts = dict.fromkeys((variant.name for variant in variants), 0)
     accused: list[Verdict] = []
@@ -302,7 +306,7 @@ def writer_of(options: argparse.Namespace, plan: str) -> results.Writer | None:
         "command": "python -m attention_harness " + shlex.join(sys.argv[1:]),
         "started": results.now(),
         "tier": options.tier,
-        "planned": 0,  # no verdict: what is asked of faults says nothing about implementations
+        "planned": 0,  # no verdict: what is asked of mutants says nothing about implementations
         "plan": hashlib.sha256(f"{plan}{source_of_eager()}".encode()).hexdigest(),
         "environment": environment(),
         "implementations": {},

@@ -1,4 +1,4 @@
-"""The process in which faults run, one after the other: what one does to it must not meet the next."""
+"""The process in which mutants run, one after the other: what one does to it must not meet the next."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 @contextlib.contextmanager
 def state_restored(*, seeds: bool = True) -> Iterator[None]:
-    """Undo what a fault does to the process, so that the next one is seen by its own deeds alone.
+    """Undo what a mutant does to the process, so that the next one is seen by its own deeds alone.
 
     seeds: the random states are put back too; otherwise they have moved on, since a seed that was set before would hide
     that it is set again.

@@ -8,8 +8,8 @@ r"""How small an error can a case see? The exact result is perturbed, and nothin
                  told is the largest weight that was dropped so
 
 The smallest error that is accused is found by bisection of its logarithm, between $2^{-60}$ and 1. An implementation's
-own rounding comes on top, so that a real fault is seen somewhat earlier or later: it is the case that is measured, by
-its budget alone.
+own rounding comes on top, so that a real mutant is seen somewhat earlier or later: it is the case that is measured, by
+its error bound alone.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
-from attention_harness.bounds import Budget
+from numpy.typing import NDArray
+
+from attention_harness.bounds import ErrorBound
 from attention_harness.bounds.judge import judge
 from attention_harness.bounds.perturbed import Change, evaluate
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import matrix, parse
 from attention_harness.checks import accuracy
-from attention_harness.checks.subject import budget_of
+from attention_harness.checks.subject import bound_of
 from attention_harness.commands import console
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
@@ -39,7 +41,6 @@ from attention_harness.model.mutation_results import Sensitivity
 from attention_harness.reference import core
 from attention_harness.registry import mechanisms
 from attention_harness.store import results
-from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
@@ -59,7 +60,7 @@ def sensitivity(case: Case, arithmetic: Arithmetic = _DEFAULT) -> Sensitivity:
     """Return the smallest errors that a case sees under a declared arithmetic."""
     problem = _Problem(case, arithmetic)
     found: dict[str, float | None] = dict.fromkeys(KINDS)
-    found["amplitude"] = smallest(lambda eps: problem.accuses(problem.budget.value * (1 + eps)))
+    found["amplitude"] = smallest(lambda eps: problem.accuses(problem.error_bound.value * (1 + eps)))
     if problem.keys >= 2:
         found["temperature"] = smallest(lambda eps: problem.accuses(problem.output(temperature(eps))))
         found["weight"] = smallest(lambda eps: problem.accuses(problem.output(weight(eps))))
@@ -84,25 +85,25 @@ def smallest(accused: Callable[[float], bool]) -> float | None:
 # --- the perturbations, as what takes the place of the softmax
 
 
-def exact(scores: Array, visible: NDArray[np.bool_], empty_rows: str) -> Array:
+def exact(scores: Array, visible: NDArray[np.bool_], fully_masked_rows: str) -> Array:
     """Change nothing."""
-    return core.softmax(scores, visible, empty_rows)
+    return core.softmax(scores, visible, fully_masked_rows)
 
 
 def temperature(eps: float) -> Change:
     """Return the softmax of scores times 1 + eps."""
-    return lambda scores, visible, empty_rows: core.softmax(scores * (1 + eps), visible, empty_rows)
+    return lambda scores, visible, fully_masked_rows: core.softmax(scores * (1 + eps), visible, fully_masked_rows)
 
 
 def weight(eps: float) -> Change:
     """Return the softmax with one log-weight of each row moved by eps."""
 
-    def change(scores: Array, visible: NDArray[np.bool_], empty_rows: str) -> Array:
+    def change(scores: Array, visible: NDArray[np.bool_], fully_masked_rows: str) -> Array:
         p = core.softmax(scores, visible)
         moved = np.zeros_like(scores)
         if scores.shape[-1]:
             np.put_along_axis(moved, np.argmax(p * (1 - p), -1, keepdims=True), eps, -1)
-        return core.softmax(scores + moved, visible, empty_rows)
+        return core.softmax(scores + moved, visible, fully_masked_rows)
 
     return change
 
@@ -110,8 +111,10 @@ def weight(eps: float) -> Change:
 def dropped(threshold: float) -> Change:
     """Return the softmax without the heaviest key of weight `threshold` or less; a row's only key stays."""
 
-    def change(scores: Array, visible: NDArray[np.bool_], empty_rows: str) -> Array:
-        return core.softmax(scores, visible & ~_chosen(core.softmax(scores, visible), visible, threshold), empty_rows)
+    def change(scores: Array, visible: NDArray[np.bool_], fully_masked_rows: str) -> Array:
+        return core.softmax(
+            scores, visible & ~_chosen(core.softmax(scores, visible), visible, threshold), fully_masked_rows
+        )
 
     return change
 
@@ -127,12 +130,12 @@ def _chosen(p: Array, visible: NDArray[np.bool_], threshold: float) -> NDArray[n
 
 
 class _Problem:
-    """A case's exact result, its budget, and how to compute it with an error."""
+    """A case's exact result, its error bound, and how to compute it with an error."""
 
     def __init__(self, case: Case, arithmetic: Arithmetic) -> None:
         self.case = case
         self.mechanism = mechanisms()[case.mechanism]
-        self.budget: Budget = budget_of(case, arithmetic, "zero")[0]
+        self.error_bound: ErrorBound = bound_of(case, arithmetic, "zero")[0]
         self.given = inputs.exact(inputs.tensors(case))
         self.arguments = inputs.arguments(case)
         self.visible = np.zeros((0, 0), bool)
@@ -140,8 +143,8 @@ class _Problem:
         if self.mechanism.scores:
             self.output(self._remembering)
 
-    def _remembering(self, scores: Array, visible: NDArray[np.bool_], empty_rows: str) -> Array:
-        self.visible, self.weights = visible, core.softmax(scores, visible, empty_rows)
+    def _remembering(self, scores: Array, visible: NDArray[np.bool_], fully_masked_rows: str) -> Array:
+        self.visible, self.weights = visible, core.softmax(scores, visible, fully_masked_rows)
         return self.weights
 
     @property
@@ -155,7 +158,7 @@ class _Problem:
 
     def accuses(self, output: Array) -> bool:
         """Whether the judge accuses an output."""
-        return bool(judge(output, self.budget, degenerate=accuracy.is_degenerate(self.case)).reason)
+        return bool(judge(output, self.error_bound, degenerate=accuracy.is_degenerate(self.case)).reason)
 
     def heaviest(self, threshold: float) -> float:
         """Return the largest weight that is dropped at a threshold."""
@@ -167,7 +170,7 @@ class _Problem:
         kinds = KINDS[1:] if self.keys >= 2 else KINDS[:1]
         if any(eps is not None and eps <= USEFUL for eps in (found[kind] for kind in kinds)):
             return ""
-        if self.budget.value.size == 0:
+        if self.error_bound.value.size == 0:
             return _NO_OUTPUT
         if self.weights is None:
             return "its bound is as large as its result"
@@ -176,7 +179,7 @@ class _Problem:
         second = float((self.weights * (1 - self.weights)).max())
         if second < USEFUL * 2.0**-8:
             return f"one key decides every row: the others weigh {second:.2g} together at most"
-        if self.budget.linear is not None and not self.budget.linear[self.visible.sum(-1) >= 2].any():
+        if self.error_bound.linear is not None and not self.error_bound.linear[self.visible.sum(-1) >= 2].any():
             return "its bound is vacuous: the scores are so large that their rounding decides the weights"
         return f"the rounding of {self.case.dtype} hides what the weights decide"
 

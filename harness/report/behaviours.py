@@ -1,4 +1,4 @@
-"""Manners by implementations: what each was measured to do, beside what it declares."""
+"""Behaviours by implementations: what each was measured to do, beside what it declares."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from attention_harness.model.verdict import Verdict
 from attention_harness.report import words
 
-PREFIX = "manner."
+PREFIX = "behaviour."
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +21,21 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
-    """Rows (manner, cells in the order of the implementations)."""
+class Behaviours:
+    """Rows (behaviour, cells in the order of the implementations)."""
 
     implementations: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Found, ...]], ...]
 
 
-def manners(verdicts: Sequence[Verdict]) -> Manners:
-    """Return a row for each manner that was asked of any implementation."""
+def behaviours(verdicts: Sequence[Verdict]) -> Behaviours:
+    """Return a row for each behaviour that was asked of any implementation."""
     asked = {(v.check.removeprefix(PREFIX), v.implementation): v for v in verdicts if v.check.startswith(PREFIX)}
     names = tuple(dict.fromkeys(implementation for _, implementation in asked))
     checks = dict.fromkeys(check for check, _ in asked)
-    return Manners(names, tuple((check, tuple(_found(asked.get((check, name))) for name in names)) for check in checks))
+    return Behaviours(
+        names, tuple((check, tuple(_found(asked.get((check, name))) for name in names)) for check in checks)
+    )
 
 
 def _found(verdict: Verdict | None) -> Found:

@@ -21,7 +21,7 @@ from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, 
 from attention_harness.store.results import Run
 
 SUSPECT = 0.05  # smallest change of a ratio between runs that is looked at
-SHARE_FACTOR, SHARE_LEAST = 2.0, 0.1  # an error share moved if by this factor and by this much of the budget
+SHARE_FACTOR, SHARE_LEAST = 2.0, 0.1  # an error share moved if by this factor and by this much of the error bound
 MEMORY_FACTOR, MEMORY_LEAST = 1.1, 4 << 20  # peak memory moved: it is known to about 2 MiB at either end
 _FAULTS = 10  # minor faults for each call from which an allocator maps its memory anew
 
@@ -44,7 +44,7 @@ class VerdictChange:
 
 @dataclass(frozen=True, slots=True)
 class AccuracyChange:
-    """A check that passes in both runs, with another share of its budget."""
+    """A check that passes in both runs, with another error ratio."""
 
     implementation: str
     case: str
@@ -212,12 +212,12 @@ def _kind(before: Status | None, after: Status | None) -> str:
 
 def _moved(before: Verdict, after: Verdict) -> AccuracyChange | None:
     """Return the change of a share that counts, in either direction."""
-    if before.share is None or after.share is None or not before.status == after.status == Status.PASS:
+    if before.error_ratio is None or after.error_ratio is None or not before.status == after.status == Status.PASS:
         return None
-    small, large = sorted((before.share, after.share))
+    small, large = sorted((before.error_ratio, after.error_ratio))
     if large - small <= SHARE_LEAST or large <= SHARE_FACTOR * small:
         return None
-    return AccuracyChange(after.implementation, after.case, after.check, before.share, after.share)
+    return AccuracyChange(after.implementation, after.case, after.check, before.error_ratio, after.error_ratio)
 
 
 # --- times and memory

@@ -10,7 +10,7 @@ from attention_harness.report.changes import NEWLY_WRONG, AccuracyChange, Change
 _ORDER = (NEWLY_WRONG, "new and wrong", "otherwise wrong", "newly right")
 _SHOWN = 10  # rows of a table that stand open in Markdown, and lines of a kind in a terminal
 RULES = (
-    "An error share counts where it moved by more than 2 times and by more than 0.1 of the budget; a time where its "
+    "An error ratio counts where it moved by more than 2 times and by more than 0.1; a time where its "
     "ratio to the baseline moved by more than 5 % beyond both intervals; a peak by more than 10 % and 4 MiB. A time "
     "or a peak is a regression only when it was measured again and agrees."
 )
@@ -89,7 +89,7 @@ def _named(one: VerdictChange | AccuracyChange) -> str:
 
 def _accuracy(one: AccuracyChange) -> str:
     word = "less accurate" if one.after > one.before else "more accurate"
-    return f"{word}: share of the budget {one.before:.3g} -> {one.after:.3g}"
+    return f"{word}: error ratio {one.before:.3g} -> {one.after:.3g}"
 
 
 def _cell(one: CostChange) -> str:

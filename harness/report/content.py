@@ -20,7 +20,7 @@ from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, 
 from attention_harness.mutation.diagnosis import Diagnosis
 from attention_harness.reference.specification import Erratum, Mechanism
 from attention_harness.report import growth, timings, words
-from attention_harness.report.behaviours import Manners, manners
+from attention_harness.report.behaviours import Behaviours, behaviours
 from attention_harness.report.matrix import Cell, Matrix, matrix
 from attention_harness.report.reliability import Survived, survived
 from attention_harness.store.results import Run
@@ -69,9 +69,9 @@ class Group:
 
     worst: Verdict
     count: int
-    share: str
+    error_ratio: str
     error: str
-    budget: str
+    error_bound: str
     where: str
     others: tuple[tuple[str, str], ...]
     unnamed: int
@@ -113,7 +113,7 @@ class Content:
     totals: tuple[Total, ...]
     matrix: Matrix
     worst: tuple[Cell, ...]
-    manners: Manners
+    behaviours: Behaviours
     power: mutation_results.Power | None
     sensitivity: tuple[Sensitivity, ...]
     reliability: tuple[Survived, ...]
@@ -147,7 +147,7 @@ def assemble(run: Run, mechanisms: Mapping[str, Mechanism]) -> Content:
         totals=tuple(_total(name, declared.get(name), verdicts, present, headline) for name in names),
         matrix=table,
         worst=tuple(cell for row in table.rows for cell in row.cells if cell.worst),
-        manners=manners(verdicts),
+        behaviours=behaviours(verdicts),
         power=mutation_results.count(run.outcomes, run.trials) if run.outcomes or run.trials else None,
         sensitivity=run.sensitivity,
         reliability=survived(run.reliability),
@@ -260,11 +260,11 @@ def _total(name: str, facts: Any, verdicts: Sequence[Verdict], present: Sequence
     )
     if not checked:
         word, tone = ("not checked" if own else "not run"), "open"
-    measured = [v.share for v in own if v.share is not None and v.status is not Status.KNOWN_FAILURE]
+    measured = [v.error_ratio for v in own if v.error_ratio is not None and v.status is not Status.KNOWN_FAILURE]
     about = _dict(facts)
     summary = " ".join(filter(None, (about.get("summary"), _absent(about.get("unavailable")))))
     shown = {status.replace("_", " "): counts[status] for status in present}
-    return Total(name, summary, word, tone, shown, words.share(max(measured, key=words.worse, default=None)))
+    return Total(name, summary, word, tone, shown, words.error_ratio(max(measured, key=words.worse, default=None)))
 
 
 def _absent(reason: Any) -> str:
@@ -277,20 +277,20 @@ def _groups(verdicts: Iterable[Verdict]) -> tuple[Group, ...]:
     for verdict in verdicts:
         kind = (verdict.implementation, verdict.mechanism, verdict.check, verdict.status)
         kinds.setdefault(kind, []).append(verdict)
-    return tuple(_group(sorted(kind, key=lambda v: -words.worse(v.share))) for kind in kinds.values())
+    return tuple(_group(sorted(kind, key=lambda v: -words.worse(v.error_ratio))) for kind in kinds.values())
 
 
 def _group(kind: Sequence[Verdict]) -> Group:
     worst, *rest = kind
-    budget = worst.error / worst.share if worst.error is not None and worst.share else None
+    error_bound = worst.error / worst.error_ratio if worst.error is not None and worst.error_ratio else None
     return Group(
         worst=worst,
         count=len(kind),
-        share=words.share(worst.share),
+        error_ratio=words.error_ratio(worst.error_ratio),
         error=words.amount(worst.error),
-        budget=words.amount(budget if budget is None or 0 <= budget < float("inf") else None),
+        error_bound=words.amount(error_bound if error_bound is None or 0 <= error_bound < float("inf") else None),
         where=f"output[{', '.join(map(str, worst.where))}]" if worst.where is not None else words.NOTHING,
-        others=tuple((v.case, words.share(v.share)) for v in rest[:OTHERS]),
+        others=tuple((v.case, words.error_ratio(v.error_ratio)) for v in rest[:OTHERS]),
         unnamed=max(0, len(rest) - OTHERS),
     )
 

@@ -43,7 +43,7 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """An implementation's speed and accuracy: geometric mean of its ratios, largest share of its error budgets."""
+    """An implementation's speed and accuracy: geometric mean of its ratios, largest error ratio."""
 
     implementation: str
     ratio: float
@@ -120,7 +120,7 @@ def fronts(rows: Sequence[Measurement]) -> tuple[Front, ...]:
     """Return a front for each mechanism, dtype and direction in which two implementations or more can be placed."""
     kinds: dict[tuple[str, str, str, int], list[Measurement]] = {}
     for row in rows:
-        placed = row.ratio is not None and row.budget_share is not None and row.answer != "unreliable"
+        placed = row.ratio is not None and row.error_ratio is not None and row.answer != "unreliable"
         if row.status == "measured" and placed:
             kinds.setdefault(_kind(row), []).append(row)
     found = (_front(_title(kind), own) for kind, own in kinds.items())
@@ -143,7 +143,7 @@ def _front(title: str, rows: Sequence[Measurement]) -> Front:
 
 def _spot(name: str, rows: Sequence[Measurement]) -> Spot:
     ratio = math.exp(statistics.fmean(math.log(row.ratio or 1.0) for row in rows))
-    return Spot(name, ratio, max(row.budget_share or 0.0 for row in rows), ahead=False)
+    return Spot(name, ratio, max(row.error_ratio or 0.0 for row in rows), ahead=False)
 
 
 def _beats(one: Spot, other: Spot) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from attention_harness.model.mutation_results import Power, Sensitivity
 from attention_harness.mutation.sensitivity import KINDS, rows
 from attention_harness.report import reliability, words
-from attention_harness.report.behaviours import Found, Manners
+from attention_harness.report.behaviours import Behaviours, Found
 from attention_harness.report.content import Content, Described, Group, Heatmap
 from attention_harness.report.growth import Front, Sweep
 from attention_harness.report.matrix import Cell, Matrix
@@ -31,7 +31,7 @@ def render(told: Content) -> str:
     sections = (
         _summary(told),
         _matrix(told.matrix, told.worst),
-        _manners(told.manners),
+        _behaviours(told.behaviours),
         _power(told.power),
         _sensitivity(told.sensitivity),
         _reliability(told.reliability),
@@ -91,7 +91,7 @@ def _summary(told: Content) -> Iterator[str]:
     yield from table([status for status, _ in told.statuses], [[words.number(n) for _, n in told.statuses]])
     if told.totals:
         counted = list(told.totals[0].counts)
-        header = ["implementation", "answer", *counted, "worst share of budget", "what it is"]
+        header = ["implementation", "answer", *counted, "worst share of error bound", "what it is"]
         rows = (
             [code(t.implementation), t.word, *map(words.number, t.counts.values()), t.worst, escaped(t.summary)]
             for t in told.totals
@@ -105,7 +105,7 @@ def _matrix(found: Matrix, worst: Sequence[Cell]) -> Iterator[str]:
         yield "No implementation took part in this run."
         return
     yield (
-        "The number after *pass* is the largest error as a share of its budget: at most 1 passes. Numbers in brackets "
+        "The number after *pass* is the largest error as a error ratio: at most 1 passes. Numbers in brackets "
         "are the notes below. *not run*: the run holds no verdict there."
     )
     yield ""
@@ -119,7 +119,7 @@ def _matrix(found: Matrix, worst: Sequence[Cell]) -> Iterator[str]:
             yield f"- [{note.number}] {code(note.implementation)} *{note.status}*: {escaped(note.reason)} ({about})"
     if worst:
         yield from ("", "<details><summary>Where the worst share of each cell lies</summary>", "")
-        yield from table(["mechanism", "implementation", "share", "check", "case"], map(_worst, worst))
+        yield from table(["mechanism", "implementation", "error_ratio", "check", "case"], map(_worst, worst))
         yield from ("", "</details>")
 
 
@@ -132,24 +132,33 @@ def _cell(cell: Cell) -> str:
 def _worst(cell: Cell) -> list[str]:
     verdict = cell.worst
     assert verdict is not None
-    return [code(cell.mechanism), code(cell.implementation), cell.share, escaped(verdict.check), code(verdict.case)]
+    return [
+        code(cell.mechanism),
+        code(cell.implementation),
+        cell.error_ratio,
+        escaped(verdict.check),
+        code(verdict.case),
+    ]
 
 
-def _manners(told: Manners) -> Iterator[str]:
-    yield from ("## Manners", "")
+def _behaviours(told: Behaviours) -> Iterator[str]:
+    yield from ("## Behaviours", "")
     if not told.rows:
         yield "None was measured in this run."
         return
     yield "What each implementation was measured to do, and in brackets what it declares. What contradicts it fails."
     yield ""
     rows = ([code(name), *map(_found, cells)] for name, cells in told.rows)
-    yield from table(["manner", *map(code, told.implementations)], rows)
+    yield from table(["behaviour", *map(code, told.implementations)], rows)
 
 
 def _sensitivity(found: Sequence[Sensitivity]) -> Iterator[str]:
     yield from ("## What the cases can see", "")
     if not found:
-        yield "Not measured in this run: `python -m attention_harness faults --sensitivity --out DIR` adds it to a run directory."
+        yield (
+            "Not measured in this run: `python -m attention_harness mutants --sensitivity --out DIR` adds it to a run "
+            "directory."
+        )
         return
     yield "The smallest error that the judge accuses in an otherwise exact result: median and worst of the cases."
     yield ""
@@ -167,7 +176,7 @@ def _reliability(found: Sequence[Survived]) -> Iterator[str]:
     if not found:
         return
     yield from ("## Reliability", "", reliability.sentence(found), "")
-    yield from table(reliability.HEADER, ([code(one.fault), *map(escaped, one.cells)] for one in found))
+    yield from table(reliability.HEADER, ([code(one.mutant), *map(escaped, one.cells)] for one in found))
 
 
 def _found(cell: Found) -> str:
@@ -181,7 +190,7 @@ def _power(power: Power | None) -> Iterator[str]:
     yield from ("## What this suite catches", "", words.power(power), "")
     mechanisms = list(power.mechanisms)
     counted = ([escaped(kind), *(_of(row.get(name)) for name in mechanisms)] for kind, row in power.table.items())
-    rows = ([row[0], _of(power.faults[kind]), *row[1:]] for kind, row in zip(power.table, counted, strict=True))
+    rows = ([row[0], _of(power.mutants[kind]), *row[1:]] for kind, row in zip(power.table, counted, strict=True))
     total = ["all", _of((power.caught, power.planted)), *(_of(power.mechanisms[name]) for name in mechanisms)]
     yield from table(["class", "caught of planted", *map(code, mechanisms)], [*rows, total])
     for what, names in words.gaps(power).items():
@@ -224,13 +233,13 @@ def _group(group: Group) -> Iterator[str]:
     yield f"### {code(worst.implementation)} on {code(worst.mechanism)}: {group.status}, check {escaped(worst.check)}"
     yield from ("", escaped(worst.reason) or "It gives no reason.", "")
     yield from table(
-        ["case", "where", "error", "budget", "share of budget"],
-        [[code(worst.case), code(group.where), group.error, group.budget, group.share]],
+        ["case", "where", "error", "error_bound", "share of error bound"],
+        [[code(worst.case), code(group.where), group.error, group.error_bound, group.error_ratio]],
     )
     yield from ("", *(block(worst.replay, "sh") if worst.replay else ["No replay command was recorded."]), "")
     if group.others:
         more = f", and {group.unnamed} more in verdicts.jsonl" if group.unnamed else ""
-        named = (f"{code(case)} (share {share})" for case, share in group.others)
+        named = (f"{code(case)} (share {error_ratio})" for case, error_ratio in group.others)
         yield f"{words.number(group.count - 1)} more of this kind: {', '.join(named)}{more}."
         yield ""
 
@@ -251,10 +260,15 @@ def _growth(sweeps: Sequence[Sweep], fronts: Sequence[Front]) -> Iterator[str]:
         yield from ("", f"### Speed and accuracy: {escaped(front.title)}", "")
         yield from (f"Over {words.listed([code(w) for w in front.workloads])}.", "")
         rows = (
-            [code(s.implementation), words.ratio(s.ratio, None, None), words.share(s.share), "yes" if s.ahead else "no"]
+            [
+                code(s.implementation),
+                words.ratio(s.ratio, None, None),
+                words.error_ratio(s.error_ratio),
+                "yes" if s.ahead else "no",
+            ]
             for s in front.spots
         )
-        yield from table(["implementation", "mean ratio", "worst share of the error budget", "on the front"], rows)
+        yield from table(["implementation", "mean ratio", "worst error ratio", "on the front"], rows)
 
 
 def _self_check(lines: Sequence[str]) -> Iterator[str]:
@@ -301,14 +315,14 @@ def _panel(panel: Panel) -> Iterator[str]:
         "first call",
         "peak memory",
         "of ceiling",
-        "error budget",
+        "error bound",
         "remark",
     ]
     yield from table(header, map(_line, panel.lines))
 
 
 def _line(line: Line) -> list[str]:
-    numbers = [line.detectable, line.prepare, line.first_call, line.peak, line.ceiling, line.budget]
+    numbers = [line.detectable, line.prepare, line.first_call, line.peak, line.ceiling, line.error_bound]
     return [code(line.implementation), line.ratio, escaped(line.answer), *numbers, escaped(line.remark)]
 
 

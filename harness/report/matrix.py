@@ -16,10 +16,10 @@ class Cell:
     """What one implementation is worth on one mechanism.
 
     state   a status, or "none" where there is no verdict
-    text    the status word, with the worst share of the budget where it passed
+    text    the status word, with the worst error ratio where it passed
     extras  what else is true of the cell, e.g. "12 unsupported"
     notes   numbers of the reasons, in `Matrix.notes`
-    worst   the verdict with the largest share of its budget
+    worst   the verdict with the largest error ratio
     """
 
     mechanism: str
@@ -31,8 +31,8 @@ class Cell:
     worst: Verdict | None = None
 
     @property
-    def share(self) -> str:
-        return words.share(self.worst.share if self.worst else None)
+    def error_ratio(self) -> str:
+        return words.error_ratio(self.worst.error_ratio if self.worst else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +91,16 @@ def _cell(
 ) -> Cell:
     counts = Counter(v.status for v in own)
     wrong = any(counts[status] for status in NONCONFORMING)
-    # a known failure beyond its budget is not the share of the pass beside it
+    # a known failure beyond its error bound is not the share of the pass beside it
     told = own if wrong or not counts[Status.PASS] else [v for v in own if v.status is Status.PASS]
-    worst = max((v for v in told if v.share is not None), key=lambda v: words.worse(v.share), default=None)
-    state, text, extras = parts(counts, words.share(worst.share) if worst else "")
+    worst = max((v for v in told if v.error_ratio is not None), key=lambda v: words.worse(v.error_ratio), default=None)
+    state, text, extras = parts(counts, words.error_ratio(worst.error_ratio) if worst else "")
     keys = [(v.implementation, str(v.status), _shape(v.reason, mechanism)) for v in own if v.status in NOT_CHECKED]
     cited = tuple(sorted({numbers[key] for key in keys}))
     return Cell(mechanism, implementation, state, text, extras, cited, worst)
 
 
-def parts(counts: Counter[Status], share: str) -> tuple[str, str, tuple[str, ...]]:
+def parts(counts: Counter[Status], error_ratio: str) -> tuple[str, str, tuple[str, ...]]:
     """Return state, text and extras of a cell: the worst status first, and every status that occurs is named."""
     wrong = [status for status in NONCONFORMING if counts[status]]
     skipped = [status for status in NOT_CHECKED if counts[status]]
@@ -112,7 +112,7 @@ def parts(counts: Counter[Status], share: str) -> tuple[str, str, tuple[str, ...
         first, *more = (f"{status.replace('_', ' ')} ({counts[status]})" for status in wrong)
         return wrong[0].value, first, (*more, *upstream, f"of {checked} checked", *left_out)
     if counts[Status.PASS]:
-        return Status.PASS.value, f"pass {share}", (*upstream, *left_out)
+        return Status.PASS.value, f"pass {error_ratio}", (*upstream, *left_out)
     if known:
         return Status.KNOWN_FAILURE.value, f"known failure ({known})", tuple(left_out)
     if len(skipped) > 1:

@@ -103,7 +103,7 @@ def _labels(axes: Axes, ends: Mapping[str, float], colours: Mapping[str, str]) -
 
 
 def front(found: Front, inks: Mapping[str, tuple[str, str]], name: str) -> str:
-    """Return speed across and use of the error budget up; those that no other beats in both are joined."""
+    """Return speed across and use of the error bound up; those that no other beats in both are joined."""
     with drawing():
         from matplotlib.ticker import FixedLocator, NullLocator
 
@@ -111,12 +111,12 @@ def front(found: Front, inks: Mapping[str, tuple[str, str]], name: str) -> str:
         figure = blank(width, height)
         axes = figure.add_axes((0.5 / width, 0.5 / height, (width - 2.05) / width, 1 - 0.74 / height))
         ahead = [spot for spot in found.spots if spot.ahead]
-        axes.plot([s.ratio for s in ahead], [s.share for s in ahead], color=INK, lw=0.8, ls="--", alpha=0.5)
+        axes.plot([s.ratio for s in ahead], [s.error_ratio for s in ahead], color=INK, lw=0.8, ls="--", alpha=0.5)
         for spot in found.spots:
             colour, mark = inks[spot.implementation]
             face = colour if spot.ahead else "none"
-            axes.plot([spot.ratio], [spot.share], mark, color=colour, mfc=face, ms=7, mew=1.3, clip_on=False)
-        ratios, top = [spot.ratio for spot in found.spots], max(spot.share for spot in found.spots)
+            axes.plot([spot.ratio], [spot.error_ratio], mark, color=colour, mfc=face, ms=7, mew=1.3, clip_on=False)
+        ratios, top = [spot.ratio for spot in found.spots], max(spot.error_ratio for spot in found.spots)
         axes.set_xscale("log")
         axes.set_xlim(min([*ratios, 0.8]) / 1.3, max([*ratios, 1.25]) * 1.3)
         axes.set_ylim(0, max(top * 1.18, 1e-6))
@@ -128,10 +128,10 @@ def front(found: Front, inks: Mapping[str, tuple[str, str]], name: str) -> str:
         axes.grid(color=FAINT, lw=0.5)
         axes.set_axisbelow(True)
         axes.set_xlabel("time ÷ baseline's time  (left: faster)")
-        axes.set_title("worst share of the error budget  (down: more accurate)", loc="left", fontsize=9, color=INK)
+        axes.set_title("worst error ratio  (down: more accurate)", loc="left", fontsize=9, color=INK)
         _key(axes, found, inks)
-        told = ", ".join(f"{s.implementation} {s.ratio:.3g} and {s.share:.2g}" for s in found.spots)
-        return svg(figure, name, f"Time ratio and share of the error budget, {found.title}: {told}")
+        told = ", ".join(f"{s.implementation} {s.ratio:.3g} and {s.error_ratio:.2g}" for s in found.spots)
+        return svg(figure, name, f"Time ratio and error ratio, {found.title}: {told}")
 
 
 def _inside(tick: float, limits: tuple[float, float]) -> bool:
@@ -140,7 +140,7 @@ def _inside(tick: float, limits: tuple[float, float]) -> bool:
 
 def _key(axes: Axes, found: Front, inks: Mapping[str, tuple[str, str]]) -> None:
     """Name the spots beside the axes, the most accurate at the bottom: spots that nearly coincide hide names inside."""
-    order = sorted(found.spots, key=lambda spot: spot.share)
+    order = sorted(found.spots, key=lambda spot: spot.error_ratio)
     step = min(0.12, 1 / max(len(order), 1))
     for place, spot in enumerate(order):
         colour, mark = inks[spot.implementation]

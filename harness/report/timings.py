@@ -21,7 +21,7 @@ class Line:
     answer      faster, slower, ... or the status of what was not timed
     point       (ratio, low, high) for the figure; None unless it was measured and compared
     ceiling     the part of the machine's ceilings that is reached, and which binds
-    budget      largest share of its error budget, where it was checked
+    error bound      largest error ratio, where it was checked
     cold        on an accelerator: one call after its cache was flushed
     time        median of all its samples, for one call, with the range of the passes' medians
     remark      why it was not timed, or what to know about the answer
@@ -38,7 +38,7 @@ class Line:
     first_call: str = words.NOTHING
     peak: str = words.NOTHING
     ceiling: str = words.NOTHING
-    budget: str = words.NOTHING
+    error_bound: str = words.NOTHING
     cold: str = words.NOTHING
     time: str = words.NOTHING
     samples: str = words.NOTHING
@@ -146,7 +146,9 @@ def _caption(rows: Sequence[Measurement], baseline: str, spoilt: bool) -> str:
         facts.append(f"{words.listed([words.percent(level) for level in levels])} intervals")
     twins = sorted({row.sentinel_ratio for row in compared if row.sentinel_ratio is not None})
     if twins:
-        facts.append(f"the baseline's twin, whose truth is 1, came out at {words.listed([f'{t:.3f}' for t in twins])}")
+        facts.append(
+            f"the baseline's A/A control, whose truth is 1, came out at {words.listed([f'{t:.3f}' for t in twins])}"
+        )
     counted = next((row for row in rows if row.flops is not None), None)
     if counted is not None:
         facts.append(
@@ -186,7 +188,7 @@ def _line(row: Measurement, verdict: Verdict | None, elsewhere: int) -> Line:
         words.seconds(row.first_call_s),
         words.size(row.peak_bytes),
         f"{row.ceiling_share:.0%} {row.ceiling}" if row.ceiling_share is not None else words.NOTHING,
-        words.share(row.budget_share),
+        words.error_ratio(row.error_ratio),
         words.seconds(statistics.median(map(statistics.median, row.cold_s))) if row.cold_s else words.NOTHING,
         f"{words.seconds(every)} ({words.seconds(min(medians))} to {words.seconds(max(medians))})",
         f"{words.counted(len(row.wall_s), 'pass', 'passes')}, {words.number(sum(map(len, row.wall_s)))} samples",

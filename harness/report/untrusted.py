@@ -16,7 +16,7 @@ from attention_harness.model.printable import printable
 from attention_harness.model.verdict import Verdict
 from attention_harness.store.results import Run
 
-MOST = {"implementations": 200, "mechanisms": 200, "checks": 1000, "classes of faults": 200}
+MOST = {"implementations": 200, "mechanisms": 200, "checks": 1000, "classes of mutants": 200}
 """Names that a table has a row or a column for: a table of both has as many cells as their product."""
 
 
@@ -34,7 +34,7 @@ def _check_tables(run: Run) -> None:
         "implementations": {row.implementation for row in rows} | set(declared),
         "mechanisms": {row.mechanism for row in rows} | set(run.heatmaps),
         "checks": {verdict.check for verdict in run.verdicts},
-        "classes of faults": {outcome.kind for outcome in run.outcomes},
+        "classes of mutants": {outcome.kind for outcome in run.outcomes},
     }
     found["mechanisms"] |= {name for outcome in run.outcomes for name in (*outcome.witnesses, *outcome.unseen)}
     for kind, names in found.items():

@@ -29,8 +29,8 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else ""
 
 
-def share(value: float | None) -> str:
-    """Return a share of the budget. What is above 1 never reads as 1, and what is not finite is a word."""
+def error_ratio(value: float | None) -> str:
+    """Return a error ratio. What is above 1 never reads as 1, and what is not finite is a word."""
     if value is None:
         return NOTHING
     if not math.isfinite(value):
@@ -48,8 +48,8 @@ def worse(value: float | None) -> float:
 
 
 def amount(value: float | None) -> str:
-    """Return an error or a budget with three digits."""
-    return NOTHING if value is None else share(value) if not math.isfinite(value) else f"{value:.3g}"
+    """Return an error or a error bound with three digits."""
+    return NOTHING if value is None else error_ratio(value) if not math.isfinite(value) else f"{value:.3g}"
 
 
 def seconds(value: float | None) -> str:
@@ -95,11 +95,11 @@ def percent(value: float | None) -> str:
 
 
 def power(found: Power) -> str:
-    """Return what a suite caught of planted faults, and what it made of correct variants."""
-    right = f"{number(len(found.accused))} of {counted(found.variants, 'correct variant')} accused"
+    """Return what a suite caught of mutants, and what it made of equivalent variants."""
+    right = f"{number(len(found.accused))} of {counted(found.variants, 'equivalent variant')} accused"
     return (
-        f"{number(found.caught)} of {counted(found.planted, 'planted fault')} caught, {right}, over "
-        f"{counted(found.checks, 'check')}. Below a mechanism: of the faults that show there, those that a verdict "
+        f"{number(found.caught)} of {counted(found.planted, 'planted mutant')} caught, {right}, over "
+        f"{counted(found.checks, 'check')}. Below a mechanism: of the mutants that show there, those that a verdict "
         "there accuses."
     )
 
@@ -109,7 +109,7 @@ def gaps(found: Power) -> dict[str, list[str]]:
     told = {
         "Missed": list(found.missed),
         "Accused, although correct": list(found.accused),
-        "Seen elsewhere alone": [f"{fault} in {mechanism}" for mechanism, fault in found.unseen],
+        "Seen elsewhere alone": [f"{mutant} in {mechanism}" for mechanism, mutant in found.unseen],
     }
     return {what: names for what, names in told.items() if names}
 

@@ -4,10 +4,10 @@
     verdicts.jsonl       one verdict a line, appended as each is reached
     measurements.jsonl   one measurement a line, made of passes.jsonl at the end of a benchmark
     passes.jsonl         every record of every pass, appended as it comes (attention_harness.benchmark.pass_log)
-    outcomes.jsonl       one planted fault a line, and what accuses it
-    trials.jsonl         one part of the cases a line, and which correct variants it accuses
-    namings.jsonl        one planted fault a line, and what a diagnosis takes it for
-    diagnosis.json       by implementation that failed, the planted faults that explain it
+    outcomes.jsonl       one mutant a line, and what accuses it
+    trials.jsonl         one part of the cases a line, and which equivalent variants it accuses
+    namings.jsonl        one mutant a line, and what a diagnosis takes it for
+    diagnosis.json       by implementation that failed, the mutants that explain it
     sensitivity.jsonl    one case a line, and the smallest error that it sees
     reliability.json     by planted harm, what was reported and whether the rest of the run was complete
     heatmaps.json        the attention weights that the report draws

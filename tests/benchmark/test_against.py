@@ -9,14 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import attention_harness.implementations
 import pytest
+
+import attention_harness.implementations
 from attention_harness import registry
 from attention_harness.benchmark import campaign, renamed, versions
 from attention_harness.commands import bench_against, gating
 from attention_harness.model.errors import HarnessError
 from attention_harness.store import results
-
 from tests.report.compare.conftest import measured
 
 KERNEL = '''"""Additive scores."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.benchmark import campaign, recorder, timing, worker, workloads
 from attention_harness.benchmark.cell import combined
@@ -124,7 +125,7 @@ def test_a_process_that_dies_loses_its_own_item_alone(finished: Campaign) -> Non
 
 
 def test_the_baseline_is_compared_with_itself(finished: Campaign) -> None:
-    """Its ratio is 1; its twin was measured; its samples pair with everyone's."""
+    """Its ratio is 1; its A/A control was measured; its samples pair with everyone's."""
     base, arm = finished[0]["large", "steady"], finished[0]["large", "thrice"]
 
     assert (base.answer, base.ratio, arm.baseline) == ("baseline", 1.0, "steady")
@@ -253,7 +254,7 @@ def adder(cell: campaign.Cell) -> Callable[[float], None]:
     def add(factor: float) -> None:
         record = {"event": "samples", "prepare_s": 0.0, "first_call_s": 0.1, "calls": 1, "one_thread": True}
         record |= {"peak_bytes": None, "faults": 0.0}
-        times = {"steady": 1.0, f"steady{worker.TWIN}": 1.0, "arm": factor}
+        times = {"steady": 1.0, f"steady{worker.AA_CONTROL}": 1.0, "arm": factor}
         cell.taken.append({name: record | {"wall_s": [t] * 15, "cpu_s": [t] * 15} for name, t in times.items()})
 
     return add

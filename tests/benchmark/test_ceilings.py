@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from attention_harness.benchmark import ceilings, columns
 from attention_harness.benchmark.ceilings import Ceilings
 from attention_harness.benchmark.costs import Cost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.benchmark import workloads
 from attention_harness.benchmark.costs import cost

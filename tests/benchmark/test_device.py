@@ -8,6 +8,7 @@ import types
 from collections.abc import Callable
 
 import pytest
+
 from attention_harness.benchmark import campaign, timing, worker
 from attention_harness.benchmark import timing_cuda as accelerator
 from attention_harness.benchmark.cell import combined

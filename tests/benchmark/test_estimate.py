@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.benchmark import campaign, estimate, gate
 from attention_harness.benchmark.ceilings import Ceilings

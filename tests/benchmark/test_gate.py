@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from attention_harness import registry, report
 from attention_harness.benchmark import campaign, gate
 from attention_harness.cases.cases import parse
@@ -106,17 +107,19 @@ def test_a_wrong_gradient_is_refused_where_it_is_timed(tmp_path: Path) -> None:
     assert gate.conforms(found, parse(CASE), "forward_backward").startswith("fail, gradient: gradient of query")
 
 
-def verdict(status: Status, check: str = "accuracy", share: float | None = 0.5) -> Verdict:
+def verdict(status: Status, check: str = "accuracy", error_ratio: float | None = 0.5) -> Verdict:
     """Return a verdict of eager on the case."""
-    return Verdict("eager", "dot_product", CASE, check, status, share, reason="" if status is Status.PASS else "why")
+    return Verdict(
+        "eager", "dot_product", CASE, check, status, error_ratio, reason="" if status is Status.PASS else "why"
+    )
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.PASS])
 def test_everything_but_a_pass_is_refused(status: Status) -> None:
     """A known failure is one, and so is what nobody could ask."""
     answers = gate.Gate()
-    share = 0.5 if status is Status.UNEXPECTED_PASS else None
-    answers.add([verdict(Status.PASS, "purity"), verdict(status, share=share)])
+    error_ratio = 0.5 if status is Status.UNEXPECTED_PASS else None
+    answers.add([verdict(Status.PASS, "purity"), verdict(status, error_ratio=error_ratio)])
 
     assert answers(registry.implementations()["eager"], parse(CASE)) == f"{status}, accuracy: why"
 
@@ -124,7 +127,7 @@ def test_everything_but_a_pass_is_refused(status: Status) -> None:
 def test_a_known_failure_hides_no_other_one() -> None:
     """The reason is the failure that nobody declared; a known one alone is told as such."""
     answers, eager, case = gate.Gate(), registry.implementations()["eager"], parse(CASE)
-    answers.add([verdict(Status.KNOWN_FAILURE, share=None)])
+    answers.add([verdict(Status.KNOWN_FAILURE, error_ratio=None)])
     assert f"{Status.KNOWN_FAILURE}, accuracy: why" == answers(eager, case)
     answers.add([verdict(Status.FAIL, "purity", None)])
     assert f"{Status.FAIL}, purity: why" == answers(eager, case)
@@ -141,7 +144,7 @@ def test_what_was_not_asked_is_not_timed() -> None:
 
     answers.add([verdict(Status.PASS, "gradient", 0.75)])
     assert answers(eager, case, "forward_backward") == ""
-    assert (0.5, 0.75) == (answers.share("eager", case), answers.share("eager", case, "forward_backward"))
+    assert (0.5, 0.75) == (answers.error_ratio("eager", case), answers.error_ratio("eager", case, "forward_backward"))
 
 
 def test_a_case_is_asked_once() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from attention_harness.model import measurement
 from attention_harness.model.measurement import Measurement
 
@@ -32,7 +33,7 @@ FASTER = Measurement(
     detectable=0.02,
     sentinel_ratio=1.001,
 )
-REFUSED = Measurement(*WHERE, status="refused", reason="accuracy: |error| 1 exceeds its budget 1e-6")
+REFUSED = Measurement(*WHERE, status="refused", reason="accuracy: |error| 1 exceeds its error bound 1e-6")
 
 
 def test_it_survives_json() -> None:
@@ -105,5 +106,5 @@ def test_an_interval_beyond_one_on_the_right_side_is_accepted() -> None:
     """The mirror image of faster is slower, and an interval around 1 is inconclusive, the same or unreliable."""
     assert replace(FASTER, answer="slower", ratio=1.25, low=1.2, high=1.3).answer == "slower"
     for answer in ("same", "inconclusive", "unreliable"):
-        assert replace(FASTER, answer=answer, ratio=1.0, low=0.99, high=1.01, reason="twin").answer == answer
+        assert replace(FASTER, answer=answer, ratio=1.0, low=0.99, high=1.01, reason="aa_control").answer == answer
     assert replace(FASTER, implementation="eager", answer="baseline", ratio=1.0, low=1.0, high=1.0).ratio == 1.0

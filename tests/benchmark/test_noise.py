@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from attention_harness.benchmark import noise
 from attention_harness.model.measurement import Measurement
 

@@ -6,6 +6,7 @@ What the plant costs is not typed: it is an arm of the same run, and stands in t
 from __future__ import annotations
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.benchmark import campaign, gate
 from attention_harness.benchmark.workloads import Workload

@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from attention_harness.benchmark.recorder import document
 from attention_harness.benchmark.self_check.stock import without_pytest
 from attention_harness.execution import machine
 from attention_harness.store import results
-
 from tests.report.compare.conftest import measured, run_of
 
 ROOT = Path(__file__).parents[2]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.benchmark import campaign, worker
 from attention_harness.benchmark.pass_log import Kept
@@ -106,7 +107,12 @@ def test_no_time_is_left_after_a_resume_either(monkeypatch: pytest.MonkeyPatch, 
 def test_what_a_real_pass_writes_is_read_again(tmp_path: Path) -> None:
     """The published schema allows every kind of record, with all fields that this machine fills."""
     kept = Kept(tmp_path)
-    cell = {"cell": CASES[0], "case": CASES[0], "direction": "forward", "arms": ["eager", "absent", "eager#twin"]}
+    cell = {
+        "cell": CASES[0],
+        "case": CASES[0],
+        "direction": "forward",
+        "arms": ["eager", "absent", "eager#A/A control"],
+    }
     plan = {"cells": [cell], "threads": 1, "time_per_arm": 0, "rounds": 15, "load": [], "seed": "0", "peak": True}
     worker.run_pass(plan | {"ceilings": "start"}, lambda record: kept.add(0, 1, record))
     [sample, *_] = kept.events("samples")

@@ -6,6 +6,7 @@ import json
 import math
 
 import pytest
+
 from attention_harness import report
 from attention_harness.benchmark.self_check import planting, rates, stock
 from attention_harness.benchmark.self_check.planting import FIRST, SECOND, SLOWER
@@ -15,7 +16,6 @@ from attention_harness.commands import bench_self_check
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
 from attention_harness.store import results
-
 from tests.report.compare.conftest import measured
 
 
@@ -96,6 +96,7 @@ def test_the_turns_of_the_plant_are_in_proportion_to_what_was_measured():
 def test_copies_compute_the_same_and_the_slower_one_does_more(tmp_path):
     """The same numbers bit for bit; only the slower one turns its loop."""
     import torch
+
     from attention_harness import registry
     from attention_harness.cases import inputs
 

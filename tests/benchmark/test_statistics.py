@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 import pytest
+
 from attention_harness.benchmark.statistics import (
     MARGIN,
     Comparison,
@@ -73,8 +74,8 @@ def answers(count: int, factor: float, **circumstances: Any) -> list[str]:
     """Return the answers for so many seeds and one true factor."""
     found = []
     for seed in range(count):
-        base, twin, arm = arms(seed, 1.0, 1.0, factor, **circumstances)
-        found.append(compare(arm, base, twin).answer)
+        base, aa_control, arm = arms(seed, 1.0, 1.0, factor, **circumstances)
+        found.append(compare(arm, base, aa_control).answer)
     return found
 
 
@@ -98,8 +99,8 @@ def test_an_interval_covers_the_truth_as_often_as_it_says() -> None:
     """The 95 % interval misses the true ratio in about 5 % of 400 trials."""
     missed = 0
     for seed in range(400):
-        base, twin, arm = arms(seed, 1.0, 1.0, 1.05)
-        found = compare(arm, base, twin)
+        base, aa_control, arm = arms(seed, 1.0, 1.0, 1.05)
+        found = compare(arm, base, aa_control)
         missed += not (found.low or 0) <= 1.05 <= (found.high or 0)
 
     assert 0.02 <= missed / 400 <= 0.09
@@ -120,22 +121,22 @@ def test_one_spoilt_round_changes_nothing() -> None:
 
 
 def spoilt_by(factor: float) -> Comparison:
-    """Return a plain tenfold slowdown judged beside a twin that is off by a factor."""
-    base, twin, arm = arms(1, 1.0, factor, 10.0)
-    return compare(arm, base, twin)
+    """Return a plain tenfold slowdown judged beside an A/A control that is off by a factor."""
+    base, aa_control, arm = arms(1, 1.0, factor, 10.0)
+    return compare(arm, base, aa_control)
 
 
 def test_an_unreliable_sentinel_withholds_the_answer() -> None:
-    """A twin 5 % off makes its cell unreliable, whatever the difference, and the reason says so."""
+    """An A/A control 5 % off makes its cell unreliable, whatever the difference, and the reason says so."""
     assert spoilt_by(1.0).answer == "slower"
     assert spoilt_by(1.05).answer == "unreliable"
-    assert "twin" in spoilt_by(1.05).reason
+    assert "aa_control" in spoilt_by(1.05).reason
 
 
 def test_a_sentinel_that_is_called_slower_withholds_the_answer() -> None:
-    """A twin within the 2 % that comes out slower all the same makes its cell unreliable."""
-    base, twin, arm = arms(1, 1.0, 1.016, 10.0, noise=0.003, process=0.0001)
-    found = compare(arm, base, twin)
+    """An A/A control within the 2 % that comes out slower all the same makes its cell unreliable."""
+    base, aa_control, arm = arms(1, 1.0, 1.016, 10.0, noise=0.003, process=0.0001)
+    found = compare(arm, base, aa_control)
 
     assert 0 < found.sentinel_ratio - 1 < 0.02
     assert found.answer == "unreliable"
@@ -143,10 +144,10 @@ def test_a_sentinel_that_is_called_slower_withholds_the_answer() -> None:
 
 
 def test_the_sentinel_widens_the_margin() -> None:
-    """A difference no larger than the twin's is not claimed."""
-    base, twin, arm = arms(2, 1.0, 1.0, 1.012, noise=0.003, process=0.0001)
-    shifted = [Pass(tuple(t * 1.008 for t in p.wall_s), tuple(t * 1.008 for t in p.cpu_s)) for p in twin]
-    further = [Pass(tuple(t * 1.0145 for t in p.wall_s), tuple(t * 1.0145 for t in p.cpu_s)) for p in twin]
+    """A difference no larger than the A/A control's is not claimed."""
+    base, aa_control, arm = arms(2, 1.0, 1.0, 1.012, noise=0.003, process=0.0001)
+    shifted = [Pass(tuple(t * 1.008 for t in p.wall_s), tuple(t * 1.008 for t in p.cpu_s)) for p in aa_control]
+    further = [Pass(tuple(t * 1.0145 for t in p.wall_s), tuple(t * 1.0145 for t in p.cpu_s)) for p in aa_control]
 
     assert compare(arm, base, shifted).answer == "slower"
     assert compare(arm, base, further).answer != "slower"
@@ -161,9 +162,9 @@ def preempted(passes: list[Pass], share: float, rng: random.Random) -> list[Pass
 
 def test_a_preempted_cell_is_judged_by_cpu_time() -> None:
     """Above 10 % of interrupted samples the clock is CPU time, which still finds 10 %; below, it is the wall's."""
-    base, twin, arm = arms(3, 1.0, 1.0, 1.1)
-    heavy = [preempted(side, 0.6, random.Random(i)) for i, side in enumerate((arm, base, twin))]
-    light = [preempted(side, 0.02, random.Random(i)) for i, side in enumerate((arm, base, twin))]
+    base, aa_control, arm = arms(3, 1.0, 1.0, 1.1)
+    heavy = [preempted(side, 0.6, random.Random(i)) for i, side in enumerate((arm, base, aa_control))]
+    light = [preempted(side, 0.02, random.Random(i)) for i, side in enumerate((arm, base, aa_control))]
 
     assert (compare(*heavy).clock, compare(*heavy).answer) == ("cpu", "slower")
     assert (compare(*light).clock, compare(*light).answer) == ("wall", "slower")
@@ -172,8 +173,8 @@ def test_a_preempted_cell_is_judged_by_cpu_time() -> None:
 
 def test_several_threads_have_no_cpu_time_to_fall_back_on() -> None:
     """Where CPU time is not that of one thread, preemption withholds the answer."""
-    base, twin, arm = arms(3, 1.0, 1.0, 1.1)
-    heavy = [preempted(side, 0.6, random.Random(i)) for i, side in enumerate((arm, base, twin))]
+    base, aa_control, arm = arms(3, 1.0, 1.0, 1.1)
+    heavy = [preempted(side, 0.6, random.Random(i)) for i, side in enumerate((arm, base, aa_control))]
 
     assert compare(*heavy, one_thread=False).answer == "unreliable"
     assert "preempted" in compare(*heavy, one_thread=False).reason
@@ -181,10 +182,10 @@ def test_several_threads_have_no_cpu_time_to_fall_back_on() -> None:
 
 def test_what_waits_is_not_called_preempted() -> None:
     """It sleeps a tenth of its time, which CPU time does not see: the wall decides, the baseline tells the noise."""
-    base, twin, arm = arms(3, 1.0, 1.0, 1.1)
+    base, aa_control, arm = arms(3, 1.0, 1.0, 1.1)
     sleeping = [Pass(p.wall_s, tuple(t / 1.1 for t in p.cpu_s)) for p in arm]
-    busy = [preempted(side, 0.6, random.Random(i)) for i, side in enumerate((sleeping, base, twin))]
-    found, blind = compare(sleeping, base, twin, waits=True), compare(sleeping, base, twin)
+    busy = [preempted(side, 0.6, random.Random(i)) for i, side in enumerate((sleeping, base, aa_control))]
+    found, blind = compare(sleeping, base, aa_control, waits=True), compare(sleeping, base, aa_control)
 
     assert (found.clock, found.answer) == ("wall", "slower")
     assert found.low is not None
@@ -197,7 +198,7 @@ def test_what_waits_is_not_called_preempted() -> None:
             Pass(tuple(w if i % 2 == 0 else q.wall_s[i] for i, w in enumerate(p.wall_s)), p.cpu_s, p.cut)
             for p, q in zip(side, calm)
         ]
-        for side, calm in zip(told, (sleeping, base, twin))
+        for side, calm in zip(told, (sleeping, base, aa_control))
     ]
     assert (compare(*told, waits=True).clock, compare(*told, waits=True).answer) == ("wall", "slower")
     every = [[Pass(p.wall_s, p.cpu_s, frozenset(range(len(p.wall_s) - 4))) for p in side] for side in busy]
@@ -207,9 +208,9 @@ def test_what_waits_is_not_called_preempted() -> None:
 
 def test_a_device_has_no_cpu_time() -> None:
     """Samples without CPU times are judged by the wall's clock."""
-    base, twin, arm = ([Pass(p.wall_s) for p in side] for side in arms(4, 1.0, 1.0, 1.1))
+    base, aa_control, arm = ([Pass(p.wall_s) for p in side] for side in arms(4, 1.0, 1.0, 1.1))
 
-    assert tuple(getattr(compare(arm, base, twin), name) for name in ("clock", "answer", "preempted")) == (
+    assert tuple(getattr(compare(arm, base, aa_control), name) for name in ("clock", "answer", "preempted")) == (
         "wall",
         "slower",
         0.0,
@@ -219,8 +220,8 @@ def test_a_device_has_no_cpu_time() -> None:
 
 def test_one_pass_decides_nothing() -> None:
     """A single process has no interval: its answer is inconclusive, its ratio is stated."""
-    base, twin, arm = arms(5, 1.0, 1.0, 2.0, passes=1)
-    found = compare(arm, base, twin)
+    base, aa_control, arm = arms(5, 1.0, 1.0, 2.0, passes=1)
+    found = compare(arm, base, aa_control)
 
     assert pytest.approx(found.ratio, rel=0.05) == 2.0
     assert (found.low, found.high, found.level, found.detectable) == (None, None, None, None)
@@ -239,10 +240,10 @@ def test_the_four_answers(estimate: float, half: float, answer: str) -> None:
 
 def test_what_could_have_been_seen_is_stated() -> None:
     """Fewer and noisier passes can show less; a difference of the detectable size is found."""
-    base, twin, arm = arms(6, 1.0, 1.0, 1.0, passes=3, noise=0.2, process=0.02)
-    coarse = compare(arm, base, twin).detectable
-    base, twin, arm = arms(6, 1.0, 1.0, 1.0)
-    fine = compare(arm, base, twin).detectable
+    base, aa_control, arm = arms(6, 1.0, 1.0, 1.0, passes=3, noise=0.2, process=0.02)
+    coarse = compare(arm, base, aa_control).detectable
+    base, aa_control, arm = arms(6, 1.0, 1.0, 1.0)
+    fine = compare(arm, base, aa_control).detectable
 
     assert coarse is not None
     assert fine is not None

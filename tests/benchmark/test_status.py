@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from attention_harness.benchmark import estimate
 from attention_harness.commands import bench
 from attention_harness.model.measurement import Measurement
-
 from tests.report.compare.conftest import measured
 
 KERNEL = """

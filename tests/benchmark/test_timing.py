@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from attention_harness.benchmark import timing
 from attention_harness.benchmark.timing import Arm, Sample
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.benchmark import campaign, recorder, workloads
 from attention_harness.execution import conformance, machine

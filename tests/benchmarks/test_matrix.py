@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
 from attention_harness.benchmark.recorder import extra_info
 from attention_harness.model.measurement import Measurement
-from pytest_benchmark.fixture import BenchmarkFixture
 
 
 class ReplayClock:

@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.cases.cases import matrix
 from attention_harness.checks import subject, time_account
@@ -70,7 +71,7 @@ def test_a_check_spends_little_on_itself(benchmark, tmp_path):
 
 
 def test_a_further_implementation_costs_no_reference():
-    """Budgets are computed once for all that declare the same arithmetic."""
+    """Error bounds are computed once for all that declare the same arithmetic."""
     _asked(["eager"], _cases(FEW))
     alone = subject._small.cache_info()
     subject._small.cache_clear()

@@ -1,4 +1,4 @@
-"""The budget of a long problem, computed over blocks of its queries, is the budget of the whole."""
+"""The error bound of a long problem, computed over blocks of its queries, is the error bound of the whole."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from attention_harness.bounds import PAIRS, Budget, blocked, blocks, budgets, pairs, splits
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attention_harness.bounds import PAIRS, ErrorBound, blocked, blocks, error_bounds, pairs, splits
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import parse
 from attention_harness.checks import subject
@@ -17,8 +20,6 @@ from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import Status
 from attention_harness.registry import implementations, mechanisms
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 ARITHMETICS = (Arithmetic(), Arithmetic(rounded_scores=False, split_keys=True), Arithmetic(scaled_inputs=True))
 LONG = "scaled_dot_product-B1H1Hk1Lq2048Lk2048D64Dv64-float32-{}-ordinary-contiguous-1"
@@ -33,17 +34,18 @@ def drawn() -> tuple[Case, ...]:
     )
 
 
-def problem(case: Case, empty_rows: str = "zero"):
+def problem(case: Case, fully_masked_rows: str = "zero"):
     known = mechanisms()[case.mechanism]
     given = inputs.exact(inputs.tensors(case))
     tensors = {declared.name: given.pop(declared.name) for declared in known.inputs}
-    return known, tensors, given | inputs.arguments(case) | {"empty_rows": empty_rows}
+    return known, tensors, given | inputs.arguments(case) | {"fully_masked_rows": fully_masked_rows}
 
 
-def assert_same(one: Budget, other: Budget, float64: Budget) -> None:
+def assert_same(one: ErrorBound, other: ErrorBound, float64: ErrorBound) -> None:
     """Bits alike, but for what BLAS adds up in another order.
 
-    Values may differ as two evaluations in float64 may: by that format's budget. Bounds and deviations, which say how
+    Values may differ as two evaluations in float64 may: by that format's error bound. Bounds and deviations, which say
+    how
     large an error is, agree to 1 part in 2^16, and to some units of float64 where the format is that: a weight's
     bound is exp(x) / sum - 1 of it, whose numbers near 1 are rounded.
     """
@@ -68,14 +70,14 @@ def assert_near(one, other, allowed) -> None:
     case=st.sampled_from(drawn()),
     rows=st.integers(1, 9),
     arithmetic=st.sampled_from(ARITHMETICS),
-    empty_rows=st.sampled_from(("zero", "nan", "mean")),
+    fully_masked_rows=st.sampled_from(("zero", "nan", "mean")),
 )
-def test_blocks_are_the_whole(case, rows, arithmetic, empty_rows):
+def test_blocks_are_the_whole(case, rows, arithmetic, fully_masked_rows):
     """Output and weights, values, bounds and deviations; which rows are empty; whether the dtype can hold it."""
-    known, tensors, options = problem(case, empty_rows)
-    whole = budgets(known.evaluate, tensors, options, case.dtype, arithmetic)
+    known, tensors, options = problem(case, fully_masked_rows)
+    whole = error_bounds(known.evaluate, tensors, options, case.dtype, arithmetic)
     parts = blocked(known, tensors, options, case.dtype, arithmetic, rows)
-    float64 = budgets(known.evaluate, tensors, options, "float64", Arithmetic())
+    float64 = error_bounds(known.evaluate, tensors, options, "float64", Arithmetic())
     for one, other, of_float64 in zip(whole, parts, float64, strict=True):
         assert None not in (one, other, of_float64)
         assert_same(one, other, of_float64)
@@ -99,7 +101,7 @@ def test_a_long_problem_in_small_blocks(option):
     known, tensors, options = problem(case)
     assert pairs(known, case.sizes) == 4 * PAIRS
     assert blocks.rows_of(known, case.sizes) == 512
-    taken = subject.budget_of(case, Arithmetic(), "zero")
+    taken = subject.bound_of(case, Arithmetic(), "zero")
     small = blocked(known, tensors, options, case.dtype, Arithmetic(), 100, weights=False)
     float64 = blocked(known, tensors, options, "float64", Arithmetic(), 100, weights=False)
     assert_same(taken[0], small[0], float64[0])

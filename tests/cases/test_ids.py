@@ -7,13 +7,14 @@ import itertools
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import TIERS, example_cases, matrix, parse, recorded_cases
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.registry import mechanisms
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 PLAIN = "scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous-0"
 

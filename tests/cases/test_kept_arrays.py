@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from attention_harness.cases import covering
 from attention_harness.cases.cases import TIERS, arrays, matrix, variants
 
@@ -11,7 +12,7 @@ ARRAYS = {array[0]["variant"][0].name if len(array[0]["variant"]) == 1 else "all
 
 @pytest.mark.parametrize("name", ARRAYS)
 def test_every_array_is_kept(name):
-    """A factor, a mechanism or a constraint that changed shows: `python -m attention_harness.cases.covering` writes them again."""
+    """A changed factor, mechanism or constraint shows: `python -m attention_harness.cases.covering` mends it."""
     assert covering.question(*ARRAYS[name]) in covering._kept()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import FACTORS, TIERS, matrix
 from attention_harness.model.capabilities import DTYPES
@@ -79,12 +80,12 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_shapes_that_hide_faults(shape):
+def test_shapes_that_hide_mutants(shape):
     """Shapes in which a mixed-up axis cannot go unnoticed are in the default matrix."""
     assert any(SHAPES[shape](case.sizes) for case in matrix("default"))
 
 
-def test_empty_rows_and_full_rows():
+def test_fully_masked_rows_and_full_rows():
     """Some masks and lengths hide all of a row, some nothing of it."""
     masks = [inputs.tensors(case)["mask"] for case in matrix("default") if "mask" in case.options]
     assert any((~mask.any(-1)).any() for mask in masks)

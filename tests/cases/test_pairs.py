@@ -7,6 +7,7 @@ import itertools
 from typing import Any
 
 import pytest
+
 from attention_harness.cases.cases import FACTORS, constraints, matrix, variants
 from attention_harness.model.case import Case
 

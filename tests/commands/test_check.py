@@ -8,8 +8,8 @@ import shlex
 from collections import Counter
 
 import pytest
-from attention_harness.model.verdict import NOT_CHECKED, Status
 
+from attention_harness.model.verdict import NOT_CHECKED, Status
 from tests.registry.sources import TINY, write
 
 BFLOAT = TINY.replace("float32", "bfloat16")
@@ -24,7 +24,7 @@ def test_a_right_one_conforms(terminal):
     answer = terminal(f"python -m attention_harness check eager --case {TINY}")
     assert (answer.status, answer.err) == (0, "")
     time, name, total, verdict = answer.out.splitlines()
-    assert re.fullmatch(r"time: \d+ s on \d+ workers?: implementations \d+%, reference and budgets \d+%, .*", time)
+    assert re.fullmatch(r"time: \d+ s on \d+ workers?: implementations \d+%, reference and error bounds \d+%, .*", time)
     assert name.startswith("eager  15 pass; worst error 0.")
     assert total == "checked 15 + 0 unsupported + 0 unavailable = 15 of 15 planned"
     assert verdict == "conforms"
@@ -40,7 +40,7 @@ def test_a_wrong_one_does_not_and_its_replay_fails_again(harness, terminal, tmp_
     assert answer.out.splitlines()[-1].startswith("does not conform: ")
     failure, reason, replay = answer.err.splitlines()[:3]
     assert failure.startswith(f"FAIL unscaled, accuracy, {TINY} at [")
-    assert "exceeds its budget" in reason
+    assert "exceeds its error bound" in reason
     again = terminal(replay.removeprefix("  replay: "))
     assert again.status == 1
     assert f"FAIL accuracy{failure[failure.index(' at [') :]}: {reason.strip()}" in again.out.splitlines()

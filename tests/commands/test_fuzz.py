@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.execution import fuzz
-
 from tests.registry.sources import write
 
 OPTIONS = ("--mechanism", "scaled_dot_product", "--jobs", 1, "--no-diagnosis")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.cases.cases import TIERS, matrix
 from attention_harness.checks import CHECKS
 from attention_harness.registry import mechanisms
-
 from tests.registry.sources import TINY, write
 
 KINDS = ("implementations", "mechanisms", "cases", "checks", "workloads")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.store.results import Writer
 
@@ -46,7 +47,7 @@ def test_a_directory_without_a_run(mistake, tmp_path):
 def test_a_corrupt_line_is_named_by_its_number(mistake, tmp_path, name, junk):
     """The third line of four is the wrong one, and the message says so."""
     writer = Writer.start(tmp_path, {"planned": 2, "environment": {}})
-    verdict = Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, share=0.5)
+    verdict = Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, error_ratio=0.5)
     writer.add(verdict, verdict)
     good = (tmp_path / "verdicts.jsonl").read_bytes() if name == "verdicts.jsonl" else b""
     number = 3 if good else 1
@@ -72,7 +73,7 @@ def test_no_directory_is_usage(harness):
 def test_a_good_run_is_reported(harness, tmp_path):
     """The same directory undamaged gives both files, and their paths as JSON."""
     with Writer.start(tmp_path, {"planned": 1, "environment": {}, "command": "check", "implementations": {}}) as writer:
-        writer.add(Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, share=0.5))
+        writer.add(Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, error_ratio=0.5))
     answer = harness("report", tmp_path, "--json")
     assert (answer.status, answer.err) == (0, "")
     written = json.loads(answer.out)

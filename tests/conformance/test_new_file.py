@@ -1,4 +1,4 @@
-"""The README's own example conforms; the same file with one small fault does not, however little it declares."""
+"""The README's own example conforms; the same file with one small mutant does not, however little it declares."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.cases import cases
 from attention_harness.execution import conformance
@@ -13,13 +14,13 @@ from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Verdict
 
 README = Path(__file__).parents[2] / "README.md"
 
-FAULTS = {
+MUTANTS = {
     "mask of the first query for all": ("masked_fill(~mask,", "masked_fill(~mask[..., :1, :],"),
     "mask of the first head for all": ("masked_fill(~mask,", "masked_fill(~(mask[:, :1] if mask.ndim == 4 else mask),"),
     "mask of the first batch for all": ("masked_fill(~mask,", "masked_fill(~(mask[:1] if mask.ndim == 4 else mask),"),
     "mask polarity": ("masked_fill(~mask,", "masked_fill(mask,"),
     "fill with -50": ('float("-inf")', "-50.0"),
-    "empty rows are NaN": (
+    "fully masked rows are NaN": (
         "masked_fill(~visible, 0).softmax(-1)\n        return weights.masked_fill(~visible, 0) @",
         "softmax(-1)\n        return weights @",
     ),
@@ -51,13 +52,13 @@ def test_the_example_conforms_and_is_really_asked(tmp_path):
         assert any(part in case for case in asked), part
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_in_it_is_seen(fault, tmp_path):
-    """The narrow declaration does not hide the fault."""
-    stands, put = FAULTS[fault]
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_mutant_in_it_is_seen(mutant, tmp_path):
+    """The narrow declaration does not hide the mutant."""
+    stands, put = MUTANTS[mutant]
     assert stands in example()
     found = verdicts(example().replace(stands, put), tmp_path)
-    assert [verdict for verdict in found if verdict.status in NONCONFORMING], f"the suite does not see: {fault}"
+    assert [verdict for verdict in found if verdict.status in NONCONFORMING], f"the suite does not see: {mutant}"
 
 
 def test_what_no_case_asks_for_is_told(tmp_path):

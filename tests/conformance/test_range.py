@@ -6,11 +6,10 @@ from dataclasses import replace
 
 from attention_harness import registry
 from attention_harness.cases.cases import parse
-from attention_harness.checks.subject import Subject, budget_of
+from attention_harness.checks.subject import Subject, bound_of
 from attention_harness.execution import conformance
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.verdict import Status, Verdict
-
 from tests.registry.sources import write
 
 SIZES = "scaled_dot_product-B2H2Hk2Lq2Lk3D4Dv2-float16"
@@ -43,7 +42,7 @@ def test_the_same_problem_is_asked_where_it_fits(tmp_path):
 def test_a_second_call_stays_in_range(tmp_path):
     """Where the case fits and the other numbers of the second call do not, these are left out."""
     case = parse(f"{SIZES}-scale=15000.0-ordinary-contiguous-1")
-    overflows = [bool(budget_of(replace(case, seed=seed), Arithmetic(), "zero")[0].overflow) for seed in (1, 2)]
+    overflows = [bool(bound_of(replace(case, seed=seed), Arithmetic(), "zero")[0].overflow) for seed in (1, 2)]
     assert overflows == [False, True]
     scores = "(query @ key.mT).mul(15000.0)"
     found = {v.check: v for v in verdicts(tmp_path / "scaled.py", case.id, scores=scores)}
@@ -73,7 +72,7 @@ def test_what_does_not_fit_here_accuses_nobody(monkeypatch):
     def starved(*_):
         raise MemoryError
 
-    monkeypatch.setattr(Subject, "budget", starved)
+    monkeypatch.setattr(Subject, "error_bound", starved)
     [item] = conformance.plan(registry.select(["eager"]), [parse(f"{SIZES}-plain-ordinary-contiguous-0")])
     verdicts = list(conformance.run(item))
     assert {v.status for v in verdicts} == {Status.UNSUPPORTED}

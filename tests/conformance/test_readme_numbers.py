@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from attention_harness.checks.relations import LAWS
-from attention_harness.mutation.mutants import FAULTS, VARIANTS
+
+from attention_harness.checks.relations import RELATIONS
+from attention_harness.mutation.mutants import MUTANTS, VARIANTS
 
 ROOT = Path(__file__).parents[2]
 
@@ -14,11 +15,11 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("file", "text"),
     [
-        ("README.md", f"[{len(FAULTS)} planted faults]"),
+        ("README.md", f"[{len(MUTANTS)} mutants]"),
         ("README.md", f"[{len(VARIANTS)} correct attentions]"),
-        ("README.md", f"| {len(LAWS)} laws without an oracle"),
-        ("CHANGELOG.md", f"- {len(FAULTS)} planted faults"),
-        ("CHANGELOG.md", f"- {len(VARIANTS)} correct variants"),
+        ("README.md", f"| {len(RELATIONS)} relations without an oracle"),
+        ("CHANGELOG.md", f"- {len(MUTANTS)} mutants"),
+        ("CHANGELOG.md", f"- {len(VARIANTS)} equivalent variants"),
     ],
 )
 def test_a_stated_number_is_right(file, text):

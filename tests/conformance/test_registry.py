@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.cases.cases import matrix
 from attention_harness.checks.behaviour import measured

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
 from attention_harness.execution import pool
 from attention_harness.execution.pool import Limits
-
 from tests.registry.sources import TINY, write
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from attention_harness.execution import pool, processes
 from attention_harness.execution.pool import Limits, Lost
 from attention_harness.model.verdict import Status

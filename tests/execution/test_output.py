@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+
 from attention_harness.execution import output
 from attention_harness.execution.output import Output, last_words
 

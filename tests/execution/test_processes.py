@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from attention_harness.execution import processes
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="who adopts a process is asked of /proc")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.cases.cases import parse
 from attention_harness.execution import conformance, pool
-
 from tests.registry.sources import TINY, write
 
 

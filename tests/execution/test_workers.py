@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.cases.cases import parse
 from attention_harness.checks import Subject, time_account
@@ -13,7 +14,6 @@ from attention_harness.checks.relations.problem import callable_for
 from attention_harness.execution import conformance, pool
 from attention_harness.execution.conformance import Item
 from attention_harness.model.verdict import Status, Verdict
-
 from tests.registry.sources import TINY, write
 
 OTHER = TINY.replace("Lk3", "Lk4")
@@ -79,10 +79,10 @@ def test_the_others_are_complete_and_right(answers, case):
     item, verdicts = answers["right", case]
     assert [check.name for check in item.checks] == [verdict.check for verdict in verdicts]
     assert {Status.PASS} == {verdict.status for verdict in verdicts}
-    assert all(0 <= verdict.share <= 1 for verdict in verdicts)
+    assert all(0 <= verdict.error_ratio <= 1 for verdict in verdicts)
     accuracy = next(verdict for verdict in answers["wrong", case][1] if verdict.check == "accuracy")
     assert Status.FAIL is accuracy.status
-    assert accuracy.share > 1
+    assert accuracy.error_ratio > 1
     assert accuracy.where is not None
 
 
@@ -95,8 +95,10 @@ def test_a_worker_gives_the_verdicts_of_this_process(answers):
     """Where an item runs does not change what is measured."""
     for name in ("right", "wrong"):
         item, verdicts = answers[name, TINY]
-        here = [(verdict.check, verdict.status, verdict.share, verdict.where) for verdict in conformance.run(item)]
-        assert here == [(verdict.check, verdict.status, verdict.share, verdict.where) for verdict in verdicts]
+        here = [
+            (verdict.check, verdict.status, verdict.error_ratio, verdict.where) for verdict in conformance.run(item)
+        ]
+        assert here == [(verdict.check, verdict.status, verdict.error_ratio, verdict.where) for verdict in verdicts]
 
 
 @pytest.mark.parametrize("raised", [KeyError("boom"), RuntimeError("boom\nand more"), TypeError()])
@@ -158,7 +160,7 @@ def test_what_a_crash_took_is_the_implementation_s_time(tmp_path):
 
 
 def test_whatever_a_check_prepares_is_the_implementation_s_time(tmp_path, monkeypatch):
-    """Of every check, the laws and manners that prepare anew included: an export is none of the harness's own.
+    """Of every check, the relations and behaviours that prepare anew included: an export is none of the harness's own.
 
     By a clock that nothing but preparing moves on.
     """
@@ -172,9 +174,9 @@ def test_whatever_a_check_prepares_is_the_implementation_s_time(tmp_path, monkey
     with time_account.spent(time_account.HARNESS):
         checks = {verdict.check for verdict in conformance.run(item)}
     spent = time_account.taken()
-    assert {"manner.repeatability", "law.permuted_keys", "manner.accumulation"} <= checks
+    assert {"behaviour.repeatability", "relation.permuted_keys", "behaviour.accumulation"} <= checks
     assert now[0] > 4
     assert (now[0], 0) == (spent[time_account.IMPLEMENTATION], spent[time_account.HARNESS])
     with time_account.spent(time_account.HARNESS):
-        callable_for(Subject(own, item.case), parse(TINY))  # as laws do for other widths
+        callable_for(Subject(own, item.case), parse(TINY))  # as relations do for other widths
     assert {time_account.IMPLEMENTATION: 1, time_account.HARNESS: 0} == time_account.taken()

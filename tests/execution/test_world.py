@@ -7,12 +7,12 @@ import os
 import numpy as np
 import pytest
 import torch
+
 from attention_harness import registry
 from attention_harness.cases.cases import parse
 from attention_harness.execution import conformance
 from attention_harness.execution.process_state import listed, world
 from attention_harness.model.verdict import Status
-
 from tests.registry.sources import TINY, write
 
 

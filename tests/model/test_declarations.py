@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+
 from attention_harness.model.capabilities import Arithmetic, Capabilities
 from attention_harness.model.case import AXES, Case
 from attention_harness.model.errors import HarnessError
@@ -79,7 +80,7 @@ def test_what_a_case_requires():
         ({"devices": ("gpu",)}, "unknown device 'gpu'; known: cpu, cuda"),
         ({"options": "mask"}, "options must be a tuple of names, got 'mask'"),
         ({"options": ("causal",)}, "unknown option 'causal'; known: mask, bias, valid_lens, causal_top_left"),
-        ({"empty_rows": "garbage"}, "empty_rows 'garbage' is none of zero, nan, mean"),
+        ({"fully_masked_rows": "garbage"}, "fully_masked_rows 'garbage' is none of zero, nan, mean"),
         ({"gradients": "yes"}, "gradients must be True or False, got 'yes'"),
         ({"repeatable": 1}, "repeatable must be True or False, got 1"),
         ({"arithmetic": "loose"}, "arithmetic must be an Arithmetic(...), got 'loose'"),

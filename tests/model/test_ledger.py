@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from attention_harness.checks import time_account
 
 
@@ -57,7 +58,7 @@ def test_shares_are_of_all_workers_time(clock):
     clock(10)
     told = costs.told()
     assert {"implementation": 0.5, "reference": 0.15, "harness": 0.05} == told["shares"]
-    assert "time: 10 s on 2 workers: implementations 50%, reference and budgets 15%, this harness 5%, " in (
+    assert "time: 10 s on 2 workers: implementations 50%, reference and error bounds 15%, this harness 5%, " in (
         time_account.sentence(told)
     )
     assert time_account.sentence(told).endswith("starting and waiting 30%; 5 checks/s")

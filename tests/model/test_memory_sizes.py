@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from attention_harness.model import units
 
 

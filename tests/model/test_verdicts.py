@@ -6,9 +6,10 @@ import json
 import math
 
 import pytest
-from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 
 NAMES = {"implementation": "eager", "mechanism": "cosine", "case": "cosine-B1", "check": "accuracy"}
 RAN = [status for status in Status if status not in NOT_CHECKED]
@@ -28,11 +29,11 @@ def test_statuses_are_those_of_the_contract():
 
 
 @pytest.mark.parametrize("status", PASSES)
-@pytest.mark.parametrize("share", [None, -0.1, 1.0001, math.nan, math.inf])
-def test_a_pass_has_a_measured_share(status, share):
-    """A pass without an error, or with one beyond its budget, is impossible."""
+@pytest.mark.parametrize("error_ratio", [None, -0.1, 1.0001, math.nan, math.inf])
+def test_a_pass_has_a_measured_share(status, error_ratio):
+    """A pass without an error, or with one beyond its error bound, is impossible."""
     with pytest.raises(ValueError, match=r"a pass needs a measured share in \[0, 1\]"):
-        verdict(status, share=share, reason="because")
+        verdict(status, error_ratio=error_ratio, reason="because")
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status not in PASSES])
@@ -47,14 +48,14 @@ def test_everything_else_has_a_reason(status):
 def test_what_was_not_run_has_no_share(status):
     """A share of what was not asked is impossible."""
     with pytest.raises(ValueError, match="nothing was run, so there is no share to state"):
-        verdict(status, reason="no device", share=0.5)
+        verdict(status, reason="no device", error_ratio=0.5)
 
 
 @pytest.mark.parametrize("status", ["bogus", "", "PASS", None, 1])
 def test_a_status_is_one_of_nine(status):
     """Whatever else is given as one is refused, so that nothing counts as neither conforming nor not."""
     with pytest.raises(ValueError, match="is not a valid Status"):
-        verdict(status, share=0.5, reason="because")
+        verdict(status, error_ratio=0.5, reason="because")
     assert verdict("fail", reason="because").status is Status.FAIL
 
 
@@ -72,9 +73,13 @@ def test_a_verdict_is_frozen():
 
 numbers = st.none() | st.floats(min_value=0)
 verdicts = st.builds(
-    lambda status, share, error, where, reason: verdict(
+    lambda status, error_ratio, error, where, reason: verdict(
         status,
-        share=min(share or 0.0, 1.0) if status in PASSES else None if status in NOT_CHECKED else share,
+        error_ratio=min(error_ratio or 0.0, 1.0)
+        if status in PASSES
+        else None
+        if status in NOT_CHECKED
+        else error_ratio,
         error=error,
         where=where,
         reason=reason,
@@ -104,25 +109,27 @@ def test_json_has_no_infinity(number, text):
     assert text == verdict(Status.FAIL, reason="far off", error=number).to_json()["error"]
 
 
-@pytest.mark.parametrize("damage", [{"status": "fine"}, {"status": "pass", "share": None}, {"share": "much"}])
+@pytest.mark.parametrize(
+    "damage", [{"status": "fine"}, {"status": "pass", "error_ratio": None}, {"error_ratio": "much"}]
+)
 def test_a_changed_line_is_refused(damage):
     """JSON that says the impossible does not become a verdict."""
-    data = verdict(Status.PASS, share=0.5).to_json() | damage
+    data = verdict(Status.PASS, error_ratio=0.5).to_json() | damage
     with pytest.raises(ValueError, match=r"'fine' is not a valid Status|measured share|'much'"):
         Verdict.from_json(data)
 
 
 def test_a_missing_field_is_refused():
     """Nothing is filled in for a field that a line lacks."""
-    data = verdict(Status.PASS, share=0.5).to_json()
+    data = verdict(Status.PASS, error_ratio=0.5).to_json()
     for name in data.keys() - {"finding", "declared"}:
         with pytest.raises(KeyError, match=name):
             Verdict.from_json({key: value for key, value in data.items() if key != name})
 
 
 def test_a_line_from_before_findings_is_read():
-    """What a manner was found to be is missing in older run directories, and empty then."""
-    data = verdict(Status.PASS, share=0.5, finding="zero", declared="zero").to_json()
+    """What a behaviour was found to be is missing in older run directories, and empty then."""
+    data = verdict(Status.PASS, error_ratio=0.5, finding="zero", declared="zero").to_json()
     assert "zero" == Verdict.from_json(data).finding
     older = Verdict.from_json({key: value for key, value in data.items() if key not in ("finding", "declared")})
     assert ("", "") == (older.finding, older.declared)
@@ -140,10 +147,10 @@ def test_a_line_from_before_findings_is_read():
 )
 def test_known_failures(before, after):
     """A failure that was declared is known; a pass that was declared a failure does not conform; the rest stays."""
-    share = None if before in NOT_CHECKED else 0.5
+    error_ratio = None if before in NOT_CHECKED else 0.5
     reason = "" if before is Status.PASS else "was wrong"
-    turned = verdict(before, share=share, reason=reason).as_known_failure("bug 7")
-    assert (after, share) == (turned.status, turned.share)
+    turned = verdict(before, error_ratio=error_ratio, reason=reason).as_known_failure("bug 7")
+    assert (after, error_ratio) == (turned.status, turned.error_ratio)
     if before is not after:
         assert "bug 7" in turned.reason
         assert reason in turned.reason

@@ -1,5 +1,5 @@
 """Every mechanism once more, scalar by scalar in mpmath at 50 digits. Nothing here comes from `reference` or NumPy's
-arithmetic: arrays are only tables of numbers, and an empty row is written as a sum of no terms.
+arithmetic: arrays are only tables of numbers, and a fully masked row is written as a sum of no terms.
 
 A formula takes `x`, its tensors by name, and `o`, its options by name, and returns (output, weights or None).
 """

@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import attention_harness.reference
 import numpy as np
 import pytest
+
+import attention_harness.reference
 from attention_harness.model.capabilities import OPTIONS
 from attention_harness.model.case import AXES
 from attention_harness.reference import core
@@ -49,13 +50,13 @@ def test_all_mechanisms_of_the_design_are_there():
 
 @MECHANISM
 def test_the_docstring_is_the_specification(mechanism):
-    """It states one LaTeX formula with balanced braces, the shapes, the empty rows and the source."""
+    """It states one LaTeX formula with balanced braces, the shapes, the fully masked rows and the source."""
     formula = mechanism.formula
     assert formula.count("{") == formula.count("}") > 0
     assert formula.count(r"\left") == formula.count(r"\right")
     assert "$$" not in formula
     assert words(mechanism).count("$$") == 2
-    for part in ("Shapes: ", "Empty rows: ", "Source: note"):
+    for part in ("Shapes: ", "Fully masked rows: ", "Source: note"):
         assert words(mechanism).count(part) == 1, part
     assert mechanism.source.startswith("note")
 
@@ -63,7 +64,7 @@ def test_the_docstring_is_the_specification(mechanism):
 @MECHANISM
 def test_the_docstring_gives_the_declared_shapes(mechanism):
     """Every input stands there with its axes, and so do the output's and the weights' axes."""
-    shapes = words(mechanism).split("Shapes: ")[1].split("Empty rows: ")[0].replace("Dq + D", "Dq+D")
+    shapes = words(mechanism).split("Shapes: ")[1].split("Fully masked rows: ")[0].replace("Dq + D", "Dq+D")
     before, _, after = shapes.partition("-> ")
     for declared in mechanism.inputs:
         axes = re.escape(f"({', '.join(declared.axes)})")

@@ -10,10 +10,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from attention_harness.bounds import FORMATS, budgets, gamma
+
+from attention_harness.bounds import FORMATS, error_bounds, gamma
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.registry import mechanisms
-
 from tests.reference import note_code
 
 MECHANISMS = mechanisms()
@@ -47,9 +47,9 @@ def reference(name: str, tensors: dict[str, object], **options: object) -> tuple
 def excess(
     note: torch.Tensor, name: str, tensors: dict[str, object], dtype: str = "float64", **options: object
 ) -> float:
-    """Return by how much the note's output leaves the budget of the reference: at most 0 where they agree."""
+    """Return by how much the note's output leaves the error bound of the reference: at most 0 where they agree."""
     given = {k: np.asarray(x, np.float64) for k, x in tensors.items()}
-    allowed, _ = budgets(MECHANISMS[name].evaluate, given, options, dtype, Arithmetic())
+    allowed, _ = error_bounds(MECHANISMS[name].evaluate, given, options, dtype, Arithmetic())
     return float((np.abs(note.detach().double().numpy() - allowed.value) - allowed.bound).max())
 
 

@@ -6,7 +6,8 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from attention_harness.bounds import FORMATS, Budget, budgets, gamma
+
+from attention_harness.bounds import FORMATS, ErrorBound, error_bounds, gamma
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.reference.specification import Example, Mechanism
 from attention_harness.registry import mechanisms
@@ -40,8 +41,8 @@ def answer(mechanism: Mechanism, example: Example) -> dict[str, np.ndarray | Non
     return {"output": output, "weights": weights}
 
 
-def budget(mechanism: Mechanism, example: Example) -> dict[str, Budget | None]:
-    made = budgets(mechanism.evaluate, inputs_of(example), example.options, "float64", Arithmetic())
+def error_bound(mechanism: Mechanism, example: Example) -> dict[str, ErrorBound | None]:
+    made = error_bounds(mechanism.evaluate, inputs_of(example), example.options, "float64", Arithmetic())
     return dict(zip(("output", "weights"), made, strict=True))
 
 
@@ -105,7 +106,7 @@ def test_equal_keys_give_the_mean_of_the_valid_values_whatever_the_query_is(name
     given = inputs_of(example)
     given |= {name: normal(array.shape) for name, array in given.items() if name not in ("key", "value")}
     output, _ = mechanism.evaluate(**given, **example.options)
-    allowed, _ = budgets(mechanism.evaluate, given, example.options, "float64", Arithmetic())
+    allowed, _ = error_bounds(mechanism.evaluate, given, example.options, "float64", Arithmetic())
     assert (np.abs(output - example.output) <= allowed.bound).all()
 
 
@@ -123,7 +124,7 @@ def test_random_scores_have_no_weight_past_their_length(lens, seed):
 @pytest.mark.parametrize(("mechanism", "example"), [given for given in PRINTED if given.values[1].digits == EXACT])
 def test_the_printed_slack_hides_no_error(mechanism, example):
     """Where the note's numbers are exact, the reference agrees within the rounding of float64."""
-    given, allowed = answer(mechanism, example), budget(mechanism, example)
+    given, allowed = answer(mechanism, example), error_bound(mechanism, example)
     for name in ("output", "weights"):
         printed = getattr(example, name)
         if printed is not None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from attention_harness.reference import core
 from attention_harness.reference.projected import projected
-
-from tests.reference.test_semantics import budget, call, drawn
+from tests.reference.test_semantics import call, drawn, error_bound
 
 
 def test_a_zero_vector_has_cosine_zero_with_everything():
@@ -20,7 +20,7 @@ def test_a_zero_vector_has_cosine_zero_with_everything():
     assert core.normalise(key)[0, 0, 0].tolist() == [0.0, 0.0]
     _, weights = call("cosine", {"query": key[:, :, 1:2], "key": key, "value": key})
     (none, same, opposite), ratio = weights[0, 0, 0], np.exp(1.0)
-    allowed = budget("masked_softmax", {"scores": np.array([[[[0.0, 1.0, -1.0]]]])})[0, 0, 0] * ratio
+    allowed = error_bound("masked_softmax", {"scores": np.array([[[[0.0, 1.0, -1.0]]]])})[0, 0, 0] * ratio
     assert abs(same - none * ratio) <= 2 * allowed.max()
     assert abs(none - opposite * ratio) <= 2 * allowed.max()
 
@@ -60,7 +60,7 @@ def test_self_attention_follows_a_permutation_unless_positions_are_added():
     for positions, follows in (("none", True), ("sinusoidal", False)):
         expected = call("self_attention", given, positions=positions)[0][:, order]
         got, _ = call("self_attention", permuted, positions=positions)
-        within = np.abs(got - expected) <= budget("self_attention", permuted, positions=positions)
+        within = np.abs(got - expected) <= error_bound("self_attention", permuted, positions=positions)
         assert follows == within.all()
 
 
@@ -96,7 +96,7 @@ def test_each_head_owns_its_columns():
     for head, columns in enumerate((slice(0, 3), slice(3, 6))):
         own = {name: given[name][:, None, :, columns] for name in ("query", "key", "value")}
         expected, expected_weights = call("scaled_dot_product", own, valid_lens=lens)
-        allowed = budget("scaled_dot_product", own, valid_lens=lens)
+        allowed = error_bound("scaled_dot_product", own, valid_lens=lens)
         assert (np.abs(output[:, None, :, columns] - expected) <= allowed).all()
         assert (weights[:, head] > 0).tolist() == (expected_weights[:, 0] > 0).tolist()
 
@@ -109,7 +109,7 @@ def test_concat_tanh_is_additive_with_weights_of_one():
     parts = {"W_q": given["W"][:, :width], "W_k": given["W"][:, width:], "w_v": np.ones(len(given["b"]))}
     pair = {name: given[name] for name in ("query", "key", "value")}
     difference = np.abs(call("concat_tanh", given)[0] - call("additive", pair | parts)[0])
-    assert (difference <= budget("concat_tanh", given)).all()
+    assert (difference <= error_bound("concat_tanh", given)).all()
 
 
 def test_a_sharp_score_fetches_the_value_of_the_best_key():

@@ -1,6 +1,7 @@
 """The float64 references against an evaluation at 50 digits: how far is the oracle itself from the truth?
 
-The budget of float64 is twice the bound of one evaluation, since the reference errs as much as what it judges. So the
+The error bound of float64 is twice the bound of one evaluation, since the reference errs as much as what it judges. So
+the
 reference may use half of it.
 """
 
@@ -10,15 +11,15 @@ import itertools
 
 import numpy as np
 import pytest
+
 from attention_harness.bounds import Model, Tracked
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import parse, variants
-from attention_harness.checks.subject import budget_of
+from attention_harness.checks.subject import bound_of
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
 from attention_harness.reference import core
 from attention_harness.registry import mechanisms
-
 from tests.reference import in_mpmath
 from tests.reference.in_mpmath import mp
 
@@ -72,14 +73,14 @@ def cases_of(mechanism: str) -> list[Case]:
 
 
 def shares(got: np.ndarray, exact: np.ndarray, bound: np.ndarray) -> np.ndarray:
-    """Return every element's error as a share of half its budget."""
+    """Return every element's error as a share of half its error bound."""
     error = in_mpmath.table(exact.shape, lambda *at: abs(mp.mpf(float(got[at])) - exact[at])).astype(float)
     return np.divide(error, bound / 2, out=np.where(error > 0, np.inf, 0.0), where=bound > 0)
 
 
 @pytest.mark.parametrize("mechanism", mechanisms())
-def test_the_reference_errs_less_than_half_its_float64_budget(mechanism, record_property):
-    """Output and weights, and the value at the centre of the budget, lie within half of the bound."""
+def test_the_reference_errs_less_than_half_its_float64_bound(mechanism, record_property):
+    """Output and weights, and the value at the centre of the error bound, lie within half of the bound."""
     worst = {}
     for case in cases_of(mechanism):
         given = inputs.exact(inputs.tensors(case))
@@ -87,15 +88,15 @@ def test_the_reference_errs_less_than_half_its_float64_budget(mechanism, record_
         options = given | inputs.arguments(case)
         reference = mechanisms()[mechanism].evaluate(**tensors, **options)
         truth = in_mpmath.evaluate(mechanism, tensors, options)
-        for got, exact, budget in zip(reference, truth, budget_of(case, Arithmetic(), "zero"), strict=True):
+        for got, exact, error_bound in zip(reference, truth, bound_of(case, Arithmetic(), "zero"), strict=True):
             if exact is not None:
-                assert got.shape == exact.shape == budget.value.shape, case.id
-                share = max(shares(value, exact, budget.bound).max() for value in (got, budget.value))
-                worst[case.id] = max(share, worst.get(case.id, 0.0))
+                assert got.shape == exact.shape == error_bound.value.shape, case.id
+                error_ratio = max(shares(value, exact, error_bound.bound).max() for value in (got, error_bound.value))
+                worst[case.id] = max(error_ratio, worst.get(case.id, 0.0))
     where = max(worst, key=worst.__getitem__)
     record_property("worst_share", float(worst[where]))
     print(f"{mechanism}: worst share {worst[where]:.3f} of {len(worst)} cases, at {where}")
-    assert {case: share for case, share in worst.items() if share > 1} == {}
+    assert {case: error_ratio for case, error_ratio in worst.items() if error_ratio > 1} == {}
 
 
 def test_every_mechanism_has_its_formula_in_mpmath():
@@ -104,10 +105,10 @@ def test_every_mechanism_has_its_formula_in_mpmath():
     assert all(len(cases_of(mechanism)) >= len(CONTENTS) for mechanism in mechanisms())
 
 
-def test_the_options_reach_empty_rows_and_both_grouped_and_plain_heads():
+def test_the_options_reach_fully_masked_rows_and_both_grouped_and_plain_heads():
     """Among the cases are queries that see no key, by a mask, by a bias, by a length and by a corner."""
     cases = cases_of("scaled_dot_product")
-    empty = [case for case in cases if budget_of(case, Arithmetic(), "zero")[0].empty.any()]
+    empty = [case for case in cases if bound_of(case, Arithmetic(), "zero")[0].empty.any()]
     for option in ("mask", "valid_lens", "causal"):
         assert [case for case in empty if tuple(case.options) == (option,)], option
     assert {1, 2} == {case.sizes["H"] // case.sizes["Hk"] for case in cases}

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from attention_harness.bounds.judge import judge
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import parse
-from attention_harness.checks.subject import budget_of
+from attention_harness.checks.subject import bound_of
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
 
@@ -89,17 +90,17 @@ def attention(case: Case, opset: int, nonpad: np.ndarray | None = None, **attrib
 
 
 def assert_same(got: list[np.ndarray], case: Case, arithmetic: Arithmetic) -> None:
-    """Assert that output and weights lie within the float64 budget around the reference."""
-    for name, array, budget in zip(("output", "weights"), got, budget_of(case, arithmetic, "zero"), strict=True):
+    """Assert that output and weights lie within the float64 error bound around the reference."""
+    for name, array, error_bound in zip(("output", "weights"), got, bound_of(case, arithmetic, "zero"), strict=True):
         assert array.dtype == np.float64
-        judgement = judge(array, budget, degenerate=True)
-        assert judgement.share <= 1, f"{name}: {judgement.reason} at {judgement.where}"
+        judgement = judge(array, error_bound, degenerate=True)
+        assert judgement.error_ratio <= 1, f"{name}: {judgement.reason} at {judgement.where}"
 
 
 @pytest.mark.parametrize("text", CASES, ids=str)
 @pytest.mark.parametrize("opset", [23, 24])
 def test_scaled_dot_product_is_the_attention_of_onnx(opset, text):
-    """Output and weights agree in float64, with masks, biases, corner, scale, grouped heads and empty rows."""
+    """Output and weights agree in float64, with masks, biases, corner, scale, grouped heads and fully masked rows."""
     case = parse(text)
     assert_same(attention(case, opset, is_causal=int("causal" in case.options)), case, ATTENTION)
 
@@ -121,9 +122,9 @@ def test_the_bottom_right_corner_is_causality_over_full_lengths_in_onnx(sizes):
 
 
 def test_the_corners_differ_where_the_lengths_do():
-    """The comparison would notice the wrong corner: top-left answers are far outside bottom-right's budget."""
+    """The comparison would notice the wrong corner: top-left answers are far outside bottom-right's error bound."""
     case = parse(f"scaled_dot_product-{SIZES}-float64-causal=bottom_right-ordinary-contiguous-0")
-    with pytest.raises(AssertionError, match="exceeds its budget"):
+    with pytest.raises(AssertionError, match="exceeds its error bound"):
         assert_same(attention(case, 24, is_causal=1), case, ATTENTION)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from attention_harness.bounds import FORMATS, budgets, gamma
+
+from attention_harness.bounds import FORMATS, error_bounds, gamma
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import parse, variants
 from attention_harness.model.capabilities import Arithmetic
@@ -33,9 +34,9 @@ def call(mechanism: str, given: dict[str, Any], **options: Any) -> tuple[Any, An
     return mechanisms()[mechanism].evaluate(**given, **options)
 
 
-def budget(mechanism: str, given: dict[str, Any], **options: Any) -> Any:
+def error_bound(mechanism: str, given: dict[str, Any], **options: Any) -> Any:
     """Return how far from the reference another float64 evaluation may be."""
-    return budgets(mechanisms()[mechanism].evaluate, given, options, "float64", Arithmetic())[0].bound
+    return error_bounds(mechanisms()[mechanism].evaluate, given, options, "float64", Arithmetic())[0].bound
 
 
 def without_attention(variant: Any, given: dict[str, Any]) -> Any:
@@ -69,12 +70,12 @@ def test_a_row_that_sees_no_key_weighs_nothing(variant):
 @pytest.mark.parametrize(
     ("policy", "weight", "output"), [("zero", 0.0, 0.0), ("nan", np.nan, np.nan), ("mean", 0.25, 2.5)]
 )
-def test_other_policies_of_empty_rows_are_at_hand(policy, weight, output):
+def test_other_policies_of_fully_masked_rows_are_at_hand(policy, weight, output):
     """An implementation that declares `nan` or `mean` is held to that: NaN, or the mean of all values."""
     value = np.arange(1.0, 5.0)[None, None, :, None]
     given = {"query": np.ones((1, 1, 2, 2)), "key": np.ones((1, 1, 4, 2)), "value": value}
     mask = np.array([[False] * 4, [True, False, False, False]])
-    out, weights = call("scaled_dot_product", given, mask=mask, empty_rows=policy)
+    out, weights = call("scaled_dot_product", given, mask=mask, fully_masked_rows=policy)
     np.testing.assert_array_equal(weights[0, 0], [[weight] * 4, [1.0, 0.0, 0.0, 0.0]])
     np.testing.assert_array_equal(out[0, 0], [[output], [1.0]])
 
@@ -148,11 +149,11 @@ def test_an_unknown_corner_is_refused():
 
 
 @VARIANT
-def test_an_unknown_policy_of_empty_rows_is_refused(variant):
+def test_an_unknown_policy_of_fully_masked_rows_is_refused(variant):
     """Even where no row is empty a misspelt policy raises."""
     given, options = drawn(variant.mechanism.name, variant.choices)
-    with pytest.raises(ValueError, match="unknown policy 'zeros' for empty rows; known: zero, nan, mean"):
-        call(variant.mechanism.name, given, **options, empty_rows="zeros")
+    with pytest.raises(ValueError, match="unknown policy 'zeros' for fully masked rows; known: zero, nan, mean"):
+        call(variant.mechanism.name, given, **options, fully_masked_rows="zeros")
 
 
 @pytest.mark.parametrize("positions", ["", "sinusoid", None, True])
@@ -181,7 +182,7 @@ def test_grouped_heads_repeat_each_key_head_for_its_neighbours(mechanism):
         return call(mechanism, given | {name: given[name][:, heads] for name in ("key", "value")})[0]
 
     assert spelled_out([0, 0, 1, 1]).tolist() == output.tolist()
-    assert (np.abs(spelled_out([0, 1, 0, 1]) - output)[:, 1:3] > budget(mechanism, given)[:, 1:3]).any()
+    assert (np.abs(spelled_out([0, 1, 0, 1]) - output)[:, 1:3] > error_bound(mechanism, given)[:, 1:3]).any()
 
 
 @VARIANT

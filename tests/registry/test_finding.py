@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
 from attention_harness import implementations as shipped
 from attention_harness import registry
 from attention_harness.cases.cases import parse
 from attention_harness.model.errors import HarnessError
-
 from tests.registry.sources import TINY, write
 
 FOLDER = Path(shipped.__path__[0])
@@ -98,10 +98,10 @@ def test_a_name_twice_is_refused(tmp_path, monkeypatch):
     assert str(mine) in str(caught.value)
     assert str(FOLDER / "eager.py") in str(caught.value)
     (tmp_path / "other").mkdir()
-    twins = [write(tmp_path / "twin.py"), write(tmp_path / "other" / "twin.py")]
-    with pytest.raises(HarnessError, match="two implementations named 'twin'"):
+    twins = [write(tmp_path / "A/A control.py"), write(tmp_path / "other" / "A/A control.py")]
+    with pytest.raises(HarnessError, match="two implementations named 'A/A control'"):
         registry.implementations(twins)
-    install(tmp_path, "compiled", "twin")
+    install(tmp_path, "compiled", "aa_control")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(HarnessError, match="two implementations named 'compiled'"):
         registry.implementations()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.cases.cases import parse
 from attention_harness.model.errors import HarnessError
-
 from tests.registry.sources import TINY, write
 
 HEAD = "from attention_harness import Capabilities\n"

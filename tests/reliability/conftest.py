@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from attention_harness.execution import machine
 from attention_harness.store import results
 

@@ -9,6 +9,7 @@ import tracemalloc
 from types import SimpleNamespace
 
 import pytest
+
 from attention_harness.commands import check, run_setup, tally
 from attention_harness.execution import pool
 from attention_harness.execution.conformance import plan
@@ -25,11 +26,11 @@ STATUSES = (Status.PASS, Status.PASS, Status.FAIL, Status.UNSUPPORTED)
 def verdict(item, check, number: int) -> Verdict:
     """Return a verdict as a run has it: long reasons, a replay command; every fourth fails, every fourth is skipped."""
     status = STATUSES[number % 4]
-    facts = {"reason": f"|error| {number} exceeds its budget"} if status is not Status.PASS else {}
+    facts = {"reason": f"|error| {number} exceeds its error bound"} if status is not Status.PASS else {}
     if status is Status.UNSUPPORTED:
         facts["reason"] = f"option {number} not declared"  # more distinct reasons than any declaration has
     else:
-        facts |= {"share": 0.5 if status is Status.PASS else 2.0, "error": 0.1, "where": (0, 1, number)}
+        facts |= {"error_ratio": 0.5 if status is Status.PASS else 2.0, "error": 0.1, "where": (0, 1, number)}
     replay = f"python -m attention_harness replay {item.case.id} --implementation {item.implementation.name}"
     return Verdict(
         item.implementation.name, item.case.mechanism, item.case.id, check.name, status, replay=replay, **facts
@@ -163,8 +164,8 @@ def test_answered_checks_take_a_bit():
     assert all(key in answered for key in asked)
     assert last not in answered
     assert ("other", *asked[0][1:]) not in answered
-    answered.add((*asked[0][:2], "law.forgotten"))
-    assert (*asked[0][:2], "law.forgotten") in answered
+    answered.add((*asked[0][:2], "relation.forgotten"))
+    assert (*asked[0][:2], "relation.forgotten") in answered
     assert last not in answered
 
 

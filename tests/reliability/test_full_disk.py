@@ -15,14 +15,14 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.store import results
-
 from tests.conftest import ROOT
 from tests.reliability.test_kills import CASES, alive, begin, end, facts_of, finish, uninterrupted
 
-PASS = Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, share=0.25)
+PASS = Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, error_ratio=0.25)
 FACTS = {"command": "check", "planned": 1, "plan": "a", "environment": {}, "implementations": {}}
 
 

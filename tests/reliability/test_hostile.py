@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attention_harness.model.verdict import NONCONFORMING
 
+from attention_harness.model.verdict import NONCONFORMING
 from tests.conftest import ROOT
 from tests.registry.sources import TINY, write
 from tests.reliability.hostile import BY_NAME, FAULTS, MARK, OTHER, Fault
@@ -79,7 +79,7 @@ class Ran:
 
     def of(self, name: str, case: str = TINY) -> list[tuple[Any, ...]]:
         """Return what was answered, without the time that it took."""
-        return [(v["check"], v["status"], v["share"], v["where"]) for v in self.verdicts[name, case]]
+        return [(v["check"], v["status"], v["error_ratio"], v["where"]) for v in self.verdicts[name, case]]
 
 
 @pytest.fixture(scope="module")

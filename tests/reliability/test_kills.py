@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attention_harness.store import lock, results
 
+from attention_harness.store import lock, results
 from tests.conftest import ROOT
 from tests.reliability.processes import hears_interrupts
 

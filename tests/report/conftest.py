@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.verdict import NOT_CHECKED, Status, Verdict
 from attention_harness.store.results import Run
@@ -27,7 +28,7 @@ def verdict() -> Callable[..., Verdict]:
             "mechanism": "cosine",
             "case": CASE.removesuffix("0") + str(made),
             "check": "accuracy",
-            "share": None if status in NOT_CHECKED else 0.25 if passed else 3.0,
+            "error_ratio": None if status in NOT_CHECKED else 0.25 if passed else 3.0,
             "reason": "" if passed else "because",
         }
         return Verdict(implementation=implementation, status=status, **given | facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from attention_harness.report import build, growth, markdown, page, plots
 
 CASE = "scaled_dot_product-B1H1Hk1Lq{n}Lk{n}D64Dv64-float32-plain-ordinary-contiguous-0"
@@ -20,11 +21,11 @@ def swept(measurement):
             "least_bytes": 256.0 * length,
         }
         told |= {"flops": 1e9, "moved_bytes": 1e6}
-        return measurement(name, **where | told | {"written_bytes": 4.0 * length**2, "budget_share": 0.5} | facts)
+        return measurement(name, **where | told | {"written_bytes": 4.0 * length**2, "error_ratio": 0.5} | facts)
 
     rows = []
     for n in (128, 256, 512, 1024):
-        rows += [at("eager", n, 1e-9 * n**2, 4 * n**2), at("fused", n, 1e-6 * n, 256 * n, budget_share=0.25)]
+        rows += [at("eager", n, 1e-9 * n**2, 4 * n**2), at("fused", n, 1e-6 * n, 256 * n, error_ratio=0.25)]
         where = {"mechanism": "scaled_dot_product", "workload": f"sweep_{n}", "case": CASE.format(n=n)}
         rows.append(measurement("wrong", "refused", reason="fail, accuracy", **where))
     return rows
@@ -49,8 +50,8 @@ def test_a_front_holds_what_no_other_beats(swept):
 
 def test_a_front_compares_the_same_work_alone(measurement):
     """Who was measured on one workload of three is left out; the others stand on the workloads that they share."""
-    rows = [measurement(n, workload=w, budget_share=0.1) for n in ("eager", "kernel") for w in ("a", "b", "c")]
-    rows += [measurement("narrow", workload="a", budget_share=0.1)]
+    rows = [measurement(n, workload=w, error_ratio=0.1) for n in ("eager", "kernel") for w in ("a", "b", "c")]
+    rows += [measurement("narrow", workload="a", error_ratio=0.1)]
     [front] = growth.fronts(rows)
     assert ({"eager", "kernel"}, ("a", "b", "c")) == ({s.implementation for s in front.spots}, front.workloads)
 

@@ -1,8 +1,9 @@
-"""What was measured beside verdicts is told in both formats: manners beside declarations, and what cases can see."""
+"""What was measured beside verdicts is told in both formats: behaviours beside declarations, and what cases can see."""
 
 from __future__ import annotations
 
 import pytest
+
 from attention_harness import report
 from attention_harness.model.mutation_results import Sensitivity
 from attention_harness.model.verdict import Status
@@ -15,25 +16,30 @@ BLIND = Sensitivity("cosine-B2", "bfloat16", "tiny", 1, 0.5, None, None, None, "
 
 @pytest.fixture
 def written(tmp_path, verdict):
-    """Return the report, as Markdown and as a page, of two manners and two cases' sensitivity."""
+    """Return the report, as Markdown and as a page, of two behaviours and two cases' sensitivity."""
     verdicts = (
-        verdict(check="manner.slices", share=0.0, finding="differs by 4 units in the last place", declared="no claim"),
-        verdict(Status.FAIL, check="manner.empty_rows", reason="does: nan", finding="nan", declared="zero"),
-        verdict(Status.ERROR, check="manner.dtype", reason="no such kernel"),
-        verdict(implementation="other", check="manner.slices", share=0.0, finding="the same bits"),
+        verdict(
+            check="behaviour.slices",
+            error_ratio=0.0,
+            finding="differs by 4 units in the last place",
+            declared="no claim",
+        ),
+        verdict(Status.FAIL, check="behaviour.fully_masked_rows", reason="does: nan", finding="nan", declared="zero"),
+        verdict(Status.ERROR, check="behaviour.dtype", reason="no such kernel"),
+        verdict(implementation="other", check="behaviour.slices", error_ratio=0.0, finding="the same bits"),
     )
     run = Run(tmp_path, {"planned": 4}, verdicts, sensitivity=(SEEN, BLIND))
     return [path.read_text() for path in report.write(run, tmp_path)]
 
 
-def test_both_formats_tell_manners_and_sensitivity(written):
+def test_both_formats_tell_behaviours_and_sensitivity(written):
     """A finding, its declaration, a contradiction, an error's reason; thresholds by dtype, a weak case and why."""
     for text in written:
         for told in ("differs by 4 units in the last place", "the same bits", "no such kernel", "2e-07, 2e-07"):
             assert told in text
         assert "no query sees two keys" in text
     markdown, page = written
-    assert "| `empty_rows` | **fail**: nan (zero) | " in markdown
+    assert "| `fully_masked_rows` | **fail**: nan (zero) | " in markdown
     assert "| `dtype` | **error**: no such kernel | " in markdown
     assert "declares zero" in page
 
@@ -42,26 +48,26 @@ def test_a_run_without_them_says_so(tmp_path, verdict):
     """Nothing measured is not the same as nothing found."""
     markdown, page = (p.read_text() for p in report.write(Run(tmp_path, {"planned": 1}, (verdict(),)), tmp_path))
     assert "None was measured in this run." in markdown
-    assert "Not measured in this run: `python -m attention_harness faults --sensitivity --out DIR`" in markdown
-    assert 'id="manners"' not in page
+    assert "Not measured in this run: `python -m attention_harness mutants --sensitivity --out DIR`" in markdown
+    assert 'id="behaviours"' not in page
     assert 'id="sensitivity"' not in page
 
 
 def test_both_formats_tell_causes(tmp_path, verdict):
-    """The faults that explain an implementation's failures, or why there is none."""
+    """The mutants that explain an implementation's failures, or why there is none."""
     match = Match("mask polarity", "mask", "", 1, 0.25, 5, 6)
     causes = (Diagnosis("mine", (match,)), Diagnosis("other", (), "none of them explains it"))
     wrong = (verdict(Status.FAIL, reason="wrong"),)
     run = Run(tmp_path, {"planned": 1}, wrong, diagnosis=[cause.to_json() for cause in causes])
     for text in (path.read_text() for path in report.write(run, tmp_path)):
-        assert "matches: mask polarity (0.25 of the budget, on 5 of 6 cases)" in text
+        assert "matches: mask polarity (0.25 of the error bound, on 5 of 6 cases)" in text
         assert "none of them explains it" in text
 
 
 def test_a_known_failure_is_not_the_worst_share(tmp_path, verdict):
     """What upstream does wrong is not the error of what conforms."""
-    known = verdict(Status.KNOWN_FAILURE, share=9e6, reason="upstream", case="known")
-    run = Run(tmp_path, {"planned": 2}, (verdict(share=0.5), known))
+    known = verdict(Status.KNOWN_FAILURE, error_ratio=9e6, reason="upstream", case="known")
+    run = Run(tmp_path, {"planned": 2}, (verdict(error_ratio=0.5), known))
     markdown = report.write(run, tmp_path)[0].read_text()
     assert "9.0e+06" not in markdown.split("## Known failures")[0]
 
@@ -69,14 +75,14 @@ def test_a_known_failure_is_not_the_worst_share(tmp_path, verdict):
 def test_reliability_is_told(tmp_path, verdict):
     """Each planted harm with what was reported; what disturbed the run or outlived it is counted against it."""
     rows = [
-        {"fault": "aborts", "planted": "os.abort()", "reported": ["crash: <SIGABRT>"], "complete": True, "left": 0},
-        {"fault": "daemon", "planted": "fork()", "reported": ["pass"], "complete": True, "left": 1},
-        {"fault": "patches", "planted": "x = 1", "reported": ["fail: a", "fail: b"], "complete": False, "left": 0},
+        {"mutant": "aborts", "planted": "os.abort()", "reported": ["crash: <SIGABRT>"], "complete": True, "left": 0},
+        {"mutant": "daemon", "planted": "fork()", "reported": ["pass"], "complete": True, "left": 1},
+        {"mutant": "patches", "planted": "x = 1", "reported": ["fail: a", "fail: b"], "complete": False, "left": 0},
     ]
     run = Run(tmp_path, {"planned": 1}, (verdict(),), reliability=rows)
     markdown, page = (p.read_text() for p in report.write(run, tmp_path))
     for text in (markdown, page):
-        assert "1 of 3 planted faults left the rest of the run complete and right, and no process behind." in text
+        assert "1 of 3 mutants left the rest of the run complete and right, and no process behind." in text
         assert "<SIGABRT>" not in text
     assert "| `aborts` | os.abort() | crash: &lt;SIGABRT&gt; | complete and right | 0 |" in markdown
     assert "| `patches` | x = 1 | fail: a; fail: b | disturbed | 0 |" in markdown

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.verdict import Status
 from attention_harness.report import build, figures, markdown, page, write
@@ -224,7 +225,8 @@ def test_a_report_is_rebuilt_from_files_without_torch(run, verdict, measurement,
     for item in (*made.verdicts, *made.measurements):
         writer.add(item)
     program = (
-        "import sys; from pathlib import Path; from attention_harness.report import write; from attention_harness.store.results import load\n"
+        "import sys; from pathlib import Path; from attention_harness.report import write\n"
+        "from attention_harness.store.results import load\n"
         "write(load(Path(sys.argv[1])), Path(sys.argv[1])); print('torch' in sys.modules)"
     )
     root = Path(page.__file__).resolve().parents[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from attention_harness.model.verdict import Status
 from attention_harness.report import build, figures, markdown, page
 
@@ -61,7 +62,7 @@ def test_a_row_tells_ratio_answer_and_costs(run, measurement):
 
 def test_an_unreliable_answer_comes_after_those_given(run, measurement):
     """However small its ratio, it is not first."""
-    shaky = {"ratio": 0.1, "low": 0.09, "high": 0.11, "answer": "unreliable", "reason": "the twin drifted"}
+    shaky = {"ratio": 0.1, "low": 0.09, "high": 0.11, "answer": "unreliable", "reason": "the A/A control drifted"}
     rows = [measurement("shaky", **shaky), measurement(), measurement("other")]
     panel = build(run(measurements=rows)).timing.panels[0]
     assert [line.implementation for line in panel.lines] == ["other", "eager", "shaky"]

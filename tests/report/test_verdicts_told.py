@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from attention_harness.model.verdict import NONCONFORMING, Status
 from attention_harness.report import build, markdown, page
 from attention_harness.report.content import settled
@@ -112,7 +113,7 @@ def test_only_skipped_checks_are_nothing_checked(run, verdict):
 def test_a_partly_unsupported_cell_says_both(run, verdict):
     """The share is the worst of those that passed; the reasons are numbered notes with their counts."""
     skipped = [verdict(Status.UNSUPPORTED, reason="no float16") for _ in range(12)]
-    told = build(run([verdict(share=0.63), verdict(share=0.1), *skipped]))
+    told = build(run([verdict(error_ratio=0.63), verdict(error_ratio=0.1), *skipped]))
     assert (cell(told).text, cell(told).extras) == ("pass 0.63", ("12 unsupported",))
     assert [(note.reason, note.checks) for note in told.matrix.notes] == [("no float16", 12)]
     assert "pass 0.63, 12 unsupported [1]" in markdown.render(told)
@@ -135,36 +136,44 @@ def test_reasons_that_differ_in_their_mechanism_alone_are_one_note(run, verdict)
     assert (cell(told).notes, cell(told, mechanism="additive").notes) == ((1,), (1, 2))
 
 
-@pytest.mark.parametrize(("share", "word"), [(math.nan, "not a number"), (math.inf, "infinite")])
-def test_shares_that_are_no_numbers_are_the_worst(run, verdict, share, word):
+@pytest.mark.parametrize(("error_ratio", "word"), [(math.nan, "not a number"), (math.inf, "infinite")])
+def test_shares_that_are_no_numbers_are_the_worst(run, verdict, error_ratio, word):
     """They survive every format and are told before any finite share."""
-    told = build(run([verdict(Status.FAIL, share=1e300), verdict(Status.FAIL, share=share, error=share), verdict()]))
-    assert (word, 2) == (told.failures[0].share, told.failures[0].count)
+    told = build(
+        run(
+            [
+                verdict(Status.FAIL, error_ratio=1e300),
+                verdict(Status.FAIL, error_ratio=error_ratio, error=error_ratio),
+                verdict(),
+            ]
+        )
+    )
+    assert (word, 2) == (told.failures[0].error_ratio, told.failures[0].count)
     assert word == told.totals[0].worst
     assert word in markdown.render(told)
     assert word in page.render(told)
 
 
-def test_a_failure_just_above_its_budget_does_not_read_as_one(run, verdict):
+def test_a_failure_just_above_its_bound_does_not_read_as_one(run, verdict):
     """1.0001 is shown as more than 1."""
-    assert build(run([verdict(Status.FAIL, share=1.0001)])).failures[0].share == "1.01"
+    assert build(run([verdict(Status.FAIL, error_ratio=1.0001)])).failures[0].error_ratio == "1.01"
 
 
 def test_a_failure_tells_where_how_much_and_how_to_replay(run, verdict):
-    """The budget is the error over its share; the replay command stands in a code block."""
+    """The error bound is the error over its share; the replay command stands in a code block."""
     replay = "python -m attention_harness check eager --case c"
-    wrong = verdict(Status.FAIL, share=4.0, error=2.0, where=(0, 1), replay=replay, reason="|error| too large")
+    wrong = verdict(Status.FAIL, error_ratio=4.0, error=2.0, where=(0, 1), replay=replay, reason="|error| too large")
     told = build(run([wrong]))
     found = told.failures[0]
-    assert (found.error, found.budget, found.where, found.share) == ("2", "0.5", "output[0, 1]", "4.00")
+    assert (found.error, found.error_bound, found.where, found.error_ratio) == ("2", "0.5", "output[0, 1]", "4.00")
     assert f"```sh\n{replay}\n```" in markdown.render(told)
     assert f"<pre><code>{replay}</code></pre>" in page.render(told)
 
 
 def test_every_failure_of_a_kind_is_counted(run, verdict):
     """A hundred of one kind are one entry: the worst in full, a dozen by name, the others by number."""
-    found = build(run([verdict(Status.FAIL, share=float(2 + i)) for i in range(100)])).failures
-    assert [(g.count, g.share, len(g.others), g.unnamed) for g in found] == [(100, "1.0e+02", 12, 87)]
+    found = build(run([verdict(Status.FAIL, error_ratio=float(2 + i)) for i in range(100)])).failures
+    assert [(g.count, g.error_ratio, len(g.others), g.unnamed) for g in found] == [(100, "1.0e+02", 12, 87)]
 
 
 def test_a_known_failure_is_told_but_does_not_decide(run, verdict):
@@ -175,6 +184,6 @@ def test_a_known_failure_is_told_but_does_not_decide(run, verdict):
 
 
 def test_the_share_of_a_passing_cell_is_of_what_passed(run, verdict):
-    """A known failure beyond its budget does not become the share of a pass."""
-    told = build(run([verdict(share=0.5), verdict(Status.KNOWN_FAILURE, share=7.0)]))
+    """A known failure beyond its error bound does not become the share of a pass."""
+    told = build(run([verdict(error_ratio=0.5), verdict(Status.KNOWN_FAILURE, error_ratio=7.0)]))
     assert (cell(told).text, cell(told).extras) == ("pass 0.50", ("1 known failure",))

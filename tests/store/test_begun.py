@@ -6,10 +6,10 @@ import argparse
 import hashlib
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.commands.run_setup import told_of, writer_of
 from attention_harness.store import results
-
 from tests.registry.sources import write
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.store import results
 
-PASS = Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, share=0.25, where=(0, 1))
+PASS = Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, error_ratio=0.25, where=(0, 1))
 
 
 def complaint(directory) -> str:
@@ -55,9 +56,9 @@ LINES = {
     "another object": b"[1, 2]",
     "a number": b"7",
     "an empty line": b"",
-    "an impossible pass": json.dumps(PASS.to_json() | {"share": None}).encode(),
+    "an impossible pass": json.dumps(PASS.to_json() | {"error_ratio": None}).encode(),
     "an unknown status": json.dumps(PASS.to_json() | {"status": "fine"}).encode(),
-    "a number beyond floats": json.dumps(PASS.to_json() | {"share": 10**400}).encode(),
+    "a number beyond floats": json.dumps(PASS.to_json() | {"error_ratio": 10**400}).encode(),
     "a missing field": json.dumps({"implementation": "eager"}).encode(),
 }
 

@@ -8,13 +8,13 @@ import sys
 import time
 
 import pytest
+
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.store import lock, results
-
 from tests.conftest import ROOT
 
-PASS = Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, share=0.25)
+PASS = Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, error_ratio=0.25)
 FACTS = {"command": "check", "planned": 1, "plan": "a", "environment": {}, "implementations": {}}
 HOLDS = """
 import sys, time

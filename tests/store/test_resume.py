@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.store import results
@@ -18,8 +19,8 @@ FACTS = {
     "environment": {"cores": 2},
     "implementations": {"eager": {"summary": "Eager.", "sha256": "e1"}, "mine": {"summary": "Mine.", "sha256": "m1"}},
 }
-FIRST = Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, share=0.25)
-SECOND = Verdict("eager", "cosine", "cosine-B2", "accuracy", Status.PASS, share=0.5)
+FIRST = Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, error_ratio=0.25)
+SECOND = Verdict("eager", "cosine", "cosine-B2", "accuracy", Status.PASS, error_ratio=0.5)
 
 
 def test_it_goes_on(tmp_path):

@@ -8,13 +8,16 @@ import os
 from dataclasses import replace
 
 import pytest
+
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.store import results
 
-PASS = Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, share=0.25, where=(0, 1), seconds=0.5)
-FAR = Verdict("mine", "cosine", "cosine-B1", "accuracy", Status.FAIL, share=math.inf, error=math.inf, reason="inf\n")
+PASS = Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, error_ratio=0.25, where=(0, 1), seconds=0.5)
+FAR = Verdict(
+    "mine", "cosine", "cosine-B1", "accuracy", Status.FAIL, error_ratio=math.inf, error=math.inf, reason="inf\n"
+)
 TIMED = Measurement("mine", "cosine", "tiny", "cosine-B1", 1, "refused", "it does not conform: \u2028 inf")
 HERE = {"python": "3.11", "platform": "Linux", "cores": 2, "packages": {"torch": "2.9"}, "load": [1.0]}
 
@@ -123,7 +126,7 @@ def test_runs_of_one_machine_merge(tmp_path):
 @pytest.mark.parametrize("order", [("fails", "passes"), ("passes", "fails")])
 def test_a_failure_survives_a_merge(tmp_path, order):
     """What failed in one run and passed in another has failed, whichever came first."""
-    for name, verdict in (("fails", FAR), ("passes", replace(FAR, status=Status.PASS, share=0.5, reason=""))):
+    for name, verdict in (("fails", FAR), ("passes", replace(FAR, status=Status.PASS, error_ratio=0.5, reason=""))):
         results.Writer.start(tmp_path / name, {"planned": 1}).add(verdict)
     merged = results.merge([results.load(tmp_path / name) for name in order])
     assert FAR in merged.verdicts

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attention_harness.cases import cases
+from hypothesis import settings
+
 from attention_harness.benchmark import campaign
+from attention_harness.cases import cases
 from attention_harness.commands import check, replay
 from attention_harness.commands.main import main
 from attention_harness.execution import pool
 from attention_harness.model.case import Case
 from attention_harness.mutation import diagnosis_accuracy, power, sensitivity
-from hypothesis import settings
-
 from tests.checks.relations.strategies import PROFILE, PROFILES
 from tests.conftest import Answer
 

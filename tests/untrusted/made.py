@@ -22,10 +22,13 @@ def verdicts(text: str = "") -> list[Verdict]:
     found = []
     for status in Status:
         passed, skipped = status in (Status.PASS, Status.UNEXPECTED_PASS), status in NOT_CHECKED
-        share, reason = None if skipped else 0.25 if passed else float("inf"), text or ("" if passed else "because")
+        error_ratio, reason = (
+            None if skipped else 0.25 if passed else float("inf"),
+            text or ("" if passed else "because"),
+        )
         where = None if skipped else (0, 1)
-        name = (text or "eager", text or "cosine", f"{text or CASE}", f"{text}manner.{status}")
-        found.append(Verdict(*name, status, share, share, where, reason, text or "replay", 0.5, text, text))
+        name = (text or "eager", text or "cosine", f"{text or CASE}", f"{text}behaviour.{status}")
+        found.append(Verdict(*name, status, error_ratio, error_ratio, where, reason, text or "replay", 0.5, text, text))
     return found
 
 
@@ -59,14 +62,14 @@ def everything(directory: Path, text: str = "") -> Path:
     }
     writer = Writer.start(directory, facts)
     writer.add(*own, *measurements(text))
-    writer.add(Outcome(text or "fault", text or "score", text, {text or "cosine": own[1]}, (text or "additive",), 3))
+    writer.add(Outcome(text or "mutant", text or "score", text, {text or "cosine": own[1]}, (text or "additive",), 3))
     writer.add(Outcome(f"{text}missed", text or "score", text, {}, (), 3), Trial(0, {text or "a": 1}, (own[1],)))
-    match = Match(text or "fault", text or "score", text, 1, 0.5, 2, 3)
+    match = Match(text or "mutant", text or "score", text, 1, 0.5, 2, 3)
     causes = [Diagnosis(text or "eager", (match,)), Diagnosis(text or "mine", (), text or "none explains it")]
     write_json(directory / "diagnosis.json", [cause.to_json() for cause in causes])
     seen = Sensitivity(text or CASE, text or "float32", text or "ordinary", 3, 0.1, None, 0.2, None, text or "weak")
     writer.add(seen)
-    row = {"fault": text or "aborts", "planted": text, "reported": [text], "complete": not text, "left": 0}
+    row = {"mutant": text or "aborts", "planted": text, "reported": [text], "complete": not text, "left": 0}
     write_json(directory / "reliability.json", [row])
     panel = {name: text or value if isinstance(value, str) else value for name, value in PANEL.items()}
     write_json(directory / "heatmaps.json", {text or "cosine": [panel]})

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attention_harness.commands.main import _parser
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attention_harness.commands.main import _parser
 from tests.registry.sources import TINY, write
 from tests.untrusted.inside import answer, clear, profile, tree, working_in
 
@@ -106,7 +106,7 @@ def test_no_command_line_is_a_traceback(sandbox, command):
 
 def test_the_parser_is_known():
     """Every verb is among those drawn, with its options."""
-    assert {"list", "check", "replay", "bench", "faults", "report", "new"} <= set(_VERBS.choices)
+    assert {"list", "check", "replay", "bench", "mutants", "report", "new"} <= set(_VERBS.choices)
     options: list[Any] = [
         option for verb in _VERBS.choices.values() for a in verb._actions for option in a.option_strings
     ]

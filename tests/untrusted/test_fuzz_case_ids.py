@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from attention_harness.cases import inputs
-from attention_harness.cases.cases import parse
-from attention_harness.model.errors import HarnessError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from attention_harness.cases import inputs
+from attention_harness.cases.cases import parse
+from attention_harness.model.errors import HarnessError
 from tests.registry.sources import TINY
 from tests.untrusted.inside import HOSTILE, few_cases, profile
 
@@ -55,7 +55,7 @@ ABSURD = [
 
 
 @pytest.mark.parametrize("text", ABSURD)
-@pytest.mark.parametrize("command", [("check", "eager", "--case"), ("faults", "--sensitivity", "--case"), ("replay",)])
+@pytest.mark.parametrize("command", [("check", "eager", "--case"), ("mutants", "--sensitivity", "--case"), ("replay",)])
 def test_absurd_sizes_are_refused_before_anything_is_allocated(mistake, monkeypatch, command, text):
     """No tensor is made, and the line says which size is too large."""
     monkeypatch.setattr(inputs, "tensors", lambda case: pytest.fail("a tensor was asked for"))

@@ -8,10 +8,10 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from attention_harness.model.capabilities import Capabilities
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from attention_harness.model.capabilities import Capabilities
 from tests.registry.sources import TINY
 from tests.untrusted.inside import HOSTILE, answer, clear, profile
 
@@ -75,7 +75,8 @@ def test_a_name_that_is_none(tmp_path, name):
     """It would stand in tables, commands and paths, so it is refused where the file is loaded."""
     path = tmp_path / f"{name.replace('/', '')}.py"
     path.write_text(
-        "from attention_harness import Capabilities\nCAPABILITIES = Capabilities(mechanisms=('cosine',))\nprepare = open"
+        "from attention_harness import Capabilities\n"
+        "CAPABILITIES = Capabilities(mechanisms=('cosine',))\nprepare = open"
     )
     given_answer = answer("list", "implementations", "--load", path)
     assert clear(given_answer)
@@ -87,7 +88,8 @@ def test_names_that_people_use(tmp_path, name):
     """They may."""
     path = tmp_path / f"{name}.py"
     path.write_text(
-        "from attention_harness import Capabilities\nCAPABILITIES = Capabilities(mechanisms=('cosine',))\nprepare = open"
+        "from attention_harness import Capabilities\n"
+        "CAPABILITIES = Capabilities(mechanisms=('cosine',))\nprepare = open"
     )
     given_answer = answer("list", "implementations", "--load", path)
     assert given_answer.status == 0, given_answer

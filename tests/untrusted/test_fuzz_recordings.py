@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attention_harness.cases import captures, inputs
-from attention_harness.model.errors import HarnessError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attention_harness.cases import captures, inputs
+from attention_harness.model.errors import HarnessError
 from tests.untrusted.inside import profile
 
 SHAPE = (1, 2, 3, 4)

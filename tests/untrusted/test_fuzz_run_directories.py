@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attention_harness.model.verdict import Status, Verdict
-from attention_harness.store import lock
-from attention_harness.store.results import Writer, write_json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attention_harness.model.verdict import Status, Verdict
+from attention_harness.store import lock
+from attention_harness.store.results import Writer, write_json
 from tests.registry.sources import TINY
 from tests.untrusted.inside import HOSTILE, answer, clear, profile, tree
 from tests.untrusted.made import everything
@@ -140,7 +140,7 @@ def resumable(no_work, tmp_path_factory: pytest.TempPathFactory) -> Path:
     answer("check", "numpy_reference", "--case", TINY, "--out", directory)
     (directory / "heatmaps.json").unlink()
     case = {"mechanism": "scaled_dot_product", "case": TINY, "check": "accuracy"}
-    verdict = Verdict("numpy_reference", **case, status=Status.FAIL, share=2.0, reason="because")
+    verdict = Verdict("numpy_reference", **case, status=Status.FAIL, error_ratio=2.0, reason="because")
     with Writer(directory, lock.take(directory), json.loads((directory / "run.json").read_text())) as writer:
         writer.add(verdict)
     assert answer("check", "numpy_reference", "--case", TINY, "--out", directory, "--resume").status == 1

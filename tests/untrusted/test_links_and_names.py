@@ -7,9 +7,9 @@ import json
 import shutil
 
 import pytest
+
 from attention_harness.model.errors import HarnessError
 from attention_harness.store.results import Writer, write_json
-
 from tests.registry.sources import TINY
 from tests.untrusted.inside import answer, clear, tree
 from tests.untrusted.made import everything, verdicts
@@ -104,7 +104,6 @@ def test_a_saved_script_says_what_it_cites(tmp_path, monkeypatch):
     import ast
 
     from attention_harness.commands import replay, standalone
-
     from tests.registry.sources import write
 
     monkeypatch.setattr(replay, "save", standalone.save)

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.commands.main import _parser
-
 from tests.conftest import ROOT
 from tests.registry.sources import TINY
 from tests.untrusted.inside import answer

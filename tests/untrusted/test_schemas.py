@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
+
 from attention_harness.cases import inputs
 from attention_harness.cases.heatmaps import heatmaps
 from attention_harness.model import measurement
@@ -19,7 +20,6 @@ from attention_harness.mutation.diagnosis import Diagnosis, Match
 from attention_harness.mutation.sensitivity import Sensitivity
 from attention_harness.report.reliability import Survived
 from attention_harness.store import results, schema
-
 from tests.untrusted.made import everything, verdicts
 
 PUBLISHED = {path.stem: json.loads(path.read_text("utf-8")) for path in schema.SCHEMAS.glob("*.json")}

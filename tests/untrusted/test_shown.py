@@ -8,6 +8,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+
 from attention_harness.commands import console
 from attention_harness.commands.tally import tally
 from attention_harness.model.errors import HarnessError
@@ -15,7 +16,6 @@ from attention_harness.model.printable import one_line, printable
 from attention_harness.mutation.diagnosis import Diagnosis
 from attention_harness.report import build, markdown, page
 from attention_harness.store import results
-
 from tests.untrusted.inside import HOSTILE, answer
 from tests.untrusted.made import everything, measurements, verdicts
 
@@ -110,7 +110,7 @@ def test_no_terminal_is_steered(capsys):
         console.failure(verdict)
     console.cause(Diagnosis(HOSTILE, (), HOSTILE))
     console.table("cases", [{"id": HOSTILE}])
-    print(console.summary(tally(verdicts(HOSTILE)), 3), console.manners(verdicts(HOSTILE)))
+    print(console.summary(tally(verdicts(HOSTILE)), 3), console.behaviours(verdicts(HOSTILE)))
     print(console.timings(measurements(HOSTILE), HOSTILE))
     shown = "".join(capsys.readouterr())
     assert r"\x1b[31mred\x1b]0;owned\x07 \x00 \u202eRTL\u2066" in shown

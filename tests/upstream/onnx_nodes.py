@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import parse
 from attention_harness.model.case import Case
 from attention_harness.registry import mechanism
-from numpy.typing import NDArray
 
 Array = NDArray[Any]
 

@@ -6,6 +6,7 @@ import fnmatch
 from dataclasses import replace
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.cases.cases import matrix, own, parse
 from attention_harness.execution import conformance
@@ -14,7 +15,7 @@ from attention_harness.model.verdict import Status
 SHIPPED = {i.name: i for i in registry.select([]) if getattr(i.module, "KNOWN_FAILURES", {})}
 PATTERNS = [(name, pattern) for name, i in SHIPPED.items() for pattern in i.module.KNOWN_FAILURES]
 FLOAT64 = {
-    "an empty row is NaN": "dot_product-B2H2Hk2Lq5Lk7D16Dv8-float64-mask=full-ordinary-contiguous-1",
+    "a fully masked row is NaN": "dot_product-B2H2Hk2Lq5Lk7D16Dv8-float64-mask=full-ordinary-contiguous-1",
     "bottom-right causality": "dot_product-B2H2Hk2Lq7Lk5D16Dv8-float64-causal=bottom_right-ordinary-contiguous-3",
     "a bias beside lengths": "dot_product-B2H2Hk2Lq5Lk7D16Dv8-float64-bias=full+valid_lens=batch-ordinary-contiguous-3",
     "the root of the scale": "scaled_dot_product-B2H2Hk2Lq5Lk7D8Dv8-float64-plain-ordinary-contiguous-0",

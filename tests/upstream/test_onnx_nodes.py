@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from attention_harness import registry
-from attention_harness.bounds import Budget, budgets
+from attention_harness.bounds import ErrorBound, error_bounds
 from attention_harness.bounds.judge import Judgement, judge
 from attention_harness.cases import inputs
 from attention_harness.checks.accuracy import to_array, wrong_form
@@ -43,21 +44,23 @@ def _expressed() -> dict[str, Expressed]:
 EXPRESSED = _expressed()
 
 
-def budgets_of(told: Expressed, arithmetic: Arithmetic, empty_rows: str = "zero") -> tuple[Budget, Budget | None]:
-    """Return the budgets of output and weights around the oracle on the node's tensors."""
+def bounds_of(
+    told: Expressed, arithmetic: Arithmetic, fully_masked_rows: str = "zero"
+) -> tuple[ErrorBound, ErrorBound | None]:
+    """Return the error bounds of output and weights around the oracle on the node's tensors."""
     known = mechanisms()[told.case.mechanism]
     exact = {name: x if x.dtype.kind in "bi" else x.astype(np.float64) for name, x in told.tensors.items()}
     tensors = {declared.name: exact.pop(declared.name) for declared in known.inputs}
-    options = exact | inputs.arguments(told.case) | {"empty_rows": empty_rows}
-    return budgets(known.evaluate, tensors, options, told.case.dtype, arithmetic)
+    options = exact | inputs.arguments(told.case) | {"fully_masked_rows": fully_masked_rows}
+    return error_bounds(known.evaluate, tensors, options, told.case.dtype, arithmetic)
 
 
 def assert_expected(told: Expressed) -> None:
-    """Assert that what upstream expects lies within the oracle's budget."""
-    budget = dict(zip(("output", "weights"), budgets_of(told, UPSTREAM), strict=True))
+    """Assert that what upstream expects lies within the oracle's error bound."""
+    error_bound = dict(zip(("output", "weights"), bounds_of(told, UPSTREAM), strict=True))
     for name, array in told.expected.items():
-        judgement = judge(array.astype(np.float64), budget[name])
-        assert judgement.share <= 1, f"{told.case.id}: {name}: {judgement.reason} at {judgement.where}"
+        judgement = judge(array.astype(np.float64), error_bound[name])
+        assert judgement.error_ratio <= 1, f"{told.case.id}: {name}: {judgement.reason} at {judgement.where}"
 
 
 def answer(implementation: Implementation, told: Expressed) -> Judgement:
@@ -70,12 +73,12 @@ def answer(implementation: Implementation, told: Expressed) -> Judgement:
         return torch.from_numpy(x.astype(np.float32)).to(getattr(torch, told.case.dtype))
 
     declared = implementation.capabilities
-    budget, _ = budgets_of(told, declared.arithmetic, declared.empty_rows)
+    error_bound, _ = bounds_of(told, declared.arithmetic, declared.fully_masked_rows)
     with torch.no_grad():
         result = implementation.prepare(told.case)(**{name: tensor(x) for name, x in told.tensors.items()})
     output = result[0] if isinstance(result, tuple) else result
-    form = wrong_form(output, told.case, budget.value.shape, "output")
-    return Judgement.refuse(form) if form else judge(to_array(output), budget)
+    form = wrong_form(output, told.case, error_bound.value.shape, "output")
+    return Judgement.refuse(form) if form else judge(to_array(output), error_bound)
 
 
 def _asked() -> list[Any]:
@@ -140,7 +143,7 @@ def test_the_cases_cover_what_the_mapping_distinguishes():
 
 @pytest.mark.parametrize("name", EXPRESSED)
 def test_the_oracle_is_what_upstream_expects(name):
-    """Every element of upstream's answer is within the budget of upstream's arithmetic around the oracle."""
+    """Every element of upstream's answer is within the error bound of upstream's arithmetic around the oracle."""
     assert_expected(EXPRESSED[name])
 
 
@@ -148,7 +151,7 @@ def test_the_oracle_is_what_upstream_expects(name):
 def test_upstream_s_own_tolerance_agrees(name):
     """A second opinion: the node case's rtol and atol. In half precision they are finer than the numbers."""
     told, node = EXPRESSED[name], nodes()[name]
-    output, _ = budgets_of(told, UPSTREAM)
+    output, _ = bounds_of(told, UPSTREAM)
     np.testing.assert_allclose(told.expected["output"], output.value, node.rtol, node.atol)
 
 
@@ -161,18 +164,18 @@ def test_upstream_s_own_tolerance_agrees(name):
     ],
 )
 def test_a_wrong_option_is_noticed(name, wrong):
-    """The comparison is sharp: with the other corner or another scale, upstream's answer lies outside the budget."""
+    """The comparison is sharp: with the other corner or another scale, upstream's answer is out of bounds."""
     told = EXPRESSED[name]
     case = replace(told.case, options=dict(told.case.options) | wrong)
-    with pytest.raises(AssertionError, match="exceeds its budget"):
+    with pytest.raises(AssertionError, match="exceeds its error bound"):
         assert_expected(replace(told, case=case))
 
 
 @pytest.mark.parametrize("name", ["test_attention_4d_attn_mask_bool", "test_attention_4d_causal_nonpad_batch_prefill"])
 def test_a_wrong_mask_is_noticed(name):
-    """A mask the other way round lies outside the budget."""
+    """A mask the other way round lies outside the error bound."""
     told = EXPRESSED[name]
-    with pytest.raises(AssertionError, match="exceeds its budget"):
+    with pytest.raises(AssertionError, match="exceeds its error bound"):
         assert_expected(replace(told, tensors=dict(told.tensors) | {"mask": ~told.tensors["mask"]}))
 
 
@@ -181,7 +184,7 @@ def test_a_wrong_mask_is_noticed(name):
 
 @pytest.mark.parametrize(("implementation", "name"), _asked())
 def test_an_implementation_answers_as_upstream(implementation, name):
-    """Within the budget of the implementation's own arithmetic; what it declares a known failure still fails."""
+    """Within the error bound of the implementation's own arithmetic; what it declares a known failure still fails."""
     told = EXPRESSED[name]
     known = implementation.known_failure("accuracy", told.case)
     try:

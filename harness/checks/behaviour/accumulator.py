@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from attention_harness.bounds import FORMATS
 from attention_harness.cases import inputs
 from attention_harness.checks.accuracy import to_array

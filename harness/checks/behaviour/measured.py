@@ -1,6 +1,7 @@
-"""What does an implementation do where others do otherwise? Each manner is measured, and held against what is declared.
+"""What does an implementation do where others do otherwise? Each behaviour is measured, and held against what is
+declared.
 
-A manner is asked once: of one mechanism, in one case, its `anchor`; the problems that tell are made here from that
+A behaviour is asked once: of one mechanism, in one case, its `anchor`; the problems that tell are made here from that
 case. A judgement carries what was found and what is declared. What contradicts a declaration fails; what nothing was
 claimed of passes, and is printed as found.
 """
@@ -12,18 +13,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attention_harness.bounds import FORMATS, Budget, budgets
+from numpy.typing import NDArray
+
+from attention_harness.bounds import FORMATS, ErrorBound, error_bounds
 from attention_harness.bounds.judge import Judgement, judge
 from attention_harness.cases import inputs
 from attention_harness.checks import time_account
 from attention_harness.checks.accuracy import to_array
 from attention_harness.checks.behaviour.accumulator import answered, format_of, least, precision, sum_precision
 from attention_harness.checks.subject import Subject, prepared
-from attention_harness.model.capabilities import EMPTY_ROWS
+from attention_harness.model.capabilities import FULLY_MASKED_ROWS
 from attention_harness.model.case import Case
 from attention_harness.reference.specification import Mechanism
 from attention_harness.registry import Implementation, mechanisms
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,11 +43,11 @@ _DTYPES = ("float32", "float64", "bfloat16", "float16")  # the first that is dec
 _CALLS, _THREADS = 8, 4
 
 
-# --- where a manner is asked
+# --- where a behaviour is asked
 
 
 def anchor(implementation: Implementation) -> Case:
-    """Return the case at which the manners of an implementation are asked.
+    """Return the case at which the behaviours of an implementation are asked.
 
     Scaled dot product if it has that, otherwise its first mechanism with a value to weigh, otherwise its first; without
     options, at the first lengths and widths that it takes.
@@ -85,7 +87,7 @@ def _weighs_directly(mechanism: Mechanism) -> bool:
 
 
 def is_anchor(implementation: Implementation, case: Case) -> bool:
-    """Whether the manners are asked of the implementation in this case."""
+    """Whether the behaviours are asked of the implementation in this case."""
     plain = case.content == "ordinary" and case.layout == "contiguous" and case.seed == 0
     return plain and case.on("cpu") == anchor(implementation)
 
@@ -137,12 +139,12 @@ def _takes(implementation: Implementation, case: Case) -> bool:
     return not implementation.refuses(case) and not implementation.known_failure("accuracy", case)
 
 
-# --- the manners
+# --- the behaviours
 
 
-def empty_rows(subject: Subject) -> Judgement:
+def fully_masked_rows(subject: Subject) -> Judgement:
     """What a query that sees no key gets, by every way to hide keys: zero, NaN, the mean of the values, or other."""
-    declared = subject.implementation.capabilities.empty_rows
+    declared = subject.implementation.capabilities.fully_masked_rows
     found = {}
     for way, case in _ways(subject.implementation, subject.case, _HIDING).items():
         tensors = inputs.tensors(case)
@@ -156,7 +158,7 @@ def empty_rows(subject: Subject) -> Judgement:
             tensors[way] = tensors[way].new_full(tensors[way].shape, _keys(case))
             tensors[way][-1] = 0
         output = to_array(_call(subject.implementation, case, tensors))[-1:]
-        found[way] = next((word for word in EMPTY_ROWS if _fits(output, subject, case, tensors, word)), "other")
+        found[way] = next((word for word in FULLY_MASKED_ROWS if _fits(output, subject, case, tensors, word)), "other")
     contradicted = any(word != declared for word in found.values())
     return _answer(_by_word(found), declared, contradicted)
 
@@ -188,11 +190,11 @@ def masked_nan(subject: Subject) -> Judgement:
     for way, case in ways.items():
         tensors = _last_key_hidden(case)
         function = prepared(implementation, case)
-        budget = _budget(subject, case, tensors, capabilities.empty_rows)
-        budget = _around_its_own(to_array(answered(function, _copies(tensors))), budget)
+        error_bound = _bound(subject, case, tensors, capabilities.fully_masked_rows)
+        error_bound = _around_its_own(to_array(answered(function, _copies(tensors))), error_bound)
         for kind, poison in _poisons(case.dtype).items():
             poisoned = _poisoned(case, tensors, poison)
-            if judge(to_array(answered(function, poisoned)), budget, degenerate=True).reason:
+            if judge(to_array(answered(function, poisoned)), error_bound, degenerate=True).reason:
                 leaks[way][""].append(kind)
             elif capabilities.gradients and way == next(iter(ways)) and not _finite_gradients(function, poisoned):
                 leaks[way][" into a gradient"].append(kind)
@@ -204,11 +206,11 @@ def masked_nan(subject: Subject) -> Judgement:
     return _answer(_by_word(words), "poison_safe" if capabilities.poison_safe else NO_CLAIM, contradicted)
 
 
-def _around_its_own(clean: Array, budget: Budget) -> Budget:
-    """Return the budget around an answer that is wrong without any poison: that is no leak, and others tell it."""
-    comparable = clean.shape == budget.value.shape and np.isfinite(clean).all()
-    wrong = comparable and judge(clean, budget, degenerate=True).reason
-    return replace(budget, value=clean) if wrong else budget
+def _around_its_own(clean: Array, error_bound: ErrorBound) -> ErrorBound:
+    """Return the error bound around an answer that is wrong without any poison: that is no leak, and others tell it."""
+    comparable = clean.shape == error_bound.value.shape and np.isfinite(clean).all()
+    wrong = comparable and judge(clean, error_bound, degenerate=True).reason
+    return replace(error_bound, value=clean) if wrong else error_bound
 
 
 def dtype(subject: Subject) -> Judgement:
@@ -274,7 +276,7 @@ def accumulation(subject: Subject) -> Judgement:
         found[case.dtype] = format_of(bits, most)
         contradicted |= bits < min(least(declared), most)
         if bits > wanted + 1 and capabilities.arithmetic.accumulator:
-            loose.append(f"declares {declared}, does {found[case.dtype]}: its budget is looser than it needs")
+            loose.append(f"declares {declared}, does {found[case.dtype]}: its error bound is looser than it needs")
     measured = "; ".join([_by_word(found), *dict.fromkeys(loose)])
     return _answer(measured, capabilities.arithmetic.accumulator or "float32, float64 for float64", contradicted)
 
@@ -312,20 +314,20 @@ def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
-def _budget(subject: Subject, case: Case, tensors: Mapping[str, Tensor], empty: str) -> Budget:
-    """Return the budget of the output for tensors of one's own."""
+def _bound(subject: Subject, case: Case, tensors: Mapping[str, Tensor], empty: str) -> ErrorBound:
+    """Return the error bound of the output for tensors of one's own."""
     mechanism = mechanisms()[case.mechanism]
     given = inputs.exact(tensors)
     declared = {own.name: given.pop(own.name) for own in mechanism.inputs}
-    options = given | inputs.arguments(case) | ({"empty_rows": empty} if mechanism.scores else {})
+    options = given | inputs.arguments(case) | ({"fully_masked_rows": empty} if mechanism.scores else {})
     arithmetic = subject.implementation.capabilities.arithmetic
-    return budgets(mechanism.evaluate, declared, options, case.dtype, arithmetic)[0]
+    return error_bounds(mechanism.evaluate, declared, options, case.dtype, arithmetic)[0]
 
 
 def _fits(rows: Array, subject: Subject, case: Case, tensors: Mapping[str, Tensor], word: str) -> bool:
     """Whether the rows of the last batch element are what this policy makes of them."""
-    budget = _budget(subject, case, tensors, word)
-    last = Budget(budget.value[-1:], budget.bound[-1:], budget.deviation[-1:], None, None)
+    error_bound = _bound(subject, case, tensors, word)
+    last = ErrorBound(error_bound.value[-1:], error_bound.bound[-1:], error_bound.deviation[-1:], None, None)
     return not judge(rows, last).reason
 
 
@@ -479,8 +481,8 @@ def _ulps(units: float) -> str:
     return f"{units:.2g} units in the last place" if units >= 0.01 else "less than 0.01 units in the last place"
 
 
-MANNERS = (
-    ("empty_rows", empty_rows, can_hide),
+BEHAVIOURS = (
+    ("fully_masked_rows", fully_masked_rows, can_hide),
     ("causal_corner", causal_corner, has_corner),
     ("masked_nan", masked_nan, can_poison),
     ("dtype", dtype, is_anchor),
@@ -489,4 +491,4 @@ MANNERS = (
     ("slices", slices, has_queries),
     ("accumulation", accumulation, weighs_values),
 )
-"""Name, question, whether it is asked; the checks are called `manner.NAME`."""
+"""Name, question, whether it is asked; the checks are called `behaviour.NAME`."""

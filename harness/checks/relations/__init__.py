@@ -1,13 +1,16 @@
-"""The laws of attention: what its mathematics promises of every implementation, asked without an oracle.
+"""The relations of attention: what its mathematics promises of every implementation, asked without an oracle.
 
-A law changes a problem in a way that must not change the answer, or must change it in a known way, and compares the
-implementation with itself or with its own inputs. The reference's values play no part: of `attention_harness.bounds` only the
+A relation changes a problem in a way that must not change the answer, or must change it in a known way, and compares
+the
+implementation with itself or with its own inputs. The reference's values play no part: of `bounds` only the
 bounds are used, of the changed problem's own numbers. Two answers that the mathematics makes equal may differ by the
 sum of their bounds, element by element. So a mistake in a reference's formula, which accuracy would follow, does not
-hide here, and a law that fails says in words what is wrong.
+hide here, and a relation that fails says in words what is wrong.
 
-`holds` says where a law is true and can be asked; `asked` where the suite asks it, since many cases would say the same
-again. Cases drawn at random (tests/checks/relations) have seeds from `DRAWN` on: there every law that holds is asked, so that the
+`holds` says where a relation is true and can be asked; `asked` where the suite asks it, since many cases would say the
+same
+again. Cases drawn at random (tests/checks/relations) have seeds from `DRAWN` on: there every relation that holds is
+asked, so that the
 case's id alone replays a failure.
 """
 
@@ -25,7 +28,7 @@ from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
 from attention_harness.registry import Implementation
 
-__all__ = ["DRAWN", "LAWS", "Law", "OutOfRange"]
+__all__ = ["DRAWN", "RELATIONS", "OutOfRange", "Relation"]
 
 Ask = Callable[[Subject], Judgement]
 Holds = Callable[[Implementation, Case], bool]
@@ -36,10 +39,10 @@ _LENGTHS = ("B", "Lq", "Lk", "L", "P")
 
 
 @dataclass(frozen=True, slots=True)
-class Law:
-    """A named law.
+class Relation:
+    """A named relation.
 
-    holds   whether it is true of a case, and the implementation takes what the law makes of the case
+    holds   whether it is true of a case, and the implementation takes what the relation makes of the case
     asked   whether the suite asks it there
     """
 
@@ -49,13 +52,13 @@ class Law:
     asked: Holds
 
 
-def _law(
+def _relation(
     ask: Ask,
     holds: Callable[[Case], bool] | Holds,
     asked: Callable[[Case], bool],
     *others: Callable[[Case], Case],
-) -> Law:
-    """Return the law of a function. others: the cases that it asks beside the subject's own, of other sizes."""
+) -> Relation:
+    """Return the relation of a function. others: the cases that it asks beside the subject's own, of other sizes."""
 
     @functools.wraps(ask)
     def judged(subject: Subject) -> Judgement:
@@ -72,7 +75,7 @@ def _law(
     def both(implementation: Implementation, case: Case) -> bool:
         return (case.seed >= DRAWN or asked(case)) and true(implementation, case)
 
-    return Law(f"law.{ask.__name__}", judged, true, both)
+    return Relation(f"relation.{ask.__name__}", judged, true, both)
 
 
 def _true(holds: Callable[..., bool], implementation: Implementation, case: Case) -> bool:
@@ -83,7 +86,7 @@ def _true(holds: Callable[..., bool], implementation: Implementation, case: Case
 
 
 def _precise(case: Case) -> bool:
-    """A logical law needs no half precision, and dropout has a check of its own."""
+    """A logical relation needs no half precision, and dropout has a check of its own."""
     return case.dtype in ("float32", "float64") and "dropout" not in case.options
 
 
@@ -103,7 +106,7 @@ def _plain(case: Case) -> bool:
 
 
 def _plain_float32(case: Case) -> bool:
-    """Plain in float32: for laws that need the implementation prepared anew, which takes seconds."""
+    """Plain in float32: for relations that need the implementation prepared anew, which takes seconds."""
     return _plain(case) and case.dtype == "float32"
 
 
@@ -113,7 +116,7 @@ def _conditional(case: Case) -> bool:
 
 
 def _conditional_float32(case: Case) -> bool:
-    """The same in float32: for laws that need the implementation compiled anew."""
+    """The same in float32: for relations that need the implementation compiled anew."""
     return _conditional(case) and case.dtype == "float32"
 
 
@@ -126,35 +129,35 @@ def _any(case: Case) -> bool:
     return _precise(case)
 
 
-LAWS: tuple[Law, ...] = (
-    _law(order.permuted_keys, order.has_unordered_keys, _plain),
-    _law(order.permuted_queries, order.has_unordered_queries, _plain),
-    _law(order.permuted_heads, order.has_heads, _plain),
-    _law(order.batch_alone, order.has_batch, _plain_float32),
-    _law(order.grouped_heads, order.has_groups, _conditional_float32, order.without_groups),
-    _law(visibility.added_keys, visibility.can_add_keys, _conditional, visibility.with_more_keys),
-    _law(visibility.masked_content, visibility.can_hide_keys, _conditional),
-    _law(visibility.shifted_scores, visibility.can_shift_scores, _biased),
-    _law(visibility.split_and_merged, visibility.can_split, _plain),
-    _law(visibility.causal_future, visibility.has_future, _conditional),
-    _law(visibility.causal_gradient, visibility.has_future_gradient, _conditional_float32),
-    _law(values.linear_in_values, values.is_linear, _plain),
-    _law(values.hull, values.fetches, _plain),
-    _law(values.one_key, values.sees_one_key, _any),
-    _law(values.equal_keys, values.has_keys, _plain),
-    _law(values.sharp_scores, values.can_be_sharp, _simple),
-    _law(values.zero_values, values.is_linear, _plain),
-    _law(identities.cosine_scaling, identities.is_cosine, _plain),
-    _law(identities.gaussian_translation, identities.is_gaussian, _plain),
-    _law(
+RELATIONS: tuple[Relation, ...] = (
+    _relation(order.permuted_keys, order.has_unordered_keys, _plain),
+    _relation(order.permuted_queries, order.has_unordered_queries, _plain),
+    _relation(order.permuted_heads, order.has_heads, _plain),
+    _relation(order.batch_alone, order.has_batch, _plain_float32),
+    _relation(order.grouped_heads, order.has_groups, _conditional_float32, order.without_groups),
+    _relation(visibility.added_keys, visibility.can_add_keys, _conditional, visibility.with_more_keys),
+    _relation(visibility.masked_content, visibility.can_hide_keys, _conditional),
+    _relation(visibility.shifted_scores, visibility.can_shift_scores, _biased),
+    _relation(visibility.split_and_merged, visibility.can_split, _plain),
+    _relation(visibility.causal_future, visibility.has_future, _conditional),
+    _relation(visibility.causal_gradient, visibility.has_future_gradient, _conditional_float32),
+    _relation(values.linear_in_values, values.is_linear, _plain),
+    _relation(values.hull, values.fetches, _plain),
+    _relation(values.one_key, values.sees_one_key, _any),
+    _relation(values.equal_keys, values.has_keys, _plain),
+    _relation(values.sharp_scores, values.can_be_sharp, _simple),
+    _relation(values.zero_values, values.is_linear, _plain),
+    _relation(identities.cosine_scaling, identities.is_cosine, _plain),
+    _relation(identities.gaussian_translation, identities.is_gaussian, _plain),
+    _relation(
         identities.one_head,
         identities.is_multi_head,
         _plain_float32,
         identities.plain_case,
         identities.one_head_case,
     ),
-    _law(identities.position_distance, identities.has_positions, _simple),
-    _law(
+    _relation(identities.position_distance, identities.has_positions, _simple),
+    _relation(
         identities.cross_with_itself,
         identities.is_cross,
         _plain_float32,
@@ -163,4 +166,4 @@ LAWS: tuple[Law, ...] = (
     ),
 )
 
-BY_NAME: Mapping[str, Law] = {law.name: law for law in LAWS}
+BY_NAME: Mapping[str, Relation] = {relation.name: relation for relation in RELATIONS}

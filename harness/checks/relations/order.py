@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
+
 from attention_harness.bounds.judge import Judgement
 from attention_harness.checks.relations.problem import Problem, agree, ask, worst
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
 from attention_harness.registry import mechanisms
-from numpy.typing import NDArray
 
 
 def _order(length: int) -> NDArray[np.int64]:

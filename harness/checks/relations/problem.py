@@ -1,4 +1,4 @@
-"""A case whose numbers a law has changed: its arrays, the implementation's answer to them, and the budget of that."""
+"""A case whose numbers a relation has changed: its arrays, the implementation's answer to them, and its error bound."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from attention_harness.bounds import FORMATS, Budget, budgets
+from numpy.typing import NDArray
+
+from attention_harness.bounds import FORMATS, ErrorBound, error_bounds
 from attention_harness.bounds.judge import Judgement
 from attention_harness.cases import inputs
 from attention_harness.checks.accuracy import to_array, wrong_form
@@ -16,7 +18,6 @@ from attention_harness.model.case import Case
 from attention_harness.reference.core import visible_keys
 from attention_harness.reference.specification import Mechanism
 from attention_harness.registry import mechanisms
-from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Change = Callable[[NDArray[Any], int, str], NDArray[Any]]
@@ -26,7 +27,7 @@ _LENGTHS = ("B", "Lq", "Lk", "L", "P")  # what may differ from call to call of o
 
 
 class OutOfRange(ValueError):
-    """A changed problem lies outside the range of its dtype: the law cannot be asked there."""
+    """A changed problem lies outside the range of its dtype: the relation cannot be asked there."""
 
 
 class WrongForm(Exception):
@@ -132,17 +133,17 @@ def ask(subject: Subject, problem: Problem) -> Answer:
     return Answer(to_array(pair[0]), output.bound, None, None)
 
 
-def bounds(subject: Subject, problem: Problem) -> tuple[Budget, Budget | None]:
-    """Return the budgets of a problem's output and weights: of its own numbers, not of its case's."""
+def bounds(subject: Subject, problem: Problem) -> tuple[ErrorBound, ErrorBound | None]:
+    """Return the error bounds of a problem's output and weights: of its own numbers, not of its case's."""
     case, known = problem.case, problem.mechanism
     capabilities = subject.implementation.capabilities
     given = {declared.name: problem.arrays[declared.name] for declared in known.inputs}
     options = {name: array for name, array in problem.arrays.items() if name not in given} | inputs.arguments(case)
     if known.scores:
-        options["empty_rows"] = capabilities.empty_rows
-    found = budgets(known.evaluate, given, options, case.dtype, capabilities.arithmetic)
+        options["fully_masked_rows"] = capabilities.fully_masked_rows
+    found = error_bounds(known.evaluate, given, options, case.dtype, capabilities.arithmetic)
     if found[0].overflow:
-        raise OutOfRange(f"{case.id} with the numbers of a law: {found[0].overflow}")
+        raise OutOfRange(f"{case.id} with the numbers of a relation: {found[0].overflow}")
     return found
 
 
@@ -158,7 +159,7 @@ def callable_for(subject: Subject, case: Case) -> Any:
 def tensors(problem: Problem) -> dict[str, Any]:
     """Return the torch tensors of a problem, in its dtype, device and memory layout.
 
-    Raises ValueError for a number that the dtype does not hold: a law would then compare different problems.
+    Raises ValueError for a number that the dtype does not hold: a relation would then compare different problems.
     """
     import torch
 
@@ -169,7 +170,7 @@ def tensors(problem: Problem) -> dict[str, Any]:
         exact = torch.from_numpy(np.array(array))
         tensor = exact.to(getattr(torch, case.dtype)) if exact.is_floating_point() else exact
         if not torch.equal(tensor.to(exact.dtype).nan_to_num(), exact.nan_to_num()):
-            raise ValueError(f"{case.id}: the law's {name} is not exact in {case.dtype}")
+            raise ValueError(f"{case.id}: the relation's {name} is not exact in {case.dtype}")
         made[name] = layout(tensor.to(case.device))
     return made
 
@@ -199,20 +200,19 @@ def within(low: Array, high: Array, output: Array, allowed: Array, where: NDArra
 
 def _worst(error: Array, allowed: Array, one: Array, other: Array, what: str) -> Judgement:
     with np.errstate(over="ignore"):
-        share = np.divide(error, allowed, out=np.where(error > 0, np.inf, 0.0), where=allowed > 0)
-    at = tuple(int(i) for i in np.unravel_index(np.argmax(share), share.shape))
-    worst = float(share[at])
+        error_ratio = np.divide(error, allowed, out=np.where(error > 0, np.inf, 0.0), where=allowed > 0)
+    at = tuple(int(i) for i in np.unravel_index(np.argmax(error_ratio), error_ratio.shape))
+    worst = float(error_ratio[at])
     if worst <= 1:
         return Judgement(worst, float(error[at]), at)
-    reason = (
-        f"{what} differ by {error[at]:.3g}, their budgets allow {allowed[at]:.3g}: {one[at]:.9g} and {other[at]:.9g}"
-    )
+    reason = f"{what} differ by {error[at]:.3g}, their error bounds allow {allowed[at]:.3g}: "
+    reason += f"{one[at]:.9g} and {other[at]:.9g}"
     return Judgement(worst, float(error[at]), at, reason)
 
 
 def worst(judgements: Sequence[Judgement]) -> Judgement:
     """Return the worst of some judgements."""
-    return max(judgements, key=lambda judgement: judgement.share)
+    return max(judgements, key=lambda judgement: judgement.error_ratio)
 
 
 def on_grid(case: Case, array: Array, largest: float) -> Array:

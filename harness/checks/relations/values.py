@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from attention_harness.bounds import FORMATS
 from attention_harness.bounds.judge import Judgement
 from attention_harness.checks.relations.problem import Array, Problem, agree, ask, on_grid, within, worst
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
 from attention_harness.registry import mechanisms
-from numpy.typing import NDArray
 
 _LIFT = 2.0  # the values are lifted to twice their largest magnitude, so that none is negative
 _OTHER = 16.0  # of the second summand: the two differ in size

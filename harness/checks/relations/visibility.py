@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from attention_harness.bounds import FORMATS
 from attention_harness.bounds.judge import Judgement
 from attention_harness.checks import time_account
@@ -26,7 +28,6 @@ from attention_harness.checks.relations.problem import (
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
 from attention_harness.registry import Implementation, mechanisms
-from numpy.typing import NDArray
 
 _ADDED = 3  # keys
 
@@ -98,7 +99,7 @@ def _comes_first(case: Case) -> bool:
 
 def _averages(implementation: Implementation) -> bool:
     """Whether a row that sees no key is declared to be the mean of all values: then hidden ones do show."""
-    return implementation.capabilities.empty_rows == "mean"
+    return implementation.capabilities.fully_masked_rows == "mean"
 
 
 def can_add_keys(implementation: Implementation, case: Case) -> bool:
@@ -234,14 +235,14 @@ def split_and_merged(subject: Subject) -> Judgement:
     total, allowed = np.zeros_like(whole.output), whole.bound.copy()
     for half in (np.arange(keys // 2), np.arange(keys // 2, keys)):
         part = ask(subject, _part(own, half))
-        share, error = _share(subject, own, half, whole)
+        error_ratio, error = _share(subject, own, half, whole)
         output, bound = part.output, part.bound
         if "scores" in own.arrays:  # the weights of the half, in their places
             output, bound = (_placed(x, half, keys) for x in (output, bound))
         seen: Any = (np.isin(np.arange(keys), half) & own.visible).any(-1, keepdims=True)
         output, bound = np.where(seen, output, 0.0), np.where(seen, bound, 0.0)
-        total = total + share * output
-        allowed = allowed + share * bound + error * (np.abs(output) + bound)
+        total = total + error_ratio * output
+        allowed = allowed + error_ratio * bound + error * (np.abs(output) + bound)
     rows: Any = own.visible.any(-1, keepdims=True)
     return agree(whole.output, total, allowed, rows, "the whole and its merged halves")
 
@@ -369,5 +370,5 @@ def has_future(implementation: Implementation, case: Case) -> bool:
 
 def has_future_gradient(implementation: Implementation, case: Case) -> bool:
     """Whether some row has a key in its future, and gradients are declared, of zero for a row that sees no key."""
-    zero = implementation.capabilities.empty_rows == "zero"
+    zero = implementation.capabilities.fully_masked_rows == "zero"
     return implementation.capabilities.gradients and zero and has_future(implementation, case)

@@ -1,6 +1,6 @@
-"""Faults of manners: inputs, memory, state, caches, shapes baked in, dtypes, randomness, neighbours."""
+"""Mutants of behaviours: inputs, memory, state, caches, shapes baked in, dtypes, randomness, neighbours."""
 
-from attention_harness.mutation.mutant import Fault, faults
+from attention_harness.mutation.mutant import Mutant, mutants
 
 _PREPARE = "return functools.partial(globals()[case.mechanism], **settings)"
 _HEAD = "import torch\n    made = functools.partial(globals()[case.mechanism], **settings)\n    kept = {}\n    first = lambda out: out[0] if isinstance(out, tuple) else out\n"
@@ -25,8 +25,8 @@ def _on_output(expression: str) -> str:
 _SHAPES = "key = tuple(tuple(x.shape) for x in given.values())\n"
 _BIGGEST = "name = max(given, key=lambda n: given[n].numel() * given[n].is_floating_point())\n"
 
-MANNERS = faults(
-    "manners",
+BEHAVIOURS = mutants(
+    "behaviours",
     [
         (name, _PREPARE, code, *cites)
         for name, code, *cites in (
@@ -204,8 +204,8 @@ _WEIGHTS = "weights=True,"
 _SUM = "    weights = softmax(scores, **visibility)\n    return weights @ value, weights"
 
 
-def _promise(name: str, *patches: tuple[str, str]) -> Fault:
-    return Fault(f"promises {name}", "promises", patches)
+def _promise(name: str, *patches: tuple[str, str]) -> Mutant:
+    return Mutant(f"promises {name}", "promises", patches)
 
 
 def _declared(promise: str) -> tuple[str, str]:
@@ -214,8 +214,8 @@ def _declared(promise: str) -> tuple[str, str]:
 
 PROMISES = (
     _promise("to be poison-safe", (_SAFE, "poison_safe=True,")),
-    _promise("NaN for empty rows", _declared('empty_rows="nan"')),
-    _promise("the mean for empty rows", _declared('empty_rows="mean"')),
+    _promise("NaN for fully masked rows", _declared('fully_masked_rows="nan"')),
+    _promise("the mean for fully masked rows", _declared('fully_masked_rows="mean"')),
     _promise(
         "the same bits, sums in any order",
         _declared("repeatable=True"),
@@ -248,4 +248,4 @@ PROMISES = (
     ),
 )
 
-FAULTS: tuple[Fault, ...] = MANNERS + PROMISES
+MUTANTS: tuple[Mutant, ...] = BEHAVIOURS + PROMISES

@@ -1,4 +1,4 @@
-"""Where the like of a planted fault has shipped: an issue or pull request, `owner/repository#number`."""
+"""Where the like of a mutant has shipped: an issue or pull request, `owner/repository#number`."""
 
 CITES = {
     # score
@@ -32,11 +32,11 @@ CITES = {
     "hidden scores lowered by 20": "lucidrains/nGPT-pytorch#11",
     "fill with -1e-9": "Shujun-He/RibonanzaNet#5",
     "fill with -1e4": "huggingface/transformers#17306",
-    "the least float added, empty rows left": "huggingface/transformers#17306",
+    "the least float added, fully masked rows left": "huggingface/transformers#17306",
     "the least float added for each condition": "huggingface/transformers#17306",
     "fill with plus infinity": "lucidrains/memory-compressed-attention#2",
-    "empty rows are NaN": "pytorch/pytorch#24816",
-    "empty rows are the mean of the values": "microsoft/onnxruntime#28904",
+    "fully masked rows are NaN": "pytorch/pytorch#24816",
+    "fully masked rows are the mean of the values": "microsoft/onnxruntime#28904",
     # weighting
     "softmax over the queries": "PetrochukM/PyTorch-NLP#2",
     "maximum of a row at least -1e4": "tracel-ai/burn#4697",
@@ -65,7 +65,7 @@ CITES = {
     "gradient NaN where a row is empty": "pytorch/pytorch#41508",
     "gradient of the softmax is its upstream": "pjreddie/darknet#96",
     "upstream gradient misread as contiguous": "Dao-AILab/flash-attention#355",
-    # manners
+    # behaviours
     "answers cached by shape": "LibreYOLO/libreyolo#714",
     "answers cached by address": "ikawrakow/ik_llama.cpp#2136",
     "query length baked in": "pytorch/pytorch#122321",

@@ -1,6 +1,6 @@
-"""Faults of the score: scale, similarity, kernel."""
+"""Mutants of the score: scale, similarity, kernel."""
 
-from attention_harness.mutation.mutant import Fault, faults
+from attention_harness.mutation.mutant import Mutant, mutants
 
 _SCALED = "scores / math.sqrt(query.shape[-1]) if scale is None else scores * scale"
 _WIDTH = "scores / math.sqrt(query.shape[-1])"
@@ -11,7 +11,7 @@ _DIFFERENCE = "difference = w * (query.unsqueeze(-2) - key.unsqueeze(-3))"
 _KERNEL = "(difference * difference).sum(-1) * -0.5"
 _GATE = "query @ linear(key, W).tanh().mT"
 
-SCALE = faults(
+SCALE = mutants(
     "scale",
     [
         ("scale by d instead of its root", _WIDTH, "scores / query.shape[-1]"),
@@ -49,7 +49,7 @@ SCALE = faults(
     ],
 )
 
-SIMILARITY = faults(
+SIMILARITY = mutants(
     "similarity",
     [
         ("cosine without the query's norm", _COSINE, "dot_product(query, normalise(key), value, **visibility)"),
@@ -122,4 +122,4 @@ SIMILARITY = faults(
     ],
 )
 
-FAULTS: tuple[Fault, ...] = SCALE + SIMILARITY
+MUTANTS: tuple[Mutant, ...] = SCALE + SIMILARITY

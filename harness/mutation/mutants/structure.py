@@ -1,6 +1,6 @@
-"""Faults of what stands around the attention: heads, projections, positions, residual."""
+"""Mutants of what stands around the attention: heads, projections, positions, residual."""
 
-from attention_harness.mutation.mutant import Fault, faults
+from attention_harness.mutation.mutant import Mutant, mutants
 
 _REPEAT = "x.repeat_interleave(query.shape[-3] // x.shape[-3], dim=-3)"
 _SPLIT = "x.unflatten(-1, (heads, -1)).transpose(1, 2)"
@@ -17,7 +17,7 @@ _RATE = "rate = 10000.0 ** -(column // 2 * 2 / torch.full_like(column, width, dt
 _POSITION = "angle = torch.arange(length, device=sequence.device, dtype=dtype)[:, None] * rate"
 _ADDED = "        sequence = positional_encoding(sequence)\n"
 
-HEADS = faults(
+HEADS = mutants(
     "heads",
     [
         (
@@ -47,7 +47,7 @@ HEADS = faults(
     ],
 )
 
-PROJECTION = faults(
+PROJECTION = mutants(
     "projection",
     [
         (
@@ -130,7 +130,7 @@ PROJECTION = faults(
     ],
 )
 
-POSITIONS = faults(
+POSITIONS = mutants(
     "positions",
     [
         (
@@ -193,4 +193,4 @@ POSITIONS = faults(
     ],
 )
 
-FAULTS: tuple[Fault, ...] = HEADS + PROJECTION + POSITIONS
+MUTANTS: tuple[Mutant, ...] = HEADS + PROJECTION + POSITIONS

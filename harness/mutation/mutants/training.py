@@ -1,12 +1,12 @@
-"""Faults that show in training: dropout and gradients. The plain output of most of them is right, bit for bit."""
+"""Mutants that show in training: dropout and gradients. The plain output of most of them is right, bit for bit."""
 
-from attention_harness.mutation.mutant import Fault, faults
+from attention_harness.mutation.mutant import Mutant, mutants
 
 _DROPPED = "torch.nn.functional.dropout(softmax(scores, **visibility), dropout)"
 _TRAINING = "    if training:\n"
 _ALIKE = "(lambda w: w * torch.nn.functional.dropout(torch.ones_like(w[{}]), dropout))(softmax(scores, **visibility))"
 
-DROPOUT = faults(
+DROPOUT = mutants(
     "dropout",
     [
         ("dropout in evaluation too", _TRAINING, "    if dropout:\n"),
@@ -114,7 +114,7 @@ def _passing(name: str, change: str) -> str:
 _MISREAD = "torch.as_strided(g, g.shape, torch.empty(g.shape).stride())"
 
 GRADIENTS = tuple(
-    Fault(name, "gradient", ((stands, put), *(((_SHARED, _SHARED + _CLASSES),) if ".apply(" in put else ())))
+    Mutant(name, "gradient", ((stands, put), *(((_SHARED, _SHARED + _CLASSES),) if ".apply(" in put else ())))
     for name, stands, put in (
         ("gradient stops at the weights", _ATTEND, _sum("weights.detach() @ value")),
         ("gradient of the values missing", _ATTEND, _sum("weights @ value.detach()")),
@@ -245,4 +245,4 @@ GRADIENTS = tuple(
     )
 )
 
-FAULTS: tuple[Fault, ...] = DROPOUT + GRADIENTS
+MUTANTS: tuple[Mutant, ...] = DROPOUT + GRADIENTS

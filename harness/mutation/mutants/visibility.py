@@ -1,6 +1,6 @@
-"""Faults of what a query sees: causality, mask, bias, valid lengths, fills, empty rows."""
+"""Mutants of what a query sees: causality, mask, bias, valid lengths, fills, fully masked rows."""
 
-from attention_harness.mutation.mutant import Fault, faults
+from attention_harness.mutation.mutant import Mutant, mutants
 
 _CORNERS = '{"top_left": 0, "bottom_right": keys - queries}[causal]'
 _SEEN = "position <= last[:, None]"
@@ -14,7 +14,7 @@ _EMPTY = ".masked_fill(empty, 0.0)\n    return scores.softmax(-1).masked_fill(em
 _ALL = "functools.reduce(torch.logical_and, conditions)"
 _VISIBLE = "    visible = visible_keys(scores, mask, bias, valid_lens, causal)\n"
 
-CAUSALITY = faults(
+CAUSALITY = mutants(
     "causality",
     [
         ("causal off by one, too strict", _SEEN, "position < last[:, None]"),
@@ -47,7 +47,7 @@ CAUSALITY = faults(
     ],
 )
 
-MASK = faults(
+MASK = mutants(
     "mask",
     [
         ("mask polarity", _MASK, "conditions = [] if mask is None else [~mask]"),
@@ -126,7 +126,7 @@ MASK = faults(
     ],
 )
 
-LENGTHS = faults(
+LENGTHS = mutants(
     "valid lengths",
     [
         (
@@ -178,7 +178,7 @@ LENGTHS = faults(
     ],
 )
 
-BIAS = faults(
+BIAS = mutants(
     "bias",
     [
         ("bias ignored", _BIAS, "pass\n"),
@@ -199,7 +199,7 @@ BIAS = faults(
     ],
 )
 
-FILLS = faults(
+FILLS = mutants(
     "fill",
     [
         ("fill with -50", _FILL, "masked_fill(~visible, -50.0)"),
@@ -216,7 +216,7 @@ FILLS = faults(
         ("fill with -1e9 in every format", _FILL, "masked_fill(~visible, -1e9)", "ahrefs/ocannl#548"),
         ("fill with plus infinity", _FILL, "masked_fill(~visible, math.inf)"),
         (
-            "the least float added, empty rows left",
+            "the least float added, fully masked rows left",
             "scores = scores." + _FILL + _EMPTY,
             "return (scores + torch.finfo(scores.dtype).min * ~visible).softmax(-1)",
         ),
@@ -225,19 +225,19 @@ FILLS = faults(
             "scores = scores." + _FILL + _EMPTY,
             "return (scores + 2 * torch.finfo(scores.dtype).min * ~visible).softmax(-1)",
         ),
-        ("empty rows are NaN", _EMPTY, "\n    return scores.softmax(-1)"),
+        ("fully masked rows are NaN", _EMPTY, "\n    return scores.softmax(-1)"),
         (
-            "empty rows are the mean of the values",
+            "fully masked rows are the mean of the values",
             _EMPTY,
             ".masked_fill(empty, 0.0)\n    return scores.softmax(-1)",
         ),
         (
-            "empty rows attend to the first key",
+            "fully masked rows attend to the first key",
             _EMPTY,
             ".masked_fill(empty, 0.0)\n    import torch\n    first = torch.arange(scores.shape[-1]) == 0\n    return torch.where(empty, first.to(scores.dtype), scores.softmax(-1))",
         ),
         (
-            "empty rows attend without a mask",
+            "fully masked rows attend without a mask",
             "scores = scores.masked_fill(~visible, -math.inf)" + _EMPTY,
             "import torch\n    kept = torch.where(empty, scores, scores.masked_fill(~visible, -math.inf))\n    return kept.softmax(-1)",
             "ONNX Runtime 1.31.1, contrib MultiHeadAttention, -10000 added",
@@ -245,4 +245,4 @@ FILLS = faults(
     ],
 )
 
-FAULTS: tuple[Fault, ...] = CAUSALITY + MASK + LENGTHS + BIAS + FILLS
+MUTANTS: tuple[Mutant, ...] = CAUSALITY + MASK + LENGTHS + BIAS + FILLS

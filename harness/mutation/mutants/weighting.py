@@ -1,6 +1,6 @@
-"""Faults of the softmax and of the weighted sum: normalisation, blocks, tails, values, precision."""
+"""Mutants of the softmax and of the weighted sum: normalisation, blocks, tails, values, precision."""
 
-from attention_harness.mutation.mutant import Fault, faults
+from attention_harness.mutation.mutant import Mutant, mutants
 
 _PLAIN = "        return scores.softmax(-1)\n"
 _BOTH = "scores.softmax(-1)"
@@ -15,7 +15,7 @@ _START = "    if bias is not None:\n        scores = scores + bias\n"
 
 
 def _own(body: str) -> str:
-    """Return code that takes the softmax over on masked scores; an empty row is zero."""
+    """Return code that takes the softmax over on masked scores; a fully masked row is zero."""
     return _FULL + "    import torch\n" + body
 
 
@@ -37,7 +37,7 @@ _SUM = (
 )
 _SAFE = "    peak = scores.amax(-1, keepdim=True) if scores.shape[-1] else scores.sum(-1, keepdim=True)\n    peak = peak.masked_fill(peak == -math.inf, 0.0)\n    weights = (scores - peak).exp()\n    total = weights.sum(-1, keepdim=True)\n"
 
-SOFTMAX = faults(
+SOFTMAX = mutants(
     "softmax",
     [
         ("softmax over the queries", _BOTH, "scores.softmax(-2)"),
@@ -164,7 +164,7 @@ SOFTMAX = faults(
     ],
 )
 
-BLOCKS = faults(
+BLOCKS = mutants(
     "blocks",
     [
         ("online: sum not rescaled", _START, _online(_SUM.replace("total * (peak - safe).exp()", "total"))),
@@ -257,7 +257,7 @@ BLOCKS = faults(
     ],
 )
 
-SUMS = faults(
+SUMS = mutants(
     "sum",
     [
         (name, _ATTEND, _ATTEND.replace("return weights @ value", code))
@@ -293,7 +293,7 @@ SUMS = faults(
     ],
 )
 
-PRECISION = faults(
+PRECISION = mutants(
     "precision",
     [
         (
@@ -370,7 +370,7 @@ PRECISION = faults(
 
 _RETURN = "    return attend(scores, value, **visibility)\n"
 
-WIDTHS = faults(
+WIDTHS = mutants(
     "width",
     [
         (
@@ -386,4 +386,4 @@ WIDTHS = faults(
     ],
 )
 
-FAULTS: tuple[Fault, ...] = WIDTHS + SOFTMAX + BLOCKS + SUMS + PRECISION
+MUTANTS: tuple[Mutant, ...] = WIDTHS + SOFTMAX + BLOCKS + SUMS + PRECISION

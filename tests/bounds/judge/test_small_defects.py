@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from attention_harness.bounds.judge import judge
 from attention_harness.cases.cases import matrix
-from attention_harness.checks.subject import budget_of
+from attention_harness.checks.subject import bound_of
 from attention_harness.execution import conformance
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
@@ -28,33 +29,33 @@ PAIRWISE = [
 
 
 def exact_output(case: Case) -> tuple[np.ndarray, object]:
-    """Return the reference output as a perfect implementation would hand it out, and its budget."""
-    budget = budget_of(case, Arithmetic(), "zero")[0]
-    return budget.value.copy(), budget
+    """Return the reference output as a perfect implementation would hand it out, and its error bound."""
+    error_bound = bound_of(case, Arithmetic(), "zero")[0]
+    return error_bound.value.copy(), error_bound
 
 
-def nudge(output, budget):
-    """Move one element by three times its budget."""
+def nudge(output, error_bound):
+    """Move one element by three times its error bound."""
     where = tuple(n // 2 for n in output.shape)
-    output[where] += 3 * budget.bound[where]
+    output[where] += 3 * error_bound.bound[where]
 
 
-def one_nan(output, budget):
+def one_nan(output, error_bound):
     """Make one element NaN."""
     output.flat[output.size // 2] = math.nan
 
 
-def one_infinite(output, budget):
+def one_infinite(output, error_bound):
     """Make one element infinite."""
     output.flat[-1] = math.inf
 
 
-def swap_rows(output, budget):
+def swap_rows(output, error_bound):
     """Exchange two queries' answers."""
     output[..., [0, 1], :] = output[..., [1, 0], :]
 
 
-def shift_columns(output, budget):
+def shift_columns(output, error_bound):
     """Rotate the value columns by one."""
     output[...] = np.roll(output, 1, -1)
 
@@ -63,16 +64,16 @@ def shift_columns(output, budget):
 @pytest.mark.parametrize("case", PLAIN, ids=str)
 def test_one_defect_is_seen(damage, case):
     """The reference output with a single defect is rejected; without it, it passes."""
-    output, budget = exact_output(case)
-    assert judge(output, budget).reason == ""
-    damage(output, budget)
-    assert judge(output, budget).reason != ""
+    output, error_bound = exact_output(case)
+    assert judge(output, error_bound).reason == ""
+    damage(output, error_bound)
+    assert judge(output, error_bound).reason != ""
 
 
 def test_a_wrong_shape_is_seen():
     """An output that would only broadcast to the right shape is rejected."""
-    output, budget = exact_output(PAIRWISE[0])
-    assert "shape" in judge(output[:1], budget).reason
+    output, error_bound = exact_output(PAIRWISE[0])
+    assert "shape" in judge(output[:1], error_bound).reason
 
 
 _FINISHED = "    s, v = finished(scores, **visibility), wide(value)\n"
@@ -96,7 +97,7 @@ def test_a_small_mistake_is_seen(mistake, case):
     [[], [sound]] = power.select(["divided last"])
     assert accuracy(varied(sound), case).status == "pass"
     verdict = accuracy(varied(replace(sound, patches=(*sound.patches, MISTAKES[mistake]))), case)
-    assert verdict.status == "fail", (verdict.share, verdict.reason)
+    assert verdict.status == "fail", (verdict.error_ratio, verdict.reason)
 
 
 def accuracy(implementation, case):

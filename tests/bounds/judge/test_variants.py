@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
 from attention_harness.cases.cases import matrix
 from attention_harness.execution import conformance
 from attention_harness.model.case import Case
 from attention_harness.mutation import power
 from attention_harness.mutation.mutants import VARIANTS, Variant, concerned, varied
 
-# One of every kind of other arithmetic; `python -m tox -e faults` asks all of them, on the thorough matrix.
+# One of every kind of other arithmetic; `python -m tox -e mutants` asks all of them, on the thorough matrix.
 SAMPLE = (
     "scale folded into the query",
     "cosine by dividing the finished product",
@@ -50,7 +51,7 @@ def test_a_correct_variant_is_not_accused(name):
     """On the quick matrix no verdict of any check fails, and something is measured."""
     found = verdicts(variant(name), matrix("quick"))
     assert [] == [f"{v.check} {v.case}: {v.reason}" for v in found if v.status in power.ACCUSES]
-    assert [v for v in found if v.share is not None]
+    assert [v for v in found if v.error_ratio is not None]
 
 
 @pytest.mark.parametrize("name", ["softmax summed key after key", "softmax by exponentials of base two"])
@@ -58,7 +59,7 @@ def test_long_rows_are_not_accused(name):
     """Rows of up to a thousand keys, summed in another order or with another exponential."""
     found = verdicts(variant(name), LONG)
     assert [] == [f"{v.check} {v.case}: {v.reason}" for v in found if v.status in power.ACCUSES]
-    assert len(LONG) <= len([v for v in found if v.share is not None])
+    assert len(LONG) <= len([v for v in found if v.error_ratio is not None])
 
 
 def test_every_variant_computes_otherwise():

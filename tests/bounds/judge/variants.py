@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
+
 from attention_harness import Arithmetic, Capabilities, registry
 from attention_harness.implementations import eager
 
@@ -85,8 +86,8 @@ def split_keys(scores, value, visible, parts=3):
     if not outs:
         return torch.zeros(*scores.shape[:-1], value.shape[-1], dtype=value.dtype)
     whole = torch.stack(sums).logsumexp(0)
-    share = [(one - whole.masked_fill(whole == -math.inf, 0.0)).exp() for one in sums]
-    return sum(out * s for out, s in zip(outs, share, strict=True)).to(value.dtype)
+    error_ratio = [(one - whole.masked_fill(whole == -math.inf, 0.0)).exp() for one in sums]
+    return sum(out * s for out, s in zip(outs, error_ratio, strict=True)).to(value.dtype)
 
 
 def keys_backwards(scores, value, visible):

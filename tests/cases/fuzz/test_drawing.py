@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from attention_harness.cases import cases
 from attention_harness.execution import fuzz
 from attention_harness.model.capabilities import DTYPES

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.cases import cases
 from attention_harness.execution import conformance, fuzz
 from attention_harness.model.verdict import Status, Verdict
-
 from tests.registry.sources import write
 
 LARGE = (
@@ -72,7 +72,7 @@ def first_failure(path, case: str) -> tuple[registry.Implementation, Verdict]:
     return implementation, next(v for v in conformance.run(item) if v.check == "accuracy")
 
 
-def test_a_planted_fault_is_shrunk_to_its_border(tmp_path):
+def test_a_planted_mutant_is_shrunk_to_its_border(tmp_path):
     """Where the last of more than 12 keys is dropped, the smallest case has 13 keys and nothing else."""
     body = "if key.shape[-2] > 12:\n            key, value = key[..., :-1, :], value[..., :-1, :]"
     path = write(tmp_path / "drops.py", body=body)
@@ -101,7 +101,7 @@ def test_failures_are_grouped():
 
     def verdict(name: str, check: str, status: Status, lk: int) -> Verdict:
         case = f"scaled_dot_product-B1H1Hk1Lq1Lk{lk}D1Dv1-float32-plain-ordinary-contiguous-0"
-        passed = {"share": 0.5} if status is Status.PASS else {"reason": "because"}
+        passed = {"error_ratio": 0.5} if status is Status.PASS else {"reason": "because"}
         return Verdict(name, "scaled_dot_product", case, check, status, **passed)
 
     groups = fuzz.Groups()

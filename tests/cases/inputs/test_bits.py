@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import parse
 

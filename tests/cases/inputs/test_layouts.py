@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import example_cases, parse, recorded_cases
 from attention_harness.model.errors import HarnessError

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import matrix, parse
 from attention_harness.registry import mechanisms
@@ -148,7 +149,7 @@ def test_a_mask_of_one_row_is_left_as_drawn(seed):
 @pytest.mark.parametrize("form", ["batch", "query"])
 @pytest.mark.parametrize(("batch", "queries", "keys"), [(4, 9, 5), (3, 1, 2), (1, 1, 5), (2, 1, 1)])
 def test_the_first_length_shows_a_key_and_the_last_of_an_even_seed_none(batch, queries, keys, form, seed):
-    """An empty row is planted where there are several; a first length of 0 would hide all of an expanded case."""
+    """A fully masked row is planted where there are several; a first length of 0 would hide all of an expanded case."""
     sizes = dict(LARGE.sizes) | {"B": batch, "Lq": queries, "Lk": keys}
     lens = inputs.tensors(replace(LARGE, sizes=sizes, options={"valid_lens": form}, seed=seed))["valid_lens"]
     assert ((batch,) if form == "batch" else (batch, queries)) == tuple(lens.shape)

@@ -1,4 +1,4 @@
-"""Small implementations of scaled dot product with one manner each, to be measured."""
+"""Small implementations of scaled dot product with one behaviour each, to be measured."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from types import ModuleType
 from typing import Any
 
 import torch
+
 from attention_harness import Arithmetic, Capabilities, registry
 from attention_harness.bounds.judge import Judgement
 from attention_harness.checks import Subject
 from attention_harness.checks.behaviour import measured
 from attention_harness.implementations import eager
 
-ASK = {name: ask for name, ask, _ in measured.MANNERS}
-APPLIES = {name: applies for name, _, applies in measured.MANNERS}
+ASK = {name: ask for name, ask, _ in measured.BEHAVIOURS}
+APPLIES = {name: applies for name, _, applies in measured.BEHAVIOURS}
 
 
 def made(attend: Callable[..., Any], **claims: Any) -> registry.Implementation:
@@ -42,14 +43,14 @@ def made(attend: Callable[..., Any], **claims: Any) -> registry.Implementation:
 
 
 def ask(name: str, implementation: registry.Implementation) -> Judgement:
-    """Return the judgement of a manner, asked where it is asked."""
+    """Return the judgement of a behaviour, asked where it is asked."""
     case = measured.anchor(implementation)
     assert APPLIES[name](implementation, case)
     return ASK[name](Subject(implementation, case))
 
 
 def weights(scores: torch.Tensor, visible: torch.Tensor | None, empty: float = 0.0) -> torch.Tensor:
-    """Softmax over the visible keys; the weights of an empty row are all `empty`."""
+    """Softmax over the visible keys; the weights of a fully masked row are all `empty`."""
     if visible is None:
         return scores.softmax(-1)
     nothing = ~visible.any(-1, keepdim=True)
@@ -63,18 +64,18 @@ def right(scores, value, visible):
 
 
 def nan_rows(scores, value, visible):
-    """Leave an empty row to the softmax: NaN."""
+    """Leave a fully masked row to the softmax: NaN."""
     return weights(scores, visible, math.nan) @ value
 
 
 def mean_rows(scores, value, visible):
-    """Fill what is hidden with a large negative number: the mean of the values in an empty row."""
+    """Fill what is hidden with a large negative number: the mean of the values in a fully masked row."""
     masked = scores if visible is None else scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
     return masked.softmax(-1) @ value
 
 
 def last_rows(scores, value, visible):
-    """Give an empty row the last value."""
+    """Give a fully masked row the last value."""
     out = right(scores, value, visible)
     return out if visible is None else torch.where(visible.any(-1, keepdim=True), out, value[..., -1:, :])
 

@@ -6,11 +6,12 @@ import textwrap
 
 import numpy as np
 import pytest
+
 from attention_harness.cases.cases import DROPOUT, dropout_cases, parse
 from attention_harness.checks import dropout
 from attention_harness.execution import conformance
 from attention_harness.model.verdict import Status, Verdict
-from attention_harness.mutation.mutants import Fault, planted
+from attention_harness.mutation.mutants import Mutant, planted
 
 TRAINING = """\
         weights = torch.nn.functional.dropout(softmax(scores, **visibility), dropout)
@@ -72,7 +73,7 @@ def code(change: str) -> str:
 def asked(put: str, stands: str = TRAINING, case_id: str = HEADS) -> Verdict:
     """Return the verdict of the check on eager with other code for training."""
     [case] = [case for case in dropout_cases() if case.id == case_id]
-    [item] = conformance.plan([planted(Fault("dropout", "dropout", ((stands, put),)))], [case])
+    [item] = conformance.plan([planted(Mutant("dropout", "dropout", ((stands, put),)))], [case])
     [verdict] = [verdict for verdict in conformance.run(item) if verdict.check == "dropout"]
     return verdict
 
@@ -87,9 +88,9 @@ def test_right_dropout_is_not_accused(name, case_id):
 
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_dropout_is_accused(name):
-    """Each fault by measurement."""
+    """Each mutant by measurement."""
     verdict = asked(code(WRONG[name]))
-    assert verdict.status is Status.FAIL, f"not seen: {name}, share {verdict.share}"
+    assert verdict.status is Status.FAIL, f"not seen: {name}, share {verdict.error_ratio}"
 
 
 def test_a_small_loss_everywhere_is_accused():
@@ -97,7 +98,7 @@ def test_a_small_loss_everywhere_is_accused():
     case = parse(HEADS.replace("dropout=0.25", "dropout=0.1"))
     change = WRONG["not divided by the keep probability"]
     for put, status in ((code(change), Status.FAIL), (code(RIGHT["a mask of uniform numbers"]), Status.PASS)):
-        [item] = conformance.plan([planted(Fault("dropout", "dropout", ((TRAINING, put),)))], [case])
+        [item] = conformance.plan([planted(Mutant("dropout", "dropout", ((TRAINING, put),)))], [case])
         assert [v.status for v in conformance.run(item) if v.check == "dropout"] == [status]
 
 
@@ -135,6 +136,6 @@ def test_false_alarms_of_the_statistics():
         # A weight's mask belongs to its head, query and batch: one draw for all channels of a row.
         kept = rng.random((dropout.CALLS, *parts.shape[:-1], 1)) < 1 - DROPOUT
         errors = ((kept / (1 - DROPOUT) - 1) * parts).sum(1)
-        shares.append(dropout.statistics(errors, parts, 1 - DROPOUT, np.zeros(parts.shape[1:])).share)
+        shares.append(dropout.statistics(errors, parts, 1 - DROPOUT, np.zeros(parts.shape[1:])).error_ratio)
     assert max(shares) < 0.8
     assert np.median(shares) > 0.05  # it measures something

@@ -1,4 +1,4 @@
-"""Scaled dot product with a backward pass written out, as a kernel's author writes it, and an author's faults."""
+"""Scaled dot product with a backward pass written out, as a kernel's author writes it, and an author's mutants."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
+
 from attention_harness import Arithmetic, Capabilities, registry
 from attention_harness.execution import conformance
 from attention_harness.implementations import eager
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Verdict
 
-FAULTS = (
+MUTANTS = (
     "row constant missing",
     "scale missing in the gradient of query",
     "key from the wrong side",
@@ -28,7 +29,7 @@ class Attention(torch.autograd.Function):
     """O = P V; backwards dV = P^T dO and dS = P (dO V^T - D), where D = sum of dO O takes the stored output."""
 
     @staticmethod
-    def forward(ctx, query, key, value, bias, visible, scale, fault):
+    def forward(ctx, query, key, value, bias, visible, scale, mutant):
         wide = [x if x.dtype == torch.float64 else x.float() for x in (query, key, value)]
         groups = query.shape[1] // key.shape[1]
         q, k, v = wide[0], *(x.repeat_interleave(groups, 1) for x in wide[1:])
@@ -38,34 +39,34 @@ class Attention(torch.autograd.Function):
         weights = _softmax(scores, visible)
         out = (weights @ v).to(query.dtype)
         ctx.save_for_backward(query, key, value, bias, visible, out)
-        ctx.scale, ctx.fault, ctx.groups, ctx.weights, ctx.wide = scale, fault, groups, weights, (q, k, v)
+        ctx.scale, ctx.mutant, ctx.groups, ctx.weights, ctx.wide = scale, mutant, groups, weights, (q, k, v)
         return out
 
     @staticmethod
     def backward(ctx, upstream):
         query, key, value, bias, _, out = ctx.saved_tensors
-        (q, k, v), weights, fault = ctx.wide, ctx.weights, ctx.fault
-        if fault == "upstream taken for contiguous":
+        (q, k, v), weights, mutant = ctx.wide, ctx.weights, ctx.mutant
+        if mutant == "upstream taken for contiguous":
             upstream = upstream.as_strided(upstream.shape, torch.empty(upstream.shape).stride())
         d_out = upstream.to(q.dtype)
-        d_value = (weights if fault == "weights not transposed for value" and _square(weights) else weights.mT) @ d_out
+        d_value = (weights if mutant == "weights not transposed for value" and _square(weights) else weights.mT) @ d_out
         constant = (d_out * out.to(q.dtype)).sum(-1, keepdim=True)
-        if fault == "row constant missing":
+        if mutant == "row constant missing":
             constant = torch.zeros_like(constant)
         d_scores = weights * (d_out @ v.mT - constant)
-        d_query = d_scores @ k * (1.0 if fault == "scale missing in the gradient of query" else ctx.scale)
-        wrong_side = fault == "key from the wrong side" and _square(weights)
+        d_query = d_scores @ k * (1.0 if mutant == "scale missing in the gradient of query" else ctx.scale)
+        wrong_side = mutant == "key from the wrong side" and _square(weights)
         d_key = (d_scores if wrong_side else d_scores.mT) @ q * ctx.scale
         d_bias = None
         if bias is not None:
             d_bias = d_scores.sum_to_size(bias.shape).to(bias.dtype)
-            if fault == "bias not summed over what it is broadcast to":
+            if mutant == "bias not summed over what it is broadcast to":
                 d_bias = d_scores[tuple(slice(0, n) for n in (1,) * (4 - bias.ndim) + bias.shape)]
                 d_bias = d_bias.reshape(bias.shape).to(bias.dtype)
         own = [d_query.to(query.dtype)]
         for x, like in ((d_key, key), (d_value, value)):
             grouped = x.unflatten(1, (like.shape[1], ctx.groups))
-            kept = grouped[:, :, 0] if fault == "gradients of grouped keys not summed" else grouped.sum(2)
+            kept = grouped[:, :, 0] if mutant == "gradients of grouped keys not summed" else grouped.sum(2)
             own.append(kept.to(like.dtype))
         return *own, d_bias, None, None, None
 
@@ -79,7 +80,7 @@ def _softmax(scores, visible):
     return scores.masked_fill(~visible, -math.inf).masked_fill(empty, 0.0).softmax(-1).masked_fill(empty, 0.0)
 
 
-def kernel(fault: str = "", error: float = 0.0) -> registry.Implementation:
+def kernel(mutant: str = "", error: float = 0.0) -> registry.Implementation:
     """Return the kernel as an implementation; `error` is a relative error of the gradient of query, a planted one."""
 
     def prepare(case):
@@ -89,7 +90,7 @@ def kernel(fault: str = "", error: float = 0.0) -> registry.Implementation:
             seen = torch.ones_like(scores, dtype=torch.bool) if seen is None else seen.expand(scores.shape)
             scale = case.options.get("scale", 1 / math.sqrt(query.shape[-1]))
             query = query if not error else _Scaled.apply(query, 1 + error)
-            return Attention.apply(query, key, value, bias, seen, scale, fault)
+            return Attention.apply(query, key, value, bias, seen, scale, mutant)
 
         return attend
 

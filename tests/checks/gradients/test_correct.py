@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.cases.cases import matrix
 from attention_harness.implementations import eager
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import NONCONFORMING, Status
 from attention_harness.mutation.mutants import VARIANTS, concerned, varied
-
 from tests.checks.gradients.kernel import accused, asked, patched
 
 CASES = matrix("default")
 CHECKED = ("gradient", "second_derivative", "training")
-# `python -m tox -e faults` asks all of them.
+# `python -m tox -e mutants` asks all of them.
 SAMPLE = (
     "scores by blocks of keys",
     "scale folded into the query",
@@ -49,10 +49,10 @@ def test_a_correct_variant_is_not_accused(name):
         ),
     ],
 )
-def test_a_declared_policy_for_empty_rows_is_not_accused(policy, stands, put):
+def test_a_declared_policy_for_fully_masked_rows_is_not_accused(policy, stands, put):
     """Rows that see no key get no upstream gradient, and the NaN that "nan" makes of that is not judged."""
     other = patched(stands, put)
-    other.module.CAPABILITIES = replace(eager.CAPABILITIES, empty_rows=policy)
+    other.module.CAPABILITIES = replace(eager.CAPABILITIES, fully_masked_rows=policy)
     cases = [case for case in CASES if case.mechanism in ("scaled_dot_product", "multi_head", "location")]
     cases = [case for case in cases if case.dtype in ("float64", "float32")]
     assert accused(other, cases, ("accuracy", "gradient")) == []
@@ -60,9 +60,9 @@ def test_a_declared_policy_for_empty_rows_is_not_accused(policy, stands, put):
     assert accused(other, cases, ("accuracy",))
 
 
-def test_nan_is_excused_in_the_batch_elements_with_an_empty_row_alone():
-    """An implementation that promises NaN for empty rows may not answer with NaN for every gradient."""
-    [promised] = [variant for variant in VARIANTS if variant.empty_rows == "nan"]
+def test_nan_is_excused_in_the_batch_elements_with_an_fully_masked_row_alone():
+    """An implementation that promises NaN for fully masked rows may not answer with NaN for every gradient."""
+    [promised] = [variant for variant in VARIANTS if variant.fully_masked_rows == "nan"]
     sum_ = "    weights = softmax(scores, **visibility)\n    return weights @ value, weights\n"
     all_nan = sum_.replace("return", "value = value.where(value == value, value * math.nan)\n    return")
     cases = [case for case in CASES if case.mechanism == "scaled_dot_product" and "mask" in case.options]

@@ -1,11 +1,11 @@
-"""Planted faults of a backward pass are seen, and told by the tensor whose gradient is wrong."""
+"""Mutants of a backward pass are seen, and told by the tensor whose gradient is wrong."""
 
 from __future__ import annotations
 
 import pytest
-from attention_harness.cases.cases import matrix
 
-from tests.checks.gradients.kernel import FAULTS, accused, kernel, patched
+from attention_harness.cases.cases import matrix
+from tests.checks.gradients.kernel import MUTANTS, accused, kernel, patched
 
 CASES = [case for case in matrix("default") if case.dtype in ("float64", "float32")]
 KERNEL = [case for case in matrix("default") if case.mechanism == "scaled_dot_product"]
@@ -41,25 +41,25 @@ TENSOR = {
 }
 
 
-def test_the_kernel_without_a_fault_is_not_accused():
-    """What is accused below is the fault: the same backward pass without one conforms in every dtype."""
+def test_the_kernel_without_a_mutant_is_not_accused():
+    """What is accused below is the mutant: the same backward pass without one conforms in every dtype."""
     assert accused(kernel(), KERNEL) == []
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_of_a_kernel_is_seen(fault):
-    """Every fault is seen, the first by the tensor that it spoils."""
-    found = accused(kernel(fault), KERNEL)
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_mutant_of_a_kernel_is_seen(mutant):
+    """Every mutant is seen, the first by the tensor that it spoils."""
+    found = accused(kernel(mutant), KERNEL)
     assert found
-    if fault in TENSOR:
-        assert any(f"gradient of {TENSOR[fault]}:" in told for told in found), found
+    if mutant in TENSOR:
+        assert any(f"gradient of {TENSOR[mutant]}:" in told for told in found), found
 
 
-@pytest.mark.parametrize("fault", IN_EAGER)
-def test_a_fault_in_the_graph_is_seen(fault):
-    """Faults that leave every output right."""
-    stands, put, told = IN_EAGER[fault]
-    wrong, witness = patched(stands, put), WITNESSES.get(fault, "scaled_dot_product")
+@pytest.mark.parametrize("mutant", IN_EAGER)
+def test_a_mutant_in_the_graph_is_seen(mutant):
+    """Mutants that leave every output right."""
+    stands, put, told = IN_EAGER[mutant]
+    wrong, witness = patched(stands, put), WITNESSES.get(mutant, "scaled_dot_product")
     cases = [case for case in CASES if case.mechanism == witness]
     assert accused(wrong, cases, ("accuracy",)) == []
     assert any(told in reason for reason in accused(wrong, cases))

@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from attention_harness import registry
-from attention_harness.bounds.gradients import gradient_budgets
+from attention_harness.bounds.gradients import gradient_bounds
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import matrix
 from attention_harness.checks.gradients import has_gradient, has_second_derivative
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
 from attention_harness.registry import mechanisms
-
 from tests.checks.gradients.kernel import accused
 
 EAGER = registry.implementations()["eager"]
@@ -46,7 +46,7 @@ def given(case: Case):
 
 @pytest.mark.parametrize("mechanism", mechanisms())
 def test_the_tape_agrees_with_autograd(mechanism):
-    """Every case of the default matrix, taken to float64: eager through torch's autograd is within the budget."""
+    """Every case of the default matrix, taken to float64: eager through torch's autograd is within the error bound."""
     cases = list(dict.fromkeys(case for case in DRAWN if case.mechanism == mechanism))
     assert accused(EAGER, cases) == []
 
@@ -68,9 +68,9 @@ def test_the_tape_agrees_with_central_differences(case):
     tensors, options = given(case)
     evaluate, shape = mechanisms()[case.mechanism].evaluate, mechanisms()[case.mechanism].output
     upstream = inputs.drawn(case, "upstream", inputs.shape_of(shape, case.sizes))
-    budgets = gradient_budgets(evaluate, tensors, options, "float64", Arithmetic(), upstream)
+    error_bounds = gradient_bounds(evaluate, tensors, options, "float64", Arithmetic(), upstream)
     eps = np.finfo(np.longdouble).eps
-    for name, budget in budgets.items():
+    for name, error_bound in error_bounds.items():
         at = (tensors | options)[name].astype(np.longdouble)
         direction = np.where(np.isfinite(at), inputs.drawn(case, f"direction.{name}", at.shape), 0.0)
 
@@ -83,10 +83,12 @@ def test_the_tape_agrees_with_central_differences(case):
 
         wide, narrow = difference(np.longdouble(2.0**-12)), difference(np.longdouble(2.0**-13))
         rounding = 2.0**13 * eps * upstream.size * np.abs(value(0) * upstream).sum()
-        allowed = abs(wide - narrow) + rounding + (budget.bound * np.abs(direction)).sum()
-        error = abs((budget.value * direction).sum() - narrow)
+        allowed = abs(wide - narrow) + rounding + (error_bound.bound * np.abs(direction)).sum()
+        error = abs((error_bound.value * direction).sum() - narrow)
         assert error <= allowed, name
-        assert allowed < np.abs(budget.value * direction).sum() / 100 or not budget.value.any(), "the test is blind"
+        assert allowed < np.abs(error_bound.value * direction).sum() / 100 or not error_bound.value.any(), (
+            "the test is blind"
+        )
 
 
 SMALL = {"B": 2, "H": 2, "Hk": 1, "Lq": 2, "Lk": 3, "L": 3, "P": 3}

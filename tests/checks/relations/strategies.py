@@ -7,13 +7,14 @@ import os
 from collections.abc import Collection
 from typing import Any
 
-from attention_harness.cases import inputs
-from attention_harness.cases.cases import FACTORS, parse, variants
-from attention_harness.checks.relations import DRAWN, Law
-from attention_harness.model.case import Case
-from attention_harness.registry import Implementation, mechanisms
 from hypothesis import HealthCheck, Phase, assume, settings
 from hypothesis import strategies as st
+
+from attention_harness.cases import inputs
+from attention_harness.cases.cases import FACTORS, parse, variants
+from attention_harness.checks.relations import DRAWN, Relation
+from attention_harness.model.case import Case
+from attention_harness.registry import Implementation, mechanisms
 
 LENGTHS = ("B", "Lq", "Lk", "L", "P")
 _LONGEST, _WIDEST = 40, 40
@@ -32,45 +33,46 @@ PROFILE = PROFILES[os.environ.get("HYPOTHESIS_PROFILE", "plain")]
 
 _DTYPES = ("float32", "float64", "bfloat16", "float16")
 # The last lies between NaN. Not in half precision: torch 2.13 on the CPU now and then answers NaN there, as if a
-# product in bfloat16 began from what freed memory held. `law.batch_alone` found it; it comes and goes with the heap.
+# product in bfloat16 began from what freed memory held. `relation.batch_alone` found it; it comes and goes with the
+# heap.
 _LAYOUTS = ("contiguous", "transposed", "offset")
 
-# What a law cannot be asked without: drawn always, where it would otherwise be drawn rarely.
+# What a relation cannot be asked without: drawn always, where it would otherwise be drawn rarely.
 _HIDES = ("mask", "bias", "valid_lens")
 NEEDS: dict[str, tuple[str, ...]] = {
-    "law.added_keys": _HIDES,
-    "law.masked_content": _HIDES,
-    "law.shifted_scores": ("bias",),
-    "law.one_key": ("mask", "bias"),
-    "law.causal_future": ("causal",),
-    "law.causal_gradient": ("causal",),
+    "relation.added_keys": _HIDES,
+    "relation.masked_content": _HIDES,
+    "relation.shifted_scores": ("bias",),
+    "relation.one_key": ("mask", "bias"),
+    "relation.causal_future": ("causal",),
+    "relation.causal_gradient": ("causal",),
 }
 NEVER: dict[str, tuple[str, ...]] = {
-    "law.permuted_keys": ("valid_lens", "causal"),
-    "law.permuted_queries": ("causal",),
-    "law.split_and_merged": ("causal",),
-    "law.sharp_scores": ("mask", "bias", "valid_lens", "causal"),
+    "relation.permuted_keys": ("valid_lens", "causal"),
+    "relation.permuted_queries": ("causal",),
+    "relation.split_and_merged": ("causal",),
+    "relation.sharp_scores": ("mask", "bias", "valid_lens", "causal"),
 }
-_LEAST = {"law.grouped_heads": {"H": 2}, "law.permuted_heads": {"H": 2}, "law.batch_alone": {"B": 2}}
+_LEAST = {"relation.grouped_heads": {"H": 2}, "relation.permuted_heads": {"H": 2}, "relation.batch_alone": {"B": 2}}
 
 
 @st.composite
-def cases(draw: st.DrawFn, law: Law, implementation: Implementation, among: Collection[str] = ()) -> Case:
-    """Draw a case, of the mechanisms named or any, that the implementation takes and of which the law is true."""
-    found = [pair for pair in _variants(law, implementation) if not among or pair[0] in among]
+def cases(draw: st.DrawFn, relation: Relation, implementation: Implementation, among: Collection[str] = ()) -> Case:
+    """Draw a case, of the mechanisms named or any, that the implementation takes and of which the relation is true."""
+    found = [pair for pair in _variants(relation, implementation) if not among or pair[0] in among]
     name, choices = draw(st.sampled_from(found))
     known = mechanisms()[name]
-    least = _LEAST.get(law.name, {})
+    least = _LEAST.get(relation.name, {})
     sizes = {axis: draw(st.integers(least.get(axis, _least(axis)), _most(axis))) for axis in known.axes}
-    if law.name == "law.permuted_heads" and "Hk" in sizes:
+    if relation.name == "relation.permuted_heads" and "Hk" in sizes:
         sizes["Hk"] = sizes["H"]
     for whole, part in known.requires:
         sizes[whole] = sizes[part] * draw(st.integers(1, 3 if whole == "H" else 8))
     options = dict(choices)
-    needed = draw(st.sampled_from(needs)) if (needs := _known(NEEDS.get(law.name, ()), known.options)) else ""
+    needed = draw(st.sampled_from(needs)) if (needs := _known(NEEDS.get(relation.name, ()), known.options)) else ""
     for option in ("mask", "bias", "valid_lens", "causal", "scale"):
         levels = [None, *_levels(option, known)]
-        if option in NEVER.get(law.name, ()) or len(levels) == 1:
+        if option in NEVER.get(relation.name, ()) or len(levels) == 1:
             continue
         # few options at once: with all of them together hardly a key is seen
         if option == needed or draw(st.integers(0, 3)) == 3:
@@ -79,7 +81,7 @@ def cases(draw: st.DrawFn, law: Law, implementation: Implementation, among: Coll
     content = draw(st.sampled_from(list(inputs.DISTRIBUTIONS)))
     layout = draw(st.sampled_from(_LAYOUTS[: 2 if dtype in ("bfloat16", "float16") else 3]))
     case = Case(name, sizes, dtype, options, content, layout, DRAWN + draw(st.integers(0, 1000)))
-    assume(not implementation.refuses(case) and law.holds(implementation, case))
+    assume(not implementation.refuses(case) and relation.holds(implementation, case))
     return parse(case.id)
 
 
@@ -109,19 +111,21 @@ def _most(axis: str) -> int:
 
 
 @functools.cache
-def _variants(law: Law, implementation: Implementation) -> list[tuple[str, dict[str, str]]]:
-    """Return the mechanisms, with their choices, of which the law is true somewhere."""
+def _variants(relation: Relation, implementation: Implementation) -> list[tuple[str, dict[str, str]]]:
+    """Return the mechanisms, with their choices, of which the relation is true somewhere."""
     found = []
     for variant in variants():
-        if variant.mechanism.name in implementation.capabilities.mechanisms and _ever(law, implementation, variant):
+        if variant.mechanism.name in implementation.capabilities.mechanisms and _ever(
+            relation, implementation, variant
+        ):
             found.append((variant.mechanism.name, dict(variant.choices)))
     return found
 
 
-def _ever(law: Law, implementation: Implementation, variant: Any) -> bool:
-    """Whether the law is true of a case of the variant with the options that it needs."""
+def _ever(relation: Relation, implementation: Implementation, variant: Any) -> bool:
+    """Whether the relation is true of a case of the variant with the options that it needs."""
     known = variant.mechanism
-    needs = [*_known(NEEDS.get(law.name, ()), known.options), ""]
+    needs = [*_known(NEEDS.get(relation.name, ()), known.options), ""]
     sizes = dict.fromkeys(known.axes, 8) | {"B": 2, "H": 2} if "H" in known.axes else dict.fromkeys(known.axes, 8)
     shapes = [sizes, sizes | {"Hk": 1}] if "Hk" in known.axes else [sizes]
     shapes = [shape | ({"Hk": 2} if index == 0 and "Hk" in shape else {}) for index, shape in enumerate(shapes)]
@@ -129,6 +133,6 @@ def _ever(law: Law, implementation: Implementation, variant: Any) -> bool:
         for level in _levels(option, known) if option else [None]:
             for shape in shapes:
                 options = dict(variant.choices) | ({option: level} if option else {})
-                if law.holds(implementation, Case(known.name, shape, "float32", options)):
+                if relation.holds(implementation, Case(known.name, shape, "float32", options)):
                     return True
     return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from attention_harness.cases.cases import parse
 from attention_harness.commands.choose_problem import GATE_SCORES, case_of, gated_on
 from attention_harness.commands.main import _parser

@@ -8,12 +8,12 @@ import operator
 from pathlib import Path
 
 import pytest
+
 from attention_harness import report
 from attention_harness.benchmark import campaign
 from attention_harness.benchmark.probing import Look
 from attention_harness.commands import choose
 from attention_harness.store import results
-
 from tests.report.compare.conftest import measured
 
 KERNEL = '''"""Additive scores."""

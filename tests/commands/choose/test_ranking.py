@@ -6,11 +6,11 @@ import random
 from dataclasses import replace
 
 import pytest
+
 from attention_harness.benchmark.ranking import ranked, unreliable
 from attention_harness.commands import choose
 from attention_harness.model.case import Case
 from attention_harness.model.measurement import Measurement
-
 from tests.report.compare.conftest import measured
 
 
@@ -90,7 +90,7 @@ def test_what_waits_is_not_compared_by_cpu_time():
     ],
 )
 def test_a_spoiled_cell_has_no_ranks(spoiled, row):
-    """The twin's drift is the reason."""
+    """The A/A control's drift is the reason."""
     assert spoiled == bool(unreliable([row, arm("other", 1.2)]))
 
 
@@ -108,6 +108,6 @@ def test_what_is_unreliable_alone_is_out_and_the_others_are_ranked():
 
 def test_where_nothing_beside_the_baseline_holds_there_are_no_ranks():
     """The first one's reason is told."""
-    rows = [arm(name, 1.0, answer="unreliable", reason=f"the twin is off, {name}") for name in ("one", "other")]
+    rows = [arm(name, 1.0, answer="unreliable", reason=f"the A/A control is off, {name}") for name in ("one", "other")]
     base = arm("eager", 1.0, answer="baseline", low=None, high=None, level=None)
-    assert "the twin is off, one" == unreliable([base, *rows])
+    assert "the A/A control is off, one" == unreliable([base, *rows])

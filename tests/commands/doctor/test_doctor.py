@@ -9,9 +9,9 @@ import subprocess
 import sys
 
 import pytest
+
 from attention_harness.commands import doctor
 from attention_harness.commands.prerequisites import machine, packages
-
 from tests.conftest import ROOT
 
 BASE = ("numpy", "torch", "rich", "pebble", "covertable", "pytest-benchmark", "fastjsonschema")

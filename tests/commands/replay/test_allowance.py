@@ -8,7 +8,6 @@ from attention_harness import registry
 from attention_harness.cases.cases import parse
 from attention_harness.commands import replay
 from attention_harness.execution import conformance, pool
-
 from tests.registry.sources import TINY
 
 

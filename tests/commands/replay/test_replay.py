@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from attention_harness.commands.replay import COLUMNS, MARKS, ROWS, _blocks, _drawing
 
+from attention_harness.commands.replay import COLUMNS, MARKS, ROWS, _blocks, _drawing
 from tests.registry.sources import TINY, write
 
 
@@ -15,7 +15,7 @@ def test_a_right_one_conforms(harness, tmp_path):
     """Status 0, no map and no cause."""
     answer = harness("replay", TINY, "--implementation", "right", "--load", write(tmp_path / "right.py"))
     assert (answer.status, "matches:" in answer.out) == (0, False)
-    assert "no element exceeds its budget" in answer.out
+    assert "no element exceeds its error bound" in answer.out
 
 
 def test_a_wrong_one_is_shown(harness, tmp_path):
@@ -40,7 +40,7 @@ def test_json_says_the_same(harness, tmp_path):
     answer = harness("replay", TINY, "--implementation", "nan", "--load", path, "--json", "--no-diagnosis")
     told = json.loads(answer.out, parse_constant=lambda text: pytest.fail(f"{text} is not JSON"))
     assert answer.status == 1
-    assert (told["worst"]["what"], told["worst"]["share"]) == ("output", "inf")
+    assert (told["worst"]["what"], told["worst"]["error_ratio"]) == ("output", "inf")
     assert {"fail"} == {verdict["status"] for verdict in told["verdicts"] if verdict["check"] == "accuracy"}
 
 
@@ -68,9 +68,9 @@ def test_a_check_alone(harness, mistake, tmp_path):
 @pytest.mark.parametrize("shape", [(1, 1), (ROWS, COLUMNS), (ROWS + 1, COLUMNS + 1), (500, 3000)])
 def test_a_map_fits_and_hides_nothing(shape):
     """However many rows and columns, a line is at most 100 wide, and a single wrong element is still seen."""
-    share = np.zeros(shape)
-    share[-1, -1] = 1e9
-    lines = list(_drawing(_blocks("map", ("row", "column"), share), MARKS[False]))
+    error_ratio = np.zeros(shape)
+    error_ratio[-1, -1] = 1e9
+    lines = list(_drawing(_blocks("map", ("row", "column"), error_ratio), MARKS[False]))
     assert len(lines) <= ROWS + 1
     assert max(map(len, lines)) <= 100
     assert lines[-1].endswith(MARKS[False][-1] + "|")

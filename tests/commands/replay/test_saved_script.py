@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.cases.cases import parse
 from attention_harness.commands import standalone
 from attention_harness.execution import conformance
 from attention_harness.model.errors import HarnessError
-
 from tests.registry.sources import TINY, write
 
 BLOCKED = """import importlib.abc, runpy, sys
@@ -62,9 +62,9 @@ def test_a_wrong_one_is_reproduced(tmp_path, case):
     assert script.with_suffix(".npz").exists() == (case == LARGE)
     answer = run(script)
     assert answer.returncode == 1, answer.stderr
-    told = re.search(r"\|error\| (\S+) exceeds its budget (\S+): got (\S+), expected (\S+)", reason(path, case))
-    error, budget, got, expected = told.groups()
-    assert f"|error| {error}, budget {budget}, " in answer.stdout
+    told = re.search(r"\|error\| (\S+) exceeds its error bound (\S+): got (\S+), expected (\S+)", reason(path, case))
+    error, error_bound, got, expected = told.groups()
+    assert f"|error| {error}, error bound {error_bound}, " in answer.stdout
     assert f"got {got}, expected {expected}\n" in answer.stdout
     assert answer.stderr == ""
 
@@ -76,7 +76,7 @@ def test_a_right_one_passes(tmp_path):
 
 
 def test_many_small_errors_are_judged_as_well(tmp_path):
-    """An error that no element's budget sees but the root mean square does makes the script fail too."""
+    """An error that no element's error bound sees but the root mean square does makes the script fail too."""
     declared = "dtypes=('float64',)"
     scores = "query @ key.mT / query.shape[-1] ** 0.5 + 2e-15 * (query @ key.mT).sin()"
     path = write(tmp_path / "drifting.py", scores=scores, declared=declared)

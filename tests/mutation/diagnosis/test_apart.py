@@ -3,41 +3,42 @@
 from __future__ import annotations
 
 import numpy as np
+
 from attention_harness.cases.cases import parse
-from attention_harness.checks.subject import budget_of
+from attention_harness.checks.subject import bound_of
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.mutation.answers import apart
 
 CASE = parse("scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous-0")
 
 
-def share(numbers, hypothesis) -> float:
-    budget = budget_of(CASE, Arithmetic(), "zero")[0]
-    return apart(numbers, hypothesis, budget, budget, CASE)
+def error_ratio(numbers, hypothesis) -> float:
+    error_bound = bound_of(CASE, Arithmetic(), "zero")[0]
+    return apart(numbers, hypothesis, error_bound, error_bound, CASE)
 
 
 def test_the_hypothesis_itself_and_its_rounding_agree():
     """A wrong output agrees with the hypothesis that gives it, also when both are rounded."""
-    budget = budget_of(CASE, Arithmetic(), "zero")[0]
-    wrong = budget.value * 1.5
-    assert share(wrong, wrong) == 0
-    assert share(wrong + budget.bound / 4, wrong) <= 1
+    error_bound = bound_of(CASE, Arithmetic(), "zero")[0]
+    wrong = error_bound.value * 1.5
+    assert error_ratio(wrong, wrong) == 0
+    assert error_ratio(wrong + error_bound.bound / 4, wrong) <= 1
 
 
 def test_another_error_of_the_same_size_does_not_agree():
     """Shifted rows, another factor, the right answer: each is far from what the hypothesis gives."""
-    budget = budget_of(CASE, Arithmetic(), "zero")[0]
-    wrong = budget.value * 1.5
-    for other in (np.roll(wrong, 1, axis=-2), budget.value * 1.4, budget.value):
-        assert share(other, wrong) > 10
+    error_bound = bound_of(CASE, Arithmetic(), "zero")[0]
+    wrong = error_bound.value * 1.5
+    for other in (np.roll(wrong, 1, axis=-2), error_bound.value * 1.4, error_bound.value):
+        assert error_ratio(other, wrong) > 10
 
 
 def test_one_element_apart_is_enough():
-    """What the fault leaves alone is held to the case's own bound there."""
-    budget = budget_of(CASE, Arithmetic(), "zero")[0]
-    fault = budget.value.copy()
-    fault[..., 0] += 1.0
-    moved = fault.copy()
-    moved[0, 0, 0, 3] += 5 * budget.bound[0, 0, 0, 3]
-    assert share(fault, fault) == 0
-    assert share(moved, fault) > 1
+    """What the mutant leaves alone is held to the case's own bound there."""
+    error_bound = bound_of(CASE, Arithmetic(), "zero")[0]
+    mutant = error_bound.value.copy()
+    mutant[..., 0] += 1.0
+    moved = mutant.copy()
+    moved[0, 0, 0, 3] += 5 * error_bound.bound[0, 0, 0, 3]
+    assert error_ratio(mutant, mutant) == 0
+    assert error_ratio(moved, mutant) > 1

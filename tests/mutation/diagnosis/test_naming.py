@@ -1,4 +1,4 @@
-"""A failure is traced to the fault that is in it, whatever the implementation is built on, and never to another."""
+"""A failure is traced to the mutant that is in it, whatever the implementation is built on, and never to another."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import replace
 from types import ModuleType
 
 import pytest
+
 from attention_harness.cases.cases import parse
 from attention_harness.execution import conformance
 from attention_harness.model.capabilities import Arithmetic, Capabilities
 from attention_harness.model.verdict import NONCONFORMING
 from attention_harness.mutation import diagnosis_accuracy
 from attention_harness.mutation.diagnosis import Match, diagnose
-from attention_harness.mutation.mutants import FAULTS, Fault, planted
+from attention_harness.mutation.mutants import MUTANTS, Mutant, planted
 from attention_harness.registry import Implementation
-
 from tests.bounds.judge.variants import FUSED, implementation, online
 
 HEAD = "scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32"
@@ -37,15 +37,15 @@ def found(own: Implementation) -> list[Match]:
     return diagnose(own, [verdict for verdict in verdicts if verdict.status in NONCONFORMING])
 
 
-def test_a_sample_of_the_faults_is_named():
-    """Of 6 faults, each under another name, at least four in five are named; `faults --diagnose` asks all."""
-    sample = random.Random(25).sample(FAULTS, 6)
-    outcomes = [diagnosis_accuracy.outcome(fault, "quick") for fault in sample]
+def test_a_sample_of_the_mutants_is_named():
+    """Of 6 mutants, each under another name, at least four in five are named; `mutants --diagnose` asks all."""
+    sample = random.Random(25).sample(MUTANTS, 6)
+    outcomes = [diagnosis_accuracy.outcome(mutant, "quick") for mutant in sample]
     assert diagnosis_accuracy.rate(outcomes) >= diagnosis_accuracy.AIM, diagnosis_accuracy.table(outcomes)
 
 
 def _with(change, arithmetic=FUSED) -> Implementation:
-    """Return an online softmax, block after block of keys, whose scores and visibility a fault has changed."""
+    """Return an online softmax, block after block of keys, whose scores and visibility a mutant has changed."""
     return implementation("mine", lambda scores, value, visible: online(*change(scores, value, visible)), arithmetic)
 
 
@@ -56,16 +56,16 @@ KERNELS = {
 }
 
 
-@pytest.mark.parametrize("fault", KERNELS)
-def test_another_kernel_with_the_same_fault_is_named(fault):
-    """Outputs are compared, not code: an online softmax rounds otherwise than the planted fault does."""
-    matches = found(_with(KERNELS[fault]))
-    assert fault in [match.fault for match in matches]
-    assert all(0 < match.share <= 1 for match in matches)
+@pytest.mark.parametrize("mutant", KERNELS)
+def test_another_kernel_with_the_same_mutant_is_named(mutant):
+    """Outputs are compared, not code: an online softmax rounds otherwise than the mutant does."""
+    matches = found(_with(KERNELS[mutant]))
+    assert mutant in [match.mutant for match in matches]
+    assert all(0 < match.error_ratio <= 1 for match in matches)
 
 
 def test_a_mistake_that_is_not_planted_is_not_blamed_on_one():
-    """Noise in the scores is none of the faults: nothing is named, rather than the nearest."""
+    """Noise in the scores is none of the mutants: nothing is named, rather than the nearest."""
     matches = found(_with(lambda s, v, seen: (s + 0.3 * (s * 7).sin(), v, seen)))
     assert matches == []
 
@@ -75,28 +75,28 @@ def test_what_conforms_has_no_cause():
     assert found(_with(lambda s, v, seen: (s, v, seen))) == []
 
 
-def test_a_fault_that_does_not_show_explains_nothing():
-    """A deviation just above the budget is not explained by faults that leave the right answer as it is."""
+def test_a_mutant_that_does_not_show_explains_nothing():
+    """A deviation just above the error bound is not explained by mutants that leave the right answer as it is."""
     assert found(_with(lambda s, v, seen: (s, v * (1 + 2e-6), seen), Arithmetic(stored_probabilities=False))) == []
 
 
-def test_faults_that_cannot_be_told_apart_share_a_place():
+def test_mutants_that_cannot_be_told_apart_share_a_place():
     """Where one corner is declared, a causal mask at the wrong corner may be fixed there or swapped."""
-    swapped = planted(next(fault for fault in FAULTS if fault.name == "causal corners swapped"))
+    swapped = planted(next(mutant for mutant in MUTANTS if mutant.name == "causal corners swapped"))
     module = ModuleType("mine")
     module.prepare = swapped.module.prepare
     module.CAPABILITIES = Capabilities(("scaled_dot_product",), options=("causal_bottom_right",))
     matches = found(Implementation("mine", module, swapped.path))
-    assert {"causal corners swapped", "causal always top left"} <= {match.fault for match in matches}
-    assert {1} == {match.place for match in matches if match.fault.startswith("causal corners")}
+    assert {"causal corners swapped", "causal always top left"} <= {match.mutant for match in matches}
+    assert {1} == {match.place for match in matches if match.mutant.startswith("causal corners")}
     module.CAPABILITIES = replace(module.CAPABILITIES, options=("causal_bottom_right", "causal_top_left"))
     [only] = found(Implementation("mine", module, swapped.path))
-    assert only.fault == "causal corners swapped"
+    assert only.mutant == "causal corners swapped"
 
 
-def test_manners_are_told_by_how_they_fail():
+def test_behaviours_are_told_by_how_they_fail():
     """Where the numbers are right, the same check must fail for the same reason."""
-    right = planted(Fault("none", "none", ()))
+    right = planted(Mutant("none", "none", ()))
 
     def in_place(case):
         attend = right.prepare(case)
@@ -105,10 +105,10 @@ def test_manners_are_told_by_how_they_fail():
     module = ModuleType("mine")
     module.prepare, module.CAPABILITIES = in_place, Capabilities(("scaled_dot_product",))
     [first, *_] = found(Implementation("mine", module, right.path))
-    assert (first.fault, first.agreed) == ("an input is scaled in place", first.cases)
+    assert (first.mutant, first.agreed) == ("an input is scaled in place", first.cases)
 
 
-def test_a_fault_is_not_known_by_its_name():
-    """The right source under a fault's name has no cause, and the fault under any name has it."""
-    right = replace(planted(Fault("none", "none", ())), name="fault:not scaled")
+def test_a_mutant_is_not_known_by_its_name():
+    """The right source under a mutant's name has no cause, and the mutant under any name has it."""
+    right = replace(planted(Mutant("none", "none", ())), name="mutant:not scaled")
     assert found(right) == []

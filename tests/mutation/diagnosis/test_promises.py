@@ -1,11 +1,11 @@
-"""A promise about empty rows that is not kept is told as that, and not by a fault that breaks another promise."""
+"""A promise about fully masked rows that is not kept is told as that, not by a mutant of another promise."""
 
 from __future__ import annotations
 
 import pytest
+
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.mutation.diagnosis import diagnoses
-
 from tests.registry.sources import TINY
 
 
@@ -14,7 +14,7 @@ def contradiction(finding: str, declared: str) -> Verdict:
         "mine",
         "scaled_dot_product",
         TINY,
-        "manner.empty_rows",
+        "behaviour.fully_masked_rows",
         Status.FAIL,
         reason="does",
         finding=finding,
@@ -24,7 +24,7 @@ def contradiction(finding: str, declared: str) -> Verdict:
 
 @pytest.mark.parametrize(("finding", "declared"), [("zero", "nan"), ("mean", "zero")])
 def test_a_broken_promise_is_the_cause(finding, declared):
-    """What it does and what it declares, and no planted fault."""
+    """What it does and what it declares, and no mutant."""
     [found] = diagnoses([contradiction(finding, declared)])
     assert found.matches == ()
     assert found.note == f"a row that sees no key is {finding} and declared {declared}: mend one or the other"

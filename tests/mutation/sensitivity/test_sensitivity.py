@@ -10,12 +10,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from attention_harness.bounds.judge import judge
 from attention_harness.bounds.perturbed import evaluate
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import SHARPER, matrix, parse
 from attention_harness.checks.accuracy import is_degenerate
-from attention_harness.checks.subject import budget_of
+from attention_harness.checks.subject import bound_of
 from attention_harness.commands.main import main
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.mutation import sensitivity as s
@@ -38,7 +39,7 @@ def evaluated(case, change):
 
 
 def accused(case, output):
-    return bool(judge(output, budget_of(case, Arithmetic(), "zero")[0], degenerate=is_degenerate(case)).reason)
+    return bool(judge(output, bound_of(case, Arithmetic(), "zero")[0], degenerate=is_degenerate(case)).reason)
 
 
 @pytest.mark.parametrize("text", [PLAIN, MASKED, HALF, JOINED, WEIGHTS])
@@ -187,7 +188,7 @@ def test_the_command_prints_and_keeps(tmp_path, capsys):
 
 def test_a_new_directory_becomes_a_run(tmp_path, capsys):
     """`report` reads it, and tells what the cases see."""
-    assert 0 == main(["faults", "--sensitivity", "--case", PLAIN, "--out", str(tmp_path / "new" / "run")])
+    assert 0 == main(["mutants", "--sensitivity", "--case", PLAIN, "--out", str(tmp_path / "new" / "run")])
     kept = results.load(tmp_path / "new" / "run")
     assert kept.facts["finished"]
     assert [PLAIN] == [one.case for one in kept.sensitivity]
@@ -200,7 +201,7 @@ def test_a_run_that_is_there_stays(tmp_path, capsys):
     results.Writer.start(tmp_path, {"planned": 3, "environment": {}, "command": "check"})
     before = (tmp_path / "run.json").read_bytes()
     for text in (PLAIN, list(WEAK)[1]):
-        assert 0 == main(["faults", "--sensitivity", "--case", text, "--out", str(tmp_path)])
+        assert 0 == main(["mutants", "--sensitivity", "--case", text, "--out", str(tmp_path)])
         assert [text] == [one.case for one in results.load(tmp_path).sensitivity]
     assert before == (tmp_path / "run.json").read_bytes()
     assert {".lock", "run.json", "sensitivity.jsonl"} == {path.name for path in tmp_path.iterdir()}

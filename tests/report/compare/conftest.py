@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from attention_harness.execution import machine
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.verdict import Verdict
@@ -19,11 +20,11 @@ from attention_harness.store.results import Run
 CASE = "dot_product-B1H2Hk2Lq32Lk32D16Dv16-float32-plain-ordinary-contiguous-0"
 
 
-def verdict(check: str, status: str = "pass", share: float | None = 0.2, **other: Any) -> Verdict:
+def verdict(check: str, status: str = "pass", error_ratio: float | None = 0.2, **other: Any) -> Verdict:
     """Return a verdict of `kernel`."""
     reason = "" if status == "pass" else "because"
-    share = share if status in ("pass", "fail") else None
-    return Verdict("kernel", "dot_product", CASE, check, status, share, reason=reason, **other)  # type: ignore[arg-type]
+    error_ratio = error_ratio if status in ("pass", "fail") else None
+    return Verdict("kernel", "dot_product", CASE, check, status, error_ratio, reason=reason, **other)  # type: ignore[arg-type]
 
 
 def measured(ratio: float, half: float = 0.01, *, name: str = "kernel", **other: Any) -> Measurement:

@@ -6,9 +6,9 @@ import math
 from dataclasses import replace
 
 import pytest
+
 from attention_harness.model.measurement import Measurement
 from attention_harness.report.changes import compare, difference, incomparable, settled
-
 from tests.report.compare.conftest import CASE, environment, measured, run_of, verdict
 
 
@@ -51,7 +51,7 @@ def test_what_stands_in_one_run_alone_is_told():
 )
 def test_a_share_moved_by_twice_and_a_tenth(counts, before, after):
     """Both parts of the rule are needed, in either direction; what still passes is no regression."""
-    found = compare(run_of(verdict("accuracy", share=before)), run_of(verdict("accuracy", share=after)))
+    found = compare(run_of(verdict("accuracy", error_ratio=before)), run_of(verdict("accuracy", error_ratio=after)))
     assert counts == bool(found.accuracy)
     assert not found.regressions
 
@@ -166,7 +166,7 @@ def test_other_machines_and_versions_are_refused(what, change):
     [
         ("another clock", measured(2.0, clock="cpu")),
         ("another baseline", measured(2.0, baseline="torch_sdpa")),
-        ("unreliable", measured(2.0, answer="unreliable", reason="the twin is off")),
+        ("unreliable", measured(2.0, answer="unreliable", reason="the A/A control is off")),
         ("allocator", measured(2.0, minor_faults_per_call=6000.0)),
         ("no interval", measured(2.0, low=None, high=None, level=None)),
     ],

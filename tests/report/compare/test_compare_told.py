@@ -6,11 +6,11 @@ import json
 from dataclasses import replace
 
 import pytest
+
 from attention_harness import registry
 from attention_harness.commands import compare
 from attention_harness.commands.run_setup import told_of
 from attention_harness.execution import machine
-
 from tests.registry.sources import write
 from tests.report.compare.conftest import measured, run_of, verdict
 
@@ -43,7 +43,7 @@ def test_runs_that_share_nothing_are_status_1(harness, kept):
 
 def test_a_newly_wrong_verdict_is_status_1(harness, kept):
     """It is named with case, check and reason."""
-    paths = kept("a", run_of(verdict("accuracy"))), kept("b", run_of(verdict("accuracy", "fail", share=3.0)))
+    paths = kept("a", run_of(verdict("accuracy"))), kept("b", run_of(verdict("accuracy", "fail", error_ratio=3.0)))
     answer = harness("compare", *paths)
     assert 1 == answer.status
     assert "newly wrong: 1" in answer.out
@@ -89,7 +89,7 @@ def test_what_was_measured_elsewhere_cannot_be_confirmed_here(mistake, kept):
 
 def test_json_holds_everything(harness, kept):
     """One document with verdicts, costs, barriers and the number of regressions."""
-    paths = kept("a", run_of(verdict("accuracy"))), kept("b", run_of(verdict("accuracy", "fail", share=3.0)))
+    paths = kept("a", run_of(verdict("accuracy"))), kept("b", run_of(verdict("accuracy", "fail", error_ratio=3.0)))
     document = json.loads(harness("compare", *paths, "--json").out)
     assert (1, "newly wrong") == (document["regressions"], document["verdicts"][0]["kind"])
     assert {"costs", "accuracy", "barriers", "refused", "compared", "notes"} <= set(document)
@@ -97,8 +97,8 @@ def test_json_holds_everything(harness, kept):
 
 def test_markdown_is_short_and_folds_the_rest(harness, kept, tmp_path):
     """A table of at most ten rows, the others and the rules folded; to a file or to standard output."""
-    base = run_of(*(verdict(f"law.{n}") for n in range(15)), measured(1.0))
-    head = run_of(*(verdict(f"law.{n}", "fail", share=2.0) for n in range(15)), measured(1.5))
+    base = run_of(*(verdict(f"relation.{n}") for n in range(15)), measured(1.0))
+    head = run_of(*(verdict(f"relation.{n}", "fail", error_ratio=2.0) for n in range(15)), measured(1.5))
     paths = kept("a", base), kept("b", head)
     shown = harness("compare", *paths, "--markdown").out
     harness("compare", *paths, "--markdown", tmp_path / "comment.md")

@@ -1,10 +1,11 @@
-"""A fault planted into the eager implementation turns the suite red; the same file untouched stays green."""
+"""A mutant planted into the eager implementation turns the suite red; the same file untouched stays green."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import matrix
 from attention_harness.checks import Subject, gradients
@@ -15,10 +16,10 @@ from attention_harness.model.case import Case
 from attention_harness.model.verdict import NONCONFORMING, Status
 from attention_harness.mutation import power
 from attention_harness.mutation.mutant import eager
-from attention_harness.mutation.mutants import FAULTS, Fault, concerned, planted, state_restored
+from attention_harness.mutation.mutants import MUTANTS, Mutant, concerned, planted, state_restored
 from attention_harness.mutation.mutants.cited import CITES
 
-# The faults without which nobody would trust a suite. `python -m tox -e faults` plants all of them.
+# The mutants without which nobody would trust a suite. `python -m tox -e mutants` plants all of them.
 NAMED = (
     "scale by d instead of its root",
     "last key dropped",
@@ -31,7 +32,7 @@ NAMED = (
     "scores in bfloat16",
     "an input is scaled in place",
     "grouped heads tiled",
-    "empty rows are the mean of the values",
+    "fully masked rows are the mean of the values",
     "fill with -50",
     "cross: residual missing",
     "encoding shifted by one position",
@@ -46,31 +47,31 @@ NAMED = (
 @pytest.mark.parametrize("name", NAMED)
 def test_the_quick_suite_is_red(name):
     """The quick suite fails by measurement, and not because the planted code raised."""
-    [[fault], []] = power.select([name])
-    reached = concerned(name, fault.patches)
-    items = conformance.plan([planted(fault)], [case for case in matrix("quick") if case.mechanism in reached])
+    [[mutant], []] = power.select([name])
+    reached = concerned(name, mutant.patches)
+    items = conformance.plan([planted(mutant)], [case for case in matrix("quick") if case.mechanism in reached])
     statuses = (verdict.status for item in items for verdict in conformance.run(item))
     assert Status.FAIL in statuses, f"the suite does not see: {name}"
 
 
-def test_the_same_source_without_a_fault_is_green():
-    """What is accused above is the fault."""
-    items = conformance.plan([planted(Fault("none", "none", ()))], matrix("quick"))
+def test_the_same_source_without_a_mutant_is_green():
+    """What is accused above is the mutant."""
+    items = conformance.plan([planted(Mutant("none", "none", ()))], matrix("quick"))
     verdicts = [verdict for item in items for verdict in conformance.run(item)]
     assert [] == [verdict for verdict in verdicts if verdict.status in NONCONFORMING]
 
 
-def test_every_fault_can_be_planted():
-    """The source still has what each fault replaces, the result compiles, and no name stands twice."""
-    assert 150 <= len(FAULTS) == len({fault.name for fault in FAULTS})
-    for fault in FAULTS:
-        assert planted(fault).name == f"fault:{fault.name}"
-        assert concerned(fault.name, fault.patches), f"reaches no mechanism: {fault.name}"
+def test_every_mutant_can_be_planted():
+    """The source still has what each mutant replaces, the result compiles, and no name stands twice."""
+    assert 150 <= len(MUTANTS) == len({mutant.name for mutant in MUTANTS})
+    for mutant in MUTANTS:
+        assert planted(mutant).name == f"mutant:{mutant.name}"
+        assert concerned(mutant.name, mutant.patches), f"reaches no mechanism: {mutant.name}"
 
 
-def test_citations_belong_to_faults():
-    """Each is `owner/repository#number`, of a fault that there is."""
-    assert set(CITES) <= {fault.name for fault in FAULTS}
+def test_citations_belong_to_mutants():
+    """Each is `owner/repository#number`, of a mutant that there is."""
+    assert set(CITES) <= {mutant.name for mutant in MUTANTS}
     for cite in CITES.values():
         owner, slash, rest = cite.partition("/")
         repository, mark, number = rest.partition("#")
@@ -79,7 +80,7 @@ def test_citations_belong_to_faults():
 
 def test_a_patch_concerns_what_it_reaches():
     """The mechanism itself, those that call it, and all of them where every call passes."""
-    reached = {fault.name: concerned(fault.name, fault.patches) for fault in FAULTS}
+    reached = {mutant.name: concerned(mutant.name, mutant.patches) for mutant in MUTANTS}
     assert ("gaussian_kernel",) == reached["kernel without w"]
     assert ("cosine", "projected") == reached["cosine over the sequence"]
     assert {"positional_encoding", "self_attention"} == set(reached["base 1000"])
@@ -89,22 +90,24 @@ def test_a_patch_concerns_what_it_reaches():
     assert () == concerned("a comment", (("# --- what they share", "# --- another comment"),))
 
 
-# --- each fault is one: shown without the judge
+# --- each mutant is one: shown without the judge
 
 SEEDED = 5
-PROMISED = {fault.name: fault for fault in FAULTS if fault.kind == "promises"}
+PROMISED = {mutant.name: mutant for mutant in MUTANTS if mutant.kind == "promises"}
 
 
-@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.kind != "promises"], ids=lambda fault: fault.name)
-def test_a_fault_is_one(fault):
-    """Somewhere in the default tier it raises, breaks the contract, or moves an answer by more than its budget."""
-    wrong, right = planted(fault), eager()
-    reached = concerned(fault.name, fault.patches)
+@pytest.mark.parametrize(
+    "mutant", [mutant for mutant in MUTANTS if mutant.kind != "promises"], ids=lambda mutant: mutant.name
+)
+def test_a_mutant_is_one(mutant):
+    """Somewhere in the default tier it raises, breaks the contract, or moves an answer by more than its error bound."""
+    wrong, right = planted(mutant), eager()
+    reached = concerned(mutant.name, mutant.patches)
     cases = [case for case in power._in_order("default") if case.mechanism in reached]
-    cases.sort(key=lambda case: case.dtype != "float64")  # where every fault is large beside the budget
-    shown = _in_training if fault.kind == "dropout" else _in_gradients if fault.kind == "gradient" else _in_answers
+    cases.sort(key=lambda case: case.dtype != "float64")  # where every mutant is large beside the error bound
+    shown = _in_training if mutant.kind == "dropout" else _in_gradients if mutant.kind == "gradient" else _in_answers
     if not any(shown(wrong, right, case) for case in cases):
-        assert fault.name in SHIFTED, fault.name
+        assert mutant.name in SHIFTED, mutant.name
         assert not power.differs(wrong, right, _shifted())
         assert _shows_when_shifted(wrong, right)
 
@@ -128,7 +131,7 @@ def _in_answers(wrong, right, case: Case) -> bool:
         try:
             for other in others:
                 moved = to_array(subject.call(other).output) - to_array(clean.call(other).output)
-                if not (np.abs(moved) <= clean.budget(other)[0].bound).all():
+                if not (np.abs(moved) <= clean.error_bound(other)[0].bound).all():
                     return True
         except Exception:
             return True
@@ -152,12 +155,12 @@ def _in_training(wrong, right, case: Case) -> bool:
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(SEEDED)
             answers.append([to_array(subject.call(case, training=state).output) for state in (True, False)])
-    bound = Subject(right, case).budget()[0].bound / (1 - case.options["dropout"])
+    bound = Subject(right, case).error_bound()[0].bound / (1 - case.options["dropout"])
     return any((np.abs(one - other) > bound).any() for one, other in zip(*answers, strict=True))
 
 
 def _in_gradients(wrong, right, case: Case) -> bool:
-    """Whether the gradient of some tensor is missing, not finite, or moved by more than its budget."""
+    """Whether the gradient of some tensor is missing, not finite, or moved by more than its error bound."""
     if not gradients.has_gradient(right, case):
         return False
     found, graphs = [], []
@@ -173,25 +176,26 @@ def _in_gradients(wrong, right, case: Case) -> bool:
             graphs.append(list(leaves.values()))
         except RuntimeError:
             return True
-    budgets = gradients._first_budgets(case, right.capabilities.arithmetic, "zero")
+    error_bounds = gradients._first_bounds(case, right.capabilities.arithmetic, "zero")
     for name, own, other in zip(leaves, *found, strict=True):
-        if own is None or not (np.abs(to_array(own) - to_array(other)) <= budgets[name].bound).all():
+        if own is None or not (np.abs(to_array(own) - to_array(other)) <= error_bounds[name].bound).all():
             return True
     if not gradients.has_second_derivative(right, case):
         return False
-    budgets = gradients._second_budgets(case, right.capabilities.arithmetic, "zero")
+    error_bounds = gradients._second_bounds(case, right.capabilities.arithmetic, "zero")
     seconds = []
     for first, tensors in zip(found, graphs, strict=True):
         combined = sum((g * gradients._direction(case, name, g)).sum() for name, g in zip(leaves, first, strict=True))
         seconds.append(torch.autograd.grad(combined, tensors, allow_unused=True))
     for name, own, other in zip(leaves, *seconds, strict=True):
         one, two = (0.0 if g is None else to_array(g) for g in (own, other))
-        if not (np.abs(one - two) <= budgets[name].bound).all():
+        if not (np.abs(one - two) <= error_bounds[name].bound).all():
             return True
     return False
 
 
-# Scores so low that a finite fill or sentinel wins over what is kept: the laws shift them there, no drawn content does.
+# Scores so low that a finite fill or sentinel wins over what is kept: the relations shift them there, no drawn content
+# does.
 SHIFTED = ("fill with -1e4", "fill with -1e6", "online: maximum starts at -5e4")
 
 
@@ -200,7 +204,7 @@ def _shifted() -> Case:
 
 
 def _shows_when_shifted(wrong, right) -> bool:
-    """Whether a constant added to all scores, which cancels, changes the fault's answer."""
+    """Whether a constant added to all scores, which cancels, changes the mutant's answer."""
     case = _shifted()
     given = inputs.tensors(case)
     given["scores"] = given["scores"] - 2.0**21
@@ -209,7 +213,7 @@ def _shows_when_shifted(wrong, right) -> bool:
 
 
 def _promise(name: str, **changed):
-    """Return a callable of a fault's implementation, its case, and its tensors."""
+    """Return a callable of a mutant's implementation, its case, and its tensors."""
     case = Case("scaled_dot_product", {"B": 2, "H": 1, "Hk": 1, "Lq": 4, "Lk": 33, "D": 8, "Dv": 8}, **changed)
     return planted(PROMISED[name]).prepare(case), inputs.tensors(case)
 
@@ -228,10 +232,13 @@ def test_promises_are_broken():
     alone = {name: tensor[:1] for name, tensor in given.items()}
     assert not torch.equal(call(**given)[0][:1], call(**alone)[0])
 
-    for name, declared in (("promises NaN for empty rows", "nan"), ("promises the mean for empty rows", "mean")):
+    for name, declared in (
+        ("promises NaN for fully masked rows", "nan"),
+        ("promises the mean for fully masked rows", "mean"),
+    ):
         call, given = _promise(name, options={"mask": "full"})
         given["mask"][:] = False
-        assert planted(PROMISED[name]).capabilities.empty_rows == declared
+        assert planted(PROMISED[name]).capabilities.fully_masked_rows == declared
         assert (call(**given)[0] == 0).all()
 
     assert planted(PROMISED["promises float64 sums"]).capabilities.arithmetic.accumulator == "float64"

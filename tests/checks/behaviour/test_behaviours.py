@@ -1,4 +1,4 @@
-"""Each manner: the measured word is right; a declaration that it contradicts fails; no claim is not contradicted."""
+"""Each behaviour: the measured word is right; a declaration that it contradicts fails; no claim is not contradicted."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from attention_harness import Arithmetic, registry
 from attention_harness.checks.behaviour import measured
 from attention_harness.commands import console
 from attention_harness.execution import conformance
 from attention_harness.model.verdict import Status, Verdict
-from attention_harness.report.behaviours import manners as rows
-
+from attention_harness.report.behaviours import behaviours as rows
 from tests.checks.behaviour import made as m
 
 
@@ -22,23 +22,23 @@ from tests.checks.behaviour import made as m
     [(m.right, "zero"), (m.nan_rows, "nan"), (m.mean_rows, "mean"), (m.last_rows, "other")],
 )
 @pytest.mark.parametrize("declared", ["zero", "nan", "mean"])
-def test_empty_rows(attend, word, declared):
+def test_fully_masked_rows(attend, word, declared):
     """The policy is told by its name, and fails under every other declaration."""
-    judged = m.ask("empty_rows", m.made(attend, empty_rows=declared))
+    judged = m.ask("fully_masked_rows", m.made(attend, fully_masked_rows=declared))
     assert (word, declared) == (judged.finding, judged.declared)
     assert (word == declared) == (judged.reason == "")
     if judged.reason:
         assert f"does: {word}; declares: {declared}" == judged.reason
 
 
-def test_empty_rows_differ_by_the_way_of_hiding():
+def test_fully_masked_rows_differ_by_the_way_of_hiding():
     """What masks do and what lengths do is told apart."""
 
     def mixed(scores, value, visible):
         by_length = visible is not None and visible.shape[-2] == 1  # lengths alone broadcast over the queries
         return (m.nan_rows if by_length else m.right)(scores, value, visible)
 
-    assert "zero (mask, bias); nan (valid_lens)" == m.ask("empty_rows", m.made(mixed)).finding
+    assert "zero (mask, bias); nan (valid_lens)" == m.ask("fully_masked_rows", m.made(mixed)).finding
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_masked_nan_in_gradients(cleans, finding):
     [(m.right, False), (lambda scores, value, visible: m.right(scores, value, visible).float(), True)],
 )
 def test_dtype(attend, fails):
-    """The query's dtype comes out for every declared one, or the manner names where it does not."""
+    """The query's dtype comes out for every declared one, or the behaviour names where it does not."""
     judged = m.ask("dtype", m.made(attend, dtypes=("float32", "bfloat16")))
     assert ("float32 for bfloat16" if fails else "the query's") in judged.finding
     assert fails == bool(judged.reason)
@@ -107,17 +107,17 @@ def test_dtype(attend, fails):
 
 
 @pytest.mark.parametrize(
-    ("manner", "claim", "attend"),
+    ("behaviour", "claim", "attend"),
     [("repeatability", "repeatable", m.noisy), ("batch_invariance", "batch_invariant", m.by_batch)],
 )
 @pytest.mark.parametrize("claimed", [False, True])
-def test_claims_about_bits(manner, claim, attend, claimed):
+def test_claims_about_bits(behaviour, claim, attend, claimed):
     """Different bits are told in units in the last place; they contradict the claim, and nothing without one."""
-    wrong = m.ask(manner, m.made(attend, **{claim: claimed}))
+    wrong = m.ask(behaviour, m.made(attend, **{claim: claimed}))
     assert wrong.finding.startswith("differs by ")
     assert wrong.finding.endswith(" units in the last place")
     assert claimed == bool(wrong.reason)
-    judged = m.ask(manner, m.made(m.in_lanes(torch.float64), **{claim: claimed}))
+    judged = m.ask(behaviour, m.made(m.in_lanes(torch.float64), **{claim: claimed}))
     assert ("the same bits", "", claim if claimed else "no claim") == (judged.finding, judged.reason, judged.declared)
 
 
@@ -165,20 +165,22 @@ def test_accumulation_of_half_precision(dtype):
 
 
 def test_a_loose_declaration_is_told():
-    """Who declares a poorer accumulator than he has gets a looser budget than he needs."""
+    """Who declares a poorer accumulator than he has gets a looser error bound than he needs."""
     judged = m.ask("accumulation", m.made(m.added_in(torch.float32), arithmetic=m.LOOSE))
-    assert "float32; declares bfloat16, does float32: its budget is looser than it needs" == judged.finding
+    assert "float32; declares bfloat16, does float32: its error bound is looser than it needs" == judged.finding
     assert "" == judged.reason
 
 
-def test_a_manner_is_asked_once():
-    """In a whole plan every implementation is asked each manner in one case, its anchor."""
+def test_a_behaviour_is_asked_once():
+    """In a whole plan every implementation is asked each behaviour in one case, its anchor."""
     from attention_harness.cases.cases import matrix
 
     chosen = registry.select(["eager", "torch_sdpa"])
     items = [item for item in conformance.plan(chosen, matrix("quick")) if item.skip is None]
-    asked = [(item.implementation.name, c.name) for item in items for c in item.checks if c.name.startswith("manner.")]
-    assert len(measured.MANNERS) * 2 == len(asked) == len(set(asked))
+    asked = [
+        (item.implementation.name, c.name) for item in items for c in item.checks if c.name.startswith("behaviour.")
+    ]
+    assert len(measured.BEHAVIOURS) * 2 == len(asked) == len(set(asked))
 
 
 def test_a_kernel_of_whole_blocks_is_asked_at_its_lengths():
@@ -186,11 +188,11 @@ def test_a_kernel_of_whole_blocks_is_asked_at_its_lengths():
     picky = m.made(m.right)
     picky.module.unsupported = lambda case: "" if case.sizes["Lk"] % 64 == 0 else "whole blocks of 64 keys alone"
     assert 128 == measured.anchor(picky).sizes["Lk"]
-    assert "zero" == m.ask("empty_rows", picky).finding
+    assert "zero" == m.ask("fully_masked_rows", picky).finding
 
 
 def test_a_known_failure_is_not_asked_again():
-    """A dtype whose failure is declared does not fail once more as a manner of another one."""
+    """A dtype whose failure is declared does not fail once more as a behaviour of another one."""
 
     def attend(scores, value, visible):
         if scores.dtype == torch.bfloat16:
@@ -207,14 +209,14 @@ def test_a_known_failure_is_not_asked_again():
 def test_the_finding_reaches_the_table_and_the_report():
     """Verdict, JSON, table in the terminal, row of the report: measured, declared, and a contradiction marked."""
     liar = m.made(m.nan_rows)
-    check = next(check for check in conformance.CHECKS if check.name == "manner.empty_rows")
+    check = next(check for check in conformance.CHECKS if check.name == "behaviour.fully_masked_rows")
     item = conformance.Item(liar, measured.anchor(liar), (check,))
     [verdict] = conformance.run(item)
     assert (Status.FAIL, "nan", "zero") == (verdict.status, verdict.finding, verdict.declared)
     again = Verdict.from_json(json.loads(json.dumps(verdict.to_json())))
     assert verdict == again
-    assert ["made", "empty_rows", "FAIL", "nan", "zero"] == console.manners([again]).splitlines()[1].split()
+    assert ["made", "fully_masked_rows", "FAIL", "nan", "zero"] == console.behaviours([again]).splitlines()[1].split()
     [(name, [cell])] = rows([again]).rows
-    assert ("empty_rows", "fail", "nan", "zero") == (name, cell.state, cell.measured, cell.declared)
+    assert ("fully_masked_rows", "fail", "nan", "zero") == (name, cell.state, cell.measured, cell.declared)
     unasked = replace(again, status=Status.UNSUPPORTED, reason="not here", finding="", declared="")
-    assert "" == console.manners([unasked])
+    assert "" == console.behaviours([unasked])

@@ -1,4 +1,4 @@
-"""The verb `faults`: what it counts, what it keeps, how it ends, and that nothing planted ends the run."""
+"""The verb `mutants`: what it counts, what it keeps, how it ends, and that nothing planted ends the run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+
 from attention_harness.cases.cases import matrix
 from attention_harness.commands.main import main
 from attention_harness.model import mutation_results
@@ -14,7 +15,7 @@ from attention_harness.model.mutation_results import Outcome, Trial
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.mutation import power
 from attention_harness.mutation.mutant import eager
-from attention_harness.mutation.mutants import Fault, Variant, varied
+from attention_harness.mutation.mutants import Mutant, Variant, varied
 from attention_harness.store import results
 
 CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float64-plain-ordinary-contiguous-0"
@@ -29,23 +30,23 @@ def verdict(name: str, mechanism: str = "cosine") -> Verdict:
 
 def outcome(name: str, kind: str = "mask", witnesses=("cosine",), unseen=()) -> Outcome:
     """Return an outcome with a witness in each of these mechanisms."""
-    return Outcome(name, kind, "", {m: verdict(f"fault:{name}", m) for m in witnesses}, tuple(unseen), 10)
+    return Outcome(name, kind, "", {m: verdict(f"mutant:{name}", m) for m in witnesses}, tuple(unseen), 10)
 
 
 # --- counting
 
 
-def test_a_missed_fault_is_told():
+def test_a_missed_mutant_is_told():
     """A planted change that alters nothing is missed, by name, and never caught."""
     counted = mutation_results.count([outcome("changes nothing", "none", ())], [])
     assert ("changes nothing",) == counted.missed
     assert "MISSED changes nothing" in mutation_results.table(counted)
-    assert "caught 0 of 1 planted faults in 10 checks" in mutation_results.table(counted)
+    assert "caught 0 of 1 mutants in 10 checks" in mutation_results.table(counted)
     assert not counted.holds
 
 
 def test_an_accused_variant_is_told():
-    """A correct variant that some verdict accuses is named once, however often it is accused."""
+    """A equivalent variant that some verdict accuses is named once, however often it is accused."""
     trials = [Trial(n, {"backwards": 5, "forwards": 5}, (verdict("variant:backwards"),)) for n in range(2)]
     counted = mutation_results.count([], trials)
     assert (("backwards",), 2, 20) == (counted.accused, counted.variants, counted.checks)
@@ -63,7 +64,7 @@ def test_classes_and_mechanisms_are_counted_apart():
         ],
         [],
     )
-    assert {"mask": (2, 2), "scale": (1, 1)} == counted.faults
+    assert {"mask": (2, 2), "scale": (1, 1)} == counted.mutants
     assert {"additive": (2, 2), "cosine": (2, 3)} == counted.mechanisms
     assert {"mask": {"additive": (2, 2), "cosine": (1, 2)}, "scale": {"cosine": (1, 1)}} == counted.table
     assert (("cosine", "b"),) == counted.unseen
@@ -86,9 +87,9 @@ def test_values_travel():
 # --- asking
 
 
-def fault(name: str, put: str, stands: str = "# --- what they share") -> Fault:
-    """Return a fault of one patch."""
-    return Fault(name, "test", ((stands, put),))
+def mutant(name: str, put: str, stands: str = "# --- what they share") -> Mutant:
+    """Return a mutant of one patch."""
+    return Mutant(name, "test", ((stands, put),))
 
 
 def cases():
@@ -97,22 +98,22 @@ def cases():
 
 
 def test_what_dies_is_caught_and_the_run_goes_on():
-    """A crash is a witness on the case that it happened on; the faults after it are asked."""
+    """A crash is a witness on the case that it happened on; the mutants after it are asked."""
     planted = [
-        fault("dies", "    import os\n\n    os._exit(3)\n" + ATTEND, ATTEND),
-        fault("wrong", ATTEND.replace("weights @ value", "2 * weights @ value"), ATTEND),
-        fault("right", ATTEND.replace("weights @ value", "(weights @ value)"), ATTEND),
+        mutant("dies", "    import os\n\n    os._exit(3)\n" + ATTEND, ATTEND),
+        mutant("wrong", ATTEND.replace("weights @ value", "2 * weights @ value"), ATTEND),
+        mutant("right", ATTEND.replace("weights @ value", "(weights @ value)"), ATTEND),
     ]
     found = mutation_results.ordered(power.measure(planted, cases(), jobs=2), [own.name for own in planted])
     assert [Status.CRASH, Status.FAIL, None] == [tried.witness and tried.witness.status for tried in found]
     assert "its process died: exit status 3" == found[0].witness.reason
     assert found[0].witness.case in [case.id for case in cases()]
-    assert "faults dies --case" in found[0].witness.replay
+    assert "mutants dies --case" in found[0].witness.replay
 
 
 def test_what_hangs_is_caught():
-    """A fault that does not answer is accused of that, on the first case."""
-    [found] = power.measure([fault("hangs", "    while True:\n        pass\n" + ATTEND, ATTEND)], cases(), seconds=2)
+    """A mutant that does not answer is accused of that, on the first case."""
+    [found] = power.measure([mutant("hangs", "    while True:\n        pass\n" + ATTEND, ATTEND)], cases(), seconds=2)
     assert Status.TIMEOUT is found.witness.status
     assert "no answer within 2 s" == found.witness.reason
 
@@ -126,16 +127,16 @@ def test_a_variant_that_is_wrong_is_accused():
     assert trial.checks["right"] == trial.checks["wrong"] > len(trial.accused) > 0
 
 
-def test_a_fault_is_asked_where_it_reaches():
+def test_a_mutant_is_asked_where_it_reaches():
     """A patch of one mechanism is asked there alone, and what it changes there without being accused is told."""
-    kernel = fault("kernel", "w * 2 * (", "w * (")
-    assert 0 == power.ask_fault(kernel, [CASE]).checks
-    nothing = power.ask_fault(fault("nothing", "# ---"), [CASE])
+    kernel = mutant("kernel", "w * 2 * (", "w * (")
+    assert 0 == power.ask_mutant(kernel, [CASE]).checks
+    nothing = power.ask_mutant(mutant("nothing", "# ---"), [CASE])
     assert ({}, ()) == (nothing.witnesses, nothing.unseen)
 
 
 def test_a_difference_is_seen_without_a_check():
-    """Beyond the budget, in the output or in the weights; a rounding is none."""
+    """Beyond the error bound, in the output or in the weights; a rounding is none."""
     case = power._case(CASE)
     changed = {
         "weights @ value * (1 + 2e-16)": False,
@@ -152,21 +153,21 @@ def test_a_difference_is_seen_without_a_check():
 
 
 def test_the_exit_status_and_the_witness(capsys):
-    """0 when every fault is caught, with case, check and reason; 2 for a name that there is not."""
-    assert 0 == main(["faults", "cosine by the L1 norm", "--case", CASE, "--jobs", "1"])
+    """0 when every mutant is caught, with case, check and reason; 2 for a name that there is not."""
+    assert 0 == main(["mutants", "cosine by the L1 norm", "--case", CASE, "--jobs", "1"])
     told = capsys.readouterr().out
     assert f"fail of accuracy on {CASE}: |error|" in told
-    assert f"replay: python -m attention_harness faults 'cosine by the L1 norm' --case {CASE}" in told
-    assert "caught 1 of 1 planted faults" in told
-    assert 2 == main(["faults", "no such fault"])
-    assert "no fault or variant 'no such fault'" in capsys.readouterr().err
+    assert f"replay: python -m attention_harness mutants 'cosine by the L1 norm' --case {CASE}" in told
+    assert "caught 1 of 1 mutants" in told
+    assert 2 == main(["mutants", "no such mutant"])
+    assert "no mutant or variant 'no such mutant'" in capsys.readouterr().err
 
 
 def test_a_miss_is_exit_status_1(capsys):
-    """A fault on a case that it does not touch is missed."""
-    assert 1 == main(["faults", "mask polarity", "--case", CASE, "--jobs", "1", "--json"])
+    """A mutant on a case that it does not touch is missed."""
+    assert 1 == main(["mutants", "mask polarity", "--case", CASE, "--jobs", "1", "--json"])
     told = json.loads(capsys.readouterr().out)
-    assert {"caught": 0, "planted": 1, "missed": ["mask polarity"]} == told["faults"]
+    assert {"caught": 0, "planted": 1, "missed": ["mask polarity"]} == told["mutants"]
     assert not told["holds"]
 
 
@@ -175,7 +176,7 @@ NAMES = ("cosine by the L1 norm", "last key dropped", "sum by einsum")
 
 def test_a_resumed_run_is_the_whole_run(tmp_path, capsys):
     """Killed after any task, it goes on to the same outcomes; a torn line is asked again."""
-    command = ["faults", *NAMES, "--case", CASE, "--case", OTHER, "--jobs", "1", "--out"]
+    command = ["mutants", *NAMES, "--case", CASE, "--case", OTHER, "--jobs", "1", "--out"]
     assert 0 == main([*command, str(tmp_path / "whole")])
     whole = results.load(tmp_path / "whole")
     assert (2, 1) == (len(whole.outcomes), len(whole.trials))
@@ -193,7 +194,7 @@ def test_a_resumed_run_is_the_whole_run(tmp_path, capsys):
     assert whole.trials == cut.trials
     assert cut.facts["finished"]
 
-    assert 2 == main(["faults", "last key dropped", "--out", str(tmp_path / "cut"), "--resume"])
+    assert 2 == main(["mutants", "last key dropped", "--out", str(tmp_path / "cut"), "--resume"])
     assert "holds another run" in capsys.readouterr().err
 
 
@@ -202,7 +203,7 @@ def _timeless(tried: Outcome) -> Outcome:
 
 
 def test_the_report_tells_what_is_caught(tmp_path):
-    """The section stands in both formats, with every missed fault by name; without a measurement there is none."""
+    """The section stands in both formats, with every missed mutant by name; without a measurement there is none."""
     from attention_harness.report import build, markdown, page
 
     facts = {"planned": 0, "environment": {}, "finished": "2026-01-01T00:00:00+00:00"}
@@ -211,15 +212,15 @@ def test_the_report_tells_what_is_caught(tmp_path):
     told = build(results.Run(tmp_path, facts, outcomes=tried, trials=trials))
     for text in (markdown.render(told), page.render(told)):
         assert "What this suite catches" in text
-        assert "1 of 2 planted faults caught, 1 of 1 correct variant accused, over 1,020 checks" in text
+        assert "1 of 2 mutants caught, 1 of 1 equivalent variant accused, over 1,020 checks" in text
         assert "never seen" in text
         assert "backwards" in text
     assert "What this suite catches" not in markdown.render(build(results.Run(tmp_path, facts)))
 
 
 def test_only_known_names():
-    """Faults and variants share the names; neither hides the other."""
-    with pytest.raises(HarnessError, match="no fault or variant"):
+    """Mutants and variants share the names; neither hides the other."""
+    with pytest.raises(HarnessError, match="no mutant or variant"):
         power.select(["nothing"])
-    faults, variants = power.select([])
-    assert not {f.name for f in faults} & {v.name for v in variants}
+    mutants, variants = power.select([])
+    assert not {f.name for f in mutants} & {v.name for v in variants}

@@ -1,0 +1,51 @@
+"""Every relation holds for every implementation on cases that Hypothesis draws, and a failure shrinks to a smallest
+case.
+
+Eager torch and the float64 reference are drawn for; compiled and exported implementations, which take seconds for every
+new structure, are asked the relations on the fixed cases of the suite alone. HYPOTHESIS_PROFILE=deep draws many more.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, reject
+
+from attention_harness import Case, registry
+from attention_harness.checks.relations import RELATIONS, OutOfRange, Relation
+from attention_harness.checks.subject import Subject
+from attention_harness.execution import conformance
+from attention_harness.registry import Implementation
+from tests.checks.relations.strategies import PROFILE, cases
+
+DRAWN_FOR = ("numpy_reference", "eager")
+
+
+def assert_holds(relation: Relation, implementation: Implementation, case: Case) -> None:
+    """Fail with the relation, the case's id and the command that asks it again."""
+    try:
+        judged = relation.ask(Subject(implementation, case))
+    except OutOfRange:
+        reject()
+    replay = conformance.replay_command(implementation, case)
+    assert not judged.reason, f"{relation.name} of {case.id}\n  at {judged.where}: {judged.reason}\n  replay: {replay}"
+
+
+def assert_no_drawn_case_breaks(relation: Relation, implementation: Implementation) -> None:
+    """Ask the relation on drawn cases."""
+
+    @PROFILE
+    @given(cases(relation, implementation))
+    def holds(case: Case) -> None:
+        assert_holds(relation, implementation, case)
+
+    holds()
+
+
+@pytest.mark.parametrize("name", DRAWN_FOR)
+@pytest.mark.parametrize("relation", [pytest.param(relation, id=relation.name) for relation in RELATIONS])
+def test_the_relation_holds(relation: Relation, name: str):
+    """No drawn case breaks it."""
+    [implementation] = registry.select([name])
+    if relation.name == "relation.causal_gradient" and not implementation.capabilities.gradients:
+        pytest.skip(f"{name} declares no gradients")
+    assert_no_drawn_case_breaks(relation, implementation)
