@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import inspect
 import itertools
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
 
 from attention_harness import registry
 from attention_harness.checks import CHECKS
 from attention_harness.commands import console
 from attention_harness.execution.conformance import Item
 from attention_harness.model.errors import HarnessError
+from attention_harness.model.run_facts import ErratumFacts, MechanismFacts
 from attention_harness.model.verdict import Verdict
 from attention_harness.store.results import Writer, now, write_json
 
@@ -42,6 +46,7 @@ def writer_of(
         "plan": _plan_of(items),
         "environment": environment(),
         "implementations": {i.name: told_of(i) for i in chosen},
+        "mechanisms": msgspec.to_builtins(mechanism_facts(item.case.mechanism for item in items)),
     }
     if resume:
         begins = (lambda count: _plan_of(items, count)) if drawn else None  # more cases of a seed: the same run
@@ -84,6 +89,21 @@ def _plan_of(items: Sequence[Item], count: int | None = None) -> str:
 def _tier(options: argparse.Namespace) -> str:
     given = [size for size in ("quick", "full") if getattr(options, size, False)]
     return str(getattr(options, "tier", given[0] if given else "default"))
+
+
+def mechanism_facts(names: Iterable[str]) -> dict[str, MechanismFacts]:
+    """Return what a report says of the mechanisms, in the order of the registry, so that it is rebuilt from files."""
+    concerned = set(names)
+    known = {name: one for name, one in registry.mechanisms().items() if name in concerned}
+    return {
+        name: MechanismFacts(
+            summary=(inspect.getdoc(inspect.getmodule(one.evaluate)) or "").split("\n")[0],
+            formula=one.formula,
+            source=one.source,
+            errata=tuple(ErratumFacts(e.source, e.says, e.right, e.shown_by) for e in one.errata),
+        )
+        for name, one in known.items()
+    }
 
 
 def told_of(implementation: registry.Implementation) -> dict[str, str]:

@@ -8,7 +8,7 @@ import hashlib
 import pytest
 
 from attention_harness import registry
-from attention_harness.commands.run_setup import told_of, writer_of
+from attention_harness.commands.run_setup import mechanism_facts, told_of, writer_of
 from attention_harness.store import results
 from tests.registry.sources import write
 
@@ -35,3 +35,16 @@ def test_its_size_is_kept(tmp_path, monkeypatch, given, tier):
     writer, _ = writer_of(argparse.Namespace(out=tmp_path, **given), [], [])
     writer.close()
     assert tier == results.load(tmp_path).facts["tier"]
+
+
+def test_its_mechanisms_are_described():
+    """As their references declare them, so that a report needs no registry; in its order, whatever the plan's."""
+    found = mechanism_facts(["dot_product", "cosine", "dot_product", "of somebody else"])
+    known = registry.mechanisms()
+    assert [name for name in known if name in ("cosine", "dot_product")] == list(found)
+    for name, facts in found.items():
+        assert (known[name].formula, known[name].source) == (facts.formula, facts.source)
+        assert [(e.source, e.says, e.right, e.shown_by) for e in known[name].errata] == [
+            (e.source, e.says, e.right, e.shown_by) for e in facts.errata
+        ]
+        assert facts.summary.endswith(".")
