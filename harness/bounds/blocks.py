@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from attention_harness.bounds.formats import Array
 from attention_harness.bounds.output import ErrorBound, error_bounds
-from attention_harness.checks import time_account
+from attention_harness.model import time_account
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.reference.core import causal_keys
 from attention_harness.reference.specification import Mechanism

@@ -11,7 +11,7 @@ from attention_harness.bounds.formats import Array, Model
 from attention_harness.bounds.output import ErrorBound, bound_of_result
 from attention_harness.bounds.tape import Taped, gradients
 from attention_harness.bounds.tracked import Tracked
-from attention_harness.checks import time_account
+from attention_harness.model import time_account
 from attention_harness.model.capabilities import Arithmetic
 
 Evaluate = Callable[..., tuple[Any, Any]]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from attention_harness.bounds.formats import Array, Model
 from attention_harness.bounds.tracked import Tracked
 from attention_harness.bounds.weights import Weights
-from attention_harness.checks import time_account
+from attention_harness.model import time_account
 from attention_harness.model.capabilities import Arithmetic
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.checks import time_account
+from attention_harness.model import time_account
 
 Array = NDArray[np.float64]
 

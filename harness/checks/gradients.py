@@ -15,9 +15,9 @@ from attention_harness.bounds import ErrorBound
 from attention_harness.bounds.gradients import gradient_bounds, second_derivative_bounds
 from attention_harness.bounds.judge import Judgement, judge
 from attention_harness.cases import inputs
-from attention_harness.checks import time_account
 from attention_harness.checks.accuracy import to_array, wrong_form
 from attention_harness.checks.subject import Subject, fully_masked_rows
+from attention_harness.model import time_account
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
 from attention_harness.registry import Implementation, mechanisms

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from attention_harness.bounds import ErrorBound, blocked, error_bounds, rows_of
 from attention_harness.cases import inputs
-from attention_harness.checks import time_account
 from attention_harness.checks.size import is_large
 from attention_harness.execution.process_state import settings
+from attention_harness.model import time_account
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
 from attention_harness.reference.core import visible_keys

@@ -19,10 +19,10 @@ from attention_harness.bounds import ErrorBound, error_bounds
 from attention_harness.bounds.gradients import gradient_bounds
 from attention_harness.bounds.judge import Judgement, judge
 from attention_harness.cases import inputs
-from attention_harness.checks import time_account
 from attention_harness.checks.accuracy import to_array, wrong_form
 from attention_harness.checks.gradients import has_gradient
 from attention_harness.checks.subject import Subject
+from attention_harness.model import time_account
 from attention_harness.model.case import Case
 from attention_harness.registry import Implementation, mechanisms
 

@@ -16,13 +16,13 @@ from typing import Any
 from attention_harness import registry
 from attention_harness.cases.cases import matrix, parse
 from attention_harness.cases.cases import own as own_cases
-from attention_harness.checks import time_account
 from attention_harness.checks.behaviour import measured
 from attention_harness.commands import console
 from attention_harness.commands.run_setup import Keys, writer_of
 from attention_harness.commands.tally import Tally
 from attention_harness.execution import fuzz, pool
 from attention_harness.execution.conformance import Item, plan, unexercised
+from attention_harness.execution.costs import Costs, sentence
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
@@ -57,14 +57,14 @@ def _judged(options: argparse.Namespace, items: Sequence[Item], writer: Writer |
     whole = not any(map(open_ended, items))  # then what was made of the same verdicts before stands
     if writer and not whole and writer.facts.get("finished"):
         writer.update(finished=None)
-    costs = time_account.Costs(options.jobs or pool.default_jobs())
+    costs = Costs(options.jobs or pool.default_jobs())
     for reached in _told(filter(open_ended, items), options, planned, counted.total.total(), costs):
         new = [v for v in reached if (v.implementation, v.case, v.check) not in answered]
         rows.add(new)
         for verdict in new:
             counted.add(verdict)
             groups.add(verdict)
-    time_told = costs.told() if costs.checks else {}
+    time_told = costs.summary() if costs.checks else {}
     found = _smallest(groups, items, options, writer, whole) if options.fuzz else []
     causes = [] if options.no_diagnosis else _causes(_in_order(counted.failures, items), items, options, writer, whole)
     if writer and not writer.facts.get("finished"):
@@ -73,7 +73,7 @@ def _judged(options: argparse.Namespace, items: Sequence[Item], writer: Writer |
         _print_document(options, planned, rows, causes, found, time_told)
     else:
         if time_told:
-            print(time_account.sentence(time_told))
+            print(sentence(time_told))
         _print_summary(options, planned, counted, items)
         if writer:
             print(f"run directory: {options.out}")
@@ -245,7 +245,7 @@ def _own(options: argparse.Namespace, implementation: registry.Implementation) -
 
 
 def _told(
-    items: Iterable[Item], options: argparse.Namespace, planned: int, done: int, costs: time_account.Costs
+    items: Iterable[Item], options: argparse.Namespace, planned: int, done: int, costs: Costs
 ) -> Iterator[list[Verdict]]:
     """Yield the verdicts of each item, with progress, and failures as they come."""
     limits = _limits(options)

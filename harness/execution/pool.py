@@ -32,13 +32,13 @@ from pebble.common.types import RemoteException
 
 from attention_harness import registry
 from attention_harness.cases.cases import parse
-from attention_harness.checks import CHECKS, Check, time_account
-from attention_harness.checks.time_account import Costs
+from attention_harness.checks import CHECKS, Check
 from attention_harness.execution import conformance, output, processes
 from attention_harness.execution.conformance import Item
+from attention_harness.execution.costs import Costs
 from attention_harness.execution.process_state import World, company, world
 from attention_harness.execution.processes import UNLIMITED
-from attention_harness.model import units
+from attention_harness.model import time_account, units
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.verdict import Status, Verdict
 

@@ -12,8 +12,10 @@ import pytest
 
 from attention_harness import registry
 from attention_harness.cases.cases import matrix
-from attention_harness.checks import subject, time_account
+from attention_harness.checks import subject
 from attention_harness.execution import conformance
+from attention_harness.execution.costs import sentence
+from attention_harness.model import time_account
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import NOT_CHECKED
 from attention_harness.registry import Implementation
@@ -67,7 +69,7 @@ def test_a_check_spends_little_on_itself(benchmark, tmp_path):
     benchmark.pedantic(subprocess.run, args=([*command, "--out", str(tmp_path / "run")],), rounds=1)
     told = results.load(tmp_path / "run").facts["time"]
     benchmark.extra_info.update(told)
-    assert told["shares"]["harness"] < 0.15, time_account.sentence(told)
+    assert told["shares"]["harness"] < 0.15, sentence(told)
 
 
 def test_a_further_implementation_costs_no_reference():

@@ -8,11 +8,13 @@ import pytest
 
 from attention_harness import registry
 from attention_harness.cases.cases import parse
-from attention_harness.checks import Subject, time_account
+from attention_harness.checks import Subject
 from attention_harness.checks.behaviour import measured
 from attention_harness.checks.relations.problem import callable_for
 from attention_harness.execution import conformance, pool
 from attention_harness.execution.conformance import Item
+from attention_harness.execution.costs import Costs
+from attention_harness.model import time_account
 from attention_harness.model.verdict import Status, Verdict
 from tests.registry.sources import TINY, write
 
@@ -152,7 +154,7 @@ def test_what_a_crash_took_is_the_implementation_s_time(tmp_path):
     """And of workers that had nothing to do there is no time."""
     path = write(tmp_path / "dies.py", **HARM["segfaults"])
     [item] = conformance.plan(registry.select(["dies"], [path]), [parse(TINY)])
-    costs = time_account.Costs(4)
+    costs = Costs(4)
     [(_, verdicts)] = pool.run([item], jobs=4, load=[path], costs=costs)
     assert Status.CRASH is verdicts[0].status
     assert 1 == costs.jobs

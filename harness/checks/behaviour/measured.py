@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from attention_harness.bounds import FORMATS, ErrorBound, error_bounds
 from attention_harness.bounds.judge import Judgement, judge
 from attention_harness.cases import inputs
-from attention_harness.checks import time_account
 from attention_harness.checks.accuracy import to_array
 from attention_harness.checks.behaviour.accumulator import answered, format_of, least, precision, sum_precision
 from attention_harness.checks.subject import Subject, prepared
+from attention_harness.model import time_account
 from attention_harness.model.capabilities import FULLY_MASKED_ROWS
 from attention_harness.model.case import Case
 from attention_harness.reference.specification import Mechanism

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from attention_harness.bounds import FORMATS
 from attention_harness.bounds.judge import Judgement
-from attention_harness.checks import time_account
 from attention_harness.checks.relations.problem import (
     Answer,
     Array,
@@ -26,6 +25,7 @@ from attention_harness.checks.relations.problem import (
     worst,
 )
 from attention_harness.checks.subject import Subject
+from attention_harness.model import time_account
 from attention_harness.model.case import Case
 from attention_harness.registry import Implementation, mechanisms
 

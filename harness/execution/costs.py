@@ -1,57 +1,14 @@
-"""Where the time of a check goes: to implementations, to the reference and its bounds, or to this harness itself."""
+"""What a run cost: the time of its workers by account, and what is left for starting and waiting."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-IMPLEMENTATION, REFERENCE, HARNESS = "implementation", "reference", "harness"  # the first: with its imports
-
-_spent: defaultdict[str, float] = defaultdict(float)
-_inside: list[float] = []
-
-Given = ParamSpec("Given")
-Made = TypeVar("Made")
-
-
-@contextlib.contextmanager
-def spent(on: str) -> Iterator[None]:
-    """Count what is done here on one account, but for what is counted on another one inside: seconds on the wall."""
-    began = time.perf_counter()
-    _inside.append(0.0)
-    try:
-        yield
-    finally:
-        took = time.perf_counter() - began
-        _spent[on] += took - _inside.pop()
-        if _inside:
-            _inside[-1] += took
-
-
-def counted(on: str) -> Callable[[Callable[Given, Made]], Callable[Given, Made]]:
-    """Return what makes a function count its time on an account."""
-
-    def decorated(function: Callable[Given, Made]) -> Callable[Given, Made]:
-        @functools.wraps(function)
-        def call(*arguments: Given.args, **keywords: Given.kwargs) -> Made:
-            with spent(on):
-                return function(*arguments, **keywords)
-
-        return call
-
-    return decorated
-
-
-def taken() -> dict[str, float]:
-    """Return the seconds of each account since this was asked last."""
-    found = dict(_spent)
-    _spent.clear()
-    return found
+from attention_harness.model.time_account import HARNESS, IMPLEMENTATION, REFERENCE
 
 
 @dataclass
@@ -75,7 +32,7 @@ class Costs:
         for account, seconds in spent.items():
             self.seconds[account] += seconds
 
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """Return wall seconds, checks for each second, and shares of the workers' time."""
         wall = time.perf_counter() - self.began
         own = self.seconds[HARNESS] + time.process_time() - self.began_cpu
@@ -85,9 +42,9 @@ class Costs:
         return {"seconds": round(wall, 2), "jobs": self.jobs, "checks_per_second": rate, "shares": shares}
 
 
-def sentence(told: Mapping[str, Any]) -> str:
+def sentence(summary: Mapping[str, Any]) -> str:
     """Return the costs of a run in a line."""
-    shares = told["shares"]
+    shares = summary["shares"]
     rest = max(0.0, 1 - sum(shares.values()))
     parts = {
         "implementations": shares[IMPLEMENTATION],
@@ -96,5 +53,5 @@ def sentence(told: Mapping[str, Any]) -> str:
         "starting and waiting": rest,
     }
     listed = ", ".join(f"{name} {share:.0%}" for name, share in parts.items())
-    workers = f"{told['jobs']} worker{'s' if told['jobs'] > 1 else ''}"
-    return f"time: {told['seconds']:.0f} s on {workers}: {listed}; {told['checks_per_second']:.0f} checks/s"
+    workers = f"{summary['jobs']} worker{'s' if summary['jobs'] > 1 else ''}"
+    return f"time: {summary['seconds']:.0f} s on {workers}: {listed}; {summary['checks_per_second']:.0f} checks/s"

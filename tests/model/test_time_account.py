@@ -1,10 +1,10 @@
-"""Where time went: each second is on one account, and shares add up."""
+"""Each second counts on one account."""
 
 from __future__ import annotations
 
 import pytest
 
-from attention_harness.checks import time_account
+from attention_harness.model import time_account
 
 
 @pytest.fixture
@@ -12,7 +12,6 @@ def clock(monkeypatch):
     """Return a function that lets time pass."""
     now = [100.0]
     monkeypatch.setattr(time_account.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(time_account.time, "process_time", lambda: 7.0)
     time_account.taken()
 
     def wait(seconds: float) -> None:
@@ -47,18 +46,3 @@ def test_an_exception_is_counted_too(clock):
     with pytest.raises(KeyError):
         fails()
     assert {"reference": 3.0} == time_account.taken()
-
-
-def test_shares_are_of_all_workers_time(clock):
-    """Two workers for 10 seconds have 20; what nobody accounts for was starting and waiting."""
-    costs = time_account.Costs(2)
-    costs.add({"implementation": 8.0, "reference": 3.0})
-    costs.add({"implementation": 2.0, "harness": 1.0})
-    costs.checks = 50
-    clock(10)
-    told = costs.told()
-    assert {"implementation": 0.5, "reference": 0.15, "harness": 0.05} == told["shares"]
-    assert "time: 10 s on 2 workers: implementations 50%, reference and error bounds 15%, this harness 5%, " in (
-        time_account.sentence(told)
-    )
-    assert time_account.sentence(told).endswith("starting and waiting 30%; 5 checks/s")

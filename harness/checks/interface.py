@@ -1,0 +1,91 @@
+"""The one way in which checks reach an implementation, so that its process can be parted from the judge's.
+
+A check names a case, tensors and numbers, and gets tensors and facts back; it never holds a callable or an object of
+the implementation. `execution.in_process` implements this interface in the judge's own process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attention_harness.model.case import Case
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Returned:
+    """What a call returned, copied as it was then, and what a watched call did beside that.
+
+    output, weights   tensors, or whatever else came back: their form is for checks to judge
+    changed_inputs    names of the tensors that hold other numbers, or have another shape, after the call
+    changed_state     what of the process's state differs after the call, in the words of a reason
+    shared_memory     "output" or "weights" -> the input in whose memory it lies
+    """
+
+    output: Any
+    weights: Any = None
+    changed_inputs: tuple[str, ...] = ()
+    changed_state: tuple[str, ...] = ()
+    shared_memory: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Derivatives:
+    """The output of a call with autograd, and derivatives by the names of tensors.
+
+    differentiable   whether autograd knows a way from the output to any input
+    by_name          None for a tensor that autograd finds no way to; empty where nothing could be differentiated: the
+                     output is no tensor of the upstream's shape, dtype and device, or is not differentiable
+    """
+
+    output: Any
+    differentiable: bool
+    by_name: Mapping[str, Any]
+
+
+class Prepared(Protocol):
+    """An implementation prepared for a case. It answers for other batch sizes and lengths of that case too."""
+
+    def call(
+        self,
+        tensors: Mapping[str, Tensor],
+        *,
+        training: bool = False,
+        seed: int | None = None,
+        threads: int | None = None,
+        watched: bool = False,
+    ) -> Returned:
+        """Return what a call without autograd returns; raise what it raises.
+
+        training   whether dropout acts
+        seed       of torch's generators during this call; they are afterwards what they were before
+        threads    of torch during this call
+        watched    whether to look for changes of inputs and state: costly, so done once for an item
+        """
+        ...
+
+    def reread(self, returned: Returned) -> Returned:
+        """Return what a watched call returned, as it is now: a later call may have written into it."""
+        ...
+
+    def gradients(self, tensors: Mapping[str, Tensor], upstream: Tensor, names: Sequence[str] = ()) -> Derivatives:
+        """Return the gradients by the named tensors, or by every floating one, of the output times `upstream`."""
+        ...
+
+    def second_derivatives(
+        self, tensors: Mapping[str, Tensor], upstream: Tensor, directions: Mapping[str, Tensor]
+    ) -> Derivatives:
+        """Return the gradients of the sum, over the floating tensors, of their first gradient times their direction."""
+        ...
+
+
+class ImplementationUnderTest(Protocol):
+    """An implementation, wherever it runs. What it declares stands in `registry.Implementation`."""
+
+    def prepare(self, case: Case) -> Prepared:
+        """Return the implementation prepared for a case; raise what it raises, TypeError if that is no callable."""
+        ...

@@ -1,0 +1,210 @@
+"""Runs an implementation in this process, behind the interface that checks use."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from attention_harness.checks.interface import Derivatives, Returned
+from attention_harness.execution.process_state import settings
+from attention_harness.model import time_account
+from attention_harness.model.case import Case
+from attention_harness.registry import Implementation
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class _WatchedReturn(Returned):
+    live: Any = None  # the objects themselves
+
+
+class InProcess:
+    """An `ImplementationUnderTest` whose code runs here."""
+
+    def __init__(self, implementation: Implementation) -> None:
+        self._implementation = implementation
+
+    def prepare(self, case: Case) -> PreparedInProcess:
+        """Return the implementation prepared for a case: preparing and calling count as the implementation's time."""
+        with time_account.spent(time_account.IMPLEMENTATION):
+            function = self._implementation.prepare(case)
+        if not callable(function):
+            raise TypeError(f"prepare(case) returned {type(function).__name__}, expected a callable")
+        return PreparedInProcess(function)
+
+
+class PreparedInProcess:
+    """A `Prepared` that calls a function of this process."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def call(
+        self,
+        tensors: Mapping[str, Tensor],
+        *,
+        training: bool = False,
+        seed: int | None = None,
+        threads: int | None = None,
+        watched: bool = False,
+    ) -> Returned:
+        """See `Prepared.call`."""
+        import torch
+
+        keywords = {"training": True} if training else {}
+        with torch.no_grad(), _seeded(seed), _threads(threads):
+            if not watched:
+                return _copied(self._run({**tensors}, keywords))
+            inputs_before = {name: (tensor.shape, _bytes(tensor)) for name, tensor in tensors.items()}
+            state_before = _state()
+            result = self._run({**tensors}, keywords)
+            state_after = _state()
+        returned = _copied(result)
+        return _WatchedReturn(
+            returned.output,
+            returned.weights,
+            tuple(name for name, tensor in tensors.items() if (tensor.shape, _bytes(tensor)) != inputs_before[name]),
+            tuple(name for name, value in state_before.items() if state_after[name] != value),
+            _shared_memory(result, tensors),
+            live=result,
+        )
+
+    def reread(self, returned: Returned) -> Returned:
+        """See `Prepared.reread`."""
+        if not isinstance(returned, _WatchedReturn):
+            raise ValueError("only what a watched call returned can be read again; call with watched=True")
+        return _copied(returned.live)
+
+    def gradients(self, tensors: Mapping[str, Tensor], upstream: Tensor, names: Sequence[str] = ()) -> Derivatives:
+        """See `Prepared.gradients`."""
+        import torch
+
+        leaves, output = self._graph(tensors, names)
+        if not _differentiable(output, upstream):
+            return Derivatives(_copy(output), getattr(output, "requires_grad", False), {})
+        with time_account.spent(time_account.IMPLEMENTATION):
+            found = torch.autograd.grad(output, list(leaves.values()), upstream, allow_unused=True)
+        return Derivatives(_copy(output), True, dict(zip(leaves, found)))
+
+    def second_derivatives(
+        self, tensors: Mapping[str, Tensor], upstream: Tensor, directions: Mapping[str, Tensor]
+    ) -> Derivatives:
+        """See `Prepared.second_derivatives`."""
+        import torch
+
+        leaves, output = self._graph(tensors, ())
+        if not _differentiable(output, upstream):
+            return Derivatives(_copy(output), getattr(output, "requires_grad", False), {})
+        wanted = list(leaves.values())
+        with time_account.spent(time_account.IMPLEMENTATION):
+            first = torch.autograd.grad(output, wanted, upstream, create_graph=True, allow_unused=True)
+            parts = [(one * directions[name]).sum() for name, one in zip(leaves, first) if one is not None]
+            if not parts:
+                return Derivatives(_copy(output), True, dict.fromkeys(leaves))
+            second = torch.autograd.grad(torch.stack(parts).sum(), wanted, allow_unused=True)
+        return Derivatives(_copy(output), True, dict(zip(leaves, second)))
+
+    def _run(self, tensors: dict[str, Tensor], keywords: Mapping[str, Any]) -> Any:
+        with time_account.spent(time_account.IMPLEMENTATION):
+            return self._function(**tensors, **keywords)
+
+    def _graph(self, tensors: Mapping[str, Tensor], names: Sequence[str]) -> tuple[dict[str, Tensor], Any]:
+        """Return the leaves, which lie in memory as the given tensors do, and the output computed from them."""
+        import torch
+
+        chosen = names or [name for name, tensor in tensors.items() if tensor.is_floating_point()]
+        leaves = {name: tensors[name].detach().requires_grad_() for name in chosen}
+        with torch.enable_grad():
+            output, _ = _parts(self._run({**tensors, **leaves}, {}))
+        return leaves, output
+
+
+def _parts(result: Any) -> tuple[Any, Any]:
+    """Return output and weights of what a call returned; weights are None unless a pair came back."""
+    if not isinstance(result, tuple) or not result:
+        return result, None
+    return result[0], result[1] if len(result) == 2 else None
+
+
+def _copy(part: Any) -> Any:
+    """Return a copy of a tensor; anything else as it is, since it is refused for its form."""
+    import torch
+
+    return part.detach().clone() if type(part) is torch.Tensor else part
+
+
+def _copied(result: Any) -> Returned:
+    return Returned(*map(_copy, _parts(result)))
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    import torch
+
+    return tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
+
+
+def _shared_memory(result: Any, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    import torch
+
+    found = {}
+    for what, part in zip(("output", "weights"), _parts(result), strict=True):
+        if isinstance(part, torch.Tensor) and part.numel():
+            place = part.untyped_storage().data_ptr()
+            for name, tensor in tensors.items():
+                if tensor.numel() and tensor.untyped_storage().data_ptr() == place:
+                    found[what] = name
+    return found
+
+
+def _differentiable(output: Any, upstream: Tensor) -> bool:
+    import torch
+
+    if not isinstance(output, torch.Tensor) or not output.requires_grad:
+        return False
+    forms = [(one.shape, one.dtype, one.device) for one in (output, upstream)]
+    return forms[0] == forms[1]
+
+
+@contextlib.contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+    import torch
+
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if count is not None:
+            torch.set_num_threads(before)
+
+
+def _state() -> dict[str, Any]:
+    """Return the process-global state that a call must leave alone, by what a person calls it."""
+    import torch
+
+    return {
+        "torch's random state": torch.random.get_rng_state().numpy().tobytes(),
+        "NumPy's random state": [x.tobytes() if isinstance(x, np.ndarray) else x for x in np.random.get_state()],
+        "Python's random state": random.getstate(),
+        **settings(),
+    }
