@@ -106,9 +106,10 @@ class PreparedInProcess:
         with time_account.spent(time_account.IMPLEMENTATION):
             first = torch.autograd.grad(output, wanted, upstream, create_graph=True, allow_unused=True)
             parts = [(one * directions[name]).sum() for name, one in zip(leaves, first) if one is not None]
-            if not parts:
+            total = torch.stack(parts).sum() if parts else None
+            if total is None or not total.requires_grad:  # first gradients that are constant, or none at all
                 return Derivatives(_copy(output), True, dict.fromkeys(leaves))
-            second = torch.autograd.grad(torch.stack(parts).sum(), wanted, allow_unused=True)
+            second = torch.autograd.grad(total, wanted, allow_unused=True)
         return Derivatives(_copy(output), True, dict(zip(leaves, second)))
 
     def _run(self, tensors: dict[str, Tensor], keywords: Mapping[str, Any]) -> Any:

@@ -123,14 +123,14 @@ def test_what_cannot_be_differentiated_has_no_derivatives(function, differentiab
         assert (differentiable, {}) == (found.differentiable, found.by_name)
 
 
-def test_a_tensor_that_the_output_does_not_depend_on_has_none():
-    """None stands for it, in either order of derivatives."""
+@pytest.mark.parametrize(("power", "second_by_x"), [(2, 4.0), (1, None)])
+def test_a_tensor_that_the_output_does_not_depend_on_has_none(power, second_by_x):
+    """None stands for it, in either order of derivatives, and for all where first derivatives are constant."""
     tensors = {"x": torch.ones(1), "y": torch.ones(1)}
-    subject = prepared(lambda x, y: x * 2)
+    subject = prepared(lambda x, y: 2 * x**power if power > 1 else 2 * x)
     assert None is subject.gradients(tensors, torch.ones(1)).by_name["y"]
-    second = subject.second_derivatives(tensors, torch.ones(1), {name: torch.ones(1) for name in tensors})
-    assert {"x", "y"} == set(second.by_name)
-    assert None is second.by_name["y"]
+    second = subject.second_derivatives(tensors, torch.ones(1), {name: torch.ones(1) for name in tensors}).by_name
+    assert {"x": second_by_x, "y": None} == {name: None if one is None else one.item() for name, one in second.items()}
 
 
 def test_what_is_no_callable_is_refused():
