@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import onnxruntime
     import torch
 
-    from attention_harness.model.case import Case
+    from attention_harness import Case
 
 # What the eager functions can do, without what an exported graph cannot: it has no gradients and no training. bfloat16
 # is left out, since ONNX Runtime 1.31 has no CPU kernel for its MatMul (NOT_IMPLEMENTED); on a GPU it was not tried.

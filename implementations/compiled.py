@@ -12,7 +12,7 @@ from attention_harness.implementations import eager
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from attention_harness.model.case import Case
+    from attention_harness import Case
 
 # torch 2.13: AOTAutograd, which compiles the backward pass, refuses to differentiate it again.
 CAPABILITIES = replace(eager.CAPABILITIES, second_derivatives=False, costly_gradients=True)

@@ -6,13 +6,14 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any
 
+from attention_harness import Capabilities
 from attention_harness.implementations._upstream import onednn_tails
-from attention_harness.model.capabilities import OPTIONS, Capabilities
+from attention_harness.model.capabilities import OPTIONS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from attention_harness.model.case import Case
+    from attention_harness import Case
 
 CAPABILITIES = Capabilities(
     mechanisms=(

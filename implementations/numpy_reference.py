@@ -8,12 +8,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from attention_harness.model.capabilities import OPTIONS, Arithmetic, Capabilities
+from attention_harness import Arithmetic, Capabilities
+from attention_harness.model.capabilities import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from attention_harness.model.case import Case
+    from attention_harness import Case
 
 CAPABILITIES = Capabilities(
     mechanisms=(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from attention_harness import Capabilities
 from attention_harness.implementations import _onnx
-from attention_harness.model.capabilities import Capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import onnxruntime
     from torch import Tensor
 
-    from attention_harness.model.case import Case
+    from attention_harness import Case
 
 # float64 is left out: ONNX Runtime 1.31 has no kernel for it and runs the standard's function body as it was before
 # onnx/onnx#8068. There fully masked rows are NaN, bottom-right causality is wrong, a bias beside lengths is a type

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import onnxruntime
 
-    from attention_harness.model.case import Case
+    from attention_harness import Case
 
 CAPABILITIES = replace(_onnx.CAPABILITIES, devices=("cpu",))
 

@@ -6,15 +6,15 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any
 
+from attention_harness import Arithmetic, Capabilities
 from attention_harness.implementations._upstream import onednn_tails
-from attention_harness.model.capabilities import Arithmetic, Capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from attention_harness.model.case import Case
+    from attention_harness import Case
 
 CAPABILITIES = Capabilities(
     mechanisms=("dot_product", "scaled_dot_product", "multi_head", "self_attention", "cross_attention"),

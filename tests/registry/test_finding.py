@@ -150,7 +150,7 @@ def python(script: str, *options: str, path: Sequence[Path] = ()) -> subprocess.
 def test_listing_imports_no_framework():
     """To know what there is takes no torch, not even to ask for a device; no kind of list imports it."""
     script = (
-        "import json, sys\nfrom harness import registry\nfrom attention_harness.commands.main import main\n"
+        "import json, sys\nfrom attention_harness import registry\nfrom attention_harness.commands.main import main\n"
         "assert 'eager' in registry.implementations()\n"
         "for kind in ('mechanisms', 'cases', 'checks', 'workloads'):\n"
         "    assert main(['list', kind, '--json']) == 0\n"

@@ -109,7 +109,7 @@ def test_interrupted(tmp_path, reliability):
     """Ctrl-C, as a terminal sends it to the whole group: status 130, one line, no process left, and it goes on."""
     path = tmp_path / "slow.py"
     path.write_text(
-        '"""Slow."""\nimport time\nfrom harness import Capabilities\n'
+        '"""Slow."""\nimport time\nfrom attention_harness import Capabilities\n'
         'CAPABILITIES = Capabilities(mechanisms=("masked_softmax",))\n\n\n'
         "def prepare(case):\n    time.sleep(0.0 if __import__('os').path.exists("
         f"{str(tmp_path / 'go')!r}) else 600.0)\n    return lambda scores: scores.softmax(-1)\n"

