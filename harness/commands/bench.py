@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from attention_harness import registry
-from attention_harness.benchmark import campaign, estimate, gate, noise, workloads
+from attention_harness.benchmark import campaign as benchmark
+from attention_harness.benchmark import estimate, gate, noise, workloads
 from attention_harness.benchmark.cell import Cell
 from attention_harness.benchmark.pass_log import Kept
 from attention_harness.benchmark.recorder import document
@@ -58,14 +59,14 @@ class Campaign:
             ("forward",) if options.quick and not directions else directions,
             tuple(options.threads),
             ("cpu", "cuda") if cuda_devices() else ("cpu",),
-            campaign.QUICK_PASSES if options.quick else campaign.PASSES,
+            benchmark.QUICK_PASSES if options.quick else benchmark.PASSES,
             not options.quick,
         )
 
     def cells(self) -> list[Cell]:
         """Return the cells, empty yet."""
         level = FIRST_LOOK if self.extend else LEVEL
-        return campaign.planned(self.workloads, self.dtypes, self.devices, self.directions, self.threads, level)
+        return benchmark.planned(self.workloads, self.dtypes, self.devices, self.directions, self.threads, level)
 
     def plan(self, options: argparse.Namespace) -> dict[str, Any]:
         """Return what has to agree for a run to be gone on with."""
@@ -77,7 +78,7 @@ class Campaign:
             "extend": self.extend,
             "baseline": options.baseline,
             "seed": options.seed,
-            "time_per_arm": campaign.TIME_PER_ARM,
+            "time_per_arm": benchmark.TIME_PER_ARM,
         }
 
 
@@ -160,7 +161,7 @@ def _expected(
     known = {name: list(verdicts) for name, verdicts in answers.verdicts.items()}
     calibration = estimate.calibrate(items, answers, options.load, options.memory)
     take([v for name, own in answers.verdicts.items() for v in own[len(known.get(name, ())) :]], writer)
-    method = {"passes": campaign.passes, "time_per_arm": campaign.TIME_PER_ARM, "extend": campaign.extend}
+    method = {"passes": campaign.passes, "time_per_arm": benchmark.TIME_PER_ARM, "extend": campaign.extend}
     expected = estimate.expected(planned, campaign.entrants, items, calibration, **method)
     console.line(f"bench: {expected.told()}")
     return expected
@@ -180,7 +181,7 @@ def _measure(
     """Time the cells; what was measured before an interruption is kept."""
     measured: list[Measurement] = []
     with console.passes() as show:
-        rows = campaign.run(
+        rows = benchmark.run(
             campaign.entrants,
             campaign.workloads,
             passes=campaign.passes,

@@ -360,7 +360,7 @@ def test_the_environment_is_plain_data() -> None:
 
 def test_planning_imports_no_framework() -> None:
     """Benchmark, statistics, measurements and workloads load on a machine without torch."""
-    names = ("cells", "recorder", "statistics", "timing", "workloads")
+    names = ("cell", "recorder", "statistics", "timing", "workloads")
     code = f"import sys; from attention_harness.benchmark import {', '.join(names)}; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

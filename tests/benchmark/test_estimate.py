@@ -21,7 +21,7 @@ CASE = "dot_product-B1H1Hk1Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous-0"
 
 def test_gate_and_passes_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two items of 3 s and 16 elements of 0.5 s each on two workers; a pass starts, prepares and times three arms."""
-    monkeypatch.setattr(estimate.execution, "default_jobs", lambda: 2)
+    monkeypatch.setattr(estimate.pool, "default_jobs", lambda: 2)
     known = registry.implementations()
     entrants = [known["eager"], known["torch_sdpa"]]
     planned = campaign.planned([Workload("w", "made up", CASE)])
@@ -50,7 +50,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, list[str]]]:
         seen.append((memory, [item.case.id for item in items]))
         return iter(())
 
-    monkeypatch.setattr(gate.execution, "run", run)
+    monkeypatch.setattr(gate.pool, "run", run)
     return seen
 
 
@@ -62,7 +62,7 @@ def test_a_look_without_an_answer_is_no_end(
     def alone(*_: Any, **__: Any) -> None:
         raise pool.Lost(Status.TIMEOUT, "no answer in 120 s")
 
-    monkeypatch.setattr(estimate.execution, "alone", alone)
+    monkeypatch.setattr(estimate.pool, "alone", alone)
     planned = campaign.planned([Workload("w", "made up", CASE)])
     entrants = [registry.implementations()["eager"]]
     items = gate.items(entrants, [(cell.asked, cell.direction) for cell in planned])

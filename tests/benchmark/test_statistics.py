@@ -130,7 +130,7 @@ def test_an_unreliable_sentinel_withholds_the_answer() -> None:
     """An A/A control 5 % off makes its cell unreliable, whatever the difference, and the reason says so."""
     assert spoilt_by(1.0).answer == "slower"
     assert spoilt_by(1.05).answer == "unreliable"
-    assert "aa_control" in spoilt_by(1.05).reason
+    assert "A/A control" in spoilt_by(1.05).reason
 
 
 def test_a_sentinel_that_is_called_slower_withholds_the_answer() -> None:

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from attention_harness import cases, inputs, registry
+from attention_harness import registry
+from attention_harness.cases import cases, inputs
 
 torch.set_num_threads(1)
 FOUND = registry.implementations([Path(path) for path in {load!r}])
