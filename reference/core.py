@@ -17,44 +17,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attention_harness.options import OPTIONS, Place, interval, pipeline
 
-def visible_keys(
-    shape: tuple[int, ...],
-    *,
-    mask: Any = None,
-    bias: Any = None,
-    valid_lens: Any = None,
-    causal: str | None = None,
-) -> NDArray[np.bool_]:
-    """Return, in the shape of the scores `(B, ..., Lq, Lk)`, which keys each query sees: all conditions together.
 
-    mask          boolean, broadcast to the scores; True where the query may see the key
-    bias          -inf hides a key
-    valid_lens    (B,) or (B, Lq): keys j < valid_len are seen
-    causal        "top_left": i >= j;  "bottom_right": i + Lk - Lq >= j
+def visible_keys(shape: tuple[int, ...], *, place: Place | None = None, **options: Any) -> NDArray[np.bool_]:
+    """Return, in the shape of the scores `(B, ..., Lq, Lk)`, which keys each query sees: all options together.
+
+    options   of `harness/options`, by name: a tensor, or the form of an option that has none
+    place     which queries these are, where the scores are a block of their rows
     """
-    queries, keys = shape[-2:]
-    visible = np.ones(shape, bool)
-    if mask is not None:
-        visible &= np.broadcast_to(mask, shape)
-    if bias is not None:
-        visible &= ~np.broadcast_to(np.equal(bias, -np.inf), shape)
-    if valid_lens is not None:
-        lens = np.asarray(valid_lens)
-        lens = lens[:, None] if lens.ndim == 1 else lens  # (B, Lq or 1)
-        between = (1,) * (len(shape) - 3)
-        visible &= np.arange(keys) < lens.reshape(lens.shape[0], *between, lens.shape[1], 1)
-    if causal is not None:
-        visible &= causal_keys(queries, keys, causal)
+    unknown = [name for name in options if name not in OPTIONS]
+    if unknown:
+        raise TypeError(f"unknown option {unknown[0]!r}; known: {', '.join(OPTIONS)}")
+    place = place or Place(*shape[-2:])
+    keys = np.arange(shape[-1])
+    first, last = interval(options, place)
+    visible = np.array(np.broadcast_to((first <= keys) & (keys <= last), shape))
+    for name, value in options.items():
+        rule = OPTIONS[name].visible
+        if rule is not None and value is not None:
+            visible &= np.broadcast_to(rule(value, shape), shape)
     return visible
-
-
-def causal_keys(queries: int, keys: int, causal: str, rows: slice = slice(None)) -> NDArray[np.bool_]:
-    """Return, as (queries, keys), which keys causality shows each query; of the queries in `rows` alone."""
-    if causal not in ("top_left", "bottom_right"):
-        raise ValueError(f"unknown causal corner {causal!r}; known: top_left, bottom_right")
-    last = np.arange(queries)[rows] + (0 if causal == "top_left" else keys - queries)
-    return np.asarray(np.arange(keys) <= last[:, None])
 
 
 def softmax(scores: Any, visible: NDArray[np.bool_], fully_masked_rows: str = "zero") -> Any:
@@ -79,31 +62,20 @@ def empty_weight(keys: int, fully_masked_rows: str) -> float:
     return {"zero": 0.0, "nan": np.nan, "mean": 1.0 / max(keys, 1)}[fully_masked_rows]
 
 
-def attend(scores: Any, value: Any, **visibility: Any) -> tuple[Any, Any]:
+def attend(scores: Any, value: Any, **options: Any) -> tuple[Any, Any]:
     """Return (output, weights): the weights of the visible keys, times the values."""
-    weights = visible_weights(scores, **visibility)
+    weights = visible_weights(scores, **options)
     return weights @ value, weights
 
 
-def visible_weights(
-    scores: Any,
-    *,
-    mask: Any = None,
-    bias: Any = None,
-    valid_lens: Any = None,
-    causal: str | None = None,
-    fully_masked_rows: str = "zero",
-) -> Any:
-    """Return the weights: the bias added to the scores, then the softmax over the visible keys."""
-    visible = visible_keys(scores.shape, mask=mask, bias=bias, valid_lens=valid_lens, causal=causal)
-    if bias is not None:
-        scores = scores + finite(bias)  # -inf has done its work in `visible`
+def visible_weights(scores: Any, *, fully_masked_rows: str = "zero", place: Place | None = None, **options: Any) -> Any:
+    """Return the weights: what the options make of the scores, in the order of the pipeline, then the softmax."""
+    visible = visible_keys(scores.shape, place=place, **options)
+    for option in pipeline():
+        value = options.get(option.name)
+        if option.apply is not None and value is not None:
+            scores = option.apply(scores, value)
     return softmax(scores, visible, fully_masked_rows)
-
-
-def finite(bias: Any) -> Any:
-    """Return a bias with 0 in place of -inf."""
-    return bias.finite() if hasattr(bias, "finite") else np.where(np.equal(bias, -np.inf), 0.0, bias)
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:

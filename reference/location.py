@@ -3,7 +3,7 @@
 from typing import Any
 
 from attention_harness.reference.core import attend, linear
-from attention_harness.reference.specification import Erratum, Example, Mechanism, parameter, spread, tensor
+from attention_harness.reference.specification import SCORED, Erratum, Example, Mechanism, parameter, spread, tensor
 
 
 def location(
@@ -35,7 +35,7 @@ MECHANISM = Mechanism(
     output=("B", "Lq", "O"),
     scores=("B", "Lq", "P"),
     source="note 001",
-    options=("mask", "bias", "valid_lens"),
+    options=SCORED,
     examples=(
         Example(
             name="seq2seq",

@@ -10,11 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-VISIBILITY = ("mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right")
-"""What every mechanism with pairwise scores takes: the options that decide which keys a query sees."""
+from attention_harness.options import Group, capabilities
 
-ATTENTION = (*VISIBILITY, "dropout")
-"""What every mechanism that sums values by weights takes. Dropout acts in training alone: the formulas have none."""
+SCORED = capabilities(Group.SCORES)
+"""The options that every mechanism with scores takes."""
+
+VISIBILITY = capabilities(Group.SCORES, Group.PAIRS)
+"""What every mechanism takes whose scores pair the positions of two sequences."""
+
+ATTENTION = capabilities(Group.SCORES, Group.PAIRS, Group.SUMS)
+"""What every mechanism takes that also sums values by weights."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """The error bound of a long problem, over blocks of its queries: rows of the output do not depend on each other.
 
 What is computed of a query - its scores, weights and output, with bounds and variances - depends on that query, its
-rows of mask, bias and lengths, and on all keys and values. So a block of queries is a problem of its own: tensors and
-conditions are cut along the queries, and causality, which counts them, becomes rows of a mask. The visible keys of a
+rows of the options' tensors, and on all keys and values. So a block of queries is a problem of its own: tensors are
+cut along the queries, and options that count places are told which queries these are. The visible keys of a
 block are those of its rows, and every element is computed by the same operations; only a matrix product may add up in
 another order, for BLAS chooses its kernel by the shape. Largest array of a block: `PAIRS` numbers, 8 MB.
 """
@@ -20,7 +20,8 @@ from attention_harness.bounds.formats import Array
 from attention_harness.bounds.output import ErrorBound, error_bounds
 from attention_harness.model import time_account
 from attention_harness.model.capabilities import Arithmetic
-from attention_harness.reference.core import causal_keys
+from attention_harness.options import Place
+from attention_harness.options import cut as cut_options
 from attention_harness.reference.specification import Mechanism
 
 PAIRS = 2**20
@@ -80,27 +81,14 @@ def _blocks(
     for start in range(0, queries, rows):
         part = slice(start, min(start + rows, queries))
         cut = {name: _cut(x, axes[name], part) if name in axes else x for name, x in tensors.items()}
-        yield cut, _conditions(options, part, queries, keys)
+        place = Place(queries, keys, part)
+        yield cut, cut_options(options, place) | {"place": place}
 
 
 def _keys(known: Mechanism, tensors: Mapping[str, Array]) -> int:
     letter = known.scores[-1]
     found = next(declared for declared in known.inputs if letter in declared.axes)
     return tensors[found.name].shape[found.axes.index(letter)]
-
-
-def _conditions(options: Mapping[str, Any], part: slice, queries: int, keys: int) -> dict[str, Any]:
-    """Return the options of some queries: conditions cut to their rows, causality as rows of the mask."""
-    own = dict(options)
-    for name in ("mask", "bias"):
-        if name in own and own[name].shape[-2] == queries:
-            own[name] = own[name][..., part, :]
-    if "valid_lens" in own and np.ndim(own["valid_lens"]) == 2:
-        own["valid_lens"] = own["valid_lens"][:, part]
-    if own.get("causal") is not None:
-        seen = causal_keys(queries, keys, own.pop("causal"), part)
-        own["mask"] = own["mask"] & seen if "mask" in own else seen
-    return own
 
 
 def _cut(array: Array, axis: int, part: slice) -> Array:

@@ -1,0 +1,111 @@
+"""The options that a case may add to a mechanism. One file each: the folder listing is the list.
+
+A new option is a new file here. Everything else iterates over `OPTIONS` and names none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attention_harness.options.option import Draw, Group, Option, Place, Stage, Tensor
+
+__all__ = [
+    "OPTIONS",
+    "Draw",
+    "Group",
+    "Option",
+    "Place",
+    "Stage",
+    "Tensor",
+    "capabilities",
+    "cut",
+    "interval",
+    "pipeline",
+    "required",
+    "visible_pairs",
+]
+
+
+def _found() -> dict[str, Option]:
+    """Return the option of every file in this folder that declares one, by name."""
+    found = {}
+    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
+        option = getattr(importlib.import_module(f"{__name__}.{path.stem}"), "OPTION", None)
+        if option is not None:
+            found[option.name] = option
+    return found
+
+
+_FOUND = _found()
+OPTIONS: Mapping[str, Option] = MappingProxyType(_FOUND)
+"""Every option by name."""
+
+
+class Described(Protocol):
+    """What is read of a case here."""
+
+    @property
+    def sizes(self) -> Mapping[str, int]: ...
+    @property
+    def options(self) -> Mapping[str, Any]: ...
+
+
+def capabilities(*groups: Group) -> tuple[str, ...]:
+    """Return the names under which the options of these groups are declared; of all options if no group is named."""
+    return tuple(
+        name for option in OPTIONS.values() if not groups or option.group in groups for name in option.capabilities
+    )
+
+
+def required(case: Described) -> tuple[str, ...]:
+    """Return the capabilities that an implementation needs for a case."""
+    needed = []
+    for option in OPTIONS.values():
+        if option.of_sizes is not None and option.of_sizes(case.sizes):
+            needed += option.capabilities
+        elif option.name in case.options:
+            needed.append(option.capability(case.options[option.name]))
+    return tuple(needed)
+
+
+def pipeline() -> tuple[Option, ...]:
+    """Return the options in the order in which they act."""
+    return tuple(sorted(OPTIONS.values(), key=lambda option: option.stage))
+
+
+def interval(options: Mapping[str, Any], place: Place) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first and the last key that the options without a tensor show each query, as columns."""
+    first = np.zeros((len(place.query), 1), np.int64)
+    last = np.full_like(first, place.keys - 1)
+    for name, form in options.items():
+        known = OPTIONS.get(name)
+        if known is not None and known.interval is not None and form is not None:
+            low, high = known.interval(form, place, options)
+            first, last = np.maximum(first, low), np.minimum(last, high)
+    return first, last
+
+
+def visible_pairs(options: Mapping[str, Any], queries: int, keys: int) -> int:
+    """Return how many pairs of query and key the options without a tensor show, in one head.
+
+    What a tensor hides depends on its numbers, and is not counted.
+    """
+    first, last = interval(options, Place(queries, keys))
+    return int(np.maximum(last - first + 1, 0).sum())
+
+
+def cut(options: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    """Return the options of a block of queries: every tensor cut to the rows, every other form as it is."""
+    return {
+        name: known.tensor.cut(value, place.rows, place.queries)
+        if (known := OPTIONS.get(name)) is not None and known.tensor is not None and hasattr(value, "shape")
+        else value
+        for name, value in options.items()
+    }

@@ -1,0 +1,47 @@
+"""A bias: numbers added to the scores behind scale and cap; -inf hides a key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attention_harness.options import _conditions
+from attention_harness.options.option import Draw, Group, Option, Stage, Tensor
+
+
+def _draw(draw: Draw) -> NDArray[np.float64]:
+    bias = draw.normal()
+    shown = _conditions.shown(draw, _conditions.SHOWN + 1, "hidden")
+    _conditions.show(shown, draw)
+    return np.where(shown, bias, -np.inf)
+
+
+def _apply(scores: Any, bias: Any) -> Any:
+    """Return the scores with the finite part added: -inf does its work in `visible`."""
+    return scores + (bias.finite() if hasattr(bias, "finite") else np.where(np.isneginf(bias), 0.0, bias))
+
+
+def _visible(bias: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    return np.asarray(~np.equal(bias, -np.inf))
+
+
+OPTION = Option(
+    name="bias",
+    summary="a tensor, broadcast to the scores and added to them; -inf hides a key",
+    capability=lambda form: "bias",
+    capabilities=("bias",),
+    group=Group.SCORES,
+    stage=Stage.BIAS,
+    forms=("full", "query"),
+    more_forms=("batch", "head"),
+    accepts=lambda form: form in _conditions.FORMS,
+    expected=_conditions.EXPECTED,
+    tensor=Tensor(_conditions.axes, _draw, _conditions.cut),
+    apply=_apply,
+    visible=_visible,
+    lacks=_conditions.lacks,
+    breaks=frozenset({"sharp_scores"}),
+    argument="full",
+)

@@ -1,0 +1,38 @@
+"""Causality: a query sees the keys up to its own place, counted from one of two corners of the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attention_harness.options.option import Group, Option, Place, Stage
+
+_CORNERS = ("top_left", "bottom_right")
+
+
+def own_place(options: Mapping[str, Any], place: Place) -> Any:
+    """Return the key at which each query stands, as a column: i, or i + Lk - Lq under the bottom-right corner."""
+    corner = options.get("causal") or "top_left"
+    if corner not in _CORNERS:
+        raise ValueError(f"unknown causal corner {corner!r}; known: {', '.join(_CORNERS)}")
+    return place.query + (0 if corner == "top_left" else place.keys - place.queries)
+
+
+def _interval(corner: str, place: Place, options: Mapping[str, Any]) -> tuple[Any, Any]:
+    return 0, own_place(options, place)
+
+
+OPTION = Option(
+    name="causal",
+    summary="query i sees key j where i >= j (top_left) or i + Lk - Lq >= j (bottom_right)",
+    capability=lambda corner: f"causal_{corner}",
+    capabilities=("causal_top_left", "causal_bottom_right"),
+    group=Group.PAIRS,
+    stage=Stage.VISIBILITY,
+    forms=_CORNERS,
+    accepts=lambda corner: corner in _CORNERS,
+    expected="top_left or bottom_right",
+    interval=_interval,
+    breaks=frozenset({"permuted_keys", "permuted_queries", "sharp_scores", "split_and_merged"}),
+    argument="top_left",
+)

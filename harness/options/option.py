@@ -1,0 +1,145 @@
+"""What an option is: one frozen object says everything that the harness has to know of it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[Any]
+Axes = tuple[str, ...]
+
+
+class Stage(enum.IntEnum):
+    """Where in the pipeline of a pairwise mechanism an option acts (DESIGN, section 3)."""
+
+    SCORES = 0
+    SCALE = 1
+    CAP = 2
+    BIAS = 3
+    VISIBILITY = 4
+    DROPOUT = 5
+
+
+class Group(enum.StrEnum):
+    """Which mechanisms take an option."""
+
+    SCORES = "every mechanism with scores"
+    PAIRS = "every mechanism whose scores pair positions of two sequences"
+    SUMS = "every mechanism that sums values by weights"
+    NAMED = "the mechanisms that name it themselves"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where some rows of scores stand among all of them: a block of queries against every key."""
+
+    queries: int
+    keys: int
+    rows: slice = field(default_factory=lambda: slice(None))
+
+    @property
+    def query(self) -> NDArray[np.int64]:
+        """The numbers of the queries, as a column."""
+        return np.arange(self.queries)[self.rows, None]
+
+
+class Draw(Protocol):
+    """What an option's tensor is drawn from: streams of numbers that belong to one case.
+
+    form     the option's form in this case
+    shape    of the tensor
+    keys     how many keys there are
+    layout   the case's memory layout
+    flag     a coin that the case's fields decide: half of all cases have it
+    seen     a query and the two keys that it must be shown for an error of a score or weight to be visible there
+    """
+
+    form: Any
+    shape: tuple[int, ...]
+    keys: int
+    layout: str
+    flag: bool
+    seen: tuple[int, tuple[int, ...]]
+
+    def normal(self, part: str = "") -> NDArray[np.float64]:
+        """Return normal numbers in the tensor's shape."""
+
+    def below(self, limit: int, part: str = "") -> NDArray[np.int64]:
+        """Return whole numbers from 0 to limit - 1 in the tensor's shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """The tensor that comes with a call for every form that is a word; a number is no tensor.
+
+    axes        (form, axes of the scores) -> its axes, "1" where it is broadcast
+    draw        makes its numbers: float64, int64 or bool
+    cut         (array, rows, number of queries) -> the array for these rows of the scores
+    parameter   whether it is learned, so that it has no batch
+    bytes       of an element; None for the case's dtype
+    """
+
+    axes: Callable[[Any, Axes], Axes]
+    draw: Callable[[Draw], Numbers]
+    cut: Callable[[Numbers, slice, int], Numbers] = lambda array, rows, queries: array
+    parameter: bool = False
+    bytes: int | None = None
+
+
+def _any_scores(form: Any, scores: Axes) -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of the harness.
+
+    name          its keyword in a call, and in a case's id: `name=form`
+    summary       one sentence for a reader
+    capability    form -> the name under which an implementation declares that it takes the form
+    capabilities  all such names
+    group         which mechanisms take it
+    stage         where it acts
+    forms         the forms that the case matrix combines, simplest first; none if its cases are written by hand
+    more_forms    further forms, for cases drawn at random
+    accepts       whether a form is one; a form is a word, a number or a tuple of whole numbers
+    expected      what to tell who gave another one
+    of_sizes      whether a case has it because of its sizes: then it stands in no id
+    tensor        the tensor that it brings
+    apply         (scores, form or tensor) -> scores, in float64; on NumPy arrays and on arrays that carry bounds
+    visible       (tensor, shape of the scores) -> which keys each query sees, broadcastable to the scores
+    interval      (form, place, all options) -> the first and last key that each query sees, as columns; both inclusive
+    lacks         (form, axes of the scores) -> what the mechanism lacks for the form, or ""
+    breaks        names of the relations that do not hold under it
+    training      whether it acts in training alone: then no formula has it
+    argument      the form that `choose --name` means without a value; None: a value must be given
+    """
+
+    name: str
+    summary: str
+    capability: Callable[[Any], str]
+    capabilities: tuple[str, ...]
+    group: Group
+    stage: Stage
+    forms: tuple[Any, ...] = ()
+    more_forms: tuple[Any, ...] = ()
+    accepts: Callable[[Any], bool] = lambda form: False
+    expected: str = ""
+    of_sizes: Callable[[Mapping[str, int]], bool] | None = None
+    tensor: Tensor | None = None
+    apply: Callable[[Any, Any], Any] | None = None
+    visible: Callable[[Any, tuple[int, ...]], NDArray[np.bool_]] | None = None
+    interval: Callable[[Any, Place, Mapping[str, Any]], tuple[Any, Any]] | None = None
+    lacks: Callable[[Any, Axes], str] = _any_scores
+    breaks: frozenset[str] = frozenset()
+    training: bool = False
+    argument: Any = None
+
+    def brings(self, form: Any) -> Tensor | None:
+        """Return the tensor that a form brings, or None: a learned scale is one, a number is not."""
+        return self.tensor if isinstance(form, str) else None
