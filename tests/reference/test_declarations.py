@@ -15,7 +15,7 @@ import attention_harness.reference
 from attention_harness.model.capabilities import OPTIONS
 from attention_harness.model.case import AXES
 from attention_harness.reference import core
-from attention_harness.reference.specification import VISIBILITY
+from attention_harness.reference.specification import SCORED
 from attention_harness.registry import mechanisms
 
 MECHANISM = pytest.mark.parametrize("mechanism", mechanisms().values(), ids=mechanisms())
@@ -45,7 +45,7 @@ def test_all_mechanisms_of_the_design_are_there():
     assert set(mechanisms()) == NAMES
     for name, mechanism in mechanisms().items():
         assert mechanism.name == mechanism.evaluate.__name__ == name
-        assert mechanism.evaluate.__module__ == f"reference.{name}"
+        assert mechanism.evaluate.__module__ == f"attention_harness.reference.{name}"
 
 
 @MECHANISM
@@ -85,7 +85,7 @@ def test_the_inputs_are_the_parameters_of_the_function(mechanism):
     assert [declared.name for declared in mechanism.inputs] == by_kind[kinds.POSITIONAL_OR_KEYWORD]
     own = {*mechanism.choices, *mechanism.settings, *({"scale"} & set(mechanism.options))}
     assert own == set(by_kind[kinds.KEYWORD_ONLY])
-    assert bool(set(mechanism.options) & set(VISIBILITY)) == bool(by_kind[kinds.VAR_KEYWORD])
+    assert bool(set(mechanism.options) & set(SCORED)) == bool(by_kind[kinds.VAR_KEYWORD])
     assert all(declared.meaning for declared in mechanism.inputs)
 
 
@@ -125,24 +125,24 @@ def test_the_examples_fit_the_declaration(mechanism):
         assert set(example.shapes) <= {"output", "weights"}
 
 
-def test_visibility_is_what_the_core_takes():
-    """The declared options are the keywords of `visible_keys`: causality is one keyword with two corners."""
-    keywords = [name for name in inspect.signature(core.visible_keys).parameters if name != "shape"]
-    assert list(dict.fromkeys(option.partition("_")[0] for option in VISIBILITY)) == [
-        name.partition("_")[0] for name in keywords
-    ]
+def test_the_core_refuses_an_option_that_it_does_not_know():
+    """A misspelt option is an error that names those there are, and never silently dropped."""
+    with pytest.raises(TypeError, match="unknown option 'maks'; known: bias, causal"):
+        core.visible_keys((1, 2, 2), maks=np.ones((2, 2), bool))
 
 
 def test_the_oracle_imports_numpy_alone():
-    """A fresh interpreter that imports every reference has loaded no framework, no implementation and no harness."""
+    """A fresh interpreter that imports every reference has loaded no framework, and of ours only options and model."""
     folder = Path(attention_harness.reference.__path__[0])
-    modules = [f"reference.{path.stem}" for path in sorted(folder.glob("[!_]*.py"))]
+    modules = [f"attention_harness.reference.{path.stem}" for path in sorted(folder.glob("[!_]*.py"))]
     program = (
         "import importlib, sys, numpy; before = set(sys.modules)\n"
         f"for name in {modules!r}: importlib.import_module(name)\n"
-        "print(*{name.partition('.')[0] for name in set(sys.modules) - before})"
+        "print(*{'.'.join(name.split('.')[:2]) for name in set(sys.modules) - before})"
     )
-    ran = subprocess.run([sys.executable, "-c", program], cwd=folder.parent, capture_output=True, text=True, check=True)
-    loaded = set(ran.stdout.split()) - set(sys.stdlib_module_names)
-    assert loaded <= {"reference", "numpy"}
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = {name for name in ran.stdout.split() if name.partition(".")[0] not in sys.stdlib_module_names}
+    ours = {name.removeprefix("attention_harness.") for name in loaded if name.startswith("attention_harness.")}
+    assert {name.partition(".")[0] for name in loaded} <= {"attention_harness", "numpy"}
+    assert ours <= {"reference", "options", "model"}
     assert len(modules) == len(NAMES) + 2
