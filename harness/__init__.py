@@ -2,8 +2,9 @@
 
 from attention_harness.model.capabilities import Arithmetic, Capabilities
 from attention_harness.model.case import Case
+from attention_harness.model.dtypes import DTYPES
 from attention_harness.model.errors import HarnessError
 
 __version__ = "0.1.0"
 
-__all__ = ["Arithmetic", "Capabilities", "Case", "HarnessError"]
+__all__ = ["DTYPES", "Arithmetic", "Capabilities", "Case", "HarnessError"]

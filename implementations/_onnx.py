@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from attention_harness import DTYPES
 from attention_harness.implementations import eager
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def export(function: Callable[..., Any], settings: tuple[tuple[str, Any], ...], 
     tensors, dynamic = {}, {}
     for name, letters in axes:
         shape = [axis if isinstance(axis, int) else _EXAMPLE[axis] for axis in letters]
-        tensors[name] = torch.ones(shape, dtype=types.get(name, getattr(torch, dtype)))
+        tensors[name] = torch.ones(shape, dtype=types.get(name, getattr(torch, DTYPES[dtype].torch)))
         dynamic[name] = {i: dims[axis] for i, axis in enumerate(letters) if axis in dims}
     with _quiet(), _exact_scalars(dtype):
         program = torch.export.export(
@@ -149,9 +150,7 @@ class Graph:
         self.outputs = [(made.name, [lengths.get(axis, axis) for axis in made.shape]) for made in session.get_outputs()]
         self.nowhere = torch.empty(1)
         self.elements = {
-            torch.float64: TensorProto.DOUBLE,
-            torch.float32: TensorProto.FLOAT,
-            torch.float16: TensorProto.FLOAT16,
+            **{getattr(torch, record.torch): getattr(TensorProto, record.onnx) for record in DTYPES.values()},
             torch.int64: TensorProto.INT64,
             torch.bool: TensorProto.BOOL,
         }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from attention_harness import Arithmetic, Capabilities
+from attention_harness import DTYPES, Arithmetic, Capabilities
 from attention_harness.model.capabilities import OPTIONS
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ CAPABILITIES = Capabilities(
         "self_attention",
         "cross_attention",
     ),
-    dtypes=("float64", "float32", "bfloat16", "float16"),
+    dtypes=tuple(DTYPES),
     options=tuple(option for option in OPTIONS if option != "dropout"),  # the formulas have none
     weights=True,
     arithmetic=Arithmetic(accumulator="float64", rounded_scores=False, stored_probabilities=False),
@@ -45,7 +45,7 @@ def prepare(case: Case) -> Callable[..., Any]:
     import torch
 
     mechanism = importlib.import_module(f"attention_harness.reference.{case.mechanism}").MECHANISM
-    dtype = getattr(torch, case.dtype)
+    dtype = getattr(torch, case.format.torch)
     settings = {name: case.options[name] for name in ("causal", "scale", *mechanism.choices) if name in case.options}
     if settings.get("scale") == "learned":  # then it comes with the call
         del settings["scale"]

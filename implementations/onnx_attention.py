@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from attention_harness import Capabilities
+from attention_harness import DTYPES, Capabilities
 from attention_harness.implementations import _onnx
 
 if TYPE_CHECKING:
@@ -98,12 +98,7 @@ def operator(ranks: tuple[tuple[str, int], ...], dtype: str, boolean: bool, attr
     """Return the serialised graph of one Attention node whose every axis may change."""
     from onnx import TensorProto, helper
 
-    element = {
-        "float64": TensorProto.DOUBLE,
-        "float32": TensorProto.FLOAT,
-        "bfloat16": TensorProto.BFLOAT16,
-        "float16": TensorProto.FLOAT16,
-    }[dtype]
+    element = getattr(TensorProto, DTYPES[dtype].onnx)
     types = {"attn_mask": TensorProto.BOOL if boolean else element, "nonpad_kv_seqlen": TensorProto.INT64}
     given = dict(ranks)
     inputs = []

@@ -26,7 +26,7 @@ class Both:
         self.leaves = {name: t.detach().requires_grad_() for name, t in tensors.items() if t.is_floating_point()}
         shape = inputs.shape_of(mechanisms()[case.mechanism].output, case.sizes)
         drawn = torch.from_numpy(inputs.drawn(case, "upstream", shape))
-        self.upstream = drawn.to(getattr(torch, case.dtype)).to(case.device)
+        self.upstream = drawn.to(getattr(torch, case.format.torch)).to(case.device)
 
     def of(self, forward: Call) -> Call:
         """Return the call of an implementation's forward that brings every leaf's gradient."""

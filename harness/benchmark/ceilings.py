@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from attention_harness.benchmark import timing
 from attention_harness.benchmark.costs import Cost
+from attention_harness.model.dtypes import DTYPES
 
 if TYPE_CHECKING:
     import torch
@@ -109,7 +110,7 @@ def _operations(dtype: str) -> dict[str, list[Make]]:
     """Return what makes each operation at a size: operations or elements of a call, and the call."""
     import torch
 
-    kind = getattr(torch, dtype)
+    kind = getattr(torch, DTYPES[dtype].torch)
 
     def product(rows: int, inner: int, columns: int) -> Make:
         def make(size: int) -> tuple[float, timing.Call]:

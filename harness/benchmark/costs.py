@@ -22,7 +22,6 @@ from attention_harness.cases import inputs
 from attention_harness.model.case import Case
 from attention_harness.registry import mechanisms
 
-BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 BACKWARD_OF_PAIRS, BACKWARD_OF_PROJECTIONS = 2.5, 2.0
 
 
@@ -56,7 +55,7 @@ class Cost:
 
 def cost(case: Case, direction: str = "forward") -> Cost:
     """Return what one call on the case has to do."""
-    size, item = _Sizes(case), BYTES[case.dtype]
+    size, item = _Sizes(case), case.format.bytes
     pairs, projections, tanh = _products(case, size)
     seen = size.batch * size.seen
     known = mechanisms()[case.mechanism]
@@ -132,11 +131,11 @@ def _options(case: Case) -> int:
     known, total = mechanisms()[case.mechanism], 0
     for name in inputs.option_tensors(case):
         if name == "scale":
-            total += BYTES[case.dtype]
+            total += case.format.bytes
         elif name == "valid_lens":
             queries = inputs.shape_of(known.scores, case.sizes)[-2] if case.options[name] == "query" else 1
             total += 8 * case.sizes["B"] * queries
         else:
             shape = inputs.score_shape(known, case, case.options[name])
-            total += math.prod(shape) * (1 if name == "mask" else BYTES[case.dtype])
+            total += math.prod(shape) * (1 if name == "mask" else case.format.bytes)
     return total

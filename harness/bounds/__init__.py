@@ -16,15 +16,13 @@ errors as independent (Higham and Mary 2019), so they serve the statistical test
 """
 
 from attention_harness.bounds.blocks import PAIRS, blocked, pairs, rows_of, splits
-from attention_harness.bounds.formats import FORMATS, Format, Model, gamma
+from attention_harness.bounds.formats import Model, gamma
 from attention_harness.bounds.output import ErrorBound, error_bounds
 from attention_harness.bounds.tracked import Tracked
 
 __all__ = [
-    "FORMATS",
     "PAIRS",
     "ErrorBound",
-    "Format",
     "Model",
     "Tracked",
     "blocked",

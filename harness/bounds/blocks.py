@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from attention_harness.bounds.formats import Array
 from attention_harness.bounds.output import ErrorBound, error_bounds
-from attention_harness.model import time_account
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.options import Place
 from attention_harness.options import cut as cut_options
@@ -40,7 +39,6 @@ def splits(known: Mechanism) -> bool:
     return known.scores[-2:-1] == ("Lq",) and "Lq" in known.output
 
 
-@time_account.counted(time_account.REFERENCE)
 def blocked(
     known: Mechanism,
     tensors: Mapping[str, Array],

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.dtypes import DTYPES, DType
 
 Array = NDArray[np.float64]
 
@@ -15,36 +16,13 @@ MEAN_SQUARE_ROUNDING = 0.18  # E[eps^2] / u^2, round to nearest even, mantissa l
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
-    """A binary floating-point format: unit roundoff, smallest normal, half the subnormal spacing, largest number."""
-
-    roundoff: float
-    smallest: float
-    half_spacing: float
-    largest: float
-
-
-def _ieee(precision: int, least_exponent: int, largest: float) -> Format:
-    half_spacing = max(2.0 ** (least_exponent - precision), 5e-324)  # float64 has no number for its own
-    return Format(2.0**-precision, 2.0**least_exponent, half_spacing, largest)
-
-
-FORMATS = {
-    "float64": _ieee(53, -1022, float(np.finfo(np.float64).max)),
-    "float32": _ieee(24, -126, float(np.finfo(np.float32).max)),
-    "float16": _ieee(11, -14, float(np.finfo(np.float16).max)),
-    "bfloat16": _ieee(8, -126, (2 - 2.0**-7) * 2.0**127),
-}
-
-
-@dataclass(frozen=True, slots=True)
 class Model:
     """A declared arithmetic on a dtype: `io` stores inputs and output, `acc` sums, `step` holds the scores' steps."""
 
-    io: Format
-    acc: Format
-    step: Format
-    probabilities: Format
+    io: DType
+    acc: DType
+    step: DType
+    probabilities: DType
     split_keys: bool
     scaled_inputs: bool
     block: int
@@ -57,8 +35,8 @@ class Model:
     @classmethod
     def of(cls, arithmetic: Arithmetic, dtype: str) -> Model:
         """Return the model that an implementation's declaration means for a dtype."""
-        io = FORMATS[dtype]
-        acc = FORMATS[arithmetic.accumulator or ("float64" if dtype == "float64" else "float32")]
+        io = DTYPES[dtype]
+        acc = DTYPES[arithmetic.accumulator or io.accumulator]
         return cls(
             io=io,
             acc=acc,
@@ -80,12 +58,12 @@ def gamma(roundings: float, roundoff: float) -> float:
     return x / (1 - x) if x < 1 else np.inf
 
 
-def rounding_variance(value: Array, fmt: Format) -> Array:
+def rounding_variance(value: Array, fmt: DType) -> Array:
     """Variance of one rounding to nearest: ulp^2 / 12, ulp = 2^e u for 2^(e-1) <= |value| < 2^e, or the subnormals'."""
     ulp = np.maximum(np.ldexp(fmt.roundoff, np.frexp(np.nan_to_num(value))[1]), 2 * fmt.half_spacing)
     return ulp**2 / 12
 
 
-def sum_variance(n: int, squares: Array, total: Array, acc: Format) -> Array:
+def sum_variance(n: int, squares: Array, total: Array, acc: DType) -> Array:
     """Variance of a sum of n products: each product's rounding, and those of the partial sums."""
     return MEAN_SQUARE_ROUNDING * acc.roundoff**2 * ((n / 2 + 1) * squares + (n / 3 + 1) * total**2)

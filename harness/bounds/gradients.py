@@ -11,13 +11,11 @@ from attention_harness.bounds.formats import Array, Model
 from attention_harness.bounds.output import ErrorBound, bound_of_result
 from attention_harness.bounds.tape import Taped, gradients
 from attention_harness.bounds.tracked import Tracked
-from attention_harness.model import time_account
 from attention_harness.model.capabilities import Arithmetic
 
 Evaluate = Callable[..., tuple[Any, Any]]
 
 
-@time_account.counted(time_account.REFERENCE)
 def gradient_bounds(
     evaluate: Evaluate,
     tensors: Mapping[str, Array],
@@ -37,7 +35,6 @@ def gradient_bounds(
     return {name: _bound(model, leaf.value, own, dtype) for (name, leaf), own in zip(leaves.items(), found)}
 
 
-@time_account.counted(time_account.REFERENCE)
 def second_derivative_bounds(
     evaluate: Evaluate,
     tensors: Mapping[str, Array],

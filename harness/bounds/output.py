@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from attention_harness.bounds.formats import Array, Model
 from attention_harness.bounds.tracked import Tracked
 from attention_harness.bounds.weights import Weights
-from attention_harness.model import time_account
 from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.dtypes import DTYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,6 @@ class ErrorBound:
 _FIRST_ORDER = 0.25  # a log-weight error beyond this is no longer first order (NUMERICS, section 3)
 
 
-@time_account.counted(time_account.REFERENCE)
 def error_bounds(
     evaluate: Callable[..., tuple[Any, Any]],
     tensors: Mapping[str, Array],
@@ -68,8 +67,7 @@ def error_bounds(
 
 
 def bound_of_result(result: Tracked, linear: Any, empty: Any, dtype: str) -> ErrorBound:
-    # In float64 the reference makes errors of the same size as what it judges.
-    error_ratio = 2.0 if dtype == "float64" else 1.0
+    error_ratio = 2.0 if DTYPES[dtype].as_reference else 1.0
     overflow = f"a step of the formula exceeds the largest {dtype}" if result.overflows else ""
     bound = np.broadcast_to(result.bound, result.shape) * error_ratio
     deviation = np.sqrt(np.broadcast_to(result.variance, result.shape) * error_ratio)

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.model import time_account
-
 Array = NDArray[np.float64]
 
 Change = Callable[[Array, NDArray[np.bool_], str], Array]
@@ -29,7 +27,6 @@ class Perturbed(np.ndarray):
         return self.change(np.asarray(self), visible, fully_masked_rows)
 
 
-@time_account.counted(time_account.REFERENCE)
 def evaluate(formula: Callable[..., Any], tensors: Any, arguments: Any, change: Change) -> Array:
     """Return a formula's output with `change` in the place of the softmax."""
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from attention_harness.bounds.formats import (
     MEAN_SQUARE_ROUNDING,
     Array,
-    Format,
     Model,
     gamma,
     rounding_variance,
     sum_variance,
 )
+from attention_harness.model.dtypes import DType
 
 if TYPE_CHECKING:
     from attention_harness.bounds.weights import Weights
@@ -54,7 +54,7 @@ class Tracked:
         result.overflows |= self.overflows
         return result
 
-    def _rounded(self, value: Array, bound: Array | float, variance: Array | float, fmt: Format) -> Tracked:
+    def _rounded(self, value: Array, bound: Array | float, variance: Array | float, fmt: DType) -> Tracked:
         """Return a result that is stored once in a format: half a unit in the last place is added."""
         with np.errstate(invalid="ignore", over="ignore"):
             bound = bound + fmt.roundoff * (np.abs(value) + bound) + fmt.half_spacing
@@ -172,7 +172,7 @@ class Tracked:
             return (self @ other[:, None])[..., 0]
         return self._product(other, self.model.step)
 
-    def _product(self, other: Tracked, stored: Format) -> Tracked:
+    def _product(self, other: Tracked, stored: DType) -> Tracked:
         """Matrix product: gamma_k |A||B| from the sums, and what the factors bring with them."""
         model, k = self.model, self.shape[-1]
         a, b = np.abs(self.value), np.abs(other.value)

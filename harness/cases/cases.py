@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from attention_harness.cases import covering, inputs
-from attention_harness.model.capabilities import DEVICES, DTYPES, Capabilities
+from attention_harness.model.capabilities import DEVICES, Capabilities
 from attention_harness.model.case import Case
+from attention_harness.model.dtypes import DTYPES
 from attention_harness.model.errors import HarnessError
 from attention_harness.reference.specification import Mechanism
 from attention_harness.registry import mechanism, mechanisms
@@ -35,7 +36,7 @@ FACTORS: dict[str, tuple[Any, ...]] = {
     "lengths": LENGTHS,
     "widths": (*WIDTHS, None),  # None: the mechanism has no width; a pair with it is not a pair with a width
     "batches": BATCHES,
-    "dtype": ("float32", "float64", "bfloat16", "float16"),  # the first fills what no pair asks for
+    "dtype": tuple(DTYPES),  # the first fills what no pair asks for
     "content": tuple(inputs.DISTRIBUTIONS),
     "layout": tuple(inputs.LAYOUTS),
     "mask": (None, "full", "batch", "head", "query"),
@@ -104,7 +105,7 @@ def constraints() -> list[covering.Constraint]:
     known = {(variant.name, factor): variant.levels(factor) for variant in variants() for factor in FACTORS}
 
     def small(lengths: tuple[int, int], dtype: str) -> bool:
-        return dtype in ("float64", "float32") or max(lengths) <= _HALF_PRECISION_LENGTH
+        return DTYPES[dtype].single or max(lengths) <= _HALF_PRECISION_LENGTH
 
     own = [
         (("variant", factor), lambda variant, level, factor=factor: level in known[variant.name, factor])

@@ -267,7 +267,7 @@ def tensors(case: Case) -> dict[str, torch.Tensor]:
     import torch
 
     mechanism = mechanisms()[case.mechanism]
-    dtype = getattr(torch, case.dtype)
+    dtype = getattr(torch, case.format.torch)
     made: dict[str, torch.Tensor] = {}
     for declared in mechanism.inputs:
         drawn = torch.from_numpy(np.array(_tensor(case, declared)))

@@ -64,7 +64,7 @@ def wrong_form(tensor: Any, case: Case, shape: tuple[int, ...], what: str) -> st
         return f"{what} is a {type(tensor).__name__}, expected torch.Tensor"
     if tuple(tensor.shape) != shape:
         return f"{what} has shape {tuple(tensor.shape)}, expected {shape}"
-    if tensor.dtype != getattr(torch, case.dtype):
+    if tensor.dtype != getattr(torch, case.format.torch):
         return f"{what} has dtype {tensor.dtype}, expected torch.{case.dtype}"
     if tensor.device.type != case.device:
         return f"{what} is on {tensor.device}, expected {case.device}"

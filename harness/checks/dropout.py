@@ -22,6 +22,7 @@ from attention_harness.bounds.perturbed import evaluate
 from attention_harness.cases import inputs
 from attention_harness.checks.accuracy import judge_call, to_array, wrong_form
 from attention_harness.checks.subject import Subject, fully_masked_rows
+from attention_harness.model import time_account
 from attention_harness.model.case import Case
 from attention_harness.reference import core
 from attention_harness.registry import Implementation, mechanisms
@@ -80,7 +81,8 @@ def contributions(case: Case) -> Array:
                 weights[left_out] = 0.0
             return weights
 
-        return evaluate(mechanism.evaluate, given, options, change)
+        with time_account.spent(time_account.REFERENCE):
+            return evaluate(mechanism.evaluate, given, options, change)
 
     whole = evaluated(None)
     *_, heads, _, keys = (1, *inputs.shape_of(mechanism.scores, case.sizes)[-3:])

@@ -92,7 +92,7 @@ def has_second_derivative(implementation: Implementation, case: Case) -> bool:
     """
     known = implementation.capabilities
     declared = known.second_derivatives and known.fully_masked_rows != "nan" and has_gradient(implementation, case)
-    plain = case.dtype == "float64" and case.content == "ordinary" and not _nothing_there(case)
+    plain = case.format.as_reference and case.content == "ordinary" and not _nothing_there(case)
     return declared and plain and bool(mechanisms()[case.mechanism].scores)
 
 
@@ -177,7 +177,7 @@ def _upstream(case: Case, policy: str) -> Tensor:
     drawn = inputs.drawn(case, "upstream", _output_shape(case))
     if policy != "zero":
         drawn = np.where(fully_masked_rows(case)[..., None], 0.0, drawn)
-    upstream = torch.from_numpy(drawn).to(getattr(torch, case.dtype)).to(case.device)
+    upstream = torch.from_numpy(drawn).to(getattr(torch, case.format.torch)).to(case.device)
     if case.seed % 3 == 1:
         return upstream.mT.contiguous().mT
     if case.seed % 3 == 2 and policy == "zero":
@@ -202,7 +202,8 @@ def _given(case: Case) -> tuple[dict[str, Array], dict[str, Any]]:
 def _first_bounds(case: Case, arithmetic: Arithmetic, policy: str) -> dict[str, ErrorBound]:
     upstream = to_array(_upstream(case.on("cpu"), policy))
     evaluate = mechanisms()[case.mechanism].evaluate
-    return gradient_bounds(evaluate, *_given(case), case.dtype, arithmetic, upstream)
+    with time_account.spent(time_account.REFERENCE):
+        return gradient_bounds(evaluate, *_given(case), case.dtype, arithmetic, upstream)
 
 
 @functools.lru_cache(maxsize=64)
@@ -212,4 +213,5 @@ def _second_bounds(case: Case, arithmetic: Arithmetic, policy: str) -> dict[str,
     floating = {name: x for name, x in (tensors | options).items() if getattr(x, "dtype", None) == np.float64}
     directions = {name: inputs.drawn(case, f"direction.{name}", x.shape) for name, x in floating.items()}
     evaluate = mechanisms()[case.mechanism].evaluate
-    return second_derivative_bounds(evaluate, tensors, options, case.dtype, arithmetic, upstream, directions)
+    with time_account.spent(time_account.REFERENCE):
+        return second_derivative_bounds(evaluate, tensors, options, case.dtype, arithmetic, upstream, directions)

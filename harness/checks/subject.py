@@ -39,8 +39,10 @@ def _bound_of(case: Case, arithmetic: Arithmetic, fully_masked_rows: str) -> tup
         options["fully_masked_rows"] = fully_masked_rows
     if is_large(case):
         rows = rows_of(known, case.sizes)
-        return blocked(known, tensors, options, case.dtype, arithmetic, rows, weights=False)
-    return error_bounds(known.evaluate, tensors, options, case.dtype, arithmetic)
+        with time_account.spent(time_account.REFERENCE):
+            return blocked(known, tensors, options, case.dtype, arithmetic, rows, weights=False)
+    with time_account.spent(time_account.REFERENCE):
+        return error_bounds(known.evaluate, tensors, options, case.dtype, arithmetic)
 
 
 _small = functools.lru_cache(maxsize=1024)(_bound_of)  # the default tier, and the second calls in it

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from attention_harness import __version__
 from attention_harness.model import units
-from attention_harness.model.capabilities import DEVICES, DTYPES
+from attention_harness.model.capabilities import DEVICES
+from attention_harness.model.dtypes import DTYPES
 
 _LEAST_MEMORY = 2**20
 _LARGEST_SEED = 2**63 - 1  # a result file holds it

@@ -21,6 +21,7 @@ from attention_harness.execution import conformance, pool
 from attention_harness.execution.conformance import Item
 from attention_harness.execution.pool import Limits
 from attention_harness.model.case import Case
+from attention_harness.model.dtypes import DTYPES
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.registry import Implementation, mechanism, mechanisms
@@ -35,7 +36,6 @@ _BORDERS = (15, 16, 17, 31, 32, 33, 63, 64, 65)  # both sides of the blocks that
 _SMALL, _LONGEST, _LONGEST_HALF, _LONGEST_DROPOUT = 9, 70, 33, 6
 _RATES = (0.25, 0.5, 0.1)
 _SCALES = (1.0, 0.1, 2.0, -0.5)  # beside those of the matrix: 0.1 is exact in no format
-_FLOATS = ("float32", "float64", "bfloat16", "float16")  # the simplest first
 _DRAWS = 2000  # for one case that is taken: a declaration of one dtype and one option takes one in some hundreds
 _COUNTS = ("B", "H", "Hk")
 _LENGTHS = ("Lq", "Lk", "L", "P")
@@ -72,7 +72,7 @@ def draw(seed: int, k: int) -> Case:
     dice = _Dice(f"{seed}|{k}")
     variant = dice.of(cases.variants())
     half = dice.below(2) == 0
-    dtype = dice.of([name for name in FACTORS["dtype"] if name.endswith("16") == half])
+    dtype = dice.of([name for name in FACTORS["dtype"] if DTYPES[name].single != half])
     content = "ordinary" if dice.below(3) == 0 else dice.of(FACTORS["content"])
     layout = "contiguous" if dice.below(2) == 0 else dice.of(FACTORS["layout"])
     options: dict[str, Any] = {}
@@ -139,7 +139,7 @@ def complexity(case: Case) -> tuple[int, ...]:
     options = {name: form for name, form in case.options.items() if name not in choices}
     forms = sum(_rank(form, FACTORS.get(name, ())) for name, form in options.items())
     plain = (case.content != "ordinary", case.layout != "contiguous")
-    return (len(options), forms, *map(int, plain), _FLOATS.index(case.dtype), case.seed, *case.sizes.values())
+    return (len(options), forms, *map(int, plain), list(DTYPES).index(case.dtype), case.seed, *case.sizes.values())
 
 
 def _rank(form: Any, forms: Sequence[Any]) -> int:
@@ -159,7 +159,7 @@ def simpler(case: Case) -> Iterator[Case]:
                 yield from _valid(replace(case, sizes={**case.sizes, **shorter}))
     for change in ({"content": "ordinary"}, {"layout": "contiguous"}, {"seed": 0}, {"seed": 1}):
         yield from _lower(case, replace(case, **change))
-    for dtype in _FLOATS:
+    for dtype in DTYPES:
         yield from _lower(case, replace(case, dtype=dtype))
     for name in free:
         for form in FACTORS.get(name, ()):

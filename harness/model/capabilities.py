@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from attention_harness.model.dtypes import DTYPES
 from attention_harness.model.errors import HarnessError
 
 if TYPE_CHECKING:
     from attention_harness.model.case import Case
-
-DTYPES = ("float64", "float32", "bfloat16", "float16")
-
 
 OPTIONS = (
     "mask",
@@ -47,7 +45,7 @@ def _need_flags(what: str, declared: Any) -> None:
 class Arithmetic:
     """The roundings that an implementation owns up to; the error bound is computed from them.
 
-    accumulator           dtype of sums and of the softmax; "" means float64 for float64 and float32 otherwise
+    accumulator           dtype of sums and of the softmax; "" means the one of the dtype
     rounded_scores        every step of the scores is stored in the case's dtype (eager) and not only in the
                           accumulator's (a fused kernel)
     stored_probabilities  the weights are stored in the case's dtype before they meet the values

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Self
 
+from attention_harness.model.dtypes import DTYPES, DType
 from attention_harness.model.errors import HarnessError
 
 AXES = ("B", "H", "Hk", "Lq", "Lk", "L", "P", "D", "Dq", "Dk", "Dv", "E", "Eq", "Ek", "Ev", "A", "O")
@@ -80,6 +81,11 @@ class Case:
         if case.id != text:
             raise HarnessError(f"malformed case id {text!r}; its canonical form is {case.id!r}")
         return case
+
+    @property
+    def format(self) -> DType:
+        """The record of the dtype."""
+        return DTYPES[self.dtype]
 
     @property
     def requires(self) -> tuple[str, ...]:

@@ -238,7 +238,7 @@ def _unlike(failures: Iterable[Verdict]) -> list[Case]:
 
 def _costly(case: Case) -> tuple[bool, int]:
     """Order cases: those whose roundings are small first, the small ones before the large."""
-    return case.dtype not in ("float64", "float32"), math.prod(max(length, 1) for length in case.sizes.values())
+    return not case.format.single, math.prod(max(length, 1) for length in case.sizes.values())
 
 
 def _near(implementation: Implementation, tried: Sequence[Case], further: Sequence[Case]) -> Iterator[Case]:

@@ -55,7 +55,7 @@ def test_tiers_grow():
     ("change", "complaint"),
     [
         (("scaled", "skaled"), "no mechanism 'skaled_dot_product'. Did you mean 'scaled_dot_product'"),
-        (("float32", "float8"), "unknown dtype 'float8'; known: float64"),
+        (("float32", "float8"), "unknown dtype 'float8'; known: float32"),
         (("contiguous", "sparse"), "unknown layout 'sparse'; known: contiguous"),
         (("ordinary", "dull"), "unknown content 'dull'; known: ordinary"),
         (("ordinary", "example.none"), "no example 'none'"),

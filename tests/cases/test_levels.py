@@ -6,7 +6,7 @@ import pytest
 
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import FACTORS, TIERS, matrix
-from attention_harness.model.capabilities import DTYPES
+from attention_harness.model.dtypes import DTYPES
 from attention_harness.model.errors import HarnessError
 from attention_harness.reference.core import visible_keys
 from attention_harness.registry import mechanisms

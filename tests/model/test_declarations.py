@@ -75,7 +75,7 @@ def test_what_a_case_requires():
         ({"mechanisms": ()}, "mechanisms must be a tuple of names, got ()"),
         ({"dtypes": "float32"}, "dtypes must be a tuple of names, got 'float32'"),
         ({"dtypes": ()}, "dtypes must be a tuple of names, got ()"),
-        ({"dtypes": ("float",)}, "unknown dtype 'float'; known: float64, float32, bfloat16, float16"),
+        ({"dtypes": ("float",)}, "unknown dtype 'float'; known: float32, float64, bfloat16, float16"),
         ({"devices": ()}, "devices must be a tuple of names"),
         ({"devices": ("gpu",)}, "unknown device 'gpu'; known: cpu, cuda"),
         ({"options": "mask"}, "options must be a tuple of names, got 'mask'"),
@@ -97,7 +97,7 @@ def test_a_declaration_that_cannot_be_meant(declared, complaint):
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
-        ({"accumulator": "fp32"}, "accumulator 'fp32' is none of float64, float32, bfloat16, float16"),
+        ({"accumulator": "fp32"}, "accumulator 'fp32' is none of float32, float64, bfloat16, float16"),
         ({"block": 0}, "block must be a whole number of 1 or more, got 0"),
         ({"block": 2.5}, "block must be a whole number of 1 or more, got 2.5"),
         ({"block": True}, "block must be a whole number of 1 or more, got True"),

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from attention_harness.bounds import FORMATS, error_bounds, gamma
+from attention_harness.bounds import error_bounds, gamma
 from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.dtypes import DTYPES
 from attention_harness.registry import mechanisms
 from tests.reference import note_code
 
@@ -236,7 +237,7 @@ def test_the_encoding_of_the_note_raises_for_an_odd_width():
     assert excess(output, "positional_encoding", {"sequence": sequence}, "float32") <= 0
     odd, _ = reference("positional_encoding", {"sequence": np.zeros((1, 2, 7))})
     assert odd[0, 0].tolist() == [0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0]
-    roundings = gamma(math.log(10000) + 4, FORMATS["float64"].roundoff)  # of the rate, and of its sine
+    roundings = gamma(math.log(10000) + 4, DTYPES["float64"].roundoff)  # of the rate, and of its sine
     assert abs(odd[0, 1, 6] - math.sin(10000 ** (-6 / 7))) <= 2 * roundings * odd[0, 1, 6]
 
 

@@ -7,8 +7,9 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from attention_harness.bounds import FORMATS, ErrorBound, error_bounds, gamma
+from attention_harness.bounds import ErrorBound, error_bounds, gamma
 from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.dtypes import DTYPES
 from attention_harness.reference.specification import Example, Mechanism
 from attention_harness.registry import mechanisms
 
@@ -118,7 +119,7 @@ def test_random_scores_have_no_weight_past_their_length(lens, seed):
     weights, _ = mechanisms()["masked_softmax"].evaluate(scores, valid_lens=lens)
     valid = [[length] * 2 if np.ndim(length) == 0 else length for length in lens]
     assert (weights[:, 0] > 0).tolist() == [[[j < own for j in range(4)] for own in row] for row in valid]
-    assert (np.abs(weights.sum(-1) - 1) <= gamma(2 * 4, FORMATS["float64"].roundoff)).all()  # sums of 4, and quotients
+    assert (np.abs(weights.sum(-1) - 1) <= gamma(2 * 4, DTYPES["float64"].roundoff)).all()  # sums of 4, and quotients
 
 
 @pytest.mark.parametrize(("mechanism", "example"), [given for given in PRINTED if given.values[1].digits == EXACT])

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attention_harness.bounds import FORMATS, error_bounds, gamma
+from attention_harness.bounds import error_bounds, gamma
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import parse, variants
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
+from attention_harness.model.dtypes import DTYPES
 from attention_harness.reference import core
 from attention_harness.registry import mechanisms
 
@@ -206,7 +207,7 @@ def test_the_weights_are_a_distribution_over_the_keys(variant):
     given, options = drawn(variant.mechanism.name, variant.choices)
     _, weights = call(variant.mechanism.name, given, **options)
     assert (weights >= 0).all()
-    assert (np.abs(weights.sum(-1) - 1) <= gamma(2 * weights.shape[-1], FORMATS["float64"].roundoff)).all()
+    assert (np.abs(weights.sum(-1) - 1) <= gamma(2 * weights.shape[-1], DTYPES["float64"].roundoff)).all()
 
 
 def test_a_bias_joins_the_finished_scores():
@@ -218,4 +219,4 @@ def test_a_bias_joins_the_finished_scores():
     )
     bias = np.array([0.0, np.log(3.0), -np.inf, -np.inf, -np.inf])
     _, weights = call("scaled_dot_product", given | {"query": given["query"] * 0}, bias=bias, scale=1e-3)
-    assert (np.abs(weights - [1 / 4, 3 / 4, 0, 0, 0]) <= gamma(16, FORMATS["float64"].roundoff)).all()
+    assert (np.abs(weights - [1 / 4, 3 / 4, 0, 0, 0]) <= gamma(16, DTYPES["float64"].roundoff)).all()

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attention_harness.bounds import FORMATS
 from attention_harness.cases import inputs
 from attention_harness.checks.accuracy import to_array
 from attention_harness.checks.subject import Subject, prepared
 from attention_harness.model.case import Case
+from attention_harness.model.dtypes import DTYPES, DType
 from attention_harness.registry import mechanisms
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+_DEEPEST = 60  # bits: more than any accumulator has
 
 
 def sum_precision(subject: Subject, case: Case, larger: Case) -> tuple[int, int]:
@@ -28,7 +32,7 @@ def sum_precision(subject: Subject, case: Case, larger: Case) -> tuple[int, int]
     """
     import torch
 
-    most, large = (28, 2.0**13) if case.dtype == "float16" else (60, 1.0)
+    most, large = _range(case.format)
     tensors = inputs.tensors(case)
     axes = {own.name: own.axes for own in mechanisms()[case.mechanism].inputs if not own.parameter}
     shapes = {name: inputs.shape_of(own, larger.sizes) for name, own in axes.items()}
@@ -55,9 +59,19 @@ def sum_precision(subject: Subject, case: Case, larger: Case) -> tuple[int, int]
     return (int(depths[lost].min()), most) if lost.any() else (most, most)
 
 
+def _range(dtype: DType) -> tuple[int, float]:
+    """Return the largest depth $k$ whose number $2^{-k}$, beside a large number, the dtype holds; and the large one.
+
+    In a dtype of few exponents the large number is two powers of two below the largest, and the small one may be as
+    small as half the smallest normal.
+    """
+    large = 1.0 if dtype.least_exponent <= -_DEEPEST else 2.0 ** (math.floor(math.log2(dtype.largest)) - 2)
+    return min(_DEEPEST, round(math.log2(large)) - dtype.least_exponent + 1), large
+
+
 def precision(name: str) -> int:
     """Return the bits of a format's significand."""
-    return round(-np.log2(FORMATS[name].roundoff))
+    return DTYPES[name].precision
 
 
 def least(name: str) -> float:
@@ -65,15 +79,16 @@ def least(name: str) -> float:
 
     Parts that are merged through their log-sum-exp cost a bit or three; another format costs many.
     """
-    lower = [precision(other) for other in FORMATS if precision(other) < precision(name)]
+    lower = [precision(other) for other in DTYPES if precision(other) < precision(name)]
     return (precision(name) + max(lower, default=0)) / 2
 
 
 def format_of(bits: int, most: int) -> str:
     """Return the format with so many bits, and how many if an order of its own cost more than the last one."""
-    if bits >= most and bits > precision("float32") + 1:
-        return "float64" if most > precision("float64") else "more than float32"
-    nearest = min(FORMATS, key=lambda name: abs(precision(name) - bits))
+    if bits >= most:  # nothing was lost: the format is finer than every one that loses something
+        finest = max((name for name in DTYPES if precision(name) < most), key=precision)
+        return finest if finest == max(DTYPES, key=precision) else f"more than {finest}"
+    nearest = min(DTYPES, key=lambda name: abs(precision(name) - bits))
     return nearest if abs(precision(nearest) - bits) <= 1 else f"{nearest}, less some bits: {bits}"
 
 

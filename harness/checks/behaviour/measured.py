@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.bounds import FORMATS, ErrorBound, error_bounds
+from attention_harness.bounds import ErrorBound, error_bounds
 from attention_harness.bounds.judge import Judgement, judge
 from attention_harness.cases import inputs
 from attention_harness.checks.accuracy import to_array
@@ -24,6 +24,7 @@ from attention_harness.checks.subject import Subject, prepared
 from attention_harness.model import time_account
 from attention_harness.model.capabilities import FULLY_MASKED_ROWS
 from attention_harness.model.case import Case
+from attention_harness.model.dtypes import DTYPES
 from attention_harness.reference.specification import Mechanism
 from attention_harness.registry import Implementation, mechanisms
 
@@ -39,7 +40,6 @@ _ANCHORS = (
     {"Lq": 5, "Lk": 7, "L": 5, "P": 7, "D": 16, "Dv": 8},
     {"Lq": 64, "Lk": 128, "L": 64, "P": 128, "D": 64, "Dv": 64},
 )
-_DTYPES = ("float32", "float64", "bfloat16", "float16")  # the first that is declared
 _CALLS, _THREADS = 8, 4
 
 
@@ -55,7 +55,7 @@ def anchor(implementation: Implementation) -> Case:
     capabilities = implementation.capabilities
     known = [mechanisms()[name] for name in capabilities.mechanisms]
     known.sort(key=lambda found: (found.name != "scaled_dot_product", not _weighs_directly(found), not found.scores))
-    dtype = next(dtype for dtype in _DTYPES if dtype in capabilities.dtypes)
+    dtype = next(dtype for dtype in DTYPES if dtype in capabilities.dtypes)
     cases = [_plain(known[0], dtype, sizes) for sizes in _ANCHORS]
     return next((case for case in cases if not implementation.refuses(case.on(implementation.device))), cases[0])
 
@@ -271,7 +271,7 @@ def accumulation(subject: Subject) -> Judgement:
     found, loose, contradicted = {}, [], False
     for case in _each_dtype(subject):
         bits, most = sum_precision(subject, case, _larger(subject.implementation, case))
-        declared = capabilities.arithmetic.accumulator or ("float64" if case.dtype == "float64" else "float32")
+        declared = capabilities.arithmetic.accumulator or case.format.accumulator
         wanted = precision(declared)
         found[case.dtype] = format_of(bits, most)
         contradicted |= bits < min(least(declared), most)
@@ -321,7 +321,8 @@ def _bound(subject: Subject, case: Case, tensors: Mapping[str, Tensor], empty: s
     declared = {own.name: given.pop(own.name) for own in mechanism.inputs}
     options = given | inputs.arguments(case) | ({"fully_masked_rows": empty} if mechanism.scores else {})
     arithmetic = subject.implementation.capabilities.arithmetic
-    return error_bounds(mechanism.evaluate, declared, options, case.dtype, arithmetic)[0]
+    with time_account.spent(time_account.REFERENCE):
+        return error_bounds(mechanism.evaluate, declared, options, case.dtype, arithmetic)[0]
 
 
 def _fits(rows: Array, subject: Subject, case: Case, tensors: Mapping[str, Tensor], word: str) -> bool:
@@ -361,9 +362,8 @@ def _last_key_hidden(case: Case) -> dict[str, Tensor]:
 
 def _poisons(dtype: str) -> dict[str, float]:
     """Return what is put where nobody may look; the largest that no product of two takes out of the format's range."""
-    import torch
 
-    return {"NaN": np.nan, "infinity": np.inf, "huge numbers": torch.finfo(getattr(torch, dtype)).max ** 0.5 / 16}
+    return {"NaN": np.nan, "infinity": np.inf, "huge numbers": DTYPES[dtype].largest ** 0.5 / 16}
 
 
 def _poisoned(case: Case, tensors: Mapping[str, Tensor], poison: float) -> dict[str, Tensor]:
@@ -413,7 +413,7 @@ def _each_dtype(subject: Subject) -> list[Case]:
 
 def _bits_cases(subject: Subject) -> list[Case]:
     """Return the anchor, and the first half precision beside it: kernels differ by dtype, and compiling takes long."""
-    half = [case for case in _each_dtype(subject) if case.dtype in ("bfloat16", "float16")]
+    half = [case for case in _each_dtype(subject) if not case.format.single]
     return list(dict.fromkeys([subject.case, *half[:1]]))
 
 
@@ -424,17 +424,18 @@ def _mixed(subject: Subject) -> str:
     """
     import torch
 
-    wider = {"float32": torch.float64, "bfloat16": torch.float32, "float16": torch.float32}.get(subject.case.dtype)
+    more = [record for record in DTYPES.values() if record.bits > subject.case.format.bits]
+    wider = min(more, key=lambda record: record.bits) if more else None
     tensors = inputs.tensors(subject.case)
     others = [declared.name for declared in mechanisms()[subject.case.mechanism].inputs[1:]]
     if wider is None or not others:
         return ""
-    tensors |= {name: tensors[name].to(wider) for name in others}
+    tensors |= {name: tensors[name].to(getattr(torch, wider.torch)) for name in others}
     try:
         got = str(answered(subject.callable, tensors).dtype).removeprefix("torch.")
     except (Exception, SystemExit) as error:
         got = f"raises {type(error).__name__}"
-    return f"; beside {str(wider).removeprefix('torch.')} keys and values: {got}"
+    return f"; beside {wider.name} keys and values: {got}"
 
 
 def _by_part(
@@ -469,7 +470,7 @@ def _distance(one: Tensor, other: Tensor) -> float:
         return 0.0
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         return np.inf
-    form = FORMATS[str(one.dtype).removeprefix("torch.")]
+    form = DTYPES[str(one.dtype).removeprefix("torch.")]
     largest = np.maximum(np.maximum(np.abs(a), np.abs(b)).max(-1, keepdims=True), form.smallest)
     units = 2 * form.roundoff * 2.0 ** np.floor(np.log2(largest))
     return float((np.abs(a - b) / units).max()) or np.finfo(np.float64).tiny  # the sign of a zero

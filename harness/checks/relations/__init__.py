@@ -87,7 +87,7 @@ def _true(holds: Callable[..., bool], implementation: Implementation, case: Case
 
 def _precise(case: Case) -> bool:
     """A logical relation needs no half precision, and dropout has a check of its own."""
-    return case.dtype in ("float32", "float64") and "dropout" not in case.options
+    return case.format.single and "dropout" not in case.options
 
 
 def _lengths(case: Case) -> list[int]:

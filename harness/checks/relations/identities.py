@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from attention_harness.bounds import FORMATS
 from attention_harness.bounds.judge import Judgement
 from attention_harness.checks.relations.problem import Array, Problem, agree, ask, on_grid, worst
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
+from attention_harness.model.dtypes import DTYPES
 
 
 def cosine_scaling(subject: Subject) -> Judgement:
@@ -120,7 +120,7 @@ def position_distance(subject: Subject) -> Judgement:
     table, bound = answer.output[0, :, :paired], answer.bound[0, :, :paired]
     inner = table @ table.T
     error = np.abs(table) @ bound.T
-    error = error + error.T + bound @ bound.T + paired * FORMATS["float64"].roundoff * (np.abs(table) @ np.abs(table).T)
+    error = error + error.T + bound @ bound.T + paired * DTYPES["float64"].roundoff * (np.abs(table) @ np.abs(table).T)
     judged = [_alike(answer.output, answer.bound)]
     for distance in range(len(table)):
         products, errors = np.diagonal(inner, distance), np.diagonal(error, distance)

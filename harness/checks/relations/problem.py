@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.bounds import FORMATS, ErrorBound, error_bounds
+from attention_harness.bounds import ErrorBound, error_bounds
 from attention_harness.bounds.judge import Judgement
 from attention_harness.cases import inputs
 from attention_harness.checks.accuracy import to_array, wrong_form
 from attention_harness.checks.subject import Subject, prepared
+from attention_harness.model import time_account
 from attention_harness.model.case import Case
 from attention_harness.reference.core import visible_keys
 from attention_harness.reference.specification import Mechanism
@@ -141,7 +142,8 @@ def bounds(subject: Subject, problem: Problem) -> tuple[ErrorBound, ErrorBound |
     options = {name: array for name, array in problem.arrays.items() if name not in given} | inputs.arguments(case)
     if known.scores:
         options["fully_masked_rows"] = capabilities.fully_masked_rows
-    found = error_bounds(known.evaluate, given, options, case.dtype, capabilities.arithmetic)
+    with time_account.spent(time_account.REFERENCE):
+        found = error_bounds(known.evaluate, given, options, case.dtype, capabilities.arithmetic)
     if found[0].overflow:
         raise OutOfRange(f"{case.id} with the numbers of a relation: {found[0].overflow}")
     return found
@@ -168,7 +170,7 @@ def tensors(problem: Problem) -> dict[str, Any]:
     made = {}
     for name, array in problem.arrays.items():
         exact = torch.from_numpy(np.array(array))
-        tensor = exact.to(getattr(torch, case.dtype)) if exact.is_floating_point() else exact
+        tensor = exact.to(getattr(torch, case.format.torch)) if exact.is_floating_point() else exact
         if not torch.equal(tensor.to(exact.dtype).nan_to_num(), exact.nan_to_num()):
             raise ValueError(f"{case.id}: the relation's {name} is not exact in {case.dtype}")
         made[name] = layout(tensor.to(case.device))
@@ -219,5 +221,5 @@ def on_grid(case: Case, array: Array, largest: float) -> Array:
     """Return the array rounded so coarsely that sums up to `largest` in magnitude are exact in the case's dtype."""
     if largest <= 0 or not np.isfinite(largest):
         return array
-    grid = 2.0 ** (np.ceil(np.log2(largest)) + 1) * FORMATS[case.dtype].roundoff
+    grid = 2.0 ** (np.ceil(np.log2(largest)) + 1) * case.format.roundoff
     return np.rint(array / grid) * grid

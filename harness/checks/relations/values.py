@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.bounds import FORMATS
 from attention_harness.bounds.judge import Judgement
 from attention_harness.checks.relations.problem import Array, Problem, agree, ask, on_grid, within, worst
 from attention_harness.checks.subject import Subject
@@ -315,4 +314,4 @@ def can_be_sharp(case: Case) -> bool:
     widths = [sizes[axis] for axis in ("D", "Dq", "Dk", "Eq", "Ek", "E") if axis in sizes]
     if "W_o" in [declared.name for declared in mechanisms()[case.mechanism].inputs]:
         widths.append(sizes["E"] // sizes["H"])
-    return min(widths, default=bits) >= bits and FORMATS[case.dtype].roundoff <= 2.0**-24
+    return min(widths, default=bits) >= bits and case.format.single

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.bounds import FORMATS
 from attention_harness.bounds.judge import Judgement
 from attention_harness.checks.relations.problem import (
     Answer,
@@ -132,7 +131,7 @@ def masked_content(subject: Subject) -> Judgement:
     keys = case.sizes[letter]
     hidden = [keys - 1] if "mask" not in own.arrays and "bias" not in own.arrays else [0, keys - 1]
     own = _hidden(own, hidden)
-    huge = 2.0 ** (int(np.log2(FORMATS[case.dtype].largest)) // 2 - 6)
+    huge = 2.0 ** (int(np.log2(case.format.largest)) // 2 - 6)
     contents = [huge, -huge]
     if subject.implementation.capabilities.poison_safe:
         contents += [np.nan, np.inf, -np.inf]
@@ -188,8 +187,8 @@ def shifted_scores(subject: Subject) -> Judgement:
     case = subject.case
     own = Problem.of(case)
     name = _shifted_name(case)
-    constants = [2.0 ** (-np.log2(FORMATS[case.dtype].roundoff) // 4) * sign for sign in (1, -1)]
-    constants += [-(2.0**21)] if case.dtype == "float64" else []
+    constants = [2.0 ** (-np.log2(case.format.roundoff) // 4) * sign for sign in (1, -1)]
+    constants += [-(2.0**21)] if case.format.as_reference else []
     found = []
     for constant in constants:
         array = own.arrays[name]

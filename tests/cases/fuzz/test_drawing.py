@@ -8,7 +8,7 @@ import pytest
 
 from attention_harness.cases import cases
 from attention_harness.execution import fuzz
-from attention_harness.model.capabilities import DTYPES
+from attention_harness.model.dtypes import DTYPES
 from attention_harness.model.errors import HarnessError
 from attention_harness.registry import mechanisms
 
@@ -74,5 +74,5 @@ def test_cases_stay_small():
     assert sum(length < 10 for length in lengths) > len(lengths) / 2
     assert {15, 16, 17, 31, 32, 33, 63, 64, 65} <= set(lengths)
     assert max(lengths) <= 70
-    half = [case for case in DRAWN if case.dtype in ("float16", "bfloat16")]
+    half = [case for case in DRAWN if not case.format.single]
     assert max(case.sizes.get(axis, 0) for case in half for axis in ("Lq", "Lk", "L", "P")) <= 33

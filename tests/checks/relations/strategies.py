@@ -14,6 +14,7 @@ from attention_harness.cases import inputs
 from attention_harness.cases.cases import FACTORS, parse, variants
 from attention_harness.checks.relations import DRAWN, Relation
 from attention_harness.model.case import Case
+from attention_harness.model.dtypes import DTYPES
 from attention_harness.registry import Implementation, mechanisms
 
 LENGTHS = ("B", "Lq", "Lk", "L", "P")
@@ -31,7 +32,6 @@ PROFILES = {
 }
 PROFILE = PROFILES[os.environ.get("HYPOTHESIS_PROFILE", "plain")]
 
-_DTYPES = ("float32", "float64", "bfloat16", "float16")
 # The last lies between NaN. Not in half precision: torch 2.13 on the CPU now and then answers NaN there, as if a
 # product in bfloat16 began from what freed memory held. `relation.batch_alone` found it; it comes and goes with the
 # heap.
@@ -77,9 +77,9 @@ def cases(draw: st.DrawFn, relation: Relation, implementation: Implementation, a
         # few options at once: with all of them together hardly a key is seen
         if option == needed or draw(st.integers(0, 3)) == 3:
             options[option] = draw(st.sampled_from(levels[1:]))
-    dtype = draw(st.sampled_from([dtype for dtype in _DTYPES if dtype in implementation.capabilities.dtypes]))
+    dtype = draw(st.sampled_from([dtype for dtype in DTYPES if dtype in implementation.capabilities.dtypes]))
     content = draw(st.sampled_from(list(inputs.DISTRIBUTIONS)))
-    layout = draw(st.sampled_from(_LAYOUTS[: 2 if dtype in ("bfloat16", "float16") else 3]))
+    layout = draw(st.sampled_from(_LAYOUTS[: 3 if DTYPES[dtype].single else 2]))
     case = Case(name, sizes, dtype, options, content, layout, DRAWN + draw(st.integers(0, 1000)))
     assume(not implementation.refuses(case) and relation.holds(implementation, case))
     return parse(case.id)

@@ -19,6 +19,7 @@ from attention_harness.checks.accuracy import is_degenerate
 from attention_harness.checks.subject import bound_of
 from attention_harness.commands.main import main
 from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.dtypes import DTYPES
 from attention_harness.mutation import sensitivity as s
 from attention_harness.reference import core
 from attention_harness.registry import mechanisms
@@ -133,7 +134,7 @@ def default() -> list[s.Sensitivity]:
     return list(s.measure(matrix("default")))
 
 
-HALF_DTYPES = ("float16", "bfloat16")
+HALF_DTYPES = [name for name, record in DTYPES.items() if not record.single]
 
 
 def test_no_case_is_weak_without_a_reason_of_its_own():
