@@ -20,7 +20,8 @@ from attention_harness.checks.accuracy import is_degenerate, to_array
 from attention_harness.checks.subject import bound_of
 from attention_harness.model.capabilities import Capabilities
 from attention_harness.model.case import Case
-from attention_harness.mutation.mutants import MUTANTS, Mutant, planted, state_restored
+from attention_harness.mutation.mutants import MUTANTS, Mutant
+from attention_harness.mutation.restored import state_restored
 from attention_harness.registry import Implementation
 
 _TENSORS = ("query", "key", "value", "sequence", "context", "scores")
@@ -77,7 +78,7 @@ def hypothesis_of(mutant: Mutant, declared: Capabilities, case: Case) -> Answer:
 
 @functools.lru_cache(maxsize=2 * len(MUTANTS))
 def _planted(mutant: Mutant, declared: Capabilities) -> Implementation:
-    made = planted(mutant)
+    made = mutant.implementation()
     vars(made.module)["CAPABILITIES"] = declared
     return made
 

@@ -17,7 +17,8 @@ from attention_harness.model.mutation_results import Naming, ordered
 from attention_harness.model.verdict import NONCONFORMING, Verdict
 from attention_harness.mutation import power
 from attention_harness.mutation.diagnosis import diagnose
-from attention_harness.mutation.mutants import Mutant, planted, state_restored
+from attention_harness.mutation.mutants import Mutant
+from attention_harness.mutation.restored import state_restored
 from attention_harness.registry import Implementation
 from attention_harness.store import results
 
@@ -29,7 +30,7 @@ _ENOUGH = 8  # cases that fail: those that come after them are like them
 
 def outcome(mutant: Mutant, tier: str = "default") -> Naming:
     """Return what the failures of a mutant under another name are taken for, on the cases of a tier."""
-    anonymous = replace(planted(mutant), name="anonymous")
+    anonymous = replace(mutant.implementation(), name="anonymous")
     failures = _failures(anonymous, tier, ("accuracy",)) or _failures(anonymous, tier, ())
     return Naming(mutant.name, mutant.kind, tuple(diagnose(anonymous, failures, further=matrix(tier))))
 

@@ -30,17 +30,10 @@ from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.mutation_results import Outcome, Trial
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
-from attention_harness.mutation.mutant import eager, source_of_eager
-from attention_harness.mutation.mutants import (
-    MUTANTS,
-    VARIANTS,
-    Mutant,
-    Variant,
-    concerned,
-    planted,
-    state_restored,
-    varied,
-)
+from attention_harness.mutation.equivalent import VARIANTS, EquivalentVariant
+from attention_harness.mutation.mutants import MUTANTS, Mutant
+from attention_harness.mutation.patching import eager, source_of_eager
+from attention_harness.mutation.restored import state_restored
 from attention_harness.registry import Implementation
 from attention_harness.store import results
 
@@ -115,7 +108,7 @@ def _accusation(verdict: Verdict) -> str:
     return f"{verdict.status} of {verdict.check} on {verdict.case}: {verdict.reason}{error_ratio}"
 
 
-def select(names: Sequence[str]) -> tuple[list[Mutant], list[Variant]]:
+def select(names: Sequence[str]) -> tuple[list[Mutant], list[EquivalentVariant]]:
     """Return the mutants and the variants of these names; all of both when none is named."""
     if not names:
         return list(MUTANTS), list(VARIANTS)
@@ -142,7 +135,7 @@ def _in_order(tier: str) -> list[Case]:
 def measure(
     mutants: Sequence[Mutant],
     mutant_cases: Sequence[Case],
-    variants: Sequence[Variant] = (),
+    variants: Sequence[EquivalentVariant] = (),
     parts: Sequence[Sequence[Case]] = (),
     *,
     jobs: int = 0,
@@ -176,11 +169,11 @@ def measure(
 
 def ask_mutant(mutant: Mutant, ids: Sequence[str]) -> Outcome:
     """Return what the checks on these cases make of a mutant."""
-    implementation, checks = planted(mutant), 0
+    implementation, checks = mutant.implementation(), 0
     witnesses: dict[str, Verdict] = {}
     unseen = []
     cases = [_case(text) for text in ids]
-    for mechanism in concerned(mutant.name, mutant.patches):
+    for mechanism in mutant.mechanisms():
         own = [case for case in cases if case.mechanism == mechanism]
         with state_restored(seeds=False):
             for verdict in _verdicts(implementation, own):
@@ -194,7 +187,7 @@ def ask_mutant(mutant: Mutant, ids: Sequence[str]) -> Outcome:
     return Outcome(mutant.name, mutant.kind, mutant.cites, witnesses, tuple(unseen), checks)
 
 
-def ask_variants(variants: Sequence[Variant], part: int, ids: Sequence[str]) -> Trial:
+def ask_variants(variants: Sequence[EquivalentVariant], part: int, ids: Sequence[str]) -> Trial:
     """Return what the checks on these cases make of every variant: case by case, so that they share its error bounds."""
     checks = dict.fromkeys((variant.name for variant in variants), 0)
     accused: list[Verdict] = []
@@ -214,8 +207,8 @@ def _case(text: str) -> Case:
 
 
 @functools.cache
-def _varied(variant: Variant) -> tuple[Implementation, tuple[str, ...]]:
-    return varied(variant), concerned(variant.name, variant.patches)
+def _varied(variant: EquivalentVariant) -> tuple[Implementation, tuple[str, ...]]:
+    return variant.implementation(), variant.mechanisms()
 
 
 def _verdicts(implementation: Implementation, cases: Iterable[Case]) -> Iterator[Verdict]:
@@ -264,8 +257,8 @@ def _piece_by_piece(worker: pool.Worker, asked: tuple[Any, ...]) -> Result:
         mutant, ids = asked
         checks = 0
         for case in map(_case, ids):
-            if case.mechanism in concerned(mutant.name, mutant.patches):
-                answer = _piece(worker, ask_mutant, (mutant, (case.id,)), planted(mutant), case)
+            if case.mechanism in mutant.mechanisms():
+                answer = _piece(worker, ask_mutant, (mutant, (case.id,)), mutant.implementation(), case)
                 if isinstance(answer, Verdict):
                     witness = {case.mechanism: _named(answer, mutant.name)}
                     return Outcome(mutant.name, mutant.kind, mutant.cites, witness, (), checks + 1)
@@ -276,7 +269,7 @@ def _piece_by_piece(worker: pool.Worker, asked: tuple[Any, ...]) -> Result:
     accused: list[Verdict] = []
     for variant in variants:
         for case in map(_case, ids):
-            answer = _piece(worker, ask_variants, ((variant,), part, (case.id,)), varied(variant), case)
+            answer = _piece(worker, ask_variants, ((variant,), part, (case.id,)), variant.implementation(), case)
             counts[variant.name] += 1 if isinstance(answer, Verdict) else answer.checks[variant.name]
             accused += [_named(answer, variant.name)] if isinstance(answer, Verdict) else answer.accused
     return Trial(part, counts, tuple(accused))

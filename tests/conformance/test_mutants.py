@@ -15,9 +15,10 @@ from attention_harness.execution import conformance
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import NONCONFORMING, Status
 from attention_harness.mutation import power
-from attention_harness.mutation.mutant import eager
-from attention_harness.mutation.mutants import MUTANTS, Mutant, concerned, planted, state_restored
+from attention_harness.mutation.mutants import MUTANTS, Mutant
 from attention_harness.mutation.mutants.cited import CITES
+from attention_harness.mutation.patching import eager, reached_mechanisms
+from attention_harness.mutation.restored import state_restored
 
 # The mutants without which nobody would trust a suite. `python -m tox -e mutants` plants all of them.
 NAMED = (
@@ -48,15 +49,15 @@ NAMED = (
 def test_the_quick_suite_is_red(name):
     """The quick suite fails by measurement, and not because the planted code raised."""
     [[mutant], []] = power.select([name])
-    reached = concerned(name, mutant.patches)
-    items = conformance.plan([planted(mutant)], [case for case in matrix("quick") if case.mechanism in reached])
+    reached = mutant.mechanisms()
+    items = conformance.plan([mutant.implementation()], [case for case in matrix("quick") if case.mechanism in reached])
     statuses = (verdict.status for item in items for verdict in conformance.run(item))
     assert Status.FAIL in statuses, f"the suite does not see: {name}"
 
 
 def test_the_same_source_without_a_mutant_is_green():
     """What is accused above is the mutant."""
-    items = conformance.plan([planted(Mutant("none", "none", ()))], matrix("quick"))
+    items = conformance.plan([Mutant("none", "none", ()).implementation()], matrix("quick"))
     verdicts = [verdict for item in items for verdict in conformance.run(item)]
     assert [] == [verdict for verdict in verdicts if verdict.status in NONCONFORMING]
 
@@ -65,8 +66,8 @@ def test_every_mutant_can_be_planted():
     """The source still has what each mutant replaces, the result compiles, and no name stands twice."""
     assert 150 <= len(MUTANTS) == len({mutant.name for mutant in MUTANTS})
     for mutant in MUTANTS:
-        assert planted(mutant).name == f"mutant:{mutant.name}"
-        assert concerned(mutant.name, mutant.patches), f"reaches no mechanism: {mutant.name}"
+        assert mutant.implementation().name == f"mutant:{mutant.name}"
+        assert mutant.mechanisms(), f"reaches no mechanism: {mutant.name}"
 
 
 def test_citations_belong_to_mutants():
@@ -80,14 +81,14 @@ def test_citations_belong_to_mutants():
 
 def test_a_patch_concerns_what_it_reaches():
     """The mechanism itself, those that call it, and all of them where every call passes."""
-    reached = {mutant.name: concerned(mutant.name, mutant.patches) for mutant in MUTANTS}
+    reached = {mutant.name: mutant.mechanisms() for mutant in MUTANTS}
     assert ("gaussian_kernel",) == reached["kernel without w"]
     assert ("cosine", "projected") == reached["cosine over the sequence"]
     assert {"positional_encoding", "self_attention"} == set(reached["base 1000"])
     assert "positional_encoding" not in reached["mask polarity"]
     assert "masked_softmax" in reached["mask polarity"]
     assert eager().capabilities.mechanisms == reached["first answer for ever"]
-    assert () == concerned("a comment", (("# --- what they share", "# --- another comment"),))
+    assert () == reached_mechanisms("a comment", (("# --- what they share", "# --- another comment"),))
 
 
 # --- each mutant is one: shown without the judge
@@ -101,8 +102,8 @@ PROMISED = {mutant.name: mutant for mutant in MUTANTS if mutant.kind == "promise
 )
 def test_a_mutant_is_one(mutant):
     """Somewhere in the default tier it raises, breaks the contract, or moves an answer by more than its error bound."""
-    wrong, right = planted(mutant), eager()
-    reached = concerned(mutant.name, mutant.patches)
+    wrong, right = mutant.implementation(), eager()
+    reached = mutant.mechanisms()
     cases = [case for case in power._in_order("default") if case.mechanism in reached]
     cases.sort(key=lambda case: case.dtype != "float64")  # where every mutant is large beside the error bound
     shown = _in_training if mutant.kind == "dropout" else _in_gradients if mutant.kind == "gradient" else _in_answers
@@ -215,7 +216,7 @@ def _shows_when_shifted(wrong, right) -> bool:
 def _promise(name: str, **changed):
     """Return a callable of a mutant's implementation, its case, and its tensors."""
     case = Case("scaled_dot_product", {"B": 2, "H": 1, "Hk": 1, "Lq": 4, "Lk": 33, "D": 8, "Dv": 8}, **changed)
-    return planted(PROMISED[name]).prepare(case), inputs.tensors(case)
+    return PROMISED[name].implementation().prepare(case), inputs.tensors(case)
 
 
 def test_promises_are_broken():
@@ -238,8 +239,8 @@ def test_promises_are_broken():
     ):
         call, given = _promise(name, options={"mask": "full"})
         given["mask"][:] = False
-        assert planted(PROMISED[name]).capabilities.fully_masked_rows == declared
+        assert PROMISED[name].implementation().capabilities.fully_masked_rows == declared
         assert (call(**given)[0] == 0).all()
 
-    assert planted(PROMISED["promises float64 sums"]).capabilities.arithmetic.accumulator == "float64"
+    assert PROMISED["promises float64 sums"].implementation().capabilities.arithmetic.accumulator == "float64"
     assert 6 == len(PROMISED)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from attention_harness.checks.relations import RELATIONS
-from attention_harness.mutation.mutants import MUTANTS, VARIANTS
+from attention_harness.mutation.equivalent import VARIANTS
+from attention_harness.mutation.mutants import MUTANTS
 
 ROOT = Path(__file__).parents[2]
 

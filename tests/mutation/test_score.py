@@ -14,8 +14,9 @@ from attention_harness.model.errors import HarnessError
 from attention_harness.model.mutation_results import Outcome, Trial
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.mutation import power
-from attention_harness.mutation.mutant import eager
-from attention_harness.mutation.mutants import Mutant, Variant, varied
+from attention_harness.mutation.equivalent import EquivalentVariant
+from attention_harness.mutation.mutants import Mutant
+from attention_harness.mutation.patching import eager
 from attention_harness.store import results
 
 CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float64-plain-ordinary-contiguous-0"
@@ -120,7 +121,7 @@ def test_what_hangs_is_caught():
 
 def test_a_variant_that_is_wrong_is_accused():
     """Every accusation is listed, and what is asked is counted."""
-    right = Variant("right", ((ATTEND, ATTEND.replace("weights @ value", "(value.mT @ weights.mT).mT")),))
+    right = EquivalentVariant("right", ((ATTEND, ATTEND.replace("weights @ value", "(value.mT @ weights.mT).mT")),))
     wrong = replace(right, name="wrong", patches=((ATTEND, ATTEND.replace("weights @ value", "weights @ value / 2")),))
     trial = power.ask_variants([right, wrong], 0, [CASE, OTHER])
     assert {"variant:wrong"} == {v.implementation for v in trial.accused}
@@ -146,7 +147,7 @@ def test_a_difference_is_seen_without_a_check():
     }
     for put, differs in changed.items():
         patches = ((ATTEND, ATTEND.replace("weights @ value", put)),)
-        assert differs is power.differs(varied(Variant("x", patches)), eager(), case), put
+        assert differs is power.differs(EquivalentVariant("x", patches).implementation(), eager(), case), put
 
 
 # --- the command

@@ -16,7 +16,6 @@ TOO_LONG = {  # each of these is being split
     "harness/cases/cases.py",
     "harness/checks/behaviour/measured.py",
     "harness/execution/pool.py",
-    "harness/mutation/equivalent.py",
 }
 
 

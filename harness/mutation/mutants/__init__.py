@@ -1,21 +1,16 @@
-"""Mutants: they measure the suite's power and test its judge. Each is a patch of the eager implementation's source.
-
-Beside them stand equivalent variants, which the suite must not accuse.
-"""
+"""Mutants, by what they get wrong: they measure the suite's power. Each is a patch of eager's source."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from attention_harness.mutation.equivalent import VARIANTS, Variant, varied
-from attention_harness.mutation.mutant import Mutant, concerned, planted
+from attention_harness.mutation.mutant import Mutant
 from attention_harness.mutation.mutants import behaviours, score, structure, training, visibility, weighting
 from attention_harness.mutation.mutants.cited import CITES
-from attention_harness.mutation.restored import state_restored
 
-_PLANTED = (
+_ALL = (
     score.MUTANTS + visibility.MUTANTS + weighting.MUTANTS + structure.MUTANTS + training.MUTANTS + behaviours.MUTANTS
 )
-MUTANTS: tuple[Mutant, ...] = tuple(replace(mutant, cites=CITES.get(mutant.name, mutant.cites)) for mutant in _PLANTED)
+MUTANTS: tuple[Mutant, ...] = tuple(replace(mutant, cites=CITES.get(mutant.name, mutant.cites)) for mutant in _ALL)
 
-__all__ = ["MUTANTS", "VARIANTS", "Mutant", "Variant", "concerned", "planted", "state_restored", "varied"]
+__all__ = ["MUTANTS", "Mutant"]

@@ -10,7 +10,7 @@ from attention_harness.cases.cases import matrix
 from attention_harness.execution import conformance
 from attention_harness.model.case import Case
 from attention_harness.mutation import power
-from attention_harness.mutation.mutants import VARIANTS, Variant, concerned, varied
+from attention_harness.mutation.equivalent import VARIANTS, EquivalentVariant
 
 # One of every kind of other arithmetic; `python -m tox -e mutants` asks all of them, on the thorough matrix.
 SAMPLE = (
@@ -33,16 +33,16 @@ LONG = [
 ]
 
 
-def variant(name: str) -> Variant:
+def variant(name: str) -> EquivalentVariant:
     """Return the variant of this name."""
     [[], [found]] = power.select([name])
     return found
 
 
-def verdicts(found: Variant, cases):
+def verdicts(found: EquivalentVariant, cases):
     """Return the verdicts of a variant on the cases that it concerns."""
-    implementation = varied(found)
-    own = [case for case in cases if case.mechanism in concerned(found.name, found.patches)]
+    implementation = found.implementation()
+    own = [case for case in cases if case.mechanism in found.mechanisms()]
     return [v for item in conformance.plan([implementation], own) for v in conformance.run(item)]
 
 
@@ -66,7 +66,7 @@ def test_every_variant_computes_otherwise():
     """Thirty of them at least, each named once, each reaching some mechanism."""
     assert 30 <= len(VARIANTS) == len({found.name for found in VARIANTS})
     for found in VARIANTS:
-        assert concerned(found.name, found.patches), found.name
+        assert found.mechanisms(), found.name
 
 
 @pytest.mark.parametrize(

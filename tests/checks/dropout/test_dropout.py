@@ -11,7 +11,7 @@ from attention_harness.cases.cases import DROPOUT, dropout_cases, parse
 from attention_harness.checks import dropout
 from attention_harness.execution import conformance
 from attention_harness.model.verdict import Status, Verdict
-from attention_harness.mutation.mutants import Mutant, planted
+from attention_harness.mutation.mutants import Mutant
 
 TRAINING = """\
         weights = torch.nn.functional.dropout(softmax(scores, **visibility), dropout)
@@ -73,7 +73,7 @@ def code(change: str) -> str:
 def asked(put: str, stands: str = TRAINING, case_id: str = HEADS) -> Verdict:
     """Return the verdict of the check on eager with other code for training."""
     [case] = [case for case in dropout_cases() if case.id == case_id]
-    [item] = conformance.plan([planted(Mutant("dropout", "dropout", ((stands, put),)))], [case])
+    [item] = conformance.plan([Mutant("dropout", "dropout", ((stands, put),)).implementation()], [case])
     [verdict] = [verdict for verdict in conformance.run(item) if verdict.check == "dropout"]
     return verdict
 
@@ -98,7 +98,7 @@ def test_a_small_loss_everywhere_is_accused():
     case = parse(HEADS.replace("dropout=0.25", "dropout=0.1"))
     change = WRONG["not divided by the keep probability"]
     for put, status in ((code(change), Status.FAIL), (code(RIGHT["a mask of uniform numbers"]), Status.PASS)):
-        [item] = conformance.plan([planted(Mutant("dropout", "dropout", ((TRAINING, put),)))], [case])
+        [item] = conformance.plan([Mutant("dropout", "dropout", ((TRAINING, put),)).implementation()], [case])
         assert [v.status for v in conformance.run(item) if v.check == "dropout"] == [status]
 
 

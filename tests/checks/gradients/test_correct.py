@@ -11,7 +11,7 @@ from attention_harness.cases.cases import matrix
 from attention_harness.implementations import eager
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import NONCONFORMING, Status
-from attention_harness.mutation.mutants import VARIANTS, concerned, varied
+from attention_harness.mutation.equivalent import VARIANTS
 from tests.checks.gradients.kernel import accused, asked, patched
 
 CASES = matrix("default")
@@ -31,8 +31,8 @@ SAMPLE = (
 def test_a_correct_variant_is_not_accused(name):
     """On the whole default matrix, every dtype, differentiated by autograd through other operations."""
     [variant] = [variant for variant in VARIANTS if variant.name == name]
-    touched = concerned(variant.name, variant.patches)
-    found = asked(varied(variant), [case for case in CASES if case.mechanism in touched], CHECKED)
+    touched = variant.mechanisms()
+    found = asked(variant.implementation(), [case for case in CASES if case.mechanism in touched], CHECKED)
     assert [f"{v.check} {v.case}: {v.reason}" for v in found if v.status in NONCONFORMING] == []
     assert len(found) > 100
 
@@ -67,7 +67,7 @@ def test_nan_is_excused_in_the_batch_elements_with_an_fully_masked_row_alone():
     all_nan = sum_.replace("return", "value = value.where(value == value, value * math.nan)\n    return")
     cases = [case for case in CASES if case.mechanism == "scaled_dot_product" and "mask" in case.options]
     for patches, wrong in ((promised.patches, False), ((*promised.patches, (sum_, all_nan)), True)):
-        found = asked(varied(replace(promised, patches=patches)), cases, ("gradient",))
+        found = asked(replace(promised, patches=patches).implementation(), cases, ("gradient",))
         assert bool([v for v in found if v.status is Status.FAIL and v.case.count("float32")]) is wrong
 
 

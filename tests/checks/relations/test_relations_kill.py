@@ -15,7 +15,8 @@ from attention_harness.checks.relations import BY_NAME, RELATIONS, Relation
 from attention_harness.checks.subject import Subject
 from attention_harness.execution import conformance
 from attention_harness.model.verdict import NONCONFORMING
-from attention_harness.mutation.mutants import MUTANTS, VARIANTS, Mutant, concerned, planted, varied
+from attention_harness.mutation.equivalent import VARIANTS
+from attention_harness.mutation.mutants import MUTANTS, Mutant
 from tests.checks.relations.strategies import PROFILE, cases
 from tests.checks.relations.test_relations import assert_holds, assert_no_drawn_case_breaks
 
@@ -80,7 +81,7 @@ def test_the_relation_accuses_its_mutant(name):
     """It fails by measurement on the mutant, and passes without it, on the same case."""
     mutant, text = CAUGHT[name]
     case, relation = parse(text), BY_NAME[name]
-    wrong = planted(named(mutant))
+    wrong = named(mutant).implementation()
     [right] = registry.select(["eager"])
     assert relation.holds(right, case)
     assert "" == relation.ask(Subject(right, case)).reason
@@ -93,18 +94,20 @@ def test_content_that_is_not_a_number_is_tried_where_it_is_declared_to_be_safe()
     """Eager multiplies a weight of 0 by hidden values: with poison_safe declared it fails, without it passes."""
     relation, case = BY_NAME["relation.masked_content"], parse(_DOT.format("mask=full"))
     promises = Mutant("promises", "promise", (("poison_safe=False", "poison_safe=True"),))
-    assert "nan" in relation.ask(Subject(planted(promises), case)).reason
+    assert "nan" in relation.ask(Subject(promises.implementation(), case)).reason
 
 
 def test_a_wrong_shape_is_told_as_such():
     """A relation that meets no numbers to compare says what came instead."""
-    judged = BY_NAME["relation.hull"].ask(Subject(planted(named("wrong shape: last axes exchanged")), parse(_MANY)))
+    judged = BY_NAME["relation.hull"].ask(
+        Subject(named("wrong shape: last axes exchanged").implementation(), parse(_MANY))
+    )
     assert "output has shape" in judged.reason
 
 
 def test_a_failure_shrinks_to_a_smallest_case_that_its_id_replays():
     """The message names relation, id and command, every size is at its least, and the suite asks it there."""
-    wrong = planted(named("last key dropped"))
+    wrong = named("last key dropped").implementation()
     with pytest.raises(AssertionError) as failure:
         assert_no_drawn_case_breaks(BY_NAME["relation.equal_keys"], wrong)
     text = re.search(r"relation\.equal_keys of (\S+)", str(failure.value))
@@ -135,7 +138,7 @@ SAMPLE = (
 def test_no_relation_accuses_a_correct_variant(name):
     """Attentions computed in another way, on drawn cases of every relation of the mechanisms that they change."""
     found = next(variant for variant in VARIANTS if variant.name == name)
-    variant, own = varied(found), concerned(found.name, found.patches)
+    variant, own = found.implementation(), found.mechanisms()
     taken = [case for case in matrix("default") if case.mechanism in own and not variant.refuses(case)]
     true = [relation for relation in RELATIONS if any(relation.holds(variant, case) for case in taken)]
     assert len(true) > 5

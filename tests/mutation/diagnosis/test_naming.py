@@ -14,7 +14,7 @@ from attention_harness.model.capabilities import Arithmetic, Capabilities
 from attention_harness.model.verdict import NONCONFORMING
 from attention_harness.mutation import diagnosis_accuracy
 from attention_harness.mutation.diagnosis import Match, diagnose
-from attention_harness.mutation.mutants import MUTANTS, Mutant, planted
+from attention_harness.mutation.mutants import MUTANTS, Mutant
 from attention_harness.registry import Implementation
 from tests.bounds.judge.variants import FUSED, implementation, online
 
@@ -82,7 +82,7 @@ def test_a_mutant_that_does_not_show_explains_nothing():
 
 def test_mutants_that_cannot_be_told_apart_share_a_place():
     """Where one corner is declared, a causal mask at the wrong corner may be fixed there or swapped."""
-    swapped = planted(next(mutant for mutant in MUTANTS if mutant.name == "causal corners swapped"))
+    swapped = next(mutant for mutant in MUTANTS if mutant.name == "causal corners swapped").implementation()
     module = ModuleType("mine")
     module.prepare = swapped.module.prepare
     module.CAPABILITIES = Capabilities(("scaled_dot_product",), options=("causal_bottom_right",))
@@ -96,7 +96,7 @@ def test_mutants_that_cannot_be_told_apart_share_a_place():
 
 def test_behaviours_are_told_by_how_they_fail():
     """Where the numbers are right, the same check must fail for the same reason."""
-    right = planted(Mutant("none", "none", ()))
+    right = Mutant("none", "none", ()).implementation()
 
     def in_place(case):
         attend = right.prepare(case)
@@ -110,5 +110,5 @@ def test_behaviours_are_told_by_how_they_fail():
 
 def test_a_mutant_is_not_known_by_its_name():
     """The right source under a mutant's name has no cause, and the mutant under any name has it."""
-    right = replace(planted(Mutant("none", "none", ())), name="mutant:not scaled")
+    right = replace(Mutant("none", "none", ()).implementation(), name="mutant:not scaled")
     assert found(right) == []
