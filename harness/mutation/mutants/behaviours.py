@@ -243,7 +243,7 @@ PROMISES = (
     ),
     _promise(
         "float64 sums",
-        ("OPTIONS, Capabilities\n", "OPTIONS, Arithmetic, Capabilities\n"),
+        ("from attention_harness import Capabilities\n", "from attention_harness import Arithmetic, Capabilities\n"),
         _declared('arithmetic=Arithmetic(accumulator="float64")'),
     ),
 )
