@@ -57,18 +57,20 @@ class Version:
 
 @contextmanager
 def opened(target: str, implementations: Sequence[Implementation]) -> Iterator[Version]:
-    """Give the version that --against names: a folder as it is, or the files of a git revision."""
+    """Give the version that `bench against` names: a folder as it is, or the files of a git revision."""
     if Path(target).is_dir():
         folder = Path(target).resolve()
         yield Version(re.sub(r"\W+", "_", folder.name), str(folder), folder, None)
         return
     roots = {_root(implementation.path) for implementation in implementations}
     if len(roots) != 1:
-        raise HarnessError("--against REV needs implementations of one checkout; name those of one repository")
+        raise HarnessError("bench against needs implementations of one checkout; name those of one repository")
     [root] = roots
     commit = _git(root, "rev-parse", "--verify", "--quiet", f"{target}^{{commit}}")
     if not commit:
-        raise HarnessError(f"--against {target}: neither a revision of {root} nor a folder; `git -C {root} log` lists")
+        raise HarnessError(
+            f"bench against {target}: neither a revision of {root} nor a folder; `git -C {root} log` lists"
+        )
     label = _git(root, "rev-parse", "--short", commit)
     with tempfile.TemporaryDirectory(prefix="harness-against-") as unpacked:
         _unpack(root, commit, Path(unpacked))
@@ -78,7 +80,7 @@ def opened(target: str, implementations: Sequence[Implementation]) -> Iterator[V
 def _root(path: Path) -> Path:
     root = _git(path.resolve().parent, "rev-parse", "--show-toplevel")
     if not root:
-        raise HarnessError(f"--against REV: {path} is in no git checkout; give the folder of another version instead")
+        raise HarnessError(f"bench against: {path} is in no git checkout; give the folder of another version instead")
     return Path(root)
 
 
@@ -87,14 +89,14 @@ def _git(folder: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
     except OSError as error:
-        raise HarnessError(f"--against needs git: {error}") from error
+        raise HarnessError(f"bench against needs git: {error}") from error
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _unpack(root: Path, commit: str, folder: Path) -> None:
     done = subprocess.run(["git", "-C", str(root), "archive", commit], capture_output=True, check=False)
     if done.returncode:
-        raise HarnessError(f"--against: git archive {commit}: {done.stderr.decode(errors='replace').strip()}")
+        raise HarnessError(f"bench against: git archive {commit}: {done.stderr.decode(errors='replace').strip()}")
     with tarfile.open(fileobj=BytesIO(done.stdout)) as files:
         files.extractall(folder, filter="data")
 
@@ -104,9 +106,11 @@ def arm(implementation: Implementation, version: Version, folder: Path) -> Path:
     package, module, inside = _where(implementation, version)
     file = inside.joinpath(*module.split("."))
     if not file.with_suffix(".py").is_file() and not (file / "__init__.py").is_file():
-        raise HarnessError(f"--against: {version.told} has no {implementation.name} ({module.replace('.', '/')}.py)")
+        raise HarnessError(
+            f"bench against: {version.told} has no {implementation.name} ({module.replace('.', '/')}.py)"
+        )
     if any((inside / package).glob("**/*.so")) or any((inside / package).glob("**/*.pyd")):
-        raise HarnessError(f"--against: {inside / package} holds compiled modules, and {_LIMIT}")
+        raise HarnessError(f"bench against: {inside / package} holds compiled modules, and {_LIMIT}")
     path = folder / f"{implementation.name}@{version.label}.py"
     values = {"folder": str(inside), "package": package, "module": module, "summary": implementation.summary}
     alias = re.sub(r"\W", "_", f"{package}_at_{version.label}")
@@ -138,7 +142,9 @@ def loaded(paths: Sequence[Path], version: Version, load: Sequence[Path]) -> dic
     try:
         return registry.implementations([*load, *paths])
     except HarnessError as error:
-        raise HarnessError(f"--against {version.told}: an implementation does not load: {error}; {_LIMIT}") from error
+        raise HarnessError(
+            f"bench against {version.told}: an implementation does not load: {error}; {_LIMIT}"
+        ) from error
 
 
 def differs(implementation: Implementation, version: Version) -> bool:

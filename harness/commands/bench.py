@@ -1,4 +1,4 @@
-"""`bench` from arguments to exit status: check what is to be timed, time what conforms, keep and tell."""
+"""Time what conforms, side by side with a baseline, over the workloads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from attention_harness.benchmark.recorder import document
 from attention_harness.benchmark.statistics import FIRST_LOOK, LEVEL
 from attention_harness.benchmark.workloads import Workload
 from attention_harness.cases.cases import parse
-from attention_harness.commands import console
+from attention_harness.commands import arguments, console
 from attention_harness.commands.gating import take
 from attention_harness.commands.run_setup import writer_of
 from attention_harness.execution.conformance import Item
@@ -28,6 +28,32 @@ from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import DIRECTIONS, Measurement
 from attention_harness.registry import Implementation
 from attention_harness.store.results import Writer, now, write_json, write_lines
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the verb takes."""
+    add_matrix_arguments(parser)
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="few workloads, forward in float32, 3 passes")
+    size.add_argument("--full", action="store_true", help="all workloads, models' own lengths and the whole sweep too")
+    parser.add_argument("--baseline", default="eager", metavar="NAME", help="what the others are compared with")
+    text = "no further passes of what is inconclusive beyond; the first ones are always made"
+    parser.add_argument("--minutes", type=arguments.minutes, metavar="M", help=text)
+    arguments.add_out(parser, resume=True)
+    arguments.add_json(parser)
+
+
+def add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what names the cells of a matrix, here and for `bench against`."""
+    arguments.add_implementations(parser)
+    parser.add_argument("--workload", action="append", default=[], metavar="NAME", help="only this workload")
+    text = "the workloads' own if not given"
+    parser.add_argument("--dtype", type=arguments.dtypes, default=(), metavar="D[,D]", help=text)
+    parser.add_argument("--direction", choices=("forward", "forward_backward", "both"), default="", help=text)
+    text = "threads of one call; default 1"
+    parser.add_argument("--threads", type=arguments.counts, default=(1,), metavar="N[,N]", help=text)
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the order of the calls")
+    arguments.add_memory(parser)
 
 
 @dataclass(frozen=True)
@@ -82,7 +108,7 @@ class Campaign:
         }
 
 
-def bench(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Check what is to be timed, time what conforms, keep and tell; 0 when something ran and all conforms.
 
     A failure that is declared as known is refused a rank, and leaves the status at 0.

@@ -1,4 +1,4 @@
-"""`bench --against`: is an implementation slower than it was? Its old and its new version are arms of one run.
+"""Time today's implementations over those of a git revision, or of a folder with another version of them.
 
 The old version is the baseline of its cells, so that the ratio is new over old; both are checked before they are timed.
 A slower answer is confirmed as it stands: it rests on fresh processes, an A/A control of the old version and an
@@ -21,19 +21,25 @@ from attention_harness.benchmark.campaign import Cell
 from attention_harness.benchmark.pass_log import Kept
 from attention_harness.benchmark.recorder import document
 from attention_harness.benchmark.workloads import Workload
-from attention_harness.commands import console, gating
+from attention_harness.commands import arguments, console, gating
+from attention_harness.commands.bench import add_matrix_arguments
 from attention_harness.commands.run_setup import writer_of
 from attention_harness.model.case import Case
-from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import DIRECTIONS, Measurement
 from attention_harness.registry import Implementation
 from attention_harness.store.results import Writer, now, write_json
 
 
-def command(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the sub-verb takes."""
+    parser.add_argument("against", metavar="REV", help="a git revision, or a folder with another version")
+    add_matrix_arguments(parser)
+    arguments.add_out(parser)
+    arguments.add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
     """Measure today's implementations over another version's; 1 when one is slower or newly wrong."""
-    if options.baseline != "eager":
-        raise HarnessError("--against: the baseline is the other version; leave --baseline out")
     known = registry.select(options.names, options.load)
     with versions.opened(options.against, known) as version, tempfile.TemporaryDirectory() as folder:
         chosen = known if options.names or options.load else [one for one in known if versions.differs(one, version)]

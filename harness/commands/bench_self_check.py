@@ -1,4 +1,4 @@
-"""`bench --self-check`: how often the method cries wolf on this machine, and how often it misses a planted 5 %.
+"""Measure the method's own false alarms on this machine, and how often it misses a planted slowdown of 5 %.
 
 Each repetition is the whole method on three call sizes: the baseline beside a second copy of it and beside one with a
 planted slowdown, in fresh processes, extended once where inconclusive. Beside it pytest-benchmark times the same three
@@ -24,7 +24,7 @@ from attention_harness.benchmark.self_check import planting, stock
 from attention_harness.benchmark.self_check.planting import FIRST, SECOND, SLOWER
 from attention_harness.benchmark.self_check.rates import PLANTED, SAME, STATISTICS, Trial, holds, rates, table
 from attention_harness.benchmark.workloads import Workload
-from attention_harness.commands import console
+from attention_harness.commands import arguments, console
 from attention_harness.execution.machine import environment
 from attention_harness.model.case import Case
 from attention_harness.model.measurement import Measurement
@@ -36,9 +36,18 @@ _SECONDS = 60  # of one repetition, and twice that of the calibration: a first g
 _PAIRS = {SAME: (FIRST, SECOND), PLANTED: (SECOND, SLOWER)}  # pytest-benchmark's: each two that run side by side
 
 
-def command(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the sub-verb takes."""
+    text = f"default {REPETITIONS}"
+    parser.add_argument("--repetitions", type=arguments.count, default=REPETITIONS, metavar="N", help=text)
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the order of the calls")
+    arguments.add_out(parser)
+    arguments.add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
     """Measure and tell; 0 when no alarm was false and at least 95 % of the planted slowdowns were found."""
-    count = options.repetitions or REPETITIONS
+    count = options.repetitions
     facts = _facts(count)
     writer = None if options.out is None else Writer.start(options.out, facts)
     chosen = planting.workloads()

@@ -1,4 +1,4 @@
-"""`choose` from arguments to exit status: check, look, time what is left, rank it, and say why the others are out."""
+"""Rank the conforming implementations for a mechanism and shapes; exit 1 when none can be recommended."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from attention_harness import registry
@@ -15,10 +16,11 @@ from attention_harness.benchmark.pass_log import Kept
 from attention_harness.benchmark.probing import Look, look
 from attention_harness.benchmark.ranking import Place, ranked, unreliable
 from attention_harness.benchmark.timing import ROUNDS
-from attention_harness.commands import console, gating
+from attention_harness.commands import arguments, console, gating
 from attention_harness.commands.choose_problem import case_of, gated_on
 from attention_harness.commands.run_setup import told_of, writer_of
 from attention_harness.execution.machine import environment
+from attention_harness.model.capabilities import DEVICES, DTYPES
 from attention_harness.model.case import Case
 from attention_harness.model.measurement import FAR_BEHIND, Measurement
 from attention_harness.registry import Implementation
@@ -67,7 +69,35 @@ class Answer:
         }
 
 
-def command(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the verb takes."""
+    parser.add_argument("mechanism", metavar="MECHANISM", help="what is to be computed; or the id of a case")
+    parser.add_argument("--shape", metavar="1x32x2048x128", help="of its first tensor: B x H x L x D of a query")
+    parser.add_argument("--dtype", choices=DTYPES, help="default float32")
+    text = "heads of key and value; those of the query else"
+    parser.add_argument("--kv-heads", type=arguments.length, metavar="N", help=text)
+    parser.add_argument("--kv-length", type=arguments.length, metavar="N", help="keys; as many as queries else")
+    parser.add_argument("--size", action="append", default=[], metavar="AXIS=N", help="any other size")
+    text = "top_left or bottom_right, where there are more keys than queries or fewer"
+    parser.add_argument("--causal", nargs="?", const="either", metavar="CORNER", help=text)
+    for name, form in (("mask", "full"), ("bias", "full"), ("valid-lens", "batch")):
+        parser.add_argument(f"--{name}", nargs="?", const=form, metavar="FORM", help=f"default form: {form}")
+    parser.add_argument("--scale", type=float, metavar="X", help="in place of the mechanism's own")
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="a mechanism's choice")
+    parser.add_argument("--backward", action="store_true", help="forward and backward as one call")
+    text = "most that one call may add: 2GiB"
+    parser.add_argument("--memory", dest="call_memory", type=arguments.number_of_bytes, metavar="SIZE", help=text)
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where the tensors live")
+    parser.add_argument("--threads", type=arguments.count, default=1, help="threads of one call; default 1")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="consider this implementation")
+    text = "take what this run directory has, if it is of this machine, these versions and these files"
+    parser.add_argument("--reuse", type=Path, metavar="DIR", help=text)
+    arguments.add_out(parser)
+    arguments.add_load(parser)
+    arguments.add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
     """Rank what conforms on a problem; 0 when something can be recommended."""
     case = case_of(options)
     direction = "forward_backward" if options.backward else "forward"
@@ -76,8 +106,8 @@ def command(options: argparse.Namespace) -> int:
     rows = _reused(answer, candidates, options)
     if rows is None:
         rows = _measured(answer, candidates, options)
-    _place(answer, rows, options.memory)
-    print(json.dumps(answer.to_json(), indent=1) if options.json else told(answer, options.memory))
+    _place(answer, rows, options.call_memory)
+    print(json.dumps(answer.to_json(), indent=1) if options.json else told(answer, options.call_memory))
     return 0 if answer.places else 1
 
 
@@ -173,7 +203,7 @@ def _looks(answer: Answer, asked: Sequence[Implementation], options: argparse.Na
         seen = look(one.name, tuple(options.load), answer.case, options.backward, options.threads, _LOOK_S)
         if seen.reason:
             answer.out[one.name] = ("error", seen.reason)
-        elif why := over(seen.peak_bytes, options.memory):
+        elif why := over(seen.peak_bytes, options.call_memory):
             answer.out[one.name] = ("memory", why)
         else:
             found[one.name] = seen

@@ -1,4 +1,4 @@
-"""`compare` from arguments to exit status: read two runs, measure suspects again where asked, tell."""
+"""Say what changed between two run directories; exit 1 when a regression is confirmed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from attention_harness.commands import console
+from attention_harness.commands import arguments, console
 from attention_harness.commands.run_setup import told_of
 from attention_harness.execution.machine import environment
 from attention_harness.model.errors import HarnessError
@@ -20,7 +20,18 @@ from attention_harness.store.files import replaced
 from attention_harness.store.results import Run
 
 
-def command(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the verb takes."""
+    parser.add_argument("base", type=Path, metavar="BASE", help="run directory of before")
+    parser.add_argument("head", type=Path, metavar="HEAD", help="run directory of after")
+    parser.add_argument("--confirm", action="store_true", help="measure here again what looks slower or larger")
+    text = "for a pull request: to FILE, or instead of the text on standard output"
+    parser.add_argument("--markdown", nargs="?", const="-", metavar="FILE", help=text)
+    arguments.add_load(parser)
+    arguments.add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
     """Tell what changed from one run to another; 1 when something is confirmed to be worse, or nothing compares."""
     base, head = (results.load(directory) for directory in (options.base, options.head))
     changes = compare(base, head)
@@ -40,7 +51,7 @@ def command(options: argparse.Namespace) -> int:
 
 def _next(options: argparse.Namespace, base: Run) -> str:
     commit = ((base.facts.get("environment") or {}).get("git") or {}).get("commit", "")
-    against = f", or measure both in one run with bench --against {commit[:12] or 'REV'}"
+    against = f", or measure both in one run with bench against {commit[:12] or 'REV'}"
     return f"measure them again with compare {options.base} {options.head} --confirm{against}"
 
 

@@ -1,232 +1,122 @@
-"""The command line: a verb is a function that calls, prints and returns 0 (conforms), 1 (does not) or 2 (usage)."""
+"""The command line. Each verb is a module of this folder with its arguments and `run`; see `VERBS`."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
-import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from types import ModuleType
 
-from attention_harness.commands import arguments, console
+from attention_harness import __version__
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.printable import one_line
 
+VERBS = (
+    "list",
+    "check",
+    "replay",
+    "mutants",
+    "mutants sensitivity",
+    "mutants diagnose",
+    "bench",
+    "bench against",
+    "bench self-check",
+    "choose",
+    "compare",
+    "report",
+    "doctor",
+    "new",
+)
+"""Every verb and sub-verb. The module of "bench self-check" is `bench_self_check`: its docstring's first line is the
+summary, `add_arguments(parser)` declares what it takes, and `run(options)` returns the exit status."""
+
+EXIT = "exit status: 0 conforms, 1 does not or nothing was checked, 2 usage"
 _LONGEST = 4000  # characters of a complaint: what it cites may be of any length
 
-# What `mutants` takes, but not in place of planting: an option that is ignored would be taken for obeyed.
-_NOT_WITH = {
-    "sensitivity": {
-        "names": ("NAME", "it measures cases, not mutants; name them with --case"),
-        "jobs": ("--jobs", "it measures in one process; leave --jobs out"),
-    },
-    "diagnose": {
-        "case": ("--case", "it looks for failures in a whole tier; choose one with --quick or --thorough"),
-    },
-}
 
-
-# What `bench` takes for its matrix, and not in place of it.
-_MATRIX_ONLY = ("quick", "full", "minutes", "resume")
-_NO_SELF_CHECK = (
-    *_MATRIX_ONLY,
-    "names",
-    "workload",
-    "load",
-    "dtype",
-    "direction",
-    "against",
-    "baseline",
-    "threads",
-    "memory",
-)
-
-
-def main(given: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb. A user's mistake is one line on standard error, and exit status 2."""
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks is no reason to stop
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(given)
+    options = parse(sys.argv[1:] if arguments is None else arguments)
     try:
-        _importable(options)
-        status = int(options.verb(options))
-        sys.stdout.flush()  # here, where a full disk is still told in one line
+        _import_loaded_files(options)
+        status = int(options.run(options))
+        sys.stdout.flush()  # here, where a full disk still ends in one line
         return status
     except HarnessError as error:
-        print(f"attention-harness: {one_line(str(error))[:_LONGEST]}", file=sys.stderr)
-        return 2
+        return _complain(str(error))
     except ModuleNotFoundError as error:
-        print(f"attention-harness: {error}; `python -m attention_harness doctor` says what adds it", file=sys.stderr)
-        return 2
+        return _complain(f"{error}; `python -m attention_harness doctor` says what adds it")
     except MemoryError:
-        print("attention-harness: there is not enough memory for this; ask for smaller sizes", file=sys.stderr)
-        return 2
+        return _complain("there is not enough memory for this; use smaller sizes")
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         sys.stderr.close()
         return 1
     except OSError as error:  # a full disk, a folder that cannot be written
-        print(f"attention-harness: {one_line(str(error))[:_LONGEST]}", file=sys.stderr)
-        return 2
+        return _complain(str(error))
     except KeyboardInterrupt:
-        print(f"attention-harness: interrupted; {_left(options)}", file=sys.stderr)
+        print(f"attention-harness: interrupted; {_left_behind(options)}", file=sys.stderr)
         return 130
 
 
-def _left(options: argparse.Namespace) -> str:
-    """Return what an interrupted command leaves, and whether it can be gone on with."""
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the parsed command line; only the module of the verb that it names is imported."""
+    words = list(arguments)
+    for count in (2, 1):
+        verb = " ".join(words[:count])
+        if verb in VERBS:
+            command = argparse.ArgumentParser(f"attention-harness {verb}", description=summary(verb), epilog=EXIT)
+            _declare(command, verb)
+            return command.parse_args(words[count:])
+    return parser().parse_args(words)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs."""
+    whole = argparse.ArgumentParser(
+        prog="attention-harness", description="Is this attention right, and is it fast?", epilog=EXIT
+    )
+    whole.add_argument("--version", action="version", version=__version__)
+    commands = whole.add_subparsers(required=True, metavar="VERB")
+    for verb in VERBS:
+        _declare(commands.add_parser(verb, help=summary(verb), description=summary(verb), epilog=EXIT), verb)
+    return whole
+
+
+def summary(verb: str) -> str:
+    """Return the first line of a verb's docstring, as argparse prints it."""
+    return (_module(verb).__doc__ or "").split("\n")[0].replace("%", "%%")
+
+
+def _declare(command: argparse.ArgumentParser, verb: str) -> None:
+    _module(verb).add_arguments(command)
+    command.set_defaults(verb=verb, run=_module(verb).run)
+
+
+def _module(verb: str) -> ModuleType:
+    return importlib.import_module(f"attention_harness.commands.{verb.replace(' ', '_').replace('-', '_')}")
+
+
+def _complain(message: str) -> int:
+    print(f"attention-harness: {one_line(message)[:_LONGEST]}", file=sys.stderr)
+    return 2
+
+
+def _left_behind(options: argparse.Namespace) -> str:
+    """Return what an interrupted command leaves, and whether it can be resumed."""
     if not getattr(options, "out", None):
         return "nothing was kept"
-    goes_on = hasattr(options, "resume") and not any(getattr(options, name, None) for name in ("self_check", "against"))
-    return "what was finished is kept" + ("; --resume goes on" if goes_on else "")
+    return "what was finished is kept" + ("; --resume goes on" if hasattr(options, "resume") else "")
 
 
-def _importable(options: argparse.Namespace) -> None:
-    """Import what is loaded in a worker first, whatever the verb: a file that ends its process would end this one."""
+def _import_loaded_files(options: argparse.Namespace) -> None:
+    """Import the files of --load in a worker first: a file that ends its process would end this one."""
     if getattr(options, "load", None):
-        from attention_harness.execution import pool  # here: it imports torch, which listing does without
+        from attention_harness.execution import pool  # here: listing does without worker processes
 
-        given = (getattr(options, name, None) for name in ("timeout", "memory"))
-        seconds, memory = given if options.verb is not choose else (None, None)  # its memory is that of a call
+        seconds, memory = (getattr(options, name, None) for name in ("timeout", "memory"))
         pool.importable(options.load, seconds or pool.ITEM_SECONDS, memory or 0)
-
-
-# --- verbs
-
-
-def list_(options: argparse.Namespace) -> int:
-    """Print implementations, mechanisms, cases, checks or workloads."""
-    from attention_harness.commands import listing
-
-    kinds = [options.kind] if options.kind else ["implementations", "mechanisms"]
-    found = {kind: listing.KINDS[kind](options) for kind in kinds}
-    if options.json:
-        return _json(found[options.kind] if options.kind else found)
-    for kind, rows in found.items():
-        console.table(kind, rows)
-    return 0
-
-
-def check(options: argparse.Namespace) -> int:
-    """Judge implementations on the cases of a tier, of a mechanism, or on single cases."""
-    from attention_harness.commands import check
-
-    return check.check(options)
-
-
-def replay(options: argparse.Namespace) -> int:
-    """Run one case again: verdicts, where the errors lie, the likely cause; --save writes a script of its own."""
-    from attention_harness.commands import replay as again
-
-    return again.replay(options)
-
-
-def bench(options: argparse.Namespace) -> int:
-    """Time what conforms, side by side with the baseline."""
-    if options.repetitions and not options.self_check:
-        raise HarnessError("bench --repetitions is for --self-check; give both")
-    instead = "self_check" if options.self_check else "against"
-    default = _parser().parse_args(["bench"])
-    for name in (_NO_SELF_CHECK if options.self_check else _MATRIX_ONLY) if getattr(options, instead) else ():
-        if getattr(options, name) != getattr(default, name):
-            given = "NAME" if name == "names" else f"--{name}"
-            raise HarnessError(f"bench --{instead.replace('_', '-')} takes no {given}: leave it out")
-    if options.self_check:
-        from attention_harness.commands import bench_self_check
-
-        return bench_self_check.command(options)
-    if options.against:
-        from attention_harness.commands import bench_against
-
-        return bench_against.command(options)
-    from attention_harness.commands import bench as matrix
-
-    return matrix.bench(options)
-
-
-def choose(options: argparse.Namespace) -> int:
-    """Rank the conforming implementations on a problem of yours; 1 when none can be recommended."""
-    from attention_harness.commands import choose
-
-    return choose.command(options)
-
-
-def compare(options: argparse.Namespace) -> int:
-    """Tell what changed between two run directories; 1 when a regression is confirmed."""
-    from attention_harness.commands import compare
-
-    return compare.command(options)
-
-
-def mutants(options: argparse.Namespace) -> int:
-    """Plant mutants and print what the suite catches; 1 when it misses one, or accuses a equivalent variant."""
-    for instead, others in _NOT_WITH.items():
-        for name, (option, why) in others.items():
-            if getattr(options, instead) and getattr(options, name):
-                raise HarnessError(f"mutants --{instead} takes no {option}: {why}")
-    if options.sensitivity:
-        from attention_harness.mutation import sensitivity
-
-        return sensitivity.command(options)
-    from attention_harness.mutation import diagnosis_accuracy, power
-
-    return diagnosis_accuracy.command(options) if options.diagnose else power.command(options)
-
-
-def report(options: argparse.Namespace) -> int:
-    """Write report.md and index.html from run directories."""
-    from attention_harness import report as pages
-    from attention_harness.store import results
-
-    run = results.merge([results.load(directory) for directory in options.directories])
-    for note in run.notes:
-        console.line(note)
-    markdown, page = pages.write(run, options.out or options.directories[0])
-    if options.json:
-        return _json({"markdown": str(markdown), "html": str(page)})
-    print(f"report: {markdown}")
-    print(f"page:   {page}")
-    for path in (directory / "benchmark.json" for directory in options.directories):
-        if path.exists():
-            print(f"json:   {path}")
-    return 0
-
-
-def doctor(options: argparse.Namespace) -> int:
-    """Say what this machine can run, what is missing, and the command that adds it; 1 when a default run lacks it."""
-    from attention_harness.commands import doctor as ask
-
-    return ask.doctor(options)
-
-
-def new(options: argparse.Namespace) -> int:
-    """Write the skeleton of an implementation file."""
-    from attention_harness.registry import scaffold
-
-    path = scaffold.write(options.name, options.mechanism, options.directory)
-    print(f"wrote {path}; fill in prepare(), then: python -m attention_harness check --load {path}")
-    return 0
-
-
-_VERBS = {
-    "list": list_,
-    "check": check,
-    "replay": replay,
-    "mutants": mutants,
-    "bench": bench,
-    "choose": choose,
-    "compare": compare,
-    "report": report,
-    "doctor": doctor,
-    "new": new,
-}
-
-
-def _parser() -> argparse.ArgumentParser:
-    return arguments.parser(_VERBS)
-
-
-def _json(data: Any) -> int:
-    print(json.dumps(data, indent=1))
-    return 0

@@ -65,7 +65,7 @@ def command(options: argparse.Namespace) -> int:
     mutants, variants = power.select(options.names)
     if options.names and variants:
         raise HarnessError(
-            f"mutants --diagnose: {variants[0].name!r} is a equivalent variant, which has no cause to name; name mutants: "
+            f"mutants diagnose: {variants[0].name!r} is a equivalent variant, which has no cause to name; name mutants: "
             "`python -m attention_harness list mutants`"
         )
     plan = repr(("diagnose", options.tier, [(mutant.name, mutant.patches) for mutant in mutants]))

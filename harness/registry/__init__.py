@@ -32,7 +32,7 @@ from attention_harness.reference.specification import Mechanism
 ENTRY_POINTS = "attention_harness.implementations"
 _NAME = re.compile(
     r"\w[\w.+@ -]{0,99}"
-)  # it stands in tables, commands and names of modules; NAME@REVISION: `bench --against`
+)  # it stands in tables, commands and names of modules; NAME@REVISION: `bench against`
 
 
 @functools.cache

@@ -293,7 +293,7 @@ def _refused(before: Measurement, after: Measurement, moved: set[str]) -> str:
     if before.baseline != after.baseline:
         return f"another baseline: {before.baseline or 'none'} and {after.baseline or 'none'}"
     if after.baseline in moved:
-        return f"the baseline {after.baseline} itself changed, and every ratio with it: use bench --against"
+        return f"the baseline {after.baseline} itself changed, and every ratio with it: use bench against"
     if before.low is None or after.low is None:
         return "no interval: fewer than 2 passes, or nothing to compare with"
     if "unreliable" in (before.answer, after.answer):

@@ -156,7 +156,7 @@ def _sensitivity(found: Sequence[Sensitivity]) -> Iterator[str]:
     yield from ("## What the cases can see", "")
     if not found:
         yield (
-            "Not measured in this run: `python -m attention_harness mutants --sensitivity --out DIR` adds it to a run "
+            "Not measured in this run: `python -m attention_harness mutants sensitivity --out DIR` adds it to a run "
             "directory."
         )
         return

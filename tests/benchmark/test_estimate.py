@@ -75,7 +75,7 @@ def test_a_look_without_an_answer_is_no_end(
 
 
 def test_the_gate_keeps_the_limit_on_memory(asked: list[Any]) -> None:
-    """Before an implementation is timed by --against it is asked within the limit of what times it."""
+    """Before an implementation is timed by bench against it is asked within the limit of what times it."""
     gating.ask([registry.implementations()["eager"]], [(parse(CASE), "forward")], memory=2**30)
 
     assert [(2**30, [CASE])] == asked

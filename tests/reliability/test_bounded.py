@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from attention_harness.commands import check, run_setup, tally
+from attention_harness.commands import run_setup, tally
+from attention_harness.commands.check import session as check
 from attention_harness.execution import pool
 from attention_harness.execution.conformance import plan
 from attention_harness.model.case import Case

@@ -48,7 +48,7 @@ def test_a_run_without_them_says_so(tmp_path, verdict):
     """Nothing measured is not the same as nothing found."""
     markdown, page = (p.read_text() for p in report.write(Run(tmp_path, {"planned": 1}, (verdict(),)), tmp_path))
     assert "None was measured in this run." in markdown
-    assert "Not measured in this run: `python -m attention_harness mutants --sensitivity --out DIR`" in markdown
+    assert "Not measured in this run: `python -m attention_harness mutants sensitivity --out DIR`" in markdown
     assert 'id="behaviours"' not in page
     assert 'id="sensitivity"' not in page
 

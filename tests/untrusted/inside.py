@@ -13,8 +13,9 @@ from hypothesis import settings
 
 from attention_harness.benchmark import campaign
 from attention_harness.cases import cases
-from attention_harness.commands import check, replay
+from attention_harness.commands.check import session as check
 from attention_harness.commands.main import main
+from attention_harness.commands.replay import session as replay
 from attention_harness.execution import pool
 from attention_harness.model.case import Case
 from attention_harness.mutation import diagnosis_accuracy, power, sensitivity

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attention_harness.commands.main import _parser
+from attention_harness.commands.main import parser
 from tests.registry.sources import TINY, write
 from tests.untrusted.inside import answer, clear, profile, tree, working_in
 
@@ -41,7 +41,7 @@ PLACES = ("run", "missing", "file", "broken.json", "mine.py", "wrong.py", ".", "
 NAMES = ("eager", "numpy_reference", "egaer", "cosine", "accuracy", "bert_base", "mine", "-", "--", "-5", "*", "NAME=1")
 CASES = (TINY, TINY + "0", TINY[:-2], TINY.replace("Lq2", "Lq999999999"), "cosine", "a-b-c-d-e-f-0", TINY + "@cuda")
 KNOWN = st.sampled_from([*NUMBERS, *PLACES, *NAMES, *CASES])
-_PARSER = _parser()
+_PARSER = parser()
 [_VERBS] = [action for action in _PARSER._actions if isinstance(action, argparse._SubParsersAction)]
 
 
@@ -58,7 +58,7 @@ def _value(action: argparse.Action) -> st.SearchStrategy[str]:
 def commands(draw: st.DrawFn) -> list[str]:
     """Draw a verb with options and arguments of its own, most of them fitting in kind, and now and then others."""
     verb = draw(st.sampled_from([*_VERBS.choices, "chekc"]))
-    command = [verb]
+    command = verb.split()
     if verb not in _VERBS.choices:
         return [*command, *draw(st.lists(TEXTS, max_size=2))]
     actions = [a for a in _VERBS.choices[verb]._actions if a.dest != "help"]

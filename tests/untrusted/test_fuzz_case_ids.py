@@ -55,7 +55,7 @@ ABSURD = [
 
 
 @pytest.mark.parametrize("text", ABSURD)
-@pytest.mark.parametrize("command", [("check", "eager", "--case"), ("mutants", "--sensitivity", "--case"), ("replay",)])
+@pytest.mark.parametrize("command", [("check", "eager", "--case"), ("mutants", "sensitivity", "--case"), ("replay",)])
 def test_absurd_sizes_are_refused_before_anything_is_allocated(mistake, monkeypatch, command, text):
     """No tensor is made, and the line says which size is too large."""
     monkeypatch.setattr(inputs, "tensors", lambda case: pytest.fail("a tensor was asked for"))

@@ -87,10 +87,11 @@ def test_new_follows_no_link(tmp_path, dear):
 @pytest.mark.parametrize("suffix", [".py", ".npz"])
 def test_save_writes_over_nothing(tmp_path, dear, monkeypatch, suffix):
     """Neither the script nor the numbers beside it take the place of what is there, a link included."""
-    from attention_harness.commands import replay, standalone
+    from attention_harness.commands.replay import script
+    from attention_harness.commands.replay import session as replay
 
-    monkeypatch.setattr(replay, "save", standalone.save)
-    monkeypatch.setattr(standalone, "_INLINE_BYTES", 0)
+    monkeypatch.setattr(replay, "save", script.save)
+    monkeypatch.setattr(script, "_INLINE_BYTES", 0)
     (tmp_path / f"script{suffix}").symlink_to(dear if suffix == ".npz" else tmp_path / "missing")
     given = answer("replay", TINY, "--implementation", "eager", "--save", tmp_path / "script.py")
     assert (given.status, clear(given)) == (2, True), given
@@ -103,10 +104,11 @@ def test_a_saved_script_says_what_it_cites(tmp_path, monkeypatch):
     """A path with quotes and backslashes neither ends the docstring nor becomes code."""
     import ast
 
-    from attention_harness.commands import replay, standalone
+    from attention_harness.commands.replay import script
+    from attention_harness.commands.replay import session as replay
     from tests.registry.sources import write
 
-    monkeypatch.setattr(replay, "save", standalone.save)
+    monkeypatch.setattr(replay, "save", script.save)
     folder = tmp_path / '""" + exit() + """ \\N'
     folder.mkdir()
     write(folder / "mine.py")

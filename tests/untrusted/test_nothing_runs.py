@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from attention_harness import registry
-from attention_harness.commands.main import _parser
+from attention_harness.commands.main import parser
 from tests.conftest import ROOT
 from tests.registry.sources import TINY
 from tests.untrusted.inside import answer
@@ -63,7 +63,7 @@ def test_load_runs_the_file_and_says_so(tmp_path):
     )
     assert answer("list", "implementations", "--load", path).status == 0
     assert (tmp_path / "ran").exists()
-    [verbs] = [action for action in _parser()._actions if action.dest != "help" and action.choices]
+    [verbs] = [action for action in parser()._actions if action.dest != "help" and action.choices]
     for verb in verbs.choices.values():
         loads = [action.help for action in verb._actions if "--load" in action.option_strings]
         assert all("its code is run" in text for text in loads)

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from attention_harness.commands import doctor
-from attention_harness.commands.prerequisites import machine, packages
+from attention_harness.commands.doctor import machine, packages
 from tests.conftest import ROOT
 
 BASE = ("numpy", "torch", "rich", "pebble", "covertable", "pytest-benchmark", "fastjsonschema")
@@ -214,7 +214,7 @@ def test_a_gpu_with_a_torch_for_cpus(monkeypatch, versions):
 
 def test_every_verb_is_told():
     """What the command line knows, `doctor` knows."""
-    from attention_harness.commands.main import _parser
+    from attention_harness.commands.main import parser
 
-    [verbs] = [action for action in _parser()._actions if action.choices]
+    [verbs] = [action for action in parser()._actions if action.choices]
     assert set(verbs.choices) == set(doctor._VERBS)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from attention_harness import registry
 from attention_harness.cases.cases import parse
-from attention_harness.commands import replay
+from attention_harness.commands.replay import session as replay
 from attention_harness.execution import conformance, pool
 from tests.registry.sources import TINY
 

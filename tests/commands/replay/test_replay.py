@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from attention_harness.commands.replay import COLUMNS, MARKS, ROWS, _blocks, _drawing
+from attention_harness.commands.replay.session import COLUMNS, MARKS, ROWS, _blocks, _drawing
 from tests.registry.sources import TINY, write
 
 
@@ -79,7 +79,7 @@ def test_a_map_fits_and_hides_nothing(shape):
 
 def test_where_no_script_can_be_written(mistake, monkeypatch, tmp_path):
     """A file that exists, another suffix, no such directory: told before anything is run, and nothing is written."""
-    monkeypatch.setattr("attention_harness.commands.replay.run", lambda *_, **__: pytest.fail("it ran first"))
+    monkeypatch.setattr("attention_harness.commands.replay.session.run", lambda *_, **__: pytest.fail("it ran first"))
     (tmp_path / "there.py").write_text("kept")
     given = {
         "there.py": "exists already",

@@ -11,7 +11,7 @@ import pytest
 
 from attention_harness import registry
 from attention_harness.cases.cases import parse
-from attention_harness.commands import standalone
+from attention_harness.commands.replay import script as standalone
 from attention_harness.execution import conformance
 from attention_harness.model.errors import HarnessError
 from tests.registry.sources import TINY, write

@@ -1,4 +1,4 @@
-"""`mutants --diagnose` survives what it plants, and takes the names of mutants alone."""
+"""`mutants diagnose` survives what it plants, and takes the names of mutants alone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_lost_mutant_is_told(harness, monkeypatch):
     """Its reason stands beside its name, and it counts as not named."""
     lost = diagnosis_accuracy.Naming("mask polarity", "mask", (), "no answer within 9 s")
     monkeypatch.setattr(diagnosis_accuracy, "measure", lambda *_, **__: iter([lost]))
-    answer = harness("mutants", "--diagnose", "mask polarity")
+    answer = harness("mutants", "diagnose", "mask polarity")
     assert (1, "diagnosis: mask polarity taken for nothing: no answer within 9 s\n") == (answer.status, answer.err)
     assert "0 of 1 mutants named" in answer.out
 
@@ -49,21 +49,21 @@ def test_what_was_measured_is_not_measured_again(harness, monkeypatch, tmp_path)
             )
 
     monkeypatch.setattr(diagnosis_accuracy, "measure", measured)
-    command = ("mutants", "--diagnose", *names, "--out", tmp_path / "run")
+    command = ("mutants", "diagnose", *names, "--out", tmp_path / "run")
     assert 130 == harness(*command).status
     (tmp_path / "again").write_text("")
     answer = harness(*command, "--resume")
     assert (0, "resume: 1 tasks are done\n") == (answer.status, answer.err)
     assert names == asked
     assert "2 of 2 mutants named" in answer.out
-    assert 2 == harness("mutants", "--diagnose", names[0], "--out", tmp_path / "run", "--resume").status
+    assert 2 == harness("mutants", "diagnose", names[0], "--out", tmp_path / "run", "--resume").status
 
 
 def test_only_mutants_are_diagnosed(mistake):
     """An unknown name is told shortly; a equivalent variant has no cause."""
-    line = mistake("mutants", "--diagnose", "no such mutant")
+    line = mistake("mutants", "diagnose", "no such mutant")
     assert line.startswith(
         "no mutant or variant 'no such mutant'; `python -m attention_harness list mutants` names all "
     )
-    line = mistake("mutants", "--diagnose", "sum by einsum")
-    assert line.startswith("mutants --diagnose: 'sum by einsum' is a equivalent variant, ")
+    line = mistake("mutants", "diagnose", "sum by einsum")
+    assert line.startswith("mutants diagnose: 'sum by einsum' is a equivalent variant, ")

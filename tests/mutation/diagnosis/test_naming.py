@@ -38,7 +38,7 @@ def found(own: Implementation) -> list[Match]:
 
 
 def test_a_sample_of_the_mutants_is_named():
-    """Of 6 mutants, each under another name, at least four in five are named; `mutants --diagnose` asks all."""
+    """Of 6 mutants, each under another name, at least four in five are named; `mutants diagnose` asks all."""
     sample = random.Random(25).sample(MUTANTS, 6)
     outcomes = [diagnosis_accuracy.outcome(mutant, "quick") for mutant in sample]
     assert diagnosis_accuracy.rate(outcomes) >= diagnosis_accuracy.AIM, diagnosis_accuracy.table(outcomes)

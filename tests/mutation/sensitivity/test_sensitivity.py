@@ -189,7 +189,7 @@ def test_the_command_prints_and_keeps(tmp_path, capsys):
 
 def test_a_new_directory_becomes_a_run(tmp_path, capsys):
     """`report` reads it, and tells what the cases see."""
-    assert 0 == main(["mutants", "--sensitivity", "--case", PLAIN, "--out", str(tmp_path / "new" / "run")])
+    assert 0 == main(["mutants", "sensitivity", "--case", PLAIN, "--out", str(tmp_path / "new" / "run")])
     kept = results.load(tmp_path / "new" / "run")
     assert kept.facts["finished"]
     assert [PLAIN] == [one.case for one in kept.sensitivity]
@@ -202,7 +202,7 @@ def test_a_run_that_is_there_stays(tmp_path, capsys):
     results.Writer.start(tmp_path, {"planned": 3, "environment": {}, "command": "check"})
     before = (tmp_path / "run.json").read_bytes()
     for text in (PLAIN, list(WEAK)[1]):
-        assert 0 == main(["mutants", "--sensitivity", "--case", text, "--out", str(tmp_path)])
+        assert 0 == main(["mutants", "sensitivity", "--case", text, "--out", str(tmp_path)])
         assert [text] == [one.case for one in results.load(tmp_path).sensitivity]
     assert before == (tmp_path / "run.json").read_bytes()
     assert {".lock", "run.json", "sensitivity.jsonl"} == {path.name for path in tmp_path.iterdir()}

@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from attention_harness.commands.prerequisites.finding import OK, Finding
-from attention_harness.commands.prerequisites.packages import version
+from attention_harness.commands.doctor.finding import OK, Finding
+from attention_harness.commands.doctor.packages import version
 from attention_harness.execution import machine
 
 _MANAGERS = {

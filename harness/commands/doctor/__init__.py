@@ -1,4 +1,4 @@
-"""`doctor`: what this machine can run, what is missing, and the command that adds it.
+"""Say what this machine can run, what is missing, and the command that adds it.
 
 It has to work where nothing is installed, so it imports the standard library alone and asks the metadata of packages;
 the registry, which needs NumPy, is imported where NumPy is. No framework is imported, unless a CUDA device is there and
@@ -13,8 +13,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from attention_harness.commands import console
-from attention_harness.commands.prerequisites import OK, Finding, machine, packages
+from attention_harness.commands import arguments, console
+from attention_harness.commands.doctor import machine, packages
+from attention_harness.commands.doctor.finding import OK, Finding
 from attention_harness.execution.machine import cuda_devices
 from attention_harness.model.errors import HarnessError
 
@@ -23,9 +24,13 @@ _ALL = ("*",)
 _VERBS = {
     "check": (_ALL, "", "shipped implementations, in worker processes"),
     "bench": (_ALL, "", "as check"),
+    "bench against": (_ALL, "", "as check"),
+    "bench self-check": (_ALL, "", "as check"),
     "choose": (_ALL, "", "as check"),
     "replay": (_ALL, "", "as check"),
     "mutants": (_ALL, "", "as check"),
+    "mutants sensitivity": (_ALL, "", "as check"),
+    "mutants diagnose": (_ALL, "", "as check"),
     "list": (("numpy",), "", "no framework"),
     "new": (("numpy",), "", "no framework"),
     "report": (("numpy", "fastjsonschema"), "report", "no torch"),
@@ -35,7 +40,12 @@ _VERBS = {
 _COLUMNS = ("subject", "name", "state", "found", "advice")
 
 
-def doctor(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the verb takes."""
+    arguments.add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
     """Print a table for each subject; 0 when nothing that a default run needs is missing."""
     found = [*packages.findings(), *machine.findings()]
     found += [*_implementations(found), *_verbs(found)]

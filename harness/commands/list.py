@@ -1,18 +1,41 @@
-"""What there is: rows of plain data for `list`. No framework is imported."""
+"""List implementations, mechanisms, cases, checks, mutants or workloads."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from typing import Any
 
-from attention_harness import registry
+from attention_harness.commands import arguments, console
 
 Rows = list[dict[str, Any]]
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the verb takes."""
+    parser.add_argument("kind", nargs="?", choices=KINDS, metavar="KIND", help=", ".join(KINDS))
+    arguments.add_load(parser)
+    arguments.add_tier(parser)
+    arguments.add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print a table of the kind; of implementations and mechanisms where none is named."""
+    kinds = [options.kind] if options.kind else ["implementations", "mechanisms"]
+    rows = {kind: KINDS[kind](options) for kind in kinds}
+    if options.json:
+        print(json.dumps(rows[options.kind] if options.kind else rows, indent=1))
+        return 0
+    for kind in kinds:
+        console.table(kind, rows[kind])
+    return 0
+
+
 def implementations(options: argparse.Namespace) -> Rows:
     """Return name, summary, declarations, and why one is unavailable here."""
+    from attention_harness import registry
+
     return [
         {
             "name": name,
@@ -29,6 +52,8 @@ def implementations(options: argparse.Namespace) -> Rows:
 
 def mechanisms(options: argparse.Namespace) -> Rows:
     """Return name, formula, inputs with their axes, options, choices, source and errata."""
+    from attention_harness import registry
+
     return [
         {
             "name": name,

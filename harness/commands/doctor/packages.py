@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attention_harness.commands.prerequisites.finding import OK, Finding
+from attention_harness.commands.doctor.finding import OK, Finding
 
 NAME = "attention-harness"
 ROOT = Path(__file__).resolve().parents[3]

@@ -24,7 +24,7 @@ from attention_harness.cases.cases import parse
 from attention_harness.checks import CHECKS, Subject
 from attention_harness.checks.accuracy import to_array, wrong_form
 from attention_harness.commands import console
-from attention_harness.commands.standalone import SAVED, save
+from attention_harness.commands.replay.script import SAVED, save
 from attention_harness.execution import conformance, pool
 from attention_harness.execution.conformance import Item
 from attention_harness.execution.process_state import world

@@ -1,0 +1,36 @@
+"""Write report.md and index.html from run directories."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from attention_harness.commands import arguments, console
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the verb takes."""
+    parser.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="run directories")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write; the first run directory if not given")
+    arguments.add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write both files and print their paths."""
+    from attention_harness import report
+    from attention_harness.store import results
+
+    merged = results.merge([results.load(directory) for directory in options.directories])
+    for note in merged.notes:
+        console.line(note)
+    markdown, page = report.write(merged, options.out or options.directories[0])
+    if options.json:
+        print(json.dumps({"markdown": str(markdown), "html": str(page)}, indent=1))
+        return 0
+    print(f"report: {markdown}")
+    print(f"page:   {page}")
+    for path in (directory / "benchmark.json" for directory in options.directories):
+        if path.exists():
+            print(f"json:   {path}")
+    return 0
