@@ -68,9 +68,7 @@ def opened(target: str, implementations: Sequence[Implementation]) -> Iterator[V
     [root] = roots
     commit = _git(root, "rev-parse", "--verify", "--quiet", f"{target}^{{commit}}")
     if not commit:
-        raise HarnessError(
-            f"bench against {target}: neither a revision of {root} nor a folder; `git -C {root} log` lists"
-        )
+        raise HarnessError(f"{target} is neither a revision of {root} nor a folder; `git -C {root} log` lists")
     label = _git(root, "rev-parse", "--short", commit)
     with tempfile.TemporaryDirectory(prefix="harness-against-") as unpacked:
         _unpack(root, commit, Path(unpacked))
@@ -106,9 +104,7 @@ def arm(implementation: Implementation, version: Version, folder: Path) -> Path:
     package, module, inside = _where(implementation, version)
     file = inside.joinpath(*module.split("."))
     if not file.with_suffix(".py").is_file() and not (file / "__init__.py").is_file():
-        raise HarnessError(
-            f"bench against: {version.told} has no {implementation.name} ({module.replace('.', '/')}.py)"
-        )
+        raise HarnessError(f"{version.told} has no {implementation.name} ({module.replace('.', '/')}.py)")
     if any((inside / package).glob("**/*.so")) or any((inside / package).glob("**/*.pyd")):
         raise HarnessError(f"bench against: {inside / package} holds compiled modules, and {_LIMIT}")
     path = folder / f"{implementation.name}@{version.label}.py"
@@ -142,9 +138,7 @@ def loaded(paths: Sequence[Path], version: Version, load: Sequence[Path]) -> dic
     try:
         return registry.implementations([*load, *paths])
     except HarnessError as error:
-        raise HarnessError(
-            f"bench against {version.told}: an implementation does not load: {error}; {_LIMIT}"
-        ) from error
+        raise HarnessError(f"{version.told}: an implementation does not load: {error}; {_LIMIT}") from error
 
 
 def differs(implementation: Implementation, version: Version) -> bool:

@@ -139,7 +139,7 @@ def test_passes_are_kept_and_the_limit_on_memory_holds(harness, repository, monk
 def test_what_names_no_version_is_a_mistake(mistake, repository, tmp_path):
     """An unknown revision, a file outside a checkout, and a version without the file."""
     loose = shutil.copy(repository, tmp_path / "loose.py")
-    assert "neither a revision" in mistake("bench", "against", "nowhere", "--load", repository)
+    assert "is neither a revision" in mistake("bench", "against", "nowhere", "--load", repository)
     assert "in no git checkout" in mistake("bench", "against", "HEAD", "--load", loose)
     (tmp_path / "empty").mkdir()
     eager = registry.implementations()["eager"]

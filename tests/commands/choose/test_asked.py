@@ -8,7 +8,7 @@ import pytest
 
 from attention_harness.cases.cases import parse
 from attention_harness.commands.choose_problem import GATE_SCORES, case_of, gated_on
-from attention_harness.commands.main import parse
+from attention_harness.commands.main import parse as parse_arguments
 from attention_harness.model.errors import HarnessError
 from attention_harness.registry import mechanism, mechanisms
 
@@ -18,7 +18,7 @@ NEEDS["self_attention"] = ["--option", "positions=none"]
 
 def asked(*words: str):
     """Return the case of a command line."""
-    return case_of(parse(["choose", *words]))
+    return case_of(parse_arguments(["choose", *words]))
 
 
 @pytest.mark.parametrize("name", sorted(mechanisms()))
