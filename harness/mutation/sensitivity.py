@@ -238,12 +238,13 @@ def command(options: argparse.Namespace) -> int:
         console.line(f"resume: {len(kept)} cases are measured")
     found = []
     for case in cases:
-        one = kept.get(case.id)
-        if one is None:
-            [one] = measure([case])
+        if case.id in kept:
+            found.append(kept[case.id])
+            continue
+        for one in measure([case]):
+            found.append(one)
             if writer:
                 writer.add(one)
-        found.append(one)
     if writer:
         if writer.facts.get("plan") == _plan_of(cases):  # not where a file was added to another run
             writer.update(finished=results.now())

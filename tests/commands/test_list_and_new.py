@@ -95,7 +95,7 @@ def test_usage(harness):
     assert (
         harness("--help").status,
         harness("check", "--help").out.splitlines()[-1],
-    ) == (0, "exit status: 0 conforms, 1 does not or nothing was asked, 2 usage")
+    ) == (0, "exit status: 0 conforms, 1 does not or nothing was checked, 2 usage")
     assert harness("--version").out.strip()[0].isdigit()
 
 

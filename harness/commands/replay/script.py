@@ -37,7 +37,7 @@ SAVED = ("accuracy", "weights")
 
 _INLINE_LINES = 200  # a longer file is loaded from where it lies
 _INLINE_BYTES = 48 * 1024  # more numbers than this, compressed, go to a file beside the script
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[3]
 
 _SCRIPT = Template('''\
 """$title

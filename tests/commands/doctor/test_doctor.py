@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -14,7 +15,7 @@ from attention_harness.commands import doctor
 from attention_harness.commands.doctor import machine, packages
 from tests.conftest import ROOT
 
-BASE = ("numpy", "torch", "rich", "pebble", "covertable", "pytest-benchmark", "fastjsonschema")
+BASE = tuple(one.name for one in packages.requirements() if not one.extra)
 
 
 def findings(answer) -> dict[tuple[str, str], dict[str, str]]:
@@ -22,11 +23,21 @@ def findings(answer) -> dict[tuple[str, str], dict[str, str]]:
     return {(one["subject"], one["name"]): one for one in json.loads(answer.out)["findings"]}
 
 
-def bare(*arguments: str, flags: tuple[str, ...] = ("-S",)) -> subprocess.CompletedProcess[str]:
-    """Run a command without any installed package."""
-    command = [sys.executable, *flags, "-m", "attention_harness", *arguments]
-    environment = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a function that runs a command of the checkout without any installed package."""
+    path = tmp_path_factory.mktemp("bare")
+    package = path / "attention_harness"
+    package.mkdir()
+    for one in (*(ROOT / "harness").iterdir(), ROOT / "reference", ROOT / "implementations"):
+        (package / one.name).symlink_to(one)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-S", "-m", "attention_harness", *arguments]
+        environment = {"PYTHONPATH": str(path), "PATH": os.environ["PATH"]}
+        return subprocess.run(command, cwd=path, env=environment, capture_output=True, text=True, check=False)
+
+    return run
 
 
 def test_it_tells_this_machine(harness):
@@ -56,7 +67,7 @@ def test_lines_hold_what_json_holds(harness):
     assert len(lines) == len(told) + 1
 
 
-def test_nothing_installed():
+def test_nothing_installed(bare):
     """What is missing is named with the command, what it keeps from running too; only `doctor` runs."""
     done = bare("doctor", "--json")
     assert (done.returncode, done.stderr) == (1, "")
@@ -72,7 +83,7 @@ def test_nothing_installed():
     assert found["verbs", "doctor"]["state"] == "ok"
 
 
-def test_a_verb_without_its_package_is_a_line():
+def test_a_verb_without_its_package_is_a_line(bare):
     """It names the package and this command."""
     done = bare("list", "checks")
     assert done.returncode == 2

@@ -113,7 +113,7 @@ def test_a_shipped_one_says_what_it_needs(tmp_path):
     [eager] = registry.select(["eager"])
     script = tmp_path / "replay_eager.py"
     standalone.save(script, eager, parse(TINY), "weights")
-    assert "and what implementations.eager imports" in script.read_text().split('"""')[1]
+    assert "and what attention_harness.implementations.eager imports" in script.read_text().split('"""')[1]
     answer = subprocess.run(
         [sys.executable, "-I", str(script)], cwd=tmp_path, capture_output=True, text=True, check=False
     )
