@@ -20,8 +20,9 @@ from attention_harness.commands import arguments, console, gating
 from attention_harness.commands.choose_problem import case_of, gated_on
 from attention_harness.commands.run_setup import told_of, writer_of
 from attention_harness.execution.machine import environment
-from attention_harness.model.capabilities import DEVICES, DTYPES
+from attention_harness.model.capabilities import DEVICES
 from attention_harness.model.case import Case
+from attention_harness.model.dtypes import DTYPES
 from attention_harness.model.measurement import FAR_BEHIND, Measurement
 from attention_harness.registry import Implementation
 from attention_harness.report.changes import incomparable
