@@ -1,11 +1,13 @@
 """Additive attention (Bahdanau): a one-layer network scores each pair."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from attention_harness.reference.core import attend, linear
-from attention_harness.reference.specification import ATTENTION, Example, Mechanism, parameter, spread, tensor
+from attention_harness.reference.scalars import Scalars
+from attention_harness.reference.specification import ATTENTION, Example, Mechanism, Work, parameter, spread, tensor
 
 
 def additive(query: Any, key: Any, value: Any, W_q: Any, W_k: Any, w_v: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -20,9 +22,25 @@ def additive(query: Any, key: Any, value: Any, W_q: Any, W_k: Any, w_v: Any, **v
     return attend(np.tanh(features) @ w_v, value, **visibility)
 
 
+def _exact(s: Scalars) -> tuple[Any, Any]:
+    """Return output and weights at 50 digits."""
+    return s.pairwise(lambda q, k: s.tanh_sum(s.layer(q, s.x["W_q"]) + s.layer(k, s.x["W_k"]), s.x["w_v"]))
+
+
+def _work(s: Mapping[str, int], pairs: int) -> Work:
+    """Return two layers over the positions, and over the pairs a product with w_v and the sum of values."""
+    return Work(
+        pairs=2 * pairs * (s["A"] + s["Dv"]),
+        projections=2 * s["B"] * s["H"] * (s["Lq"] * s["Dq"] + s["Lk"] * s["Dk"]) * s["A"],
+        tanh=pairs * s["A"],
+    )
+
+
 MECHANISM = Mechanism(
     name="additive",
     evaluate=additive,
+    exact=_exact,
+    work=_work,
     inputs=(
         tensor("query", "B H Lq Dq", "what is looked for"),
         tensor("key", "B H Lk Dk", "what it is compared with"),

@@ -1,11 +1,13 @@
 """Concatenation attention: query and key side by side through one layer, its features summed."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from attention_harness.reference.core import attend, linear
-from attention_harness.reference.specification import ATTENTION, Mechanism, parameter, tensor
+from attention_harness.reference.scalars import Scalars
+from attention_harness.reference.specification import ATTENTION, Mechanism, Work, parameter, tensor
 
 
 def concat_tanh(query: Any, key: Any, value: Any, W: Any, b: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -20,9 +22,26 @@ def concat_tanh(query: Any, key: Any, value: Any, W: Any, b: Any, **visibility: 
     return attend(np.tanh(linear(pairs, W, b)).sum(-1), value, **visibility)
 
 
+def _exact(s: Scalars) -> tuple[Any, Any]:
+    """Return output and weights at 50 digits."""
+    ones = [1] * len(s.x["b"])
+    return s.pairwise(lambda q, k: s.tanh_sum(s.layer(np.concatenate([q, k]), s.x["W"], s.x["b"]), ones))
+
+
+def _work(s: Mapping[str, int], pairs: int) -> Work:
+    """Return the layer's two halves over the positions, and over the pairs the sum of values: features are added up."""
+    return Work(
+        pairs=2 * pairs * s["Dv"],
+        projections=2 * s["B"] * s["H"] * (s["Lq"] * s["Dq"] + s["Lk"] * s["Dk"]) * s["A"],
+        tanh=pairs * s["A"],
+    )
+
+
 MECHANISM = Mechanism(
     name="concat_tanh",
     evaluate=concat_tanh,
+    exact=_exact,
+    work=_work,
     inputs=(
         tensor("query", "B H Lq Dq", "what is looked for"),
         tensor("key", "B H Lk Dk", "what it is compared with"),

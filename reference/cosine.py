@@ -1,9 +1,11 @@
 """Cosine attention: the score is the cosine of the angle between query and key."""
 
+from functools import partial
 from typing import Any
 
 from attention_harness.reference.core import attend, normalise, repeat_heads
-from attention_harness.reference.specification import ATTENTION, Erratum, Mechanism, tensor
+from attention_harness.reference.scalars import Scalars
+from attention_harness.reference.specification import ATTENTION, Erratum, Mechanism, product_and_sum, tensor
 
 
 def cosine(query: Any, key: Any, value: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -19,9 +21,17 @@ def cosine(query: Any, key: Any, value: Any, **visibility: Any) -> tuple[Any, An
     return attend(scores, repeat_heads(value, heads), **visibility)
 
 
+def exact_score(s: Scalars, q: Any, k: Any) -> Any:
+    """Return the cosine of two vectors at 50 digits."""
+    length = s.mp.sqrt(s.dot(q, q)) * s.mp.sqrt(s.dot(k, k))
+    return s.dot(q, k) / length if length else s.mp.zero
+
+
 MECHANISM = Mechanism(
     name="cosine",
     evaluate=cosine,
+    exact=lambda s: s.pairwise(partial(exact_score, s)),
+    work=product_and_sum,
     inputs=(
         tensor("query", "B H Lq D", "what is looked for"),
         tensor("key", "B Hk Lk D", "what it is compared with"),

@@ -1,10 +1,12 @@
 """Cross attention: one sequence asks, another answers, and the answer is added to the asker."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from attention_harness.reference.core import linear
+from attention_harness.reference.scalars import Scalars, table
 from attention_harness.reference.scaled_dot_product import scaled_dot_product
-from attention_harness.reference.specification import ATTENTION, Mechanism, parameter, tensor
+from attention_harness.reference.specification import ATTENTION, Mechanism, Work, parameter, tensor
 
 
 def cross_attention(sequence: Any, context: Any, W_q: Any, W_k: Any, W_v: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -21,9 +23,25 @@ def cross_attention(sequence: Any, context: Any, W_q: Any, W_k: Any, W_v: Any, *
     return sequence + change, weights
 
 
+def _exact(s: Scalars) -> tuple[Any, Any]:
+    """Return output and weights at 50 digits."""
+    sequence, context = s.x["sequence"], s.x["context"]
+    q, k, v = s.layer(sequence, s.x["W_q"]), s.layer(context, s.x["W_k"]), s.layer(context, s.x["W_v"])
+    change, weights = s.attend(s.scaled(q.shape[-1]), q, k, v)
+    return table(change.shape, lambda *at: sequence[at] + change[at]), weights
+
+
+def _work(s: Mapping[str, int], pairs: int) -> Work:
+    """Return three layers over the positions, and over the pairs the scores and the sum of values."""
+    widths = s["D"] * (s["Lq"] + s["Lk"]) + s["Lk"] * s["E"]
+    return Work(2 * pairs * (s["D"] + s["E"]), 2 * s["B"] * s["E"] * widths)
+
+
 MECHANISM = Mechanism(
     name="cross_attention",
     evaluate=cross_attention,
+    exact=_exact,
+    work=_work,
     inputs=(
         tensor("sequence", "B Lq E", "embeddings that are updated; they ask"),
         tensor("context", "B Lk E", "embeddings of the other sequence; they answer"),

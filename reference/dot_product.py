@@ -3,7 +3,7 @@
 from typing import Any
 
 from attention_harness.reference.core import attend, repeat_heads
-from attention_harness.reference.specification import ATTENTION, Example, Mechanism, tensor
+from attention_harness.reference.specification import ATTENTION, Example, Mechanism, product_and_sum, tensor
 
 
 def dot_product(query: Any, key: Any, value: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -22,6 +22,8 @@ def dot_product(query: Any, key: Any, value: Any, **visibility: Any) -> tuple[An
 MECHANISM = Mechanism(
     name="dot_product",
     evaluate=dot_product,
+    exact=lambda s: s.pairwise(s.dot),
+    work=product_and_sum,
     inputs=(
         tensor("query", "B H Lq D", "what is looked for"),
         tensor("key", "B Hk Lk D", "what it is compared with"),

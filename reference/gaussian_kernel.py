@@ -4,7 +4,16 @@ import math
 from typing import Any
 
 from attention_harness.reference.core import attend
-from attention_harness.reference.specification import ATTENTION, Erratum, Example, Mechanism, parameter, tensor
+from attention_harness.reference.scalars import Scalars
+from attention_harness.reference.specification import (
+    ATTENTION,
+    Erratum,
+    Example,
+    Mechanism,
+    parameter,
+    product_and_sum,
+    tensor,
+)
 
 _FAR, _NEAR = math.exp(-18), math.exp(-0.5)
 _TOTAL = _FAR + 2 * _NEAR
@@ -22,9 +31,16 @@ def gaussian_kernel(query: Any, key: Any, value: Any, w: Any, **visibility: Any)
     return attend((difference * difference).sum(-1) * -0.5, value, **visibility)
 
 
+def _exact(s: Scalars) -> tuple[Any, Any]:
+    """Return output and weights at 50 digits."""
+    return s.pairwise(lambda q, k: -s.mp.fsum((s.x["w"][0] * (a - b)) ** 2 for a, b in zip(q, k, strict=True)) / 2)
+
+
 MECHANISM = Mechanism(
     name="gaussian_kernel",
     evaluate=gaussian_kernel,
+    exact=_exact,
+    work=product_and_sum,  # the distance through its expansion
     inputs=(
         tensor("query", "B H Lq D", "where the regression is asked"),
         tensor("key", "B H Lk D", "where it was observed"),

@@ -1,9 +1,22 @@
 """Location attention: query and key choose among fixed positions, and a layer combines query and context."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from attention_harness.reference.core import attend, linear
-from attention_harness.reference.specification import SCORED, Erratum, Example, Mechanism, parameter, spread, tensor
+from attention_harness.reference.scalars import Scalars, table
+from attention_harness.reference.specification import (
+    SCORED,
+    Erratum,
+    Example,
+    Mechanism,
+    Work,
+    parameter,
+    spread,
+    tensor,
+)
 
 
 def location(
@@ -20,9 +33,26 @@ def location(
     return linear((query, context), W_c, b_c), weights
 
 
+def _exact(s: Scalars) -> tuple[Any, Any]:
+    """Return output and weights at 50 digits."""
+    scores = s.layer(np.concatenate([s.x["query"], s.x["key"]], -1), s.x["W"], s.x["b"])
+    weights = s.softmax(lambda *at: scores[at], scores.shape)
+    value = s.x["value"]
+    context = table((*scores.shape[:-1], value.shape[-1]), lambda b, i, c: s.dot(weights[b, i], value[b, :, c]))
+    return s.layer(np.concatenate([s.x["query"], context], -1), s.x["W_c"], s.x["b_c"]), weights
+
+
+def _work(s: Mapping[str, int], pairs: int) -> Work:
+    """Return the scoring and the combining layer over the queries, and the sum of values over the pairs."""
+    widths = s["P"] * (s["Dq"] + s["Dk"]) + s["O"] * (s["Dq"] + s["Dv"])
+    return Work(2 * pairs * s["Dv"], 2 * s["B"] * s["Lq"] * widths)
+
+
 MECHANISM = Mechanism(
     name="location",
     evaluate=location,
+    exact=_exact,
+    work=_work,
     inputs=(
         tensor("query", "B Lq Dq", "decoder state"),
         tensor("key", "B Lq Dk", "what the query is concatenated with"),

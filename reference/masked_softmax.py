@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from attention_harness.reference.core import visible_weights
-from attention_harness.reference.specification import VISIBILITY, Erratum, Example, Mechanism, spread, tensor
+from attention_harness.reference.scalars import Scalars
+from attention_harness.reference.specification import VISIBILITY, Erratum, Example, Mechanism, Work, spread, tensor
 
 
 def masked_softmax(scores: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -21,9 +22,18 @@ def masked_softmax(scores: Any, **visibility: Any) -> tuple[Any, Any]:
     return weights, weights
 
 
+def _exact(s: Scalars) -> tuple[Any, Any]:
+    """Return the weights at 50 digits, twice."""
+    scores = s.x["scores"]
+    weights = s.softmax(lambda *at: scores[at], scores.shape)
+    return weights, weights
+
+
 MECHANISM = Mechanism(
     name="masked_softmax",
     evaluate=masked_softmax,
+    exact=_exact,
+    work=lambda sizes, pairs: Work(),
     inputs=(tensor("scores", "B H Lq Lk", "one score for each query and key"),),
     output=("B", "H", "Lq", "Lk"),
     scores=("B", "H", "Lq", "Lk"),

@@ -1,10 +1,12 @@
 """Multi-head attention: scaled dot product in several subspaces side by side, then an output projection."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from attention_harness.reference.core import linear, merge_heads, split_heads
+from attention_harness.reference.scalars import Scalars, table
 from attention_harness.reference.scaled_dot_product import scaled_dot_product
-from attention_harness.reference.specification import ATTENTION, Erratum, Mechanism, parameter, tensor
+from attention_harness.reference.specification import ATTENTION, Erratum, Mechanism, Work, parameter, tensor
 
 
 def multi_head(
@@ -34,9 +36,34 @@ def multi_head(
     return linear(merge_heads(output), W_o), weights
 
 
+def _exact(s: Scalars) -> tuple[Any, Any]:
+    """Return output and weights at 50 digits."""
+    heads = s.o["heads"]
+
+    def split(name: str, weight: str) -> Any:
+        flat = s.layer(s.x[name], s.x[weight])
+        batch, length, width = flat.shape
+        each = width // heads
+        return table((batch, heads, length, each), lambda b, h, i, c: flat[b, i, h * each + c])
+
+    q, k, v = split("query", "W_q"), split("key", "W_k"), split("value", "W_v")
+    output, weights = s.attend(s.scaled(q.shape[-1]), q, k, v)
+    batch, _, length, each = output.shape
+    merged = table((batch, length, heads * each), lambda b, i, c: output[b, c // each, i, c % each])
+    return s.layer(merged, s.x["W_o"]), weights
+
+
+def _work(s: Mapping[str, int], pairs: int) -> Work:
+    """Return four layers over the positions, and over the pairs the scores and the sum of values of each head."""
+    widths = s["Lq"] * (s["Eq"] + s["O"]) + s["Lk"] * (s["Ek"] + s["Ev"])
+    return Work(4 * pairs * (s["E"] // s["H"]), 2 * s["B"] * s["E"] * widths)
+
+
 MECHANISM = Mechanism(
     name="multi_head",
     evaluate=multi_head,
+    exact=_exact,
+    work=_work,
     inputs=(
         tensor("query", "B Lq Eq", "what is looked for"),
         tensor("key", "B Lk Ek", "what it is compared with"),

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from attention_harness.reference.core import computed
-from attention_harness.reference.specification import Erratum, Mechanism, tensor
+from attention_harness.reference.scalars import Scalars, table
+from attention_harness.reference.specification import Erratum, Mechanism, Work, tensor
 
 _BASE = 10000.0
 # The rate is pow(base, -2i/E) or exp(-2i ln(base)/E): exponent, or constant and product, are rounded, which the
@@ -29,9 +30,28 @@ def positional_encoding(sequence: Any) -> tuple[Any, None]:
     return sequence + (np.sin(angle) * even + np.cos(angle) * (1 - even)), None
 
 
+def _exact(s: Scalars) -> tuple[Any, None]:
+    """Return the output at 50 digits."""
+    return exact_encoding(s), None
+
+
+def exact_encoding(s: Scalars) -> Any:
+    """Return the sequence plus its encoding at 50 digits."""
+    sequence = s.x["sequence"]
+    width = sequence.shape[-1]
+
+    def entry(b: int, t: int, c: int) -> Any:
+        angle = t / s.mp.power(10000, s.mp.mpf(c - c % 2) / width)
+        return sequence[b, t, c] + (s.mp.cos(angle) if c % 2 else s.mp.sin(angle))
+
+    return table(sequence.shape, entry)
+
+
 MECHANISM = Mechanism(
     name="positional_encoding",
     evaluate=positional_encoding,
+    exact=_exact,
+    work=lambda sizes, pairs: Work(),
     inputs=(tensor("sequence", "B L E", "one embedding for each position"),),
     output=("B", "L", "E"),
     scores=(),

@@ -1,16 +1,20 @@
 """Attention after linear projections of query, key and value, with the score of choice."""
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from attention_harness.reference.core import linear
-from attention_harness.reference.cosine import cosine
+from attention_harness.reference.cosine import cosine, exact_score
 from attention_harness.reference.dot_product import dot_product
+from attention_harness.reference.scalars import Scalars
 from attention_harness.reference.scaled_dot_product import scaled_dot_product
 from attention_harness.reference.specification import (
     ATTENTION,
     Erratum,
     Example,
     Mechanism,
+    Work,
     parameter,
     spread,
     tensor,
@@ -35,9 +39,30 @@ def projected(
     return _SCORES[score](linear(query, W_q), linear(key, W_k), linear(value, W_v), **visibility)
 
 
+_EXACT = {
+    "dot_product": lambda s, width: s.dot,
+    "cosine": lambda s, width: partial(exact_score, s),
+    "scaled_dot_product": lambda s, width: s.scaled(width),
+}
+
+
+def _exact(s: Scalars) -> tuple[Any, Any]:
+    """Return output and weights at 50 digits."""
+    q, k, v = (s.layer(s.x[name], s.x[weight]) for name, weight in (("query", "W_q"), ("key", "W_k"), ("value", "W_v")))
+    return s.attend(_EXACT[s.o["score"]](s, q.shape[-1]), q, k, v)
+
+
+def _work(s: Mapping[str, int], pairs: int) -> Work:
+    """Return three layers over the positions, and over the pairs the scores and the sum of values."""
+    widths = s["Lq"] * s["Eq"] * s["D"] + s["Lk"] * (s["Ek"] * s["D"] + s["Ev"] * s["Dv"])
+    return Work(2 * pairs * (s["D"] + s["Dv"]), 2 * s["B"] * widths)
+
+
 MECHANISM = Mechanism(
     name="projected",
     evaluate=projected,
+    exact=_exact,
+    work=_work,
     inputs=(
         tensor("query", "B Lq Eq", "decoder hidden state"),
         tensor("key", "B Lk Ek", "encoder outputs"),

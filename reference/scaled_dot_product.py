@@ -6,7 +6,15 @@ from typing import Any
 import numpy as np
 
 from attention_harness.reference.core import attend, computed, repeat_heads
-from attention_harness.reference.specification import ATTENTION, Erratum, Example, Mechanism, spread, tensor
+from attention_harness.reference.specification import (
+    ATTENTION,
+    Erratum,
+    Example,
+    Mechanism,
+    product_and_sum,
+    spread,
+    tensor,
+)
 
 
 def scaled_dot_product(query: Any, key: Any, value: Any, *, scale: Any = None, **visibility: Any) -> tuple[Any, Any]:
@@ -29,6 +37,8 @@ def scaled_dot_product(query: Any, key: Any, value: Any, *, scale: Any = None, *
 MECHANISM = Mechanism(
     name="scaled_dot_product",
     evaluate=scaled_dot_product,
+    exact=lambda s: s.pairwise(s.scaled(s.x["query"].shape[-1])),
+    work=product_and_sum,
     inputs=(
         tensor("query", "B H Lq D", "what is looked for"),
         tensor("key", "B Hk Lk D", "what it is compared with"),

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from attention_harness.reference.positional_encoding import positional_encoding
+from attention_harness.reference.positional_encoding import exact_encoding, positional_encoding
+from attention_harness.reference.scalars import Scalars
 from attention_harness.reference.scaled_dot_product import scaled_dot_product
-from attention_harness.reference.specification import ATTENTION, Mechanism, tensor
+from attention_harness.reference.specification import ATTENTION, Mechanism, Work, tensor
 
 
 def self_attention(sequence: Any, *, positions: str, **visibility: Any) -> tuple[Any, Any]:
@@ -23,9 +24,17 @@ def self_attention(sequence: Any, *, positions: str, **visibility: Any) -> tuple
     return scaled_dot_product(sequence, sequence, sequence, **visibility)
 
 
+def _exact(s: Scalars) -> tuple[Any, Any]:
+    """Return output and weights at 50 digits."""
+    z = exact_encoding(s) if s.o["positions"] == "sinusoidal" else s.x["sequence"]
+    return s.attend(s.scaled(z.shape[-1]), z, z, z)
+
+
 MECHANISM = Mechanism(
     name="self_attention",
     evaluate=self_attention,
+    exact=_exact,
+    work=lambda sizes, pairs: Work(4 * pairs * sizes["E"]),
     inputs=(tensor("sequence", "B L E", "the one sequence that is query, key and value"),),
     output=("B", "L", "E"),
     scores=("B", "L", "L"),

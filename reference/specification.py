@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.options import Group, capabilities
+from attention_harness.reference.scalars import Scalars
 
 SCORED = capabilities(Group.SCORES)
 """The options that every mechanism with scores takes."""
@@ -71,11 +72,33 @@ class Erratum:
     shown_by: str
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a forward call has to compute, counted from the formula.
+
+    pairs        operations of matrix products over the visible pairs of query and key; a multiplication and its
+                 addition are 2
+    projections  operations of matrix products over single positions
+    tanh         elements that go through tanh; other arithmetic on elements is not counted
+    """
+
+    pairs: float = 0
+    projections: float = 0
+    tanh: float = 0
+
+
+def product_and_sum(sizes: Mapping[str, int], pairs: int) -> Work:
+    """Return the work of scores that are products over D, and of a weighted sum of Dv values."""
+    return Work(2 * pairs * (sizes["D"] + sizes["Dv"]))
+
+
 @dataclass(frozen=True)
 class Mechanism:
     """One formula of the notes.
 
     evaluate   float64 arrays by name, and options, to (output, weights or None)
+    exact      the same formula on `Scalars`, to tables of 50 digits: (output, weights or None)
+    work       (sizes, visible pairs of query and key in all batches and heads) -> what a forward call computes
     inputs     its tensors, in call order
     output     axes of the output
     scores     axes of the scores and weights; empty for an operator without any
@@ -88,6 +111,8 @@ class Mechanism:
 
     name: str
     evaluate: Callable[..., tuple[Any, Any]]
+    exact: Callable[[Scalars], tuple[Any, Any]]
+    work: Callable[[Mapping[str, int], int], Work]
     inputs: tuple[Input, ...]
     output: tuple[str, ...]
     scores: tuple[str, ...]

@@ -1,11 +1,13 @@
 """Attention of a hidden state over encoder outputs that pass through a tanh layer first."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from attention_harness.reference.core import attend, linear
-from attention_harness.reference.specification import ATTENTION, Erratum, Mechanism, parameter, tensor
+from attention_harness.reference.scalars import Scalars
+from attention_harness.reference.specification import ATTENTION, Erratum, Mechanism, Work, parameter, tensor
 
 
 def tanh_gated(query: Any, key: Any, value: Any, W: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -20,9 +22,22 @@ def tanh_gated(query: Any, key: Any, value: Any, W: Any, **visibility: Any) -> t
     return attend(query @ gated.swapaxes(-1, -2), value, **visibility)
 
 
+def _exact(s: Scalars) -> tuple[Any, Any]:
+    """Return output and weights at 50 digits."""
+    return s.pairwise(lambda q, k: s.tanh_sum(s.layer(k, s.x["W"]), q))
+
+
+def _work(s: Mapping[str, int], pairs: int) -> Work:
+    """Return the layer over the keys, and over the pairs the scores and the sum of values."""
+    keys = s["B"] * s["H"] * s["Lk"]
+    return Work(2 * pairs * (s["Dq"] + s["Dv"]), 2 * keys * s["Dk"] * s["Dq"], keys * s["Dq"])
+
+
 MECHANISM = Mechanism(
     name="tanh_gated",
     evaluate=tanh_gated,
+    exact=_exact,
+    work=_work,
     inputs=(
         tensor("query", "B H Lq Dq", "hidden state"),
         tensor("key", "B H Lk Dk", "encoder outputs"),

@@ -18,10 +18,11 @@ from attention_harness.cases.cases import parse, variants
 from attention_harness.checks.subject import bound_of
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
+from attention_harness.options import OPTIONS as DECLARED
 from attention_harness.reference import core
+from attention_harness.reference.scalars import Scalars, context, numbers, table
 from attention_harness.registry import mechanisms
-from tests.reference import in_mpmath
-from tests.reference.in_mpmath import mp
+from tests.reference.option_rules import ELSEWHERE, RULES
 
 CONTENTS = ("ordinary", "large", "shifted", "nearly_equal", "tiny")
 OPTIONS = (
@@ -74,7 +75,7 @@ def cases_of(mechanism: str) -> list[Case]:
 
 def shares(got: np.ndarray, exact: np.ndarray, bound: np.ndarray) -> np.ndarray:
     """Return every element's error as a share of half its error bound."""
-    error = in_mpmath.table(exact.shape, lambda *at: abs(mp.mpf(float(got[at])) - exact[at])).astype(float)
+    error = table(exact.shape, lambda *at: abs(context().mpf(float(got[at])) - exact[at])).astype(float)
     return np.divide(error, bound / 2, out=np.where(error > 0, np.inf, 0.0), where=bound > 0)
 
 
@@ -87,7 +88,7 @@ def test_the_reference_errs_less_than_half_its_float64_bound(mechanism, record_p
         tensors = {declared.name: given.pop(declared.name) for declared in mechanisms()[mechanism].inputs}
         options = given | inputs.arguments(case)
         reference = mechanisms()[mechanism].evaluate(**tensors, **options)
-        truth = in_mpmath.evaluate(mechanism, tensors, options)
+        truth = mechanisms()[mechanism].exact(Scalars(tensors, options, RULES))
         for got, exact, error_bound in zip(reference, truth, bound_of(case, Arithmetic(), "zero"), strict=True):
             if exact is not None:
                 assert got.shape == exact.shape == error_bound.value.shape, case.id
@@ -99,9 +100,10 @@ def test_the_reference_errs_less_than_half_its_float64_bound(mechanism, record_p
     assert {case: error_ratio for case, error_ratio in worst.items() if error_ratio > 1} == {}
 
 
-def test_every_mechanism_has_its_formula_in_mpmath():
-    """None is left out, and the comparison is not empty."""
-    assert set(in_mpmath.FORMULAS) == set(mechanisms())
+def test_every_option_has_its_rule_and_no_comparison_is_empty():
+    """None is left out; the options without a rule are those that are computed elsewhere."""
+    assert set(DECLARED) == {*RULES, *ELSEWHERE}
+    assert set(RULES) <= {option for options in OPTIONS for option in options}
     assert all(len(cases_of(mechanism)) >= len(CONTENTS) for mechanism in mechanisms())
 
 
@@ -120,7 +122,8 @@ def test_the_options_reach_fully_masked_rows_and_both_grouped_and_plain_heads():
 def test_the_softmax_survives_extreme_scores(scores):
     """Scores up to 1e300 of either sign, and the smallest there are, give the truth rounded once."""
     given = np.array([[scores]])
-    truth = in_mpmath.softmax(lambda *at: mp.mpf(float(given[at])), given.shape, {})
+    exact = Scalars({"scores": given}, {}, {})
+    truth = exact.softmax(lambda *at: exact.x["scores"][at], given.shape)
     assert core.softmax(given, np.ones(given.shape, bool)).tolist() == truth.astype(float).tolist()
 
 
@@ -134,7 +137,7 @@ def test_a_huge_hidden_score_does_not_flatten_the_seen_ones():
 def test_normalise_survives_lengths_whose_squares_do_not(size):
     """Vectors of norm 1e-200 and 1e200 become unit vectors within the bound of one evaluation."""
     given = np.array([[3.0, -4.0, 12.0], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]]) * size
-    vectors = in_mpmath.numbers(given)
-    lengths = [mp.sqrt(in_mpmath.dot(vector, vector)) for vector in vectors]
-    truth = in_mpmath.table(given.shape, lambda i, j: vectors[i, j] / lengths[i] if lengths[i] else mp.zero)
+    vectors, mp = numbers(given), context()
+    lengths = [mp.sqrt(mp.fdot(vector, vector)) for vector in vectors]
+    truth = table(given.shape, lambda i, j: vectors[i, j] / lengths[i] if lengths[i] else mp.zero)
     assert shares(core.normalise(given), truth, 2 * Tracked(FLOAT64, given).normalise().bound).max() <= 1

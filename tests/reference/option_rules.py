@@ -1,0 +1,39 @@
+"""What each option does to one pair of query and key, written a second time: one scalar at a time, counted by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attention_harness.reference.scalars import Rule, context
+
+
+def entry(array, shape, index):
+    """Return the element of a condition that stands for this place in the scores."""
+    return np.broadcast_to(array, shape)[index]
+
+
+def causal(corner, index, shape, options) -> bool:
+    """Return whether the key comes no later, counted from the first or from the last query and key."""
+    (*_, i, j), (*_, queries, keys) = index, shape
+    return j <= i if corner == "top_left" else keys - 1 - j >= queries - 1 - i
+
+
+def valid_lens(lens, index, shape, options) -> bool:
+    """Return whether the key lies within its batch's length, or its query's."""
+    batch, *_, i, j = index
+    return bool(j < (lens[batch] if lens.ndim == 1 else lens[batch, i]))
+
+
+def biased(score, bias, index, shape):
+    """Return the score plus the bias."""
+    return score + context().mpf(float(entry(bias, shape, index)))
+
+
+RULES = {
+    "bias": Rule(score=biased, sees=lambda bias, index, shape, o: entry(bias, shape, index) != -np.inf),
+    "mask": Rule(sees=lambda mask, index, shape, o: bool(entry(mask, shape, index))),
+    "valid_lens": Rule(sees=valid_lens),
+    "causal": Rule(sees=causal),
+}
+"""In the order in which they act. A scale is the mechanism's, grouped heads are the sizes', dropout is in training."""
+ELSEWHERE = {"scale", "grouped_heads", "dropout"}
