@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from attention_harness.commands.tally import Tally
+from attention_harness.model import units
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.printable import printable
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
@@ -151,7 +152,7 @@ def summary(counted: Tally, planned: int) -> str:
     lines = []
     width = max(map(len, counted.counts), default=0)
     for name, count in counted.counts.items():
-        error_ratio = f"; worst error {counted.worst[name]:.3g} of its error bound" if name in counted.worst else ""
+        error_ratio = f"; worst error ratio {units.error_ratio(counted.worst[name])}" if name in counted.worst else ""
         lines.append(f"{name:{width}}  " + ", ".join(f"{n} {status}" for status, n in count.items()) + error_ratio)
         own = [(n, status, reason) for (who, status, reason), n in counted.reasons.most_common() if who == name]
         lines += [f"    {n} {status}: {reason}" for n, status, reason in own[:_REASONS]]

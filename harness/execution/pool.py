@@ -271,7 +271,7 @@ class Worker:
             pid = self._context.pid
             most = self.limits.memory + processes.FRESH
             if pid and self.limits.memory < UNLIMITED and processes.resident(pid, most) > most:
-                told = f"its processes hold more than {units.told(self.limits.memory)}, its limit"
+                told = f"its processes hold more than {units.size(self.limits.memory)}, its limit"
                 raise Lost(Status.CRASH, f"out of memory: {told}")
             waited += 0 if future.running() else _LOOK
             if waited > _START_SECONDS:

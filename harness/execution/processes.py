@@ -150,7 +150,7 @@ def out_of_memory(told: str, limit: int | None = None) -> str:
     if not _MEMORY.search(told):
         return told
     limit = _limit if limit is None else limit
-    return f"out of memory: {told}" + (f"; its limit is {units.told(limit)}" if limit < UNLIMITED else "")
+    return f"out of memory: {told}" + (f"; its limit is {units.size(limit)}" if limit < UNLIMITED else "")
 
 
 def below() -> list[int]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
+from attention_harness.report import words
 from attention_harness.store.results import Run
 
 SUSPECT = 0.05  # smallest change of a ratio between runs that is looked at
@@ -344,7 +345,7 @@ def settled(change: CostChange, before: Measurement, again: Measurement) -> Cost
         return replace(change, state="unconfirmed", reason=f"{again.status}: {again.reason}")
     if change.quantity == "memory":
         found = _memory(before, again)
-        told = f"measured again: {(again.peak_bytes or 0) / 2**20:.0f} MiB"
+        told = f"measured again: {words.size(again.peak_bytes)}"
     elif why := _refused(before, again, set()):
         return replace(change, state="unconfirmed", reason=why)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from attention_harness.report import words
 from attention_harness.report.changes import NEWLY_WRONG, AccuracyChange, Changes, CostChange, VerdictChange
 
 _ORDER = (NEWLY_WRONG, "new and wrong", "otherwise wrong", "newly right")
@@ -98,14 +99,14 @@ def _cell(one: CostChange) -> str:
 
 
 def _cost_word(one: CostChange) -> str:
-    words = ("slower", "faster") if one.quantity == "time" else ("more memory", "less memory")
-    return words[0] if one.worse else words[1]
+    worse, better = ("slower", "faster") if one.quantity == "time" else ("more memory", "less memory")
+    return worse if one.worse else better
 
 
 def _cost(one: CostChange) -> str:
     state = f" ({one.state}{', ' + one.reason if one.reason else ''})"
     if one.quantity == "memory":
-        return f"{_cost_word(one)}: {one.before / 2**20:.0f} -> {one.after / 2**20:.0f} MiB{state}"
+        return f"{_cost_word(one)}: {words.size(one.before)} -> {words.size(one.after)}{state}"
     around = f"[{one.low - 1:+.1%}, {one.high - 1:+.1%}]" if one.low is not None and one.high is not None else ""
     ratios = f"ratio to the baseline {one.before:.3f} -> {one.after:.3f}"
     return f"{_cost_word(one)}: {one.change - 1:+.1%} {around}, {ratios}{state}"

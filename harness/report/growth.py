@@ -47,7 +47,7 @@ class Spot:
 
     implementation: str
     ratio: float
-    share: float
+    error_ratio: float
     ahead: bool
 
 
@@ -137,7 +137,7 @@ def _front(title: str, rows: Sequence[Measurement]) -> Front:
     shared = [w for w in next(iter(whole.values())) if all(w in own for own in whole.values())]
     spots = [_spot(name, [own[w] for w in shared]) for name, own in whole.items()] if shared else []
     ahead = [s for s in spots if not any(_beats(other, s) for other in spots)]
-    marked = tuple(Spot(s.implementation, s.ratio, s.share, s in ahead) for s in spots)
+    marked = tuple(Spot(s.implementation, s.ratio, s.error_ratio, s in ahead) for s in spots)
     return Front(title, tuple(shared), tuple(sorted(marked, key=lambda spot: spot.ratio)))
 
 
@@ -147,5 +147,5 @@ def _spot(name: str, rows: Sequence[Measurement]) -> Spot:
 
 
 def _beats(one: Spot, other: Spot) -> bool:
-    no_worse = one.ratio <= other.ratio and one.share <= other.share
-    return no_worse and (one.ratio < other.ratio or one.share < other.share)
+    no_worse = one.ratio <= other.ratio and one.error_ratio <= other.error_ratio
+    return no_worse and (one.ratio < other.ratio or one.error_ratio < other.error_ratio)

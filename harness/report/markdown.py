@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attention_harness.model.mutation_results import Power, Sensitivity
-from attention_harness.mutation.sensitivity import KINDS, rows
-from attention_harness.report import reliability, words
+from attention_harness.report import mutation, reliability, words
 from attention_harness.report.behaviours import Behaviours, Found
 from attention_harness.report.content import Content, Described, Group, Heatmap
 from attention_harness.report.growth import Front, Sweep
@@ -91,7 +90,7 @@ def _summary(told: Content) -> Iterator[str]:
     yield from table([status for status, _ in told.statuses], [[words.number(n) for _, n in told.statuses]])
     if told.totals:
         counted = list(told.totals[0].counts)
-        header = ["implementation", "answer", *counted, "worst share of error bound", "what it is"]
+        header = ["implementation", "answer", *counted, "worst error ratio", "what it is"]
         rows = (
             [code(t.implementation), t.word, *map(words.number, t.counts.values()), t.worst, escaped(t.summary)]
             for t in told.totals
@@ -105,8 +104,8 @@ def _matrix(found: Matrix, worst: Sequence[Cell]) -> Iterator[str]:
         yield "No implementation took part in this run."
         return
     yield (
-        "The number after *pass* is the largest error as a error ratio: at most 1 passes. Numbers in brackets "
-        "are the notes below. *not run*: the run holds no verdict there."
+        "The number after *pass* is the largest error ratio, which is error over error bound: at most 1 passes. "
+        "Numbers in brackets are the notes below. *not run*: the run holds no verdict there."
     )
     yield ""
     names = [code(name) for name in found.implementations]
@@ -118,8 +117,8 @@ def _matrix(found: Matrix, worst: Sequence[Cell]) -> Iterator[str]:
             about = f"{words.counted(note.checks, 'check')} of {words.listed([code(m) for m in note.mechanisms])}"
             yield f"- [{note.number}] {code(note.implementation)} *{note.status}*: {escaped(note.reason)} ({about})"
     if worst:
-        yield from ("", "<details><summary>Where the worst share of each cell lies</summary>", "")
-        yield from table(["mechanism", "implementation", "error_ratio", "check", "case"], map(_worst, worst))
+        yield from ("", "<details><summary>Where the worst error ratio of each cell lies</summary>", "")
+        yield from table(["mechanism", "implementation", "error ratio", "check", "case"], map(_worst, worst))
         yield from ("", "</details>")
 
 
@@ -162,10 +161,8 @@ def _sensitivity(found: Sequence[Sensitivity]) -> Iterator[str]:
         return
     yield "The smallest error that the judge accuses in an otherwise exact result: median and worst of the cases."
     yield ""
-    header = ["dtype", "content", "cases", "where weights matter", *KINDS]
-    yield from table(
-        header, ([code(d), code(c), str(n), str(weighing), *cells] for d, c, n, weighing, cells in rows(found))
-    )
+    rows = mutation.sensitivity_table(found)
+    yield from table(mutation.SENSITIVITY_HEADER, ([code(d), code(c), *cells] for d, c, *cells in rows))
     if weak := [[code(one.case), escaped(one.weak)] for one in found if one.weak]:
         yield from ("", "<details><summary>Cases that see nothing useful, and why</summary>", "")
         yield from table(["case", "why"], weak)
@@ -187,18 +184,11 @@ def _found(cell: Found) -> str:
 def _power(power: Power | None) -> Iterator[str]:
     if power is None:
         return
-    yield from ("## What this suite catches", "", words.power(power), "")
-    mechanisms = list(power.mechanisms)
-    counted = ([escaped(kind), *(_of(row.get(name)) for name in mechanisms)] for kind, row in power.table.items())
-    rows = ([row[0], _of(power.mutants[kind]), *row[1:]] for kind, row in zip(power.table, counted, strict=True))
-    total = ["all", _of((power.caught, power.planted)), *(_of(power.mechanisms[name]) for name in mechanisms)]
-    yield from table(["class", "caught of planted", *map(code, mechanisms)], [*rows, total])
-    for what, names in words.gaps(power).items():
+    yield from ("## Mutation score", "", mutation.score(power), "")
+    rows = ([escaped(kind), *cells] for kind, *cells in mutation.score_table(power))
+    yield from table(["class", "killed", *map(code, power.mechanisms)], rows)
+    for what, names in mutation.gaps(power).items():
         yield from ("", f"**{what}**: {', '.join(map(escaped, names))}")
-
-
-def _of(counts: tuple[int, int] | None) -> str:
-    return words.NOTHING if counts is None else f"{counts[0]} of {counts[1]}"
 
 
 def _failures(told: Content) -> Iterator[str]:
@@ -233,13 +223,13 @@ def _group(group: Group) -> Iterator[str]:
     yield f"### {code(worst.implementation)} on {code(worst.mechanism)}: {group.status}, check {escaped(worst.check)}"
     yield from ("", escaped(worst.reason) or "It gives no reason.", "")
     yield from table(
-        ["case", "where", "error", "error_bound", "share of error bound"],
+        ["case", "where", "error", "error bound", "error ratio"],
         [[code(worst.case), code(group.where), group.error, group.error_bound, group.error_ratio]],
     )
     yield from ("", *(block(worst.replay, "sh") if worst.replay else ["No replay command was recorded."]), "")
     if group.others:
         more = f", and {group.unnamed} more in verdicts.jsonl" if group.unnamed else ""
-        named = (f"{code(case)} (share {error_ratio})" for case, error_ratio in group.others)
+        named = (f"{code(case)} (error ratio {error_ratio})" for case, error_ratio in group.others)
         yield f"{words.number(group.count - 1)} more of this kind: {', '.join(named)}{more}."
         yield ""
 
@@ -262,7 +252,7 @@ def _growth(sweeps: Sequence[Sweep], fronts: Sequence[Front]) -> Iterator[str]:
         rows = (
             [
                 code(s.implementation),
-                words.ratio(s.ratio, None, None),
+                words.ratio(s.ratio),
                 words.error_ratio(s.error_ratio),
                 "yes" if s.ahead else "no",
             ]
@@ -315,14 +305,14 @@ def _panel(panel: Panel) -> Iterator[str]:
         "first call",
         "peak memory",
         "of ceiling",
-        "error bound",
+        "error ratio",
         "remark",
     ]
     yield from table(header, map(_line, panel.lines))
 
 
 def _line(line: Line) -> list[str]:
-    numbers = [line.detectable, line.prepare, line.first_call, line.peak, line.ceiling, line.error_bound]
+    numbers = [line.detectable, line.prepare, line.first_call, line.peak, line.ceiling, line.error_ratio]
     return [code(line.implementation), line.ratio, escaped(line.answer), *numbers, escaped(line.remark)]
 
 

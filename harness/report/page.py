@@ -6,10 +6,10 @@ import base64
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
 from attention_harness.model.errors import HarnessError
-from attention_harness.mutation import sensitivity
-from attention_harness.report import figures, plots, reliability, words
+from attention_harness.report import figures, mutation, plots, reliability
 from attention_harness.report.content import Content
 from attention_harness.report.markdown import GROWTH
 
@@ -45,8 +45,7 @@ def render(told: Content) -> str:
         formulas.append([Markup(part) for part in drawn])
         heatmaps.append([Markup(figures.heatmap(p, f"heat{i}-{j}")) for j, p in enumerate(mechanism.panels)])
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    about = {"power_words": words.power(told.power), "gaps": words.gaps(told.power)} if told.power else {}
-    seen = about | {"kinds": sensitivity.KINDS, "seen": list(sensitivity.rows(told.sensitivity))}
+    seen: dict[str, Any] = {"mutation": mutation, "sensitivity": list(mutation.sensitivity_table(told.sensitivity))}
     seen |= {"survival": reliability.sentence(told.reliability), "survival_header": reliability.HEADER}
     style = STYLE.read_text(encoding="utf-8")
     seen |= {"style": Markup(style), "style_hash": _hash(style)}

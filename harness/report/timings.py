@@ -21,7 +21,7 @@ class Line:
     answer      faster, slower, ... or the status of what was not timed
     point       (ratio, low, high) for the figure; None unless it was measured and compared
     ceiling     the part of the machine's ceilings that is reached, and which binds
-    error bound      largest error ratio, where it was checked
+    error_ratio the largest, where it was checked
     cold        on an accelerator: one call after its cache was flushed
     time        median of all its samples, for one call, with the range of the passes' medians
     remark      why it was not timed, or what to know about the answer
@@ -38,7 +38,7 @@ class Line:
     first_call: str = words.NOTHING
     peak: str = words.NOTHING
     ceiling: str = words.NOTHING
-    error_bound: str = words.NOTHING
+    error_ratio: str = words.NOTHING
     cold: str = words.NOTHING
     time: str = words.NOTHING
     samples: str = words.NOTHING

@@ -25,7 +25,7 @@ def test_a_right_one_conforms(terminal):
     assert (answer.status, answer.err) == (0, "")
     time, name, total, verdict = answer.out.splitlines()
     assert re.fullmatch(r"time: \d+ s on \d+ workers?: implementations \d+%, reference and error bounds \d+%, .*", time)
-    assert name.startswith("eager  15 pass; worst error 0.")
+    assert name.startswith("eager  15 pass; worst error ratio 0.")
     assert total == "checked 15 + 0 unsupported + 0 unavailable = 15 of 15 planned"
     assert verdict == "conforms"
 

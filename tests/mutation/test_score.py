@@ -212,11 +212,11 @@ def test_the_report_tells_what_is_caught(tmp_path):
     trials = (Trial(0, {"backwards": 1000}, (verdict("variant:backwards"),)),)
     told = build(results.Run(tmp_path, facts, outcomes=tried, trials=trials))
     for text in (markdown.render(told), page.render(told)):
-        assert "What this suite catches" in text
-        assert "1 of 2 mutants caught, 1 of 1 equivalent variant accused, over 1,020 checks" in text
+        assert "Mutation score" in text
+        assert "1 of 2 mutants killed, 1 of 1 equivalent variant accused, over 1,020 checks" in text
         assert "never seen" in text
         assert "backwards" in text
-    assert "What this suite catches" not in markdown.render(build(results.Run(tmp_path, facts)))
+    assert "## Mutation score" not in markdown.render(build(results.Run(tmp_path, facts)))
 
 
 def test_only_known_names():
