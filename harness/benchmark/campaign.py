@@ -26,7 +26,7 @@ from attention_harness.benchmark.timing import ROUNDS
 from attention_harness.benchmark.worker import AA_CONTROL, run_pass
 from attention_harness.benchmark.workloads import Workload
 from attention_harness.cases.cases import parse
-from attention_harness.execution.processes import memory_share
+from attention_harness.execution.limits import memory_per_worker
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
@@ -97,7 +97,7 @@ def run(
         yield from (cell.blank(name, *why) for name, why in cell.excluded.items())
     kept = kept or Kept()
     plan = {"time_per_arm": time_per_arm, "rounds": rounds, "load": [str(path.resolve()) for path in load]}
-    plan |= {"memory": memory or memory_share(1)}
+    plan |= {"memory": memory or memory_per_worker(1)}
     try:
         took = _passes(cells, range(passes), plan, baseline, seed, progress, kept)
         open_cells = [cell for cell in cells if extend and _is_open(cell, baseline)]

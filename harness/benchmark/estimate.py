@@ -15,7 +15,7 @@ from attention_harness.benchmark.cell import Cell
 from attention_harness.benchmark.costs import cost
 from attention_harness.commands import console
 from attention_harness.execution import pool
-from attention_harness.execution.conformance import Item
+from attention_harness.execution.plan import Item
 from attention_harness.registry import Implementation
 
 REACHED = 0.2  # a call is taken to reach this part of the ceiling that binds
@@ -76,7 +76,7 @@ def calibrate(items: Sequence[Item], answers: gate.Gate, load: Sequence[Path], m
     """
     began = time.perf_counter()
     try:
-        rates, inside = pool.alone(_rates, seconds=_LOOK_S)
+        rates, inside = pool.run_alone(_rates, seconds=_LOOK_S)
     except pool.Lost as lost:  # nothing rests on it but the time that is told
         console.line(f"bench: the look at this machine gave no answer: {lost}")
         rates, inside = Ceilings([]), math.nan

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from attention_harness.checks import CHECKS
-from attention_harness.execution import pool
-from attention_harness.execution.conformance import Item, plan
+from attention_harness.execution.limits import Limits
+from attention_harness.execution.plan import Item, plan_items
+from attention_harness.execution.runner import PoolRunner
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import NOT_CHECKED, Status, Verdict
 from attention_harness.registry import Implementation
@@ -69,7 +70,7 @@ def items(implementations: Sequence[Implementation], asked: Iterable[tuple[Case,
     for case, direction in asked:
         directions.setdefault(case, set()).add(direction)
     found = {}
-    for item in plan(implementations, directions):
+    for item in plan_items(implementations, directions):
         both = "forward_backward" in directions.get(item.case, ()) and item.implementation.capabilities.gradients
         names = FORWARD + (BACKWARD if both else ())
         # The gradient is asked whatever sample `check` takes: what is timed is what has to be right.
@@ -84,7 +85,7 @@ def run(
 ) -> Iterator[tuple[Item, list[Verdict]]]:
     """Ask what the gate has no answer to yet, and yield each item with its new verdicts."""
     left = [item for item in asked if not _answered(item, gate)]
-    for item, verdicts in pool.run(left, jobs=jobs, load=load, seconds=SECONDS, memory=memory):
+    for item, verdicts in PoolRunner(jobs, load, Limits(SECONDS, memory)).run(left):
         gate.add(verdicts)
         yield item, verdicts
 
@@ -96,11 +97,11 @@ def _answered(item: Item, gate: Gate) -> bool:
 
 def conforms(implementation: Implementation, case: Case, direction: str = "forward") -> str:
     """Ask in this process. Return "" if it conforms, else why not."""
-    from attention_harness.execution.conformance import run as ask
+    from attention_harness.execution.run import run_checks
 
     gate = Gate()
     for item in items([implementation], [(case, direction)]):
-        gate.add(ask(item))
+        gate.add(run_checks(item))
     return gate(implementation, case, direction)
 
 

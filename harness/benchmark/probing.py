@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attention_harness.execution import pool
-from attention_harness.execution.conformance import last_line
+from attention_harness.execution.run import one_line
+from attention_harness.execution.worker import implementation
 from attention_harness.model.case import Case
 
 
@@ -30,12 +31,12 @@ class Look:
 def look(name: str, load: tuple[Path, ...], case: Case, backward: bool, threads: int, seconds: float) -> Look:
     """Return a first look; a process that dies or does not answer gives the reason."""
     try:
-        found: Look = pool.alone(_look, name, load, case.id, backward, threads, seconds=seconds)
+        found: Look = pool.run_alone(_look, name, load, case.id, backward, threads, seconds=seconds)
         return found
     except pool.Lost as gone:
         return Look(reason=f"{gone.status}: {gone}")
     except Exception as error:  # raised by the implementation
-        return Look(reason=last_line(error))
+        return Look(reason=one_line(error))
 
 
 def _look(name: str, load: tuple[Path, ...], case_id: str, backward: bool, threads: int) -> Look:
@@ -50,7 +51,7 @@ def _look(name: str, load: tuple[Path, ...], case_id: str, backward: bool, threa
     case = cases.parse(case_id)
     tensors = inputs.tensors(case)
     inputs_s = time.perf_counter() - began
-    call = pool.implementation(name, load).prepare(case)
+    call = implementation(name, load).prepare(case)
     call = Both(case, tensors).of(call) if backward else call
     timing.once(call, tensors, case.device)
     prepare_s = time.perf_counter() - began - inputs_s

@@ -24,8 +24,9 @@ from typing import Any
 from attention_harness import registry
 from attention_harness.benchmark import backward, ceilings, noise, timing, timing_cuda
 from attention_harness.cases import cases, inputs
-from attention_harness.execution import processes
+from attention_harness.execution import limits, processes
 from attention_harness.execution.output import Output, last_words
+from attention_harness.execution.worker_process import cause_of_death
 from attention_harness.model.errors import HarnessError
 from attention_harness.registry import Implementation
 
@@ -80,7 +81,7 @@ def _one_process(plan: Mapping[str, Any], folder: Path, notice: Write, stall_s: 
     command = [sys.executable, "-m", "attention_harness.benchmark.worker", str(plan_path), str(records_path)]
     said = Output(shown=0)
     environment = _environment(plan["threads"])
-    with processes.nothing_left():
+    with processes.no_process_left():
         process = subprocess.Popen(command, stdout=said.writer.fileno(), stderr=said.writer.fileno(), env=environment)
         try:
             stalled = _watch(process, records_path, notice, stall_s)
@@ -93,7 +94,7 @@ def _one_process(plan: Mapping[str, Any], folder: Path, notice: Write, stall_s: 
         return records, f"nothing finished in {stall_s:.0f} s"
     done = {record["cell"] for record in records if record["event"] == "end"}
     whole = all(cell["cell"] in done for cell in plan["cells"])
-    return records, processes.out_of_memory(_death(process.returncode, said.text, whole), plan.get("memory"))
+    return records, limits.out_of_memory(_death(process.returncode, said.text, whole), plan.get("memory"))
 
 
 def _watch(process: subprocess.Popen[bytes], path: Path, notice: Write, stall_s: float) -> bool:
@@ -127,7 +128,7 @@ def _death(code: int, said: str, whole: bool) -> str:
     if code == 0 and whole:
         return ""
     if code < 0:
-        return processes.died_of(code).removeprefix("its process died: ") + (
+        return cause_of_death(code).removeprefix("its process died: ") + (
             f" ({words})" if (words := last_words(said)) else ""
         )
     last = said.strip().split("\n")[-1] if code else ""  # a process that leaves with 0 gives no reason
@@ -136,10 +137,10 @@ def _death(code: int, said: str, whole: bool) -> str:
 
 def _environment(threads: int) -> dict[str, str]:
     """Return the environment of a pass: libraries read their thread limits when they are loaded."""
-    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    threads_of = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     # torch.compile would otherwise start processes whose imports disturb what is being timed.
-    limits["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
-    return {**os.environ, **limits}
+    threads_of["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    return {**os.environ, **threads_of}
 
 
 # --- the process's end
@@ -148,12 +149,12 @@ def _environment(threads: int) -> dict[str, str]:
 def main(plan_path: Path, records_path: Path) -> None:
     """Prepare every arm of every cell of a plan in its order, then time the cells in a random one."""
     plan = json.loads(plan_path.read_text())
-    processes.lead()
+    processes.become_leader()
     pinned = timing.pin_allocator()  # before torch allocates
     rng = random.Random(plan["seed"])
     kept = timing.junk(rng)
     _use_threads(plan["threads"])
-    processes.limit_memory(plan.get("memory", processes.UNLIMITED))
+    limits.limit_memory(plan.get("memory", limits.UNLIMITED))
     found = registry.implementations([Path(path) for path in plan["load"]])
     with records_path.open("a", buffering=1) as lines:
 

@@ -22,8 +22,8 @@ from attention_harness.cases.cases import parse
 from attention_harness.commands import arguments, console
 from attention_harness.commands.gating import take
 from attention_harness.commands.run_setup import writer_of
-from attention_harness.execution.conformance import Item
 from attention_harness.execution.machine import cuda_devices, environment
+from attention_harness.execution.plan import Item
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import DIRECTIONS, Measurement
 from attention_harness.registry import Implementation

@@ -116,7 +116,8 @@ def _left_behind(options: argparse.Namespace) -> str:
 def _import_loaded_files(options: argparse.Namespace) -> None:
     """Import the files of --load in a worker first: a file that ends its process would end this one."""
     if getattr(options, "load", None):
-        from attention_harness.execution import pool  # here: listing does without worker processes
+        from attention_harness.execution.limits import ITEM_SECONDS, Limits
+        from attention_harness.execution.runner import check_imports  # here: listing does without worker processes
 
         seconds, memory = (getattr(options, name, None) for name in ("timeout", "memory"))
-        pool.importable(options.load, seconds or pool.ITEM_SECONDS, memory or 0)
+        check_imports(options.load, Limits(seconds or ITEM_SECONDS, memory or 0))

@@ -15,7 +15,7 @@ import msgspec
 from attention_harness import registry
 from attention_harness.checks import CHECKS
 from attention_harness.commands import console
-from attention_harness.execution.conformance import Item
+from attention_harness.execution.plan import Item
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.run_facts import ErratumFacts, MechanismFacts
 from attention_harness.model.verdict import Verdict

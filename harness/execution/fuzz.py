@@ -17,9 +17,9 @@ import numpy as np
 
 from attention_harness.cases import cases
 from attention_harness.cases.cases import FACTORS, Variant
-from attention_harness.execution import conformance, pool
-from attention_harness.execution.conformance import Item
-from attention_harness.execution.pool import Limits
+from attention_harness.execution.limits import Limits
+from attention_harness.execution.plan import Item, plan_items
+from attention_harness.execution.runner import item_worker
 from attention_harness.model.case import Case
 from attention_harness.model.dtypes import DTYPES
 from attention_harness.model.errors import HarnessError
@@ -246,12 +246,12 @@ def shrunk(
     limits    of one case
     """
     found = {verdict.case: verdict}
-    with pool.worker(load, min(seconds, limits.seconds), limits.memory) as ask:
+    with item_worker(load, Limits(min(seconds, limits.seconds), limits.memory)) as ask:
 
         def fails(case: Case) -> bool:
             if implementation.refuses(case):
                 return False
-            [item] = conformance.plan([implementation], [case])
+            [item] = plan_items([implementation], [case])
             for answer in ask(item):
                 if (answer.check, answer.status) == (verdict.check, verdict.status):
                     found[answer.case] = answer

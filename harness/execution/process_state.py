@@ -1,7 +1,7 @@
-"""What all code in a process shares: settings, and the functions by which it is judged. What an item changed of it.
+"""Snapshot process-global state, so that changes made by the code under test are detected.
 
-A function that was put in another's place decides its own verdict: no pass that was reached with it is believed. Names
-that were added are nobody's harm.
+The state is settings, and the functions by which a result is judged. Who puts a function of their own in the place of
+one of torch's decides their own verdict: no pass reached with it counts. Names that were added do no harm.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-_JUDGING = (
+_JUDGING_MODULES = (
     "torch",
     "torch.Tensor",
     "torch.nn.functional",
@@ -29,33 +29,33 @@ _JUDGING = (
     "math",
     "builtins",
 )
-_TOLD = 3  # names in a reason
-_OWN_VARIABLES = ("TORCH", "_TORCH", "TRITON")  # torch's compiler sets some when it is imported
+_NAMED = 3  # names in a reason
+_COMPILERS_VARIABLES = ("TORCH", "_TORCH", "TRITON")  # torch's compiler sets some when it is imported
 
 
 @dataclass(frozen=True)
-class World:
-    """settings: by what they are called; functions: full name -> the object that stands there."""
+class ProcessState:
+    """A snapshot. settings: by what a person calls them; functions: full name -> the object with that name."""
 
     settings: Mapping[str, Any]
     functions: Mapping[str, Any]
 
-    def changed(self, now: World) -> list[str]:
-        """Return the settings that are others now."""
-        return [name for name, value in self.settings.items() if now.settings.get(name) != value]
+    def changed(self, later: ProcessState) -> list[str]:
+        """Return the settings that have another value in a later snapshot."""
+        return [name for name, value in self.settings.items() if later.settings.get(name) != value]
 
-    def replaced(self, now: World) -> list[str]:
-        """Return the functions in whose place another object stands now, or none."""
+    def replaced(self, later: ProcessState) -> list[str]:
+        """Return the functions whose name stands for another object, or for none, in a later snapshot."""
         return [
             name
-            for name, own in self.functions.items()
-            if (put := now.functions.get(name)) is not own and not _wraps(put, own)
+            for name, original in self.functions.items()
+            if (present := later.functions.get(name)) is not original and not _wraps(present, original)
         ]
 
 
-def world() -> World:
-    """Return what this process shares now."""
-    return World(settings(), dict(_functions()))
+def process_state() -> ProcessState:
+    """Return a snapshot of this process."""
+    return ProcessState(settings(), dict(_functions()))
 
 
 def settings() -> dict[str, Any]:
@@ -69,30 +69,30 @@ def settings() -> dict[str, Any]:
         "float32 matmul precision": torch.get_float32_matmul_precision(),
         "gradient mode": torch.is_grad_enabled(),
         "the working directory": _directory(),
-        "the environment": {k: v for k, v in os.environ.items() if not k.startswith(_OWN_VARIABLES)},
-        "the standard streams": (sys.stdout, sys.stderr, *map(_identity, (0, 1, 2))),
+        "the environment": {k: v for k, v in os.environ.items() if not k.startswith(_COMPILERS_VARIABLES)},
+        "the standard streams": (sys.stdout, sys.stderr, *map(_file_of, (0, 1, 2))),
         "signal handlers": [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)],
         "garbage collection": gc.isenabled(),
         "the recursion limit": min(sys.getrecursionlimit(), 1000),  # torch.compile raises it, which harms nobody
     }
 
 
-def company() -> set[str]:
+def live_threads() -> set[str]:
     """Return the threads of Python that run in this process, by name and number."""
-    return {f"{one.name} {one.ident}" for one in threading.enumerate()}
+    return {f"{thread.name} {thread.ident}" for thread in threading.enumerate()}
 
 
-def listed(names: Iterable[str]) -> str:
+def name_few(names: Iterable[str]) -> str:
     """Return the first few names, and how many more there are."""
-    told = list(names)
-    more = f" and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
-    return ", ".join(told[:_TOLD]) + more
+    names = list(names)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _functions() -> Iterator[tuple[str, Any]]:
     import torch.linalg
 
-    for place in _JUDGING:
+    for place in _JUDGING_MODULES:
         if place == "torch.Tensor":
             owners: list[Any] = [torch._C.TensorBase, torch.Tensor]  # the one that is looked at first comes last
         else:
@@ -104,12 +104,12 @@ def _functions() -> Iterator[tuple[str, Any]]:
                     yield f"{place}.{name}", value
 
 
-def _wraps(put: Any, own: Any) -> bool:
+def _wraps(present: Any, original: Any) -> bool:
     """Whether torch's compiler was imported: it wraps `torch.manual_seed`, to leave it out of what it compiles."""
     import torch._compile
 
-    code = getattr(put, "__code__", None)
-    return code is not None and code.co_filename == torch._compile.__file__ and put.__wrapped__ is own
+    code = getattr(present, "__code__", None)
+    return code is not None and code.co_filename == torch._compile.__file__ and present.__wrapped__ is original
 
 
 def _directory() -> str:
@@ -119,9 +119,10 @@ def _directory() -> str:
         return ""
 
 
-def _identity(descriptor: int) -> tuple[int, int] | None:
+def _file_of(descriptor: int) -> tuple[int, int] | None:
+    """Return what identifies the file behind a descriptor, None if that is closed."""
     try:
-        found = os.fstat(descriptor)
-    except OSError:  # closed
+        status = os.fstat(descriptor)
+    except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

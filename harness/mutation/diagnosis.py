@@ -24,7 +24,10 @@ from attention_harness.cases import inputs
 from attention_harness.cases.cases import parse
 from attention_harness.checks import Check
 from attention_harness.checks.size import is_large
-from attention_harness.execution import conformance, pool
+from attention_harness.execution import pool
+from attention_harness.execution.plan import plan_items
+from attention_harness.execution.run import one_line
+from attention_harness.execution.worker import implementation
 from attention_harness.model.capabilities import FULLY_MASKED_ROWS
 from attention_harness.model.case import Case
 from attention_harness.model.mutation_results import Match
@@ -96,7 +99,7 @@ def diagnoses(
 ) -> Iterator[Diagnosis]:
     """Yield a diagnosis for each implementation that failed, made in a worker process, so that none can end the run.
 
-    memory: the worker's limit, as `pool.Limits` has it
+    memory: the worker's limit, as `Limits` has it
     """
     ids = tuple(case.id for case in further)  # a worker would compute the matrix again
     failed: dict[str, list[Verdict]] = {}
@@ -126,16 +129,16 @@ def _diagnosed(
 ) -> Diagnosis:
     asked = (name, tuple(load), tuple(failures), further)
     try:
-        matches = pool.alone(_work, *asked, seconds=_LIMIT, memory=memory)
+        matches = pool.run_alone(_work, *asked, seconds=_LIMIT, memory=memory)
     except pool.Lost as lost:
         return Diagnosis(name, (), f"not diagnosed: {lost}")
     except Exception as error:  # raised in the worker: the verdicts stand without a diagnosis
-        return Diagnosis(name, (), f"not diagnosed: {conformance.last_line(error)}")
+        return Diagnosis(name, (), f"not diagnosed: {one_line(error)}")
     return Diagnosis(name, tuple(matches), "" if matches else f"none of {len(MUTANTS)} mutants explains it")
 
 
 def _work(name: str, load: tuple[Path, ...], failures: tuple[Verdict, ...], further: tuple[str, ...]) -> list[Match]:
-    return diagnose(pool.implementation(name, load), failures, further=list(map(parse, further)))
+    return diagnose(implementation(name, load), failures, further=list(map(parse, further)))
 
 
 class _Trial:
@@ -267,5 +270,5 @@ def _neighbours(cases: Sequence[Case]) -> Iterator[Case]:
 
 
 def _checks(implementation: Implementation, case: Case) -> tuple[Check, ...]:
-    [item] = conformance.plan([implementation], [case])
+    [item] = plan_items([implementation], [case])
     return item.checks

@@ -11,7 +11,10 @@ from dataclasses import replace
 
 from attention_harness.cases.cases import matrix
 from attention_harness.commands import console
-from attention_harness.execution import conformance, pool
+from attention_harness.execution import pool
+from attention_harness.execution.limits import Limits
+from attention_harness.execution.plan import plan_items
+from attention_harness.execution.run import run_checks
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.mutation_results import Naming, ordered
 from attention_harness.model.verdict import NONCONFORMING, Verdict
@@ -38,10 +41,10 @@ def outcome(mutant: Mutant, tier: str = "default") -> Naming:
 def _failures(own: Implementation, tier: str, names: tuple[str, ...]) -> list[Verdict]:
     """Return the first failures of the named checks, or of all."""
     failures: list[Verdict] = []
-    for item in conformance.plan([own], matrix(tier)):
+    for item in plan_items([own], matrix(tier)):
         asked = replace(item, checks=tuple(check for check in item.checks if not names or check.name in names))
         with state_restored():
-            failures += [verdict for verdict in conformance.run(asked) if verdict.status in NONCONFORMING]
+            failures += [verdict for verdict in run_checks(asked) if verdict.status in NONCONFORMING]
         if len({verdict.case for verdict in failures}) >= _ENOUGH:
             break
     return failures
@@ -52,7 +55,7 @@ def measure(
 ) -> Iterator[Naming]:
     """Yield what each mutant was taken for, as it is known; one whose process dies or hangs is taken for nothing."""
     tasks = [pool.Task(outcome, (mutant, tier)) for mutant in mutants]
-    for place, answer in pool.each(tasks, jobs=jobs, limits=pool.Limits(seconds, memory)):
+    for place, answer in pool.run_tasks(tasks, jobs=jobs, limits=Limits(seconds, memory)):
         if isinstance(answer, pool.Lost):
             answer = Naming(mutants[place].name, mutants[place].kind, (), str(answer))
         elif isinstance(answer, BaseException):

@@ -24,7 +24,12 @@ from attention_harness.cases.cases import matrix, parse
 from attention_harness.checks import Subject
 from attention_harness.checks.accuracy import to_array, wrong_form
 from attention_harness.commands import console
-from attention_harness.execution import conformance, pool
+from attention_harness.execution import pool
+from attention_harness.execution.limits import ITEM_SECONDS, Limits
+from attention_harness.execution.plan import plan_items
+from attention_harness.execution.run import run_checks
+from attention_harness.execution.runner import lost_verdicts
+from attention_harness.execution.worker import start_worker
 from attention_harness.model import mutation_results
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
@@ -39,7 +44,7 @@ from attention_harness.store import results
 
 PART = 8
 """Cases of one task of the variants: enough to share their error bounds, few enough to lose little by a kill."""
-TASK_SECONDS = 4 * pool.ITEM_SECONDS
+TASK_SECONDS = 4 * ITEM_SECONDS
 
 # A declared upstream failure that no longer shows accuses nobody: a patch may well avoid it.
 ACCUSES = tuple(status for status in NONCONFORMING if status is not Status.UNEXPECTED_PASS)
@@ -154,8 +159,8 @@ def measure(
     for number, part in enumerate(parts):
         if number not in finished:
             tasks.append(pool.Task(ask_variants, (whole, number, tuple(case.id for case in part))))
-    limits, gone = pool.Limits(seconds, memory), []
-    for place, answer in pool.each(tasks, jobs=jobs, limits=limits, start=_start):
+    limits, gone = Limits(seconds, memory), []
+    for place, answer in pool.run_tasks(tasks, jobs=jobs, limits=limits, start=_start):
         if isinstance(answer, pool.Lost):
             gone.append(tasks[place])
         elif isinstance(answer, BaseException):
@@ -212,7 +217,7 @@ def _varied(variant: EquivalentVariant) -> tuple[Implementation, tuple[str, ...]
 
 
 def _verdicts(implementation: Implementation, cases: Iterable[Case]) -> Iterator[Verdict]:
-    return (v for item in conformance.plan([implementation], cases) for v in conformance.run(item))
+    return (v for item in plan_items([implementation], cases) for v in run_checks(item))
 
 
 def _named(verdict: Verdict, name: str) -> Verdict:
@@ -248,7 +253,7 @@ def differs(implementation: Implementation, right: Implementation, case: Case) -
 def _start() -> None:
     """Start a worker without AMX: with it oneDNN#5717 spoils bfloat16 products of equivalent variants."""
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")  # before the first product, which reads it
-    pool.start_worker()
+    start_worker()
 
 
 def _piece_by_piece(worker: pool.Worker, asked: tuple[Any, ...]) -> Result:
@@ -277,11 +282,11 @@ def _piece_by_piece(worker: pool.Worker, asked: tuple[Any, ...]) -> Result:
 
 def _piece(worker: pool.Worker, function: Any, asked: tuple[Any, ...], of: Implementation, case: Case) -> Any:
     """Return the function's result, or the verdict on a process that gave none."""
-    [item] = conformance.plan([of], [case])
+    [item] = plan_items([of], [case])
     try:
         return worker.ask(function, *asked)
     except pool.Lost as gone:
-        return pool.lost(item, gone)[0]
+        return lost_verdicts(item, gone)[0]
 
 
 # --- keeping

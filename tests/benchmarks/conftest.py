@@ -14,7 +14,9 @@ import pytest
 
 from attention_harness import registry
 from attention_harness.benchmark import campaign, recorder, workloads
-from attention_harness.execution import conformance, machine
+from attention_harness.execution import machine
+from attention_harness.execution.plan import plan_items
+from attention_harness.execution.run import run_checks
 from attention_harness.model.case import Case
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.verdict import NONCONFORMING
@@ -84,8 +86,8 @@ def _measured(config: pytest.Config) -> Iterator[Measurement]:
 @functools.cache
 def conforms(implementation: registry.Implementation, case: Case, direction: str) -> str:
     """Return "" if the implementation conforms on a case, its gradients too, else a verdict that says it does not."""
-    for item in conformance.plan([implementation], [case]):
-        for verdict in conformance.run(item):
+    for item in plan_items([implementation], [case]):
+        for verdict in run_checks(item):
             if verdict.status in NONCONFORMING:
                 return f"{verdict.check}: {verdict.reason}"
     return ""

@@ -13,8 +13,9 @@ import pytest
 from attention_harness import registry
 from attention_harness.cases.cases import matrix
 from attention_harness.checks import subject
-from attention_harness.execution import conformance
 from attention_harness.execution.costs import sentence
+from attention_harness.execution.plan import plan_items
+from attention_harness.execution.run import run_checks
 from attention_harness.model import time_account
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import NOT_CHECKED
@@ -43,8 +44,8 @@ def _asked(names: list[str], cases: list[Case]) -> tuple[dict[str, float], int]:
     time_account.taken()
     checks = 0
     with time_account.spent(time_account.HARNESS):
-        for item in conformance.plan(own, cases):
-            checks += sum(verdict.status not in NOT_CHECKED for verdict in conformance.run(item))
+        for item in plan_items(own, cases):
+            checks += sum(verdict.status not in NOT_CHECKED for verdict in run_checks(item))
     return time_account.taken(), checks
 
 
@@ -77,8 +78,8 @@ def test_a_further_implementation_costs_no_reference():
     _asked(["eager"], _cases(FEW))
     alone = subject._small.cache_info()
     subject._small.cache_clear()
-    for item in conformance.plan([*registry.select(["eager"])] * 2, _cases(FEW)):
-        list(conformance.run(item))
+    for item in plan_items([*registry.select(["eager"])] * 2, _cases(FEW)):
+        list(run_checks(item))
     both = subject._small.cache_info()
     assert alone.misses == both.misses
     assert both.hits > alone.hits

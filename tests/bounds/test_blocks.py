@@ -15,7 +15,8 @@ from attention_harness.cases import inputs
 from attention_harness.cases.cases import parse
 from attention_harness.checks import subject
 from attention_harness.execution import fuzz
-from attention_harness.execution.conformance import plan, run
+from attention_harness.execution.plan import plan_items
+from attention_harness.execution.run import run_checks
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import Status
@@ -120,8 +121,8 @@ def asked(case: Case, change=lambda output: output):
             inner = found.module.prepare(case)
             return lambda **tensors: change(inner(**tensors))
 
-    [item] = plan([replace(found, module=Module)], [case])
-    return {verdict.check: verdict for verdict in run(item)}
+    [item] = plan_items([replace(found, module=Module)], [case])
+    return {verdict.check: verdict for verdict in run_checks(item)}
 
 
 def test_a_long_problem_is_judged_by_its_output():

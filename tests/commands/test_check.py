@@ -127,7 +127,7 @@ def test_a_changed_file_does_not_go_on(harness, mistake, tmp_path):
 
 def test_an_explicit_device_is_kept(harness, monkeypatch):
     """A case @cuda is not answered on the CPU: without a device it is unavailable, and nothing was checked."""
-    monkeypatch.setattr("attention_harness.execution.conformance.cuda_devices", list)
+    monkeypatch.setattr("attention_harness.execution.plan.cuda_devices", list)
     answer = harness("check", "eager", "--case", TINY + "@cuda", "--json")
     verdicts = json.loads(answer.out)["verdicts"]
     assert answer.status == 1

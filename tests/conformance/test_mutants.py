@@ -11,7 +11,8 @@ from attention_harness.cases.cases import matrix
 from attention_harness.checks import Subject, gradients
 from attention_harness.checks.accuracy import to_array
 from attention_harness.checks.contract import is_ordinary, purity
-from attention_harness.execution import conformance
+from attention_harness.execution.plan import plan_items
+from attention_harness.execution.run import run_checks
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import NONCONFORMING, Status
 from attention_harness.mutation import power
@@ -50,15 +51,15 @@ def test_the_quick_suite_is_red(name):
     """The quick suite fails by measurement, and not because the planted code raised."""
     [[mutant], []] = power.select([name])
     reached = mutant.mechanisms()
-    items = conformance.plan([mutant.implementation()], [case for case in matrix("quick") if case.mechanism in reached])
-    statuses = (verdict.status for item in items for verdict in conformance.run(item))
+    items = plan_items([mutant.implementation()], [case for case in matrix("quick") if case.mechanism in reached])
+    statuses = (verdict.status for item in items for verdict in run_checks(item))
     assert Status.FAIL in statuses, f"the suite does not see: {name}"
 
 
 def test_the_same_source_without_a_mutant_is_green():
     """What is accused above is the mutant."""
-    items = conformance.plan([Mutant("none", "none", ()).implementation()], matrix("quick"))
-    verdicts = [verdict for item in items for verdict in conformance.run(item)]
+    items = plan_items([Mutant("none", "none", ()).implementation()], matrix("quick"))
+    verdicts = [verdict for item in items for verdict in run_checks(item)]
     assert [] == [verdict for verdict in verdicts if verdict.status in NONCONFORMING]
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from attention_harness import registry
 from attention_harness.cases import cases
-from attention_harness.execution import conformance
+from attention_harness.execution.plan import plan_items, unexercised
+from attention_harness.execution.run import run_checks
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Verdict
 
 README = Path(__file__).parents[2] / "README.md"
@@ -39,8 +40,8 @@ def verdicts(source: str, directory: Path) -> list[Verdict]:
     path = directory / "my_kernel.py"
     path.write_text(source)
     [own] = registry.select([path.stem], [path])
-    items = conformance.plan([own], cases.matrix(), lambda i: cases.own(i.capabilities))
-    return [verdict for item in items for verdict in conformance.run(item)]
+    items = plan_items([own], cases.matrix(), lambda i: cases.own(i.capabilities))
+    return [verdict for item in items for verdict in run_checks(item)]
 
 
 def test_the_example_conforms_and_is_really_asked(tmp_path):
@@ -67,5 +68,5 @@ def test_what_no_case_asks_for_is_told(tmp_path):
     path = tmp_path / "my_kernel.py"
     path.write_text(source)
     [own] = registry.select([path.stem], [path])
-    items = list(conformance.plan([own], cases.matrix(), lambda i: cases.own(i.capabilities)))
-    assert conformance.unexercised(items) == {"my_kernel": ["mask"]}
+    items = list(plan_items([own], cases.matrix(), lambda i: cases.own(i.capabilities)))
+    assert unexercised(items) == {"my_kernel": ["mask"]}

@@ -7,7 +7,8 @@ from dataclasses import replace
 from attention_harness import registry
 from attention_harness.cases.cases import parse
 from attention_harness.checks.subject import Subject, bound_of
-from attention_harness.execution import conformance
+from attention_harness.execution.plan import plan_items
+from attention_harness.execution.run import run_checks
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.verdict import Status, Verdict
 from tests.registry.sources import write
@@ -19,7 +20,7 @@ DECLARED = 'dtypes=("float16", "float64"), options=("scale", "dropout")'
 def verdicts(path, case: str, **parts: str) -> list[Verdict]:
     """Return the verdicts of an implementation file on a case."""
     [implementation] = registry.select([], [write(path, declared=DECLARED, **parts)])
-    return [v for item in conformance.plan([implementation], [parse(case)]) for v in conformance.run(item)]
+    return [v for item in plan_items([implementation], [parse(case)]) for v in run_checks(item)]
 
 
 def test_an_overflow_is_not_the_implementation_s(tmp_path):
@@ -53,15 +54,15 @@ def test_dropout_of_nothing_is_no_error(tmp_path):
     """Where no output comes out, dropout has nothing to be held to; found by fuzzing."""
     case = "scaled_dot_product-B1H1Hk1Lq0Lk1D1Dv1-float32-dropout=0.5-ordinary-contiguous-0"
     [implementation] = registry.select(["eager"])
-    [item] = conformance.plan([implementation], [parse(case)])
-    assert {v.check: v.status for v in conformance.run(item)}["dropout"] is Status.PASS
+    [item] = plan_items([implementation], [parse(case)])
+    assert {v.check: v.status for v in run_checks(item)}["dropout"] is Status.PASS
 
 
 def test_a_case_beyond_memory_accuses_nobody():
     """Tensors of terabytes: unsupported with the reason, and nothing is called."""
     case = parse("scaled_dot_product-B99999H3Hk3Lq99999Lk99999D16Dv8-float32-plain-ordinary-contiguous-0")
-    [item] = conformance.plan(registry.select(["eager"]), [case])
-    verdicts = list(conformance.run(item))
+    [item] = plan_items(registry.select(["eager"]), [case])
+    verdicts = list(run_checks(item))
     assert {v.status for v in verdicts} == {Status.UNSUPPORTED}
     assert all("too large" in v.reason for v in verdicts)
 
@@ -73,7 +74,7 @@ def test_what_does_not_fit_here_accuses_nobody(monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(Subject, "error_bound", starved)
-    [item] = conformance.plan(registry.select(["eager"]), [parse(f"{SIZES}-plain-ordinary-contiguous-0")])
-    verdicts = list(conformance.run(item))
+    [item] = plan_items(registry.select(["eager"]), [parse(f"{SIZES}-plain-ordinary-contiguous-0")])
+    verdicts = list(run_checks(item))
     assert {v.status for v in verdicts} == {Status.UNSUPPORTED}
     assert all("memory" in v.reason for v in verdicts)

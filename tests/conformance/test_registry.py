@@ -9,8 +9,8 @@ import pytest
 from attention_harness import registry
 from attention_harness.cases.cases import matrix
 from attention_harness.checks.behaviour import measured
-from attention_harness.execution import conformance
-from attention_harness.execution.conformance import Item
+from attention_harness.execution.plan import Item, plan_items
+from attention_harness.execution.run import verdicts_of
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED
 
 BUILT = ("onnx_cpu", "compiled")
@@ -39,7 +39,7 @@ def _items() -> list[Item]:
     found: list[Item] = []
     for name, one in registry.implementations().items():
         shared = matrix("quick" if name in BUILT else "default")
-        items = conformance.plan([one], shared, lambda one, shared=shared: {measured.anchor(one)} - set(shared))
+        items = plan_items([one], shared, lambda one, shared=shared: {measured.anchor(one)} - set(shared))
         found += _sample(items) if name in BUILT else items
     return found
 
@@ -47,7 +47,7 @@ def _items() -> list[Item]:
 @pytest.mark.parametrize("item", [pytest.param(item, id=item.id) for item in _items()])
 def test_conforms(item: Item):
     """Every check of the implementation on the case conforms, or says why it was not asked."""
-    verdicts = conformance.settled(item)
+    verdicts = verdicts_of(item)
     bad = [verdict for verdict in verdicts if verdict.status in NONCONFORMING]
     text = "\n".join(f"{v.status} {v.check} at {v.where}: {v.reason}\n  replay: {v.replay}" for v in bad)
     assert not bad, text

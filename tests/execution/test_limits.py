@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from attention_harness.execution import pool
-from attention_harness.execution.pool import Limits
+from attention_harness.execution.limits import Limits
 from tests.registry.sources import TINY, write
 
 

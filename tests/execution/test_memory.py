@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from attention_harness.execution import pool, processes
-from attention_harness.execution.pool import Limits, Lost
+from attention_harness.execution import limits, pool
+from attention_harness.execution.limits import Limits
+from attention_harness.execution.pool import Lost
 from attention_harness.model.verdict import Status
 
 MIB = 2**20
@@ -38,7 +41,7 @@ def test_what_fits_is_given_and_what_does_not_is_refused():
 
 def test_no_limit():
     """`--memory none` takes what the machine has."""
-    with pool.open_worker(Limits(60, processes.UNLIMITED)) as worker:
+    with pool.open_worker(Limits(60, limits.UNLIMITED)) as worker:
         assert 300 == worker.ask(fill, 300)
 
 
@@ -67,17 +70,25 @@ def test_shared_memory_counts():
 )
 def test_the_ways_in_which_libraries_say_it(text):
     """Each is told as the same, with the limit; what only speaks of memory is not."""
-    assert f"out of memory: {text}; its limit is 4 GiB" == processes.out_of_memory(text, 2**32)
-    assert f"out of memory: {text}" == processes.out_of_memory(text, processes.UNLIMITED)
-    assert "ValueError: memory layout" == processes.out_of_memory("ValueError: memory layout", 2**32)
+    assert f"out of memory: {text}; its limit is 4 GiB" == limits.out_of_memory(text, 2**32)
+    assert f"out of memory: {text}" == limits.out_of_memory(text, limits.UNLIMITED)
+    assert "ValueError: memory layout" == limits.out_of_memory("ValueError: memory layout", 2**32)
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 1000])
 def test_the_share_of_a_worker(jobs, monkeypatch):
     """Together 80 % of the machine, and what a compiler needs at least."""
-    monkeypatch.setattr(processes, "_CGROUP", processes.Path("/nowhere"))
-    monkeypatch.setattr("os.sysconf", lambda name: 2**16 if name == "SC_PHYS_PAGES" else 2**20)  # 64 GiB
-    assert processes.memory_share(jobs) == {1: int(0.8 * 2**36), 2: int(0.4 * 2**36), 1000: 2**31}[jobs]
+    monkeypatch.setattr(limits, "_CGROUP", limits.Path("/nowhere"))
+    monkeypatch.setattr(limits.psutil, "virtual_memory", lambda: SimpleNamespace(total=64 * 2**30))
+    assert limits.memory_per_worker(jobs) == {1: int(0.8 * 2**36), 2: int(0.4 * 2**36), 1000: 2**31}[jobs]
+
+
+def test_a_container_s_limit_is_the_machine_s(monkeypatch, tmp_path):
+    """The smaller of the two counts."""
+    (tmp_path / "memory.max").write_text(f"{20 * 2**30}\n")
+    monkeypatch.setattr(limits, "_CGROUP", tmp_path / "memory.max")
+    monkeypatch.setattr(limits.psutil, "virtual_memory", lambda: SimpleNamespace(total=64 * 2**30))
+    assert int(0.8 * 20 * 2**30) == limits.memory_per_worker(1)
 
 
 @pytest.mark.parametrize("size", ["4", "-1GiB", "0GiB", "1e9GiB", "many", "", "1KiB", "nan"])

@@ -24,11 +24,11 @@ def orphan() -> tuple[int, int]:
 def test_orphans_are_adopted_within_and_not_afterwards():
     """Within, it comes to this process and is ended with it; afterwards orphans go to whoever had them before."""
     before, given_before = orphan()
-    with processes.nothing_left():
+    with processes.no_process_left():
         within, given_within = orphan()
     after, given_after = orphan()
     for child in (before, after):
         os.kill(child, signal.SIGKILL)
     assert os.getpid() == given_within
     assert given_before == given_after != os.getpid()
-    assert within not in processes.below()
+    assert within not in [process.pid for process in processes.descendants(os.getpid())]

@@ -6,7 +6,10 @@ import pytest
 
 from attention_harness import registry
 from attention_harness.cases.cases import parse
-from attention_harness.execution import conformance, pool
+from attention_harness.execution import pool
+from attention_harness.execution.limits import Limits
+from attention_harness.execution.plan import plan_items
+from attention_harness.execution.runner import check_imports, item_worker
 from tests.registry.sources import TINY, write
 
 
@@ -40,7 +43,7 @@ def interrupted() -> None:
 @pytest.fixture(scope="module")
 def worker():
     """Give one worker for all."""
-    with pool.open_worker(pool.Limits(60)) as one:
+    with pool.open_worker(Limits(60)) as one:
         yield one
 
 
@@ -62,14 +65,14 @@ def test_what_is_raised_comes_back(worker, function, expected):
 
 def test_ctrl_c_is_no_answer(monkeypatch, tmp_path):
     """It ends a shrinking and a first import, as it ends everything else, where it meets the harness itself."""
-    [item] = conformance.plan(registry.select(["eager"]), [parse(TINY)])
+    [item] = plan_items(registry.select(["eager"]), [parse(TINY)])
     path = write(tmp_path / "right.py")
 
     def pressed(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pool.Worker, "_await", pressed)
-    with pytest.raises(KeyboardInterrupt), pool.worker() as ask:
+    with pytest.raises(KeyboardInterrupt), item_worker() as ask:
         ask(item)
     with pytest.raises(KeyboardInterrupt):
-        pool.importable([path])
+        check_imports([path])

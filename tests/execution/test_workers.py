@@ -11,9 +11,12 @@ from attention_harness.cases.cases import parse
 from attention_harness.checks import Subject
 from attention_harness.checks.behaviour import measured
 from attention_harness.checks.relations.problem import callable_for
-from attention_harness.execution import conformance, pool
-from attention_harness.execution.conformance import Item
+from attention_harness.execution import plan, pool
 from attention_harness.execution.costs import Costs
+from attention_harness.execution.limits import Limits
+from attention_harness.execution.plan import Item, plan_items
+from attention_harness.execution.run import run_checks
+from attention_harness.execution.runner import PoolRunner, _verdicts
 from attention_harness.model import time_account
 from attention_harness.model.verdict import Status, Verdict
 from tests.registry.sources import TINY, write
@@ -46,8 +49,8 @@ def answers(tmp_path_factory) -> dict[tuple[str, str], tuple[Item, list[Verdict]
     """Return what one worker made of every implementation on two cases, by name and case."""
     folder = tmp_path_factory.mktemp("harm")
     load: list[Path] = [write(folder / f"{name}.py", **parts) for name, parts in HARM.items()]
-    items = list(conformance.plan(registry.select(list(HARM), load), [parse(TINY), parse(OTHER)]))
-    answered = list(pool.run(items, jobs=1, load=load, seconds=SECONDS))
+    items = list(plan_items(registry.select(list(HARM), load), [parse(TINY), parse(OTHER)]))
+    answered = list(PoolRunner(1, load, Limits(SECONDS)).run(items))
     assert [item.id for item in items] == [item.id for item, _ in answered], "in the order of the plan"
     return {(item.implementation.name, item.case.id): (item, verdicts) for item, verdicts in answered}
 
@@ -97,17 +100,15 @@ def test_a_worker_gives_the_verdicts_of_this_process(answers):
     """Where an item runs does not change what is measured."""
     for name in ("right", "wrong"):
         item, verdicts = answers[name, TINY]
-        here = [
-            (verdict.check, verdict.status, verdict.error_ratio, verdict.where) for verdict in conformance.run(item)
-        ]
+        here = [(verdict.check, verdict.status, verdict.error_ratio, verdict.where) for verdict in run_checks(item)]
         assert here == [(verdict.check, verdict.status, verdict.error_ratio, verdict.where) for verdict in verdicts]
 
 
 @pytest.mark.parametrize("raised", [KeyError("boom"), RuntimeError("boom\nand more"), TypeError()])
 def test_whatever_a_worker_raises_is_an_error(raised):
     """What goes wrong around the checks, as in sending an answer, is the verdict of every check of the item."""
-    [item] = conformance.plan(registry.select(["eager"]), [parse(TINY)])
-    verdicts = pool._collect(item, raised)
+    [item] = plan_items(registry.select(["eager"]), [parse(TINY)])
+    verdicts = _verdicts(item, raised)
     assert [check.name for check in item.checks] == [verdict.check for verdict in verdicts]
     expected = f"{type(raised).__name__}: {str(raised).partition(chr(10))[0]}"
     assert {(Status.ERROR, expected)} == {(verdict.status, verdict.reason) for verdict in verdicts}
@@ -119,12 +120,12 @@ def test_the_plan_keeps_a_device(monkeypatch):
     monkeypatch.setattr(chosen[2].module, "unavailable", lambda: "")
 
     def planned(text: str) -> dict[str, tuple[str, object]]:
-        items = conformance.plan(chosen, [parse(text)])
+        items = plan_items(chosen, [parse(text)])
         return {item.implementation.name: (item.case.device, item.skip and item.skip[0]) for item in items}
 
     monkeypatch.setattr(chosen[1].module, "unavailable", lambda: "")
     for devices, absent in (([], Status.UNAVAILABLE), ([{"name": "H200"}], None)):
-        monkeypatch.setattr(conformance, "cuda_devices", lambda devices=devices: devices)
+        monkeypatch.setattr(plan, "cuda_devices", lambda devices=devices: devices)
         assert planned(TINY) == {"eager": ("cpu", None), "onnx_cpu": ("cpu", None), "onnx_cuda": ("cuda", absent)}
         assert planned(TINY + "@cuda") == {
             "eager": ("cuda", absent),
@@ -135,27 +136,27 @@ def test_the_plan_keeps_a_device(monkeypatch):
 
 def test_a_case_is_asked_on_its_own_device():
     """What is judged under the name of a case @cuda is the implementation there, not on the CPU."""
-    for item in conformance.plan(registry.select(["eager"]), [parse(TINY), parse(TINY + "@cuda")]):
+    for item in plan_items(registry.select(["eager"]), [parse(TINY), parse(TINY + "@cuda")]):
         assert item.case == Subject(item.implementation, item.case).case
 
 
 def test_what_is_not_checked_needs_no_worker(monkeypatch):
     """Unsupported items are answered without a process, and nothing planned yields nothing."""
     monkeypatch.setattr(pool.ProcessPool, "__init__", None)
-    items = list(conformance.plan(registry.select(["eager"]), [parse(TINY)]))
+    items = list(plan_items(registry.select(["eager"]), [parse(TINY)]))
     skipped = Item(items[0].implementation, items[0].case, items[0].checks, (Status.UNAVAILABLE, "no such chip"))
-    [(item, verdicts)] = pool.run([skipped], jobs=1)
+    [(item, verdicts)] = PoolRunner(1).run([skipped])
     assert skipped is item
     assert {(Status.UNAVAILABLE, "no such chip")} == {(verdict.status, verdict.reason) for verdict in verdicts}
-    assert list(pool.run([], jobs=1)) == []
+    assert list(PoolRunner(1).run([])) == []
 
 
 def test_what_a_crash_took_is_the_implementation_s_time(tmp_path):
     """And of workers that had nothing to do there is no time."""
     path = write(tmp_path / "dies.py", **HARM["segfaults"])
-    [item] = conformance.plan(registry.select(["dies"], [path]), [parse(TINY)])
+    [item] = plan_items(registry.select(["dies"], [path]), [parse(TINY)])
     costs = Costs(4)
-    [(_, verdicts)] = pool.run([item], jobs=4, load=[path], costs=costs)
+    [(_, verdicts)] = PoolRunner(4, [path], costs=costs).run([item])
     assert Status.CRASH is verdicts[0].status
     assert 1 == costs.jobs
     assert costs.seconds[time_account.IMPLEMENTATION] > 0
@@ -171,10 +172,10 @@ def test_whatever_a_check_prepares_is_the_implementation_s_time(tmp_path, monkey
     [own] = registry.select(["slow"], [path])
     own.module.waited = lambda: now.append(now.pop() + 1)
     monkeypatch.setattr(time_account.time, "perf_counter", lambda: now[0])
-    [item] = conformance.plan([own], [measured.anchor(own)])
+    [item] = plan_items([own], [measured.anchor(own)])
     time_account.taken()
     with time_account.spent(time_account.HARNESS):
-        checks = {verdict.check for verdict in conformance.run(item)}
+        checks = {verdict.check for verdict in run_checks(item)}
     spent = time_account.taken()
     assert {"behaviour.repeatability", "relation.permuted_keys", "behaviour.accumulation"} <= checks
     assert now[0] > 4

@@ -12,8 +12,8 @@ import pytest
 
 from attention_harness.commands import run_setup, tally
 from attention_harness.commands.check import session as check
-from attention_harness.execution import pool
-from attention_harness.execution.conformance import plan
+from attention_harness.execution.plan import plan_items
+from attention_harness.execution.runner import PoolRunner
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.registry import implementations
@@ -44,7 +44,7 @@ def items(count: int):
     sizes = {"B": 1, "H": 1, "Hk": 1, "Lq": 2, "Lk": 2, "D": 2, "Dv": 2}
     cases = (Case("scaled_dot_product", sizes, seed=seed) for seed in range(count))
     total = 0
-    for item in plan([found], cases):
+    for item in plan_items([found], cases):
         total += len(item.checks)
         yield item
         if total >= count:
@@ -57,11 +57,11 @@ def judged(monkeypatch, tmp_path, count: int, *, json_: bool, out: bool) -> tupl
     total = sum(len(item.checks) for item in planned)
     numbers = iter(range(total + 1))
 
-    def answered(left, **_):
+    def answered(runner, left):
         for item in left:
             yield item, [verdict(item, check, next(numbers)) for check in item.checks]
 
-    monkeypatch.setattr(pool, "run", answered)
+    monkeypatch.setattr(PoolRunner, "run", answered)
     monkeypatch.setattr(check.console, "failure", lambda verdict: None)
     written = io.StringIO() if total < 2000 else Sink()
     monkeypatch.setattr(check.sys, "stdout", written)

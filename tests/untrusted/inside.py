@@ -17,6 +17,8 @@ from attention_harness.commands.check import session as check
 from attention_harness.commands.main import main
 from attention_harness.commands.replay import session as replay
 from attention_harness.execution import pool
+from attention_harness.execution.limits import Limits
+from attention_harness.execution.runner import PoolRunner
 from attention_harness.model.case import Case
 from attention_harness.mutation import diagnosis_accuracy, power, sensitivity
 from tests.checks.relations.strategies import PROFILE, PROFILES
@@ -47,9 +49,14 @@ def no_work() -> Iterator[None]:
         yield one
 
     own = tuple(few_cases())
-    with pool.open_worker(pool.Limits()) as one, pytest.MonkeyPatch.context() as patch:
+    with pool.open_worker(Limits()) as one, pytest.MonkeyPatch.context() as patch:
         patch.setattr(pool, "open_worker", same)  # for all files: a worker of its own takes each a second
-        for module, name in ((pool, "run"), (campaign, "run"), (power, "measure"), (diagnosis_accuracy, "measure")):
+        for module, name in (
+            (PoolRunner, "run"),
+            (campaign, "run"),
+            (power, "measure"),
+            (diagnosis_accuracy, "measure"),
+        ):
             patch.setattr(module, name, lambda *_, **__: iter(()))
         for module in (cases, check, power, sensitivity):
             patch.setattr(module, "matrix", quick)

@@ -9,7 +9,8 @@ import pytest
 
 from attention_harness import registry
 from attention_harness.cases.cases import matrix, own, parse
-from attention_harness.execution import conformance
+from attention_harness.execution.plan import plan_items
+from attention_harness.execution.run import run_checks
 from attention_harness.model.verdict import Status
 
 SHIPPED = {i.name: i for i in registry.select([]) if getattr(i.module, "KNOWN_FAILURES", {})}
@@ -29,7 +30,7 @@ def test_every_pattern_meets_a_planned_check(name, pattern):
     cases = [*matrix("thorough"), *own(implementation.capabilities, "thorough")]
     keys = (
         f"{check.name}:{item.case.id}"
-        for item in conformance.plan([implementation], cases)
+        for item in plan_items([implementation], cases)
         if item.skip is None or item.skip[0] is Status.UNAVAILABLE
         for check in item.checks
     )
@@ -39,7 +40,7 @@ def test_every_pattern_meets_a_planned_check(name, pattern):
 def test_every_tier_asks_for_a_known_failure_of_onnx_runtime():
     """Not only the thorough tier would find ONNX Runtime's operator mended."""
     implementation = SHIPPED["onnx_attention"]
-    items = [item for item in conformance.plan([implementation], matrix("default")) if item.skip is None]
+    items = [item for item in plan_items([implementation], matrix("default")) if item.skip is None]
     met = {implementation.known_failure(check.name, item.case) for item in items for check in item.checks}
     assert set(implementation.module.KNOWN_FAILURES.values()) <= met
 
@@ -53,6 +54,6 @@ def test_onnx_attention_rightly_leaves_float64_out(why):
     wider = replace(implementation.capabilities, dtypes=("float64",))
     module = type(implementation.module)("with_float64")
     module.__dict__.update(vars(implementation.module), CAPABILITIES=wider)
-    [item] = conformance.plan([replace(implementation, module=module)], [parse(FLOAT64[why])])
-    [accuracy] = [verdict for verdict in conformance.run(item) if verdict.check == "accuracy"]
+    [item] = plan_items([replace(implementation, module=module)], [parse(FLOAT64[why])])
+    [accuracy] = [verdict for verdict in run_checks(item) if verdict.check == "accuracy"]
     assert accuracy.status in (Status.FAIL, Status.ERROR)

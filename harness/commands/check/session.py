@@ -21,8 +21,10 @@ from attention_harness.commands import console
 from attention_harness.commands.run_setup import Keys, writer_of
 from attention_harness.commands.tally import Tally
 from attention_harness.execution import fuzz, pool
-from attention_harness.execution.conformance import Item, plan, unexercised
 from attention_harness.execution.costs import Costs, sentence
+from attention_harness.execution.limits import ITEM_SECONDS, Limits
+from attention_harness.execution.plan import Item, plan_items, unexercised
+from attention_harness.execution.runner import PoolRunner
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
@@ -36,7 +38,7 @@ _TELL_EVERY = 20.0  # seconds between lines of progress where there is no termin
 def check(options: argparse.Namespace) -> int:
     """Judge, keep and tell; 0 when something was checked and all of it conforms."""
     chosen = registry.select(options.names, options.load)
-    items = list(plan(chosen, _cases(options), lambda implementation: _own(options, implementation)))
+    items = list(plan_items(chosen, _cases(options), lambda implementation: _own(options, implementation)))
     writer, kept = writer_of(options, chosen, items)
     with writer or contextlib.nullcontext():
         return _judged(options, items, writer, kept)
@@ -208,8 +210,8 @@ def _smallest(
     return found
 
 
-def _limits(options: argparse.Namespace) -> pool.Limits:
-    return pool.Limits(options.timeout or pool.ITEM_SECONDS, options.memory)
+def _limits(options: argparse.Namespace) -> Limits:
+    return Limits(options.timeout or ITEM_SECONDS, options.memory)
 
 
 def _cases(options: argparse.Namespace) -> list[Case]:
@@ -252,9 +254,7 @@ def _told(
     told = time.monotonic()
     with console.progress() as bar:
         task = bar.add_task("check", total=planned, completed=done)
-        for item, verdicts in pool.run(
-            items, jobs=options.jobs, load=options.load, seconds=limits.seconds, memory=limits.memory, costs=costs
-        ):
+        for item, verdicts in PoolRunner(options.jobs, options.load, limits, costs).run(items):
             bar.update(task, advance=len(verdicts), description=f"check {item.implementation.name}")
             done += len(verdicts)
             costs.checks += sum(verdict.status not in NOT_CHECKED for verdict in verdicts)

@@ -25,9 +25,13 @@ from attention_harness.checks import CHECKS, Subject
 from attention_harness.checks.accuracy import to_array, wrong_form
 from attention_harness.commands import console
 from attention_harness.commands.replay.script import SAVED, save
-from attention_harness.execution import conformance, pool
-from attention_harness.execution.conformance import Item
-from attention_harness.execution.process_state import world
+from attention_harness.execution import pool
+from attention_harness.execution.limits import ITEM_SECONDS
+from attention_harness.execution.plan import Item, plan_items
+from attention_harness.execution.process_state import process_state
+from attention_harness.execution.run import run_checks, verdicts_of
+from attention_harness.execution.runner import lost_verdicts
+from attention_harness.execution.worker import implementation
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.printable import printable
@@ -93,11 +97,11 @@ class Replayed:
 def replay(options: argparse.Namespace) -> int:
     """Run one case again, tell and save; 0 when it was asked and conforms."""
     [own] = registry.select([options.implementation], options.load)
-    [item] = conformance.plan([own], [parse(options.case)])
+    [item] = plan_items([own], [parse(options.case)])
     asked = _asked(item, options.check)
     if options.save:
         _need_new_file(options.save)
-    seconds = options.timeout or pool.ITEM_SECONDS
+    seconds = options.timeout or ITEM_SECONDS
     found = run(asked, options.load, seconds=seconds, memory=options.memory)
     if not options.no_diagnosis:
         causes = tuple(diagnosis.diagnoses(found.verdicts, options.load, memory=options.memory))
@@ -143,23 +147,23 @@ def _to_save(verdicts: Sequence[Verdict]) -> str:
     return next((check for check in wrong if check in SAVED), wrong[0] if wrong else SAVED[0])
 
 
-def run(item: Item, load: Sequence[Path] = (), *, seconds: float = pool.ITEM_SECONDS, memory: int = 0) -> Replayed:
+def run(item: Item, load: Sequence[Path] = (), *, seconds: float = ITEM_SECONDS, memory: int = 0) -> Replayed:
     """Return the verdicts of an item and where its errors lie; of one whose process died, the verdicts alone."""
     if item.skip is not None:
-        return Replayed(tuple(conformance.run(item)))
+        return Replayed(tuple(run_checks(item)))
     names = tuple(check.name for check in item.checks)
     try:
         asked = (item.implementation.name, tuple(load), item.case.id, names)
-        return pool.alone(_work, *asked, seconds=seconds + item.allowance, memory=memory)
+        return pool.run_alone(_work, *asked, seconds=seconds + item.allowance, memory=memory)
     except pool.Lost as lost:
-        return Replayed(tuple(pool.lost(item, lost)), tuple(_facts(item.case)))
+        return Replayed(tuple(lost_verdicts(item, lost)), tuple(_facts(item.case)))
 
 
 def _work(name: str, load: tuple[Path, ...], case_id: str, checks: tuple[str, ...]) -> Replayed:
-    before = world()
-    [item] = conformance.plan([pool.implementation(name, load)], [parse(case_id)])
+    before = process_state()
+    [item] = plan_items([implementation(name, load)], [parse(case_id)])
     asked = tuple(check for check in item.checks if check.name in checks)
-    verdicts = tuple(conformance.settled(Item(item.implementation, item.case, asked, item.skip), before))
+    verdicts = tuple(verdicts_of(Item(item.implementation, item.case, asked, item.skip), before))
     try:
         facts = tuple(_facts(item.case))
         worst, maps = _picture(Subject(item.implementation, item.case)) if DRAWN.intersection(checks) else (None, ())

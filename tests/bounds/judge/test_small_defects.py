@@ -11,7 +11,8 @@ import pytest
 from attention_harness.bounds.judge import judge
 from attention_harness.cases.cases import matrix
 from attention_harness.checks.subject import bound_of
-from attention_harness.execution import conformance
+from attention_harness.execution.plan import plan_items
+from attention_harness.execution.run import run_checks
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
 from attention_harness.mutation import power
@@ -101,5 +102,5 @@ def test_a_small_mistake_is_seen(mistake, case):
 
 def accuracy(implementation, case):
     """Return the verdict on the output."""
-    [item] = conformance.plan([implementation], [case])
-    return next(verdict for verdict in conformance.run(item) if verdict.check == "accuracy")
+    [item] = plan_items([implementation], [case])
+    return next(verdict for verdict in run_checks(item) if verdict.check == "accuracy")

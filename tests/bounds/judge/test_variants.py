@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from attention_harness.cases.cases import matrix
-from attention_harness.execution import conformance
+from attention_harness.execution.plan import plan_items
+from attention_harness.execution.run import run_checks
 from attention_harness.model.case import Case
 from attention_harness.mutation import power
 from attention_harness.mutation.equivalent import VARIANTS, EquivalentVariant
@@ -43,7 +44,7 @@ def verdicts(found: EquivalentVariant, cases):
     """Return the verdicts of a variant on the cases that it concerns."""
     implementation = found.implementation()
     own = [case for case in cases if case.mechanism in found.mechanisms()]
-    return [v for item in conformance.plan([implementation], own) for v in conformance.run(item)]
+    return [v for item in plan_items([implementation], own) for v in run_checks(item)]
 
 
 @pytest.mark.parametrize("name", SAMPLE)

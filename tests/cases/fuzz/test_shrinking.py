@@ -6,7 +6,9 @@ import pytest
 
 from attention_harness import registry
 from attention_harness.cases import cases
-from attention_harness.execution import conformance, fuzz
+from attention_harness.execution import fuzz
+from attention_harness.execution.plan import plan_items
+from attention_harness.execution.run import run_checks
 from attention_harness.model.verdict import Status, Verdict
 from tests.registry.sources import write
 
@@ -68,8 +70,8 @@ def test_tries_and_seconds_end_it():
 
 def first_failure(path, case: str) -> tuple[registry.Implementation, Verdict]:
     [implementation] = registry.select([], [path])
-    [item] = conformance.plan([implementation], [cases.parse(case)])
-    return implementation, next(v for v in conformance.run(item) if v.check == "accuracy")
+    [item] = plan_items([implementation], [cases.parse(case)])
+    return implementation, next(v for v in run_checks(item) if v.check == "accuracy")
 
 
 def test_a_planted_mutant_is_shrunk_to_its_border(tmp_path):

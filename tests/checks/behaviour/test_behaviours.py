@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from attention_harness import Arithmetic, registry
+from attention_harness.checks import CHECKS
 from attention_harness.checks.behaviour import measured
 from attention_harness.commands import console
-from attention_harness.execution import conformance
+from attention_harness.execution.plan import Item, plan_items
+from attention_harness.execution.run import run_checks
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.report.behaviours import behaviours as rows
 from tests.checks.behaviour import made as m
@@ -176,7 +178,7 @@ def test_a_behaviour_is_asked_once():
     from attention_harness.cases.cases import matrix
 
     chosen = registry.select(["eager", "torch_sdpa"])
-    items = [item for item in conformance.plan(chosen, matrix("quick")) if item.skip is None]
+    items = [item for item in plan_items(chosen, matrix("quick")) if item.skip is None]
     asked = [
         (item.implementation.name, c.name) for item in items for c in item.checks if c.name.startswith("behaviour.")
     ]
@@ -209,9 +211,9 @@ def test_a_known_failure_is_not_asked_again():
 def test_the_finding_reaches_the_table_and_the_report():
     """Verdict, JSON, table in the terminal, row of the report: measured, declared, and a contradiction marked."""
     liar = m.made(m.nan_rows)
-    check = next(check for check in conformance.CHECKS if check.name == "behaviour.fully_masked_rows")
-    item = conformance.Item(liar, measured.anchor(liar), (check,))
-    [verdict] = conformance.run(item)
+    check = next(check for check in CHECKS if check.name == "behaviour.fully_masked_rows")
+    item = Item(liar, measured.anchor(liar), (check,))
+    [verdict] = run_checks(item)
     assert (Status.FAIL, "nan", "zero") == (verdict.status, verdict.finding, verdict.declared)
     again = Verdict.from_json(json.loads(json.dumps(verdict.to_json())))
     assert verdict == again

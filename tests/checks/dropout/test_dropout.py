@@ -9,7 +9,8 @@ import pytest
 
 from attention_harness.cases.cases import DROPOUT, dropout_cases, parse
 from attention_harness.checks import dropout
-from attention_harness.execution import conformance
+from attention_harness.execution.plan import plan_items
+from attention_harness.execution.run import run_checks
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.mutation.mutants import Mutant
 
@@ -73,8 +74,8 @@ def code(change: str) -> str:
 def asked(put: str, stands: str = TRAINING, case_id: str = HEADS) -> Verdict:
     """Return the verdict of the check on eager with other code for training."""
     [case] = [case for case in dropout_cases() if case.id == case_id]
-    [item] = conformance.plan([Mutant("dropout", "dropout", ((stands, put),)).implementation()], [case])
-    [verdict] = [verdict for verdict in conformance.run(item) if verdict.check == "dropout"]
+    [item] = plan_items([Mutant("dropout", "dropout", ((stands, put),)).implementation()], [case])
+    [verdict] = [verdict for verdict in run_checks(item) if verdict.check == "dropout"]
     return verdict
 
 
@@ -98,8 +99,8 @@ def test_a_small_loss_everywhere_is_accused():
     case = parse(HEADS.replace("dropout=0.25", "dropout=0.1"))
     change = WRONG["not divided by the keep probability"]
     for put, status in ((code(change), Status.FAIL), (code(RIGHT["a mask of uniform numbers"]), Status.PASS)):
-        [item] = conformance.plan([Mutant("dropout", "dropout", ((TRAINING, put),)).implementation()], [case])
-        assert [v.status for v in conformance.run(item) if v.check == "dropout"] == [status]
+        [item] = plan_items([Mutant("dropout", "dropout", ((TRAINING, put),)).implementation()], [case])
+        assert [v.status for v in run_checks(item) if v.check == "dropout"] == [status]
 
 
 def test_dropout_outside_of_training_is_accused():

@@ -10,7 +10,8 @@ from types import ModuleType
 import torch
 
 from attention_harness import Arithmetic, Capabilities, registry
-from attention_harness.execution import conformance
+from attention_harness.execution.plan import plan_items
+from attention_harness.execution.run import run_checks
 from attention_harness.implementations import eager
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Verdict
 
@@ -136,9 +137,9 @@ def patched(stands: str, put: str) -> registry.Implementation:
 
 def asked(implementation, cases, checks=("gradient",)) -> list[Verdict]:
     """Return the verdicts of some checks on the cases that the implementation takes."""
-    items = [item for item in conformance.plan([implementation], cases) if item.skip is None]
+    items = [item for item in plan_items([implementation], cases) if item.skip is None]
     chosen = (replace(item, checks=tuple(c for c in item.checks if c.name in checks)) for item in items)
-    return [verdict for item in chosen for verdict in conformance.run(item)]
+    return [verdict for item in chosen for verdict in run_checks(item)]
 
 
 def accused(implementation, cases, checks=("gradient",)) -> list[str]:

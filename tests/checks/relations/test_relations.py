@@ -13,7 +13,7 @@ from hypothesis import given, reject
 from attention_harness import Case, registry
 from attention_harness.checks.relations import RELATIONS, OutOfRange, Relation
 from attention_harness.checks.subject import Subject
-from attention_harness.execution import conformance
+from attention_harness.execution.plan import replay_command
 from attention_harness.registry import Implementation
 from tests.checks.relations.strategies import PROFILE, cases
 
@@ -26,7 +26,7 @@ def assert_holds(relation: Relation, implementation: Implementation, case: Case)
         judged = relation.ask(Subject(implementation, case))
     except OutOfRange:
         reject()
-    replay = conformance.replay_command(implementation, case)
+    replay = replay_command(implementation, case)
     assert not judged.reason, f"{relation.name} of {case.id}\n  at {judged.where}: {judged.reason}\n  replay: {replay}"
 
 

@@ -13,7 +13,8 @@ from attention_harness.cases.cases import matrix, parse
 from attention_harness.checks import CHECKS
 from attention_harness.checks.relations import BY_NAME, RELATIONS, Relation
 from attention_harness.checks.subject import Subject
-from attention_harness.execution import conformance
+from attention_harness.execution.plan import plan_items, replay_command
+from attention_harness.execution.run import run_checks
 from attention_harness.model.verdict import NONCONFORMING
 from attention_harness.mutation.equivalent import VARIANTS
 from attention_harness.mutation.mutants import MUTANTS, Mutant
@@ -112,11 +113,11 @@ def test_a_failure_shrinks_to_a_smallest_case_that_its_id_replays():
         assert_no_drawn_case_breaks(BY_NAME["relation.equal_keys"], wrong)
     text = re.search(r"relation\.equal_keys of (\S+)", str(failure.value))
     case = parse(text[1])
-    assert conformance.replay_command(wrong, case) in str(failure.value)
+    assert replay_command(wrong, case) in str(failure.value)
     assert set(case.sizes.values()) == {1}
     assert ("float32", "ordinary", "contiguous") == (case.dtype, case.content, case.layout)
-    [item] = conformance.plan([wrong], [case])
-    bad = {verdict.check for verdict in conformance.run(item) if verdict.status in NONCONFORMING}
+    [item] = plan_items([wrong], [case])
+    bad = {verdict.check for verdict in run_checks(item) if verdict.status in NONCONFORMING}
     assert "relation.equal_keys" in bad
 
 

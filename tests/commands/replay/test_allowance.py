@@ -7,13 +7,14 @@ from dataclasses import replace
 from attention_harness import registry
 from attention_harness.cases.cases import parse
 from attention_harness.commands.replay import session as replay
-from attention_harness.execution import conformance, pool
+from attention_harness.execution import pool
+from attention_harness.execution.plan import plan_items
 from tests.registry.sources import TINY
 
 
 def test_a_long_case_is_replayed_in_the_time_of_its_check(monkeypatch):
     """The limit, and the allowance of the item beyond it."""
-    [item] = conformance.plan(
+    [item] = plan_items(
         registry.select(["eager"]), [replace(parse(TINY), sizes=parse(TINY).sizes | {"Lq": 4096, "Lk": 4096})]
     )
     assert item.allowance > 0

@@ -12,7 +12,8 @@ import pytest
 from attention_harness import registry
 from attention_harness.cases.cases import parse
 from attention_harness.commands.replay import script as standalone
-from attention_harness.execution import conformance
+from attention_harness.execution.plan import plan_items
+from attention_harness.execution.run import run_checks
 from attention_harness.model.errors import HarnessError
 from tests.registry.sources import TINY, write
 
@@ -49,8 +50,8 @@ def saved(path: Path, case: str, check: str = "accuracy") -> Path:
 def reason(path: Path, case: str) -> str:
     """Return what the harness says of the same."""
     [own] = registry.select([path.stem], [path])
-    [item] = conformance.plan([own], [parse(case)])
-    return next(verdict.reason for verdict in conformance.run(item) if verdict.check == "accuracy")
+    [item] = plan_items([own], [parse(case)])
+    return next(verdict.reason for verdict in run_checks(item) if verdict.check == "accuracy")
 
 
 @pytest.mark.parametrize("case", [TINY, OFFSET, LARGE])

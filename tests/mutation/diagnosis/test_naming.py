@@ -9,7 +9,8 @@ from types import ModuleType
 import pytest
 
 from attention_harness.cases.cases import parse
-from attention_harness.execution import conformance
+from attention_harness.execution.plan import plan_items
+from attention_harness.execution.run import run_checks
 from attention_harness.model.capabilities import Arithmetic, Capabilities
 from attention_harness.model.verdict import NONCONFORMING
 from attention_harness.mutation import diagnosis_accuracy
@@ -33,7 +34,7 @@ CASES = [
 
 def found(own: Implementation) -> list[Match]:
     """Return the diagnosis of an implementation from a handful of cases."""
-    verdicts = [verdict for item in conformance.plan([own], CASES) for verdict in conformance.run(item)]
+    verdicts = [verdict for item in plan_items([own], CASES) for verdict in run_checks(item)]
     return diagnose(own, [verdict for verdict in verdicts if verdict.status in NONCONFORMING])
 
 

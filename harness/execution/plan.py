@@ -1,0 +1,96 @@
+"""The plan of a run: which checks of which implementation on which case. pytest and every verb use the same one."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from attention_harness.checks import CHECKS, Check, size
+from attention_harness.execution.machine import cuda_devices
+from attention_harness.model.case import Case
+from attention_harness.model.verdict import Status
+from attention_harness.registry import Implementation, mechanisms
+
+
+@dataclass(frozen=True)
+class Item:
+    """An implementation on a case, with the checks that run there.
+
+    skip: where none can run, the status and reason that each check gets instead
+    """
+
+    implementation: Implementation
+    case: Case
+    checks: tuple[Check, ...]
+    skip: tuple[Status, str] | None = None
+
+    @property
+    def keys(self) -> list[tuple[str, str, str]]:
+        """Implementation, case and check of each verdict: they name it."""
+        return [(self.implementation.name, self.case.id, check.name) for check in self.checks]
+
+    @property
+    def allowance(self) -> float:
+        """Seconds that the reference may take, beside the time limit of the implementation."""
+        return 0.0 if self.skip else size.allowance(self.case)
+
+    @property
+    def id(self) -> str:
+        """The name in a test report."""
+        return f"{self.implementation.name}:{self.case.id}"
+
+    @property
+    def replay_command(self) -> str:
+        """The command that runs the checks of this item again."""
+        return replay_command(self.implementation, self.case)
+
+
+def plan_items(
+    implementations: Sequence[Implementation],
+    cases: Iterable[Case],
+    cases_for_declaration: Callable[[Implementation], Iterable[Case]] = lambda implementation: (),
+) -> Iterator[Item]:
+    """Yield an item for every implementation on every case, then on the cases that its declaration adds.
+
+    Where nothing can run the item says why.
+    """
+    absent = {implementation.name: implementation.unavailable() for implementation in implementations}
+    no_cuda = "" if cuda_devices() else "no CUDA device"
+    shared = ((one, case) for case in cases for one in implementations)
+    added = (
+        (implementation, case) for implementation in implementations for case in cases_for_declaration(implementation)
+    )
+    for implementation, case in itertools.chain(shared, added):
+        placed = case if case.device != "cpu" else case.on(implementation.device)
+        checks = tuple(check for check in CHECKS if check.applies(implementation, placed))
+        skip = None
+        if refusal := implementation.refuses(placed) or size.too_large(placed):
+            skip = (Status.UNSUPPORTED, refusal)
+        elif absent[implementation.name] or (placed.device == "cuda" and no_cuda):
+            skip = (Status.UNAVAILABLE, absent[implementation.name] or no_cuda)
+        yield Item(implementation, placed, checks, skip)
+
+
+def unexercised(items: Iterable[Item]) -> dict[str, list[str]]:
+    """Return, by implementation, the mechanisms, dtypes and options that it declares and no item exercises."""
+    declared: dict[str, set[str]] = {}
+    exercised: dict[str, set[str]] = {}
+    for item in items:
+        name, capabilities = item.implementation.name, item.implementation.capabilities
+        known = {option for mechanism in capabilities.mechanisms for option in mechanisms()[mechanism].options}
+        options = (option for option in capabilities.options if option in known)
+        declared[name] = {*capabilities.mechanisms, *capabilities.dtypes, *options}
+        if item.skip is None or item.skip[0] is Status.UNAVAILABLE:
+            parts = (item.case.mechanism, item.case.dtype, *item.case.requires)
+            exercised.setdefault(name, set()).update(parts)
+    left = {name: sorted(parts - exercised.get(name, set())) for name, parts in declared.items()}
+    return {name: parts for name, parts in left.items() if parts}
+
+
+def replay_command(implementation: Implementation, case: Case) -> str:
+    """Return the command that runs the checks of an implementation on a case again."""
+    load = f" --load {shlex.quote(str(implementation.path))}" if implementation.loaded else ""
+    name = shlex.quote(implementation.name)
+    return f"python -m attention_harness replay {shlex.quote(case.id)} --implementation {name}{load}"

@@ -1,0 +1,133 @@
+"""Runs an item in this process: its checks one after the other, an exception of the implementation being a verdict."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from attention_harness.checks import Check, Subject
+from attention_harness.checks.relations import OutOfRange
+from attention_harness.execution import limits
+from attention_harness.execution.plan import Item
+from attention_harness.execution.process_state import ProcessState, name_few, process_state
+from attention_harness.model.verdict import Status, Verdict
+
+
+def verdicts_of(item: Item, state_before: ProcessState | None = None) -> list[Verdict]:
+    """Return the verdicts of an item's checks; a pass counts only if the implementation left the judge alone.
+
+    Where it replaced functions of torch or NumPy, or wrote later into what it had returned, no pass is kept. Where it
+    changed the state of the process, `purity` fails.
+
+    state_before: of the process before the implementation was imported; the present one by default
+    """
+    state_before = state_before or process_state()
+    subject = Subject(item.implementation, item.case)
+    verdicts = list(run_checks(item, subject))
+    state_after = process_state()
+    doubt = ""
+    if replaced := state_before.replaced(state_after):
+        doubt = f"it replaced {name_few(replaced)}"
+    elif subject.changed_later:
+        doubt = "what it returned changed after it was returned"
+    if doubt:
+        return [_without_pass(verdict, f"{doubt}: its verdicts cannot be trusted") for verdict in verdicts]
+    if changed := state_before.changed(state_after):
+        reason = f"it changed {name_few(changed)}"
+        return [_without_pass(verdict, reason) if verdict.check == "purity" else verdict for verdict in verdicts]
+    return verdicts
+
+
+def run_checks(item: Item, subject: Subject | None = None) -> Iterator[Verdict]:
+    """Yield the verdict of each check of an item as it is known."""
+    subject = subject or Subject(item.implementation, item.case)
+    item = item if item.skip else _skipped_if_out_of_range(item, subject)
+    for check in item.checks:
+        began = time.perf_counter()
+        skip = item.skip
+        if not skip and (too_large := check.too_large(item.case)):
+            skip = (Status.UNSUPPORTED, too_large)
+        found = verdict(item, check, skip[0], reason=skip[1]) if skip else _run_check(item, check, subject)
+        known = item.implementation.known_failure(check.name, item.case)
+        if known and not skip:
+            found = found.as_known_failure(known)
+        yield replace(found, seconds=round(time.perf_counter() - began, 6))
+
+
+def verdict(item: Item, check: Check, status: Status, **facts: object) -> Verdict:
+    """Return a verdict on a check of an item, with the command that replays it."""
+    return Verdict(
+        implementation=item.implementation.name,
+        mechanism=item.case.mechanism,
+        case=item.case.id,
+        check=check.name,
+        status=status,
+        replay=item.replay_command,
+        **facts,  # type: ignore[arg-type]
+    )
+
+
+def one_line(error: BaseException) -> str:
+    """Return an exception's name and the first line of its message."""
+    try:
+        text = str(error).strip().split("\n")[0]
+    except BaseException:  # an exception whose own text raises is still only an error
+        text = "(its message cannot be shown)"
+    return f"{type(error).__name__}: {text}"[:500]
+
+
+def _run_check(item: Item, check: Check, subject: Subject) -> Verdict:
+    try:
+        judgement = check.ask(subject)
+    except OutOfRange as error:
+        return verdict(item, check, Status.UNSUPPORTED, reason=f"out of the dtype's range: {error}")
+    except BaseException as error:  # sys.exit in an implementation must not end this run, least of all with 0
+        if isinstance(error, KeyboardInterrupt) and not multiprocessing.parent_process():
+            raise  # a person's; a worker gets none
+        return verdict(item, check, Status.ERROR, reason=_reason(error, item.implementation.path))
+    return verdict(
+        item,
+        check,
+        Status.FAIL if judgement.reason else Status.PASS,
+        error_ratio=_finite(judgement.error_ratio),
+        error=_finite(judgement.error),
+        where=judgement.where,
+        reason=judgement.reason,
+        finding=judgement.finding,
+        declared=judgement.declared,
+    )
+
+
+def _skipped_if_out_of_range(item: Item, subject: Subject) -> Item:
+    """Return the item, skipped where the dtype cannot hold the problem: that is no fault of the implementation."""
+    try:
+        overflow = subject.error_bound()[0].overflow
+    except MemoryError:
+        return replace(item, skip=(Status.UNSUPPORTED, "the case does not fit into this machine's memory"))
+    except Exception:  # each check that needs the bound raises it again, and has it as its reason
+        return item
+    return replace(item, skip=(Status.UNSUPPORTED, f"out of the dtype's range: {overflow}")) if overflow else item
+
+
+def _without_pass(verdict: Verdict, reason: str) -> Verdict:
+    """Return a verdict that fails for this reason, unless it is bad already."""
+    if verdict.status not in (Status.PASS, Status.UNEXPECTED_PASS, Status.KNOWN_FAILURE):
+        return verdict
+    return replace(verdict, status=Status.FAIL, error_ratio=None, error=None, where=None, reason=reason)
+
+
+def _finite(value: float) -> float | None:
+    """Return a finite number; a wrong shape or a NaN has no error that could be measured."""
+    return value if math.isfinite(value) else None
+
+
+def _reason(error: BaseException, path: Path) -> str:
+    """Return an exception in one line: its message, its line in an implementation's file, whether memory ran out."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path.resolve())]
+    place = f" ({path.name}:{frames[-1].lineno} in {frames[-1].name})" if frames else ""
+    return f"{limits.out_of_memory(one_line(error))}{place}"
