@@ -15,6 +15,7 @@ from attention_harness.benchmark.cell import Cell
 from attention_harness.benchmark.costs import cost
 from attention_harness.commands import console
 from attention_harness.execution import pool
+from attention_harness.execution.lost import Lost
 from attention_harness.execution.plan import Item
 from attention_harness.registry import Implementation
 
@@ -77,7 +78,7 @@ def calibrate(items: Sequence[Item], answers: gate.Gate, load: Sequence[Path], m
     began = time.perf_counter()
     try:
         rates, inside = pool.run_alone(_rates, seconds=_LOOK_S)
-    except pool.Lost as lost:  # nothing rests on it but the time that is told
+    except Lost as lost:  # nothing rests on it but the time that is told
         console.line(f"bench: the look at this machine gave no answer: {lost}")
         rates, inside = Ceilings([]), math.nan
     begin_s = time.perf_counter() - began - inside

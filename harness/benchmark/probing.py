@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attention_harness.execution import pool
-from attention_harness.execution.run import one_line
+from attention_harness.execution.lost import Lost
 from attention_harness.execution.worker import implementation
 from attention_harness.model.case import Case
+from attention_harness.model.errors import describe
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,10 @@ def look(name: str, load: tuple[Path, ...], case: Case, backward: bool, threads:
     try:
         found: Look = pool.run_alone(_look, name, load, case.id, backward, threads, seconds=seconds)
         return found
-    except pool.Lost as gone:
+    except Lost as gone:
         return Look(reason=f"{gone.status}: {gone}")
     except Exception as error:  # raised by the implementation
-        return Look(reason=one_line(error))
+        return Look(reason=describe(error))
 
 
 def _look(name: str, load: tuple[Path, ...], case_id: str, backward: bool, threads: int) -> Look:

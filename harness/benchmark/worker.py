@@ -25,8 +25,8 @@ from attention_harness import registry
 from attention_harness.benchmark import backward, ceilings, noise, timing, timing_cuda
 from attention_harness.cases import cases, inputs
 from attention_harness.execution import limits, processes
+from attention_harness.execution.lost import cause_of_death
 from attention_harness.execution.output import Output, last_words
-from attention_harness.execution.worker_process import cause_of_death
 from attention_harness.model.errors import HarnessError
 from attention_harness.registry import Implementation
 

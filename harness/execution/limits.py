@@ -20,6 +20,8 @@ from attention_harness.model import units
 ITEM_SECONDS = 300.0
 """Time limit of one implementation on one case, all checks together; a cold compilation takes up to a minute."""
 UNLIMITED = sys.maxsize
+FRESH_MEMORY = 2**29
+"""Bytes that a fresh process with torch has, at most."""
 _LEAST = 2 * 2**30  # bytes that a worker may take at least, unless the user says less
 _PART = 0.8  # of the machine's memory, for all workers together
 _CGROUP = Path("/sys/fs/cgroup/memory.max")

@@ -23,29 +23,14 @@ from typing import Any
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from attention_harness.execution import output, processes, worker, worker_process
-from attention_harness.execution.limits import DEFAULT_LIMITS, UNLIMITED, Limits, out_of_memory
+from attention_harness.execution.limits import DEFAULT_LIMITS, FRESH_MEMORY, UNLIMITED, Limits, out_of_memory
+from attention_harness.execution.lost import Lost, cause_of_death
 from attention_harness.model import units
 from attention_harness.model.verdict import Status
 
 _AHEAD = 2  # groups that wait for a worker: enough to keep all busy, few enough to keep memory flat
 _LOOK = 0.2  # seconds between two looks at a worker's memory
-_FRESH = 2**29  # bytes that a fresh worker has in memory, at most; most of them are torch's, and shared
 _START_SECONDS = 120.0  # for a worker to begin: long, since a machine may be busy
-
-
-class Lost(Exception):
-    """A worker process gave no answer. status: `crash` or `timeout`; its text is the reason.
-
-    frames: where it was at a fatal signal, the innermost first: (file, line, function)
-    seconds: how long it was waited for
-    """
-
-    seconds = 0.0
-
-    def __init__(self, status: Status, reason: str, frames: Sequence[tuple[str, str, str]] = ()) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.frames = frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +194,7 @@ class Worker:
 
     def _check_memory(self) -> None:
         pid, memory = self._context.pid, self.limits.memory
-        most = memory + _FRESH
+        most = memory + FRESH_MEMORY
         if pid and memory < UNLIMITED and processes.resident(pid, most) > most:
             reason = f"out of memory: its processes hold more than {units.size(memory)}, its limit"
             raise Lost(Status.CRASH, reason)
@@ -231,5 +216,6 @@ class Worker:
         assert self._output is not None
         assert isinstance(error, ProcessExpired)
         words = output.last_words(self._output.text)
-        reason = worker_process.cause_of_death(error.exitcode) + (f" ({words})" if words else "")
+        exitcode = 0 if error.exitcode == worker_process.EXITED_WITH_0 else error.exitcode
+        reason = cause_of_death(exitcode) + (f" ({words})" if words else "")
         return Lost(Status.CRASH, out_of_memory(reason, self.limits.memory), self._output.frames())

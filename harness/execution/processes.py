@@ -82,11 +82,14 @@ def no_process_left() -> Iterator[None]:
     adopts_already = ctypes.c_int()
     _prctl(_GET_CHILD_SUBREAPER, ctypes.byref(adopts_already))
     adopt_orphans()
-    before = set(children(os.getpid()))
+    before = set(psutil.Process().children())
     try:
         yield
     finally:
         end(lambda: [one for child in children(os.getpid()) if child not in before for one in tree(child)])
+        for orphan in set(psutil.Process().children()) - before:  # ended, and nobody else's to wait for
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(orphan.pid, os.WNOHANG)
         # What loses its parent later is not ours to adopt: nobody here would reap it.
         _prctl(_SET_CHILD_SUBREAPER, adopts_already.value)
 

@@ -15,6 +15,7 @@ from attention_harness.checks.relations import OutOfRange
 from attention_harness.execution import limits
 from attention_harness.execution.plan import Item
 from attention_harness.execution.process_state import ProcessState, name_few, process_state
+from attention_harness.model.errors import describe
 from attention_harness.model.verdict import Status, Verdict
 
 
@@ -72,15 +73,6 @@ def verdict(item: Item, check: Check, status: Status, **facts: object) -> Verdic
     )
 
 
-def one_line(error: BaseException) -> str:
-    """Return an exception's name and the first line of its message."""
-    try:
-        text = str(error).strip().split("\n")[0]
-    except BaseException:  # an exception whose own text raises is still only an error
-        text = "(its message cannot be shown)"
-    return f"{type(error).__name__}: {text}"[:500]
-
-
 def _run_check(item: Item, check: Check, subject: Subject) -> Verdict:
     try:
         judgement = check.ask(subject)
@@ -130,4 +122,4 @@ def _reason(error: BaseException, path: Path) -> str:
     """Return an exception in one line: its message, its line in an implementation's file, whether memory ran out."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path.resolve())]
     place = f" ({path.name}:{frames[-1].lineno} in {frames[-1].name})" if frames else ""
-    return f"{limits.out_of_memory(one_line(error))}{place}"
+    return f"{limits.out_of_memory(describe(error))}{place}"

@@ -13,11 +13,12 @@ from typing import Any, Protocol
 from attention_harness.execution import pool, worker
 from attention_harness.execution.costs import Costs
 from attention_harness.execution.limits import DEFAULT_LIMITS, Limits
+from attention_harness.execution.lost import Lost
 from attention_harness.execution.plan import Item
-from attention_harness.execution.pool import Lost, Task
-from attention_harness.execution.run import one_line, run_checks, verdict, verdicts_of
+from attention_harness.execution.pool import Task
+from attention_harness.execution.run import run_checks, verdict, verdicts_of
 from attention_harness.model import time_account
-from attention_harness.model.errors import HarnessError
+from attention_harness.model.errors import HarnessError, describe
 from attention_harness.model.verdict import Status, Verdict
 
 ItemVerdicts = tuple[Item, list[Verdict]]
@@ -147,5 +148,5 @@ def _verdicts(item: Item, result: Any) -> list[Verdict]:
     if isinstance(result, Lost):
         return lost_verdicts(item, result)
     if isinstance(result, BaseException):  # raised in the worker, around the checks: the run goes on
-        return [verdict(item, check, Status.ERROR, reason=one_line(result)) for check in item.checks]
+        return [verdict(item, check, Status.ERROR, reason=describe(result)) for check in item.checks]
     return list(result.verdicts)

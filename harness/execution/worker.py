@@ -22,9 +22,9 @@ from attention_harness.checks import CHECKS
 from attention_harness.execution import limits, output, processes, worker_process
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.process_state import ProcessState, live_threads, process_state
-from attention_harness.execution.run import one_line, verdicts_of
+from attention_harness.execution.run import verdicts_of
 from attention_harness.model import time_account
-from attention_harness.model.errors import HarnessError
+from attention_harness.model.errors import HarnessError, describe
 from attention_harness.model.verdict import Verdict
 
 _GROWN = 4  # a worker that keeps 1/4 of its limit after a task is replaced, or the next would be blamed for it
@@ -100,7 +100,7 @@ def _sendable(error: BaseException) -> Exception:
     with contextlib.suppress(BaseException):  # whatever its own code raises
         if isinstance(error, Exception) and pickle.loads(pickle.dumps(error)):
             return error
-    return RuntimeError(one_line(error))
+    return RuntimeError(describe(error))
 
 
 # --- tasks

@@ -12,7 +12,8 @@ from typing import Any
 
 from attention_harness.execution import processes
 
-_EXITED_WITH_0 = 256  # no process can end with this status, so it stands for 0
+EXITED_WITH_0 = 256
+"""Stands for exit status 0 where pebble asks: no process can end with this status."""
 
 _guard = threading.Lock()  # between the start of a worker and its being known
 _workers: set[int] = set()
@@ -31,7 +32,7 @@ class _Process(multiprocessing.context.ForkServerProcess):
     def exitcode(self) -> int | None:
         """As `Process.exitcode`, but never 0: pebble would take that for an orderly end and wait for an answer."""
         code = super().exitcode
-        return _EXITED_WITH_0 if code == 0 else code
+        return EXITED_WITH_0 if code == 0 else code
 
     def terminate(self) -> None:
         """End it and its process group at once: it may be deaf to anything softer."""
@@ -86,15 +87,3 @@ def leave_fork_server() -> None:
     if inherited is not None:
         with contextlib.suppress(OSError):
             os.close(inherited)
-
-
-def cause_of_death(exitcode: Any) -> str:
-    """Return how a process ended: its signal's name, or its exit status."""
-    if isinstance(exitcode, int) and exitcode < 0:
-        try:
-            return f"its process died: {signal.Signals(-exitcode).name}"
-        except ValueError:
-            return f"its process died: signal {-exitcode}"
-    if exitcode in (0, _EXITED_WITH_0):
-        return "its process ended with exit status 0"
-    return f"its process died: exit status {exitcode}"

@@ -25,11 +25,12 @@ from attention_harness.cases.cases import parse
 from attention_harness.checks import Check
 from attention_harness.checks.size import is_large
 from attention_harness.execution import pool
+from attention_harness.execution.lost import Lost
 from attention_harness.execution.plan import plan_items
-from attention_harness.execution.run import one_line
 from attention_harness.execution.worker import implementation
 from attention_harness.model.capabilities import FULLY_MASKED_ROWS
 from attention_harness.model.case import Case
+from attention_harness.model.errors import describe
 from attention_harness.model.mutation_results import Match
 from attention_harness.model.verdict import NONCONFORMING, Status, Verdict
 from attention_harness.mutation.answers import Answer, difference, hypothesis_of, kind_of
@@ -130,10 +131,10 @@ def _diagnosed(
     asked = (name, tuple(load), tuple(failures), further)
     try:
         matches = pool.run_alone(_work, *asked, seconds=_LIMIT, memory=memory)
-    except pool.Lost as lost:
+    except Lost as lost:
         return Diagnosis(name, (), f"not diagnosed: {lost}")
     except Exception as error:  # raised in the worker: the verdicts stand without a diagnosis
-        return Diagnosis(name, (), f"not diagnosed: {one_line(error)}")
+        return Diagnosis(name, (), f"not diagnosed: {describe(error)}")
     return Diagnosis(name, tuple(matches), "" if matches else f"none of {len(MUTANTS)} mutants explains it")
 
 

@@ -13,6 +13,7 @@ from attention_harness.cases.cases import matrix
 from attention_harness.commands import console
 from attention_harness.execution import pool
 from attention_harness.execution.limits import Limits
+from attention_harness.execution.lost import Lost
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.errors import HarnessError
@@ -56,7 +57,7 @@ def measure(
     """Yield what each mutant was taken for, as it is known; one whose process dies or hangs is taken for nothing."""
     tasks = [pool.Task(outcome, (mutant, tier)) for mutant in mutants]
     for place, answer in pool.run_tasks(tasks, jobs=jobs, limits=Limits(seconds, memory)):
-        if isinstance(answer, pool.Lost):
+        if isinstance(answer, Lost):
             answer = Naming(mutants[place].name, mutants[place].kind, (), str(answer))
         elif isinstance(answer, BaseException):
             raise answer

@@ -26,6 +26,7 @@ from attention_harness.checks.accuracy import to_array, wrong_form
 from attention_harness.commands import console
 from attention_harness.execution import pool
 from attention_harness.execution.limits import ITEM_SECONDS, Limits
+from attention_harness.execution.lost import Lost
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.execution.runner import lost_verdicts
@@ -161,7 +162,7 @@ def measure(
             tasks.append(pool.Task(ask_variants, (whole, number, tuple(case.id for case in part))))
     limits, gone = Limits(seconds, memory), []
     for place, answer in pool.run_tasks(tasks, jobs=jobs, limits=limits, start=_start):
-        if isinstance(answer, pool.Lost):
+        if isinstance(answer, Lost):
             gone.append(tasks[place])
         elif isinstance(answer, BaseException):
             raise answer
@@ -285,7 +286,7 @@ def _piece(worker: pool.Worker, function: Any, asked: tuple[Any, ...], of: Imple
     [item] = plan_items([of], [case])
     try:
         return worker.ask(function, *asked)
-    except pool.Lost as gone:
+    except Lost as gone:
         return lost_verdicts(item, gone)[0]
 
 

@@ -13,7 +13,7 @@ from attention_harness.benchmark.ceilings import Ceilings
 from attention_harness.benchmark.workloads import Workload
 from attention_harness.cases.cases import parse
 from attention_harness.commands import gating
-from attention_harness.execution import pool
+from attention_harness.execution.lost import Lost
 from attention_harness.model.verdict import Status
 
 CASE = "dot_product-B1H1Hk1Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous-0"
@@ -60,7 +60,7 @@ def test_a_look_without_an_answer_is_no_end(
     """On a crowded machine the look's worker may be lost: the duration is not known, and that is said."""
 
     def alone(*_: Any, **__: Any) -> None:
-        raise pool.Lost(Status.TIMEOUT, "no answer in 120 s")
+        raise Lost(Status.TIMEOUT, "no answer in 120 s")
 
     monkeypatch.setattr(estimate.pool, "alone", alone)
     planned = campaign.planned([Workload("w", "made up", CASE)])

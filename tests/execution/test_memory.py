@@ -8,7 +8,7 @@ import pytest
 
 from attention_harness.execution import limits, pool
 from attention_harness.execution.limits import Limits
-from attention_harness.execution.pool import Lost
+from attention_harness.execution.lost import Lost
 from attention_harness.model.verdict import Status
 
 MIB = 2**20

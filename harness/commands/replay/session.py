@@ -27,6 +27,7 @@ from attention_harness.commands import console
 from attention_harness.commands.replay.script import SAVED, save
 from attention_harness.execution import pool
 from attention_harness.execution.limits import ITEM_SECONDS
+from attention_harness.execution.lost import Lost
 from attention_harness.execution.plan import Item, plan_items
 from attention_harness.execution.process_state import process_state
 from attention_harness.execution.run import run_checks, verdicts_of
@@ -155,7 +156,7 @@ def run(item: Item, load: Sequence[Path] = (), *, seconds: float = ITEM_SECONDS,
     try:
         asked = (item.implementation.name, tuple(load), item.case.id, names)
         return pool.run_alone(_work, *asked, seconds=seconds + item.allowance, memory=memory)
-    except pool.Lost as lost:
+    except Lost as lost:
         return Replayed(tuple(lost_verdicts(item, lost)), tuple(_facts(item.case)))
 
 

@@ -8,6 +8,7 @@ from attention_harness import registry
 from attention_harness.cases.cases import parse
 from attention_harness.commands.replay import session as replay
 from attention_harness.execution import pool
+from attention_harness.execution.lost import Lost
 from attention_harness.execution.plan import plan_items
 from tests.registry.sources import TINY
 
@@ -22,7 +23,7 @@ def test_a_long_case_is_replayed_in_the_time_of_its_check(monkeypatch):
 
     def gone(self: pool.Worker, *_: object, allowance: float = 0.0) -> None:
         given.append(self.limits.seconds + allowance)
-        raise pool.Lost(pool.Status.TIMEOUT, "gone")
+        raise Lost(pool.Status.TIMEOUT, "gone")
 
     monkeypatch.setattr(pool.Worker, "ask", gone)
     replay.run(item, seconds=10)

@@ -1,0 +1,125 @@
+"""Run a module's function in a fresh interpreter that streams records: for measurements, which no pool may share.
+
+    def measure(channel, cells):                 # in a module that the fresh interpreter can import
+        for cell in cells:
+            channel.write({"cell": cell, "seconds": time_it(cell, channel.alive)})
+
+    try:
+        run_fresh(measure, cells, on_record=records.append, environment={"OMP_NUM_THREADS": "1"}, stall_seconds=300)
+    except Lost as lost:                         # its process died, hung, took too much memory, or the function raised
+        print(f"after {len(records)} records: {lost}")
+
+Every record that was written reaches `on_record`, also of a process that dies afterwards. When `run_fresh` returns or
+raises, the process and all that it started have ended. Between two records the parent sleeps but for a short look, so
+that it disturbs nothing that is timed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from attention_harness.execution import processes
+from attention_harness.execution.fresh_worker import RAISED
+from attention_harness.execution.limits import FRESH_MEMORY, UNLIMITED, out_of_memory
+from attention_harness.execution.lost import Lost, cause_of_death
+from attention_harness.execution.output import Output, last_words
+from attention_harness.model import units
+from attention_harness.model.verdict import Status
+
+Record = dict[str, Any]
+
+_LOOK = 0.2  # seconds between two looks at whether the process lives
+_MEMORY_LOOK = 1.0  # and at its memory
+
+
+def run_fresh(
+    function: Callable[..., None],
+    *arguments: Any,
+    on_record: Callable[[Record], object],
+    environment: Mapping[str, str] | None = None,
+    stall_seconds: float,
+    memory: int = UNLIMITED,
+) -> None:
+    """Call `function(channel, *arguments)` in a fresh interpreter, and `on_record` with each record that it writes.
+
+    Raises `Lost` where the function does not return there; its text says why.
+
+    environment    variables beside this process's: libraries read some when they are loaded
+    stall_seconds  a process that neither writes a record nor says that it is alive for so long is ended
+    memory         bytes that it may take beyond what a fresh process has, with all that it starts
+    """
+    reader, writer = os.pipe()
+    with tempfile.TemporaryFile() as job, processes.no_process_left():
+        job.write(pickle.dumps((sys.path, memory)) + pickle.dumps((function, arguments)))
+        job.seek(0)
+        output = Output(shown=0)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "attention_harness.execution.fresh_worker", str(writer)],
+            stdin=job,
+            stdout=output.writer.fileno(),
+            stderr=output.writer.fileno(),
+            pass_fds=(writer,),
+            env={**os.environ, **(environment or {})},
+        )
+        os.close(writer)
+        try:
+            last = _pass_on(_lines(process, reader, stall_seconds, memory), on_record)
+        finally:
+            os.close(reader)
+            process.kill()
+            process.wait()
+            output.close()
+    if last is None:
+        words = last_words(output.text)
+        raise Lost(
+            Status.CRASH,
+            out_of_memory(cause_of_death(process.returncode) + (f" ({words})" if words else ""), memory),
+            output.frames(),
+        )
+    if last[0] == RAISED:
+        raise Lost(Status.ERROR, out_of_memory(last[1], memory))
+
+
+def _pass_on(lines: Iterator[str], on_record: Callable[[Record], object]) -> list[str] | None:
+    """Pass each record on. Return the last line, which says how the function ended; None if there is none."""
+    for line in lines:
+        value = json.loads(line) if line else None
+        if isinstance(value, list):
+            return value
+        if value is not None:
+            on_record(value)
+    return None
+
+
+def _lines(process: subprocess.Popen[bytes], reader: int, stall_seconds: float, memory: int) -> Iterator[str]:
+    """Yield the whole lines that the process writes, until it has ended: what it died in the middle of is no line."""
+    rest, heard, looked = b"", time.monotonic(), time.monotonic()
+    while True:
+        ended = process.poll() is not None  # before the last read: what it wrote is in the pipe then
+        while select.select([reader], [], [], 0 if ended else _LOOK)[0]:
+            read = os.read(reader, 1 << 16)
+            if not read:
+                ended = True
+                break
+            heard = time.monotonic()
+            *whole, rest = (rest + read).split(b"\n")
+            yield from (line.decode() for line in whole)
+        if ended:
+            process.wait()
+            return
+        now = time.monotonic()
+        if now - heard > stall_seconds:
+            raise Lost(Status.TIMEOUT, f"nothing finished in {stall_seconds:.0f} s")
+        if memory < UNLIMITED and now - looked > _MEMORY_LOOK:
+            looked, most = now, memory + FRESH_MEMORY
+            if processes.resident(process.pid, most) > most:
+                raise Lost(Status.CRASH, f"out of memory: its processes hold more than {units.size(memory)}, its limit")
