@@ -5,9 +5,7 @@ $$O_i = \sum_j P_{ij} V_j, \quad P_{ij} = \frac{\exp S_{ij}}{\sum_{j' \in \mathc
 
 $\mathcal{N}(i)$ is the set of keys that query i sees; a query that sees none has zero weights and zero output.
 
-The arrays are NumPy float64, or anything that behaves like it. The error analysis of `bounds` runs these
-very functions on arrays that carry a bound of their rounding error; such an array may bring its own `softmax`,
-`linear`, `normalise`, `finite` and `computed`, since the bound of the whole is much tighter than that of its steps.
+The arrays are NumPy's, or others that bring their own form of these operations: `arrays`.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.options import OPTIONS, Place, interval, pipeline
+from attention_harness.reference.arrays import operations
 
 
 def visible_keys(shape: tuple[int, ...], *, place: Place | None = None, **options: Any) -> NDArray[np.bool_]:
@@ -46,20 +45,7 @@ def softmax(scores: Any, visible: NDArray[np.bool_], fully_masked_rows: str = "z
     "zero" is the rule of this harness. "nan" and "mean" are what other libraries do; they stand here so that an
     implementation that declares one of them is held to it.
     """
-    if hasattr(scores, "softmax"):
-        return scores.softmax(visible, fully_masked_rows)
-    peak = np.max(scores, -1, keepdims=True, initial=-np.inf, where=visible)
-    weights = np.exp(np.where(visible, scores - np.where(np.isfinite(peak), peak, 0.0), -np.inf))
-    total = weights.sum(-1, keepdims=True)
-    weights = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
-    return np.where(total > 0, weights, empty_weight(scores.shape[-1], fully_masked_rows))
-
-
-def empty_weight(keys: int, fully_masked_rows: str) -> float:
-    """Return the weight of every key in a row that sees none."""
-    if fully_masked_rows not in ("zero", "nan", "mean"):
-        raise ValueError(f"unknown policy {fully_masked_rows!r} for fully masked rows; known: zero, nan, mean")
-    return {"zero": 0.0, "nan": np.nan, "mean": 1.0 / max(keys, 1)}[fully_masked_rows]
+    return operations(scores).softmax(scores, visible, fully_masked_rows)
 
 
 def attend(scores: Any, value: Any, **options: Any) -> tuple[Any, Any]:
@@ -74,7 +60,8 @@ def visible_weights(scores: Any, *, fully_masked_rows: str = "zero", place: Plac
     for option in pipeline():
         value = options.get(option.name)
         if option.apply is not None and value is not None:
-            scores = option.apply(scores, value)
+            # a tensor's -inf has done its work in `visible`
+            scores = option.apply(scores, operations(value).finite(value) if hasattr(value, "shape") else value)
     return softmax(scores, visible, fully_masked_rows)
 
 
@@ -84,29 +71,17 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     One array is one part. Parts broadcast against each other, as the pairs of queries and keys do.
     """
     parts = x if isinstance(x, tuple) else (x,)
-    if hasattr(parts[0], "linear"):
-        return parts[0].linear(parts, weight, bias)
-    ends = np.cumsum([part.shape[-1] for part in parts])
-    columns = np.split(weight, ends[:-1], axis=1)
-    total = sum(part @ own.T for part, own in zip(parts, columns, strict=True))
-    return total if bias is None else total + bias
+    return operations(parts[0]).linear(parts, weight, bias)
 
 
 def normalise(x: Any) -> Any:
     r"""Return $x / \lVert x \rVert$ along the last axis; a zero vector stays zero."""
-    if hasattr(x, "normalise"):
-        return x.normalise()
-    largest = np.max(np.abs(x), -1, keepdims=True, initial=0.0)
-    x = np.divide(x, largest, out=np.zeros_like(x), where=largest > 0)  # so that no square under- or overflows
-    norm = np.sqrt((x * x).sum(-1, keepdims=True))
-    return np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
+    return operations(x).normalise(x)
 
 
 def computed(constant: NDArray[np.float64] | np.float64, like: Any, roundings: float) -> Any:
     """Return a constant that every implementation computes for itself, right to so many roundings."""
-    if hasattr(like, "computed"):
-        return like.computed(constant, roundings)
-    return constant
+    return operations(like).computed(like, constant, roundings)
 
 
 def repeat_heads(x: Any, heads: int) -> Any:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.bounds.formats import Array
-from attention_harness.bounds.output import ErrorBound, error_bounds
+from attention_harness.bounds.error_bound import ErrorBound, error_bounds
+from attention_harness.bounds.rounding import Array
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.options import Place
 from attention_harness.options import cut as cut_options
@@ -56,10 +56,10 @@ def blocked(
     outputs: list[ErrorBound] = []
     of_weights: list[ErrorBound] = []
     for block_tensors, block_options in _blocks(known, tensors, options, rows):
-        output, own = error_bounds(known.evaluate, block_tensors, block_options, dtype, arithmetic, weights=weights)
+        output, second = error_bounds(known.evaluate, block_tensors, block_options, dtype, arithmetic, weights=weights)
         outputs.append(output)
-        if own is not None:
-            of_weights.append(own)
+        if second is not None:
+            of_weights.append(second)
     row = known.scores.index("Lq")
     whole = _joined(outputs, known.output.index("Lq"), row)
     return whole, _joined(of_weights, row, row) if of_weights else None
@@ -97,8 +97,8 @@ def _joined(parts: Sequence[ErrorBound], axis: int, row: int) -> ErrorBound:
     """Return one error bound of those of blocks. axis: the queries in the value; row: the queries in the scores."""
 
     def rows(found: Sequence[NDArray[np.bool_] | None]) -> NDArray[np.bool_] | None:
-        kept = [own for own in found if own is not None]
-        return np.concatenate(kept, row) if len(kept) == len(found) else None
+        there = [rows_of_part for rows_of_part in found if rows_of_part is not None]
+        return np.concatenate(there, row) if len(there) == len(found) else None
 
     return ErrorBound(
         np.concatenate([part.value for part in parts], axis),

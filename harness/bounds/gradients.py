@@ -1,19 +1,17 @@
-"""A mechanism's formula and an arithmetic to the error bounds of its gradients."""
+"""From a mechanism's formula and an arithmetic to the error bounds of its gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from attention_harness.bounds.formats import Array, Model
-from attention_harness.bounds.output import ErrorBound, bound_of_result
+from attention_harness.bounds.error_bound import ErrorBound, Evaluate, bound_of_result
+from attention_harness.bounds.operations import Tracked
+from attention_harness.bounds.rounding import Array, Model
 from attention_harness.bounds.tape import Taped, gradients
-from attention_harness.bounds.tracked import Tracked
 from attention_harness.model.capabilities import Arithmetic
-
-Evaluate = Callable[..., tuple[Any, Any]]
 
 
 def gradient_bounds(
@@ -32,7 +30,7 @@ def gradient_bounds(
     leaves = {name: Taped(array) for name, array in _exact(model, tensors, options).items()}
     output, _ = evaluate(**{**options, **leaves})
     found = gradients([(output, Tracked(model, upstream))], list(leaves.values()))
-    return {name: _bound(model, leaf.value, own, dtype) for (name, leaf), own in zip(leaves.items(), found)}
+    return _bounds(model, leaves, found, dtype)
 
 
 def second_derivative_bounds(
@@ -50,9 +48,9 @@ def second_derivative_bounds(
     first = {name: Taped(leaf) for name, leaf in leaves.items()}
     output, _ = evaluate(**{**options, **first})
     found = gradients([(output, Taped(Tracked(model, upstream)))], list(first.values()))
-    steps = [(own, Tracked(model, directions[name])) for name, own in zip(first, found) if own is not None]
+    steps = [(one, Tracked(model, directions[name])) for name, one in zip(first, found) if one is not None]
     second = gradients(steps, list(leaves.values()))
-    return {name: _bound(model, leaf.value, own, dtype) for (name, leaf), own in zip(leaves.items(), second)}
+    return _bounds(model, leaves, second, dtype)
 
 
 def _exact(model: Model, tensors: Mapping[str, Array], options: Mapping[str, Any]) -> dict[str, Tracked]:
@@ -60,9 +58,12 @@ def _exact(model: Model, tensors: Mapping[str, Array], options: Mapping[str, Any
     return {name: Tracked(model, np.asarray(x, np.float64)) for name, x in (dict(tensors) | floating).items()}
 
 
-def _bound(model: Model, leaf: Tracked, gradient: Tracked | None, dtype: str) -> ErrorBound:
-    """Return the error bound of a gradient; of one that nothing leads to, exactly 0."""
-    gradient = Tracked(model, np.zeros(leaf.shape)) if gradient is None else gradient.as_output()
-    with np.errstate(invalid="ignore"):
-        gradient.bound = np.nan_to_num(gradient.bound, nan=np.inf, posinf=np.inf)
-    return bound_of_result(gradient, None, None, dtype)
+def _bounds(model: Model, leaves: Mapping[str, Taped], found: Sequence[Any], dtype: str) -> dict[str, ErrorBound]:
+    """Return the error bounds of gradients; of one that nothing leads to, exactly 0."""
+    bounds = {}
+    for (name, leaf), gradient in zip(leaves.items(), found, strict=True):
+        stored = Tracked(model, np.zeros(leaf.shape)) if gradient is None else gradient.as_output()
+        with np.errstate(invalid="ignore"):
+            stored.bound = np.nan_to_num(stored.bound, nan=np.inf, posinf=np.inf)
+        bounds[name] = bound_of_result(stored, None, None, dtype)
+    return bounds

@@ -1,16 +1,15 @@
-"""Decides whether an output is right: the element-wise error bound, and what many small errors together betray.
+"""Compare an output with its error bound, element by element and by the statistics of many small errors.
 
-Four questions, in this order (NUMERICS, section 3); the first is rigorous, the others are statistics that ask far less
-than the errors they know to be possible:
+Four tests, in this order. The first is rigorous; the others are statistics of independent roundings:
 
 1. element    |error| <= bound, for every element
 2. deviation  |error| <= 10 standard deviations, for every element
 3. row        root mean square of error/deviation along a row <= 5; 8 for inputs with few degrees of freedom
 4. whole      root mean square over the N elements <= 1.25 + 4/sqrt(N); 4 for inputs with few degrees of freedom
 
-2 to 4 are asked only of a weighted sum with nothing after it, in rows whose scores' errors are first order. None of the
-limits is a tolerance: they are significance levels in units of a computed deviation, fixed before the implementations
-were seen.
+Tests 2 to 4 apply to a weighted sum with nothing after it, in rows whose scores' errors are of first order. Their
+limits are no tolerances: they are significance levels in units of a computed deviation, fixed before any implementation
+was measured.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.bounds import ErrorBound
+from attention_harness.bounds.error_bound import ErrorBound
 
 DEVIATIONS = 10.0
 ROW, ROW_DEGENERATE, ROW_WIDTH = 5.0, 8.0, 16
@@ -29,9 +28,14 @@ WHOLE, WHOLE_SLACK, WHOLE_DEGENERATE = 1.25, 4.0, 4.0
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """share: the error as a share of what is allowed, at its worst; at most 1 passes. reason: "" when it passes.
+    """The result of a comparison or of a measurement.
 
-    finding, declared: what a behaviour was measured to be, and what is claimed of it.
+    error_ratio  error over error bound where that is largest; at most 1 passes
+    error        the error there
+    where        the index of that element, or None
+    reason       why it does not pass, or ""
+    finding      of a behaviour: what was measured
+    declared     of a behaviour: what the implementation claims
     """
 
     error_ratio: float
@@ -43,7 +47,7 @@ class Judgement:
 
     @classmethod
     def refuse(cls, reason: str, where: tuple[int, ...] | None = None) -> Judgement:
-        """Return the judgement of what cannot be measured: a wrong shape, a value that is not finite."""
+        """Return a failed judgement of what has no error to measure: a wrong shape, a value that is not finite."""
         return cls(np.inf, np.inf, where, reason)
 
 
@@ -58,13 +62,13 @@ def judge(output: NDArray[np.float64], error_bound: ErrorBound, *, degenerate: b
         return Judgement.refuse(f"shape {output.shape}, expected {expected.shape}")
     if output.size == 0:
         return Judgement(0.0)
-    wanted_nan = np.isnan(expected)
-    wrong = np.isnan(output) != wanted_nan
-    wrong |= ~np.isfinite(output) & ~wanted_nan
+    nan_expected = np.isnan(expected)
+    wrong = np.isnan(output) != nan_expected
+    wrong |= ~np.isfinite(output) & ~nan_expected
     if wrong.any():
         where = tuple(int(i) for i in np.unravel_index(np.argmax(wrong), wrong.shape))
         return Judgement.refuse(f"{output[where]} where {expected[where]:.6g} is right", where)
-    error = np.where(wanted_nan, 0.0, np.abs(np.where(wanted_nan, 0.0, output) - np.where(wanted_nan, 0.0, expected)))
+    error = np.abs(np.where(nan_expected, 0.0, output) - np.where(nan_expected, 0.0, expected))
     judged = _element(error, error_bound.bound, output, expected)
     if judged.reason or error_bound.linear is None:
         return judged
@@ -74,9 +78,9 @@ def judge(output: NDArray[np.float64], error_bound: ErrorBound, *, degenerate: b
 def _element(
     error: NDArray[np.float64], bound: NDArray[np.float64], output: NDArray[np.float64], expected: NDArray[np.float64]
 ) -> Judgement:
-    shares = _ratio(error, bound)
-    where = tuple(int(i) for i in np.unravel_index(np.argmax(shares), shares.shape))
-    error_ratio, worst = float(shares[where]), float(error[where])
+    ratios = _ratio(error, bound)
+    where = tuple(int(i) for i in np.unravel_index(np.argmax(ratios), ratios.shape))
+    error_ratio, worst = float(ratios[where]), float(error[where])
     reason = ""
     if error_ratio > 1:
         reason = (
@@ -93,14 +97,14 @@ def _statistics(error: NDArray[np.float64], error_bound: ErrorBound, degenerate:
     z = _ratio(error, error_bound.deviation)[rows]  # (rows, width)
     if z.size == 0:
         return judged
-    questions = [("one element's error", float(z.max()), DEVIATIONS)]
+    tests = [("one element's error", float(z.max()), DEVIATIONS)]
     if z.shape[-1] >= ROW_WIDTH:
         worst_row = float(np.sqrt((z**2).mean(-1)).max())
-        questions.append(("a row's root mean square error", worst_row, ROW_DEGENERATE if degenerate else ROW))
+        tests.append(("a row's root mean square error", worst_row, ROW_DEGENERATE if degenerate else ROW))
     whole = WHOLE_DEGENERATE if degenerate else WHOLE + WHOLE_SLACK / np.sqrt(z.size)
-    questions.append(("the root mean square error", float(np.sqrt((z**2).mean())), max(whole, WHOLE)))
+    tests.append(("the root mean square error", float(np.sqrt((z**2).mean())), max(whole, WHOLE)))
     error_ratio, reason = judged.error_ratio, ""
-    for what, measured, limit in questions:
+    for what, measured, limit in tests:
         error_ratio = max(error_ratio, measured / limit)
         if measured > limit and not reason:
             reason = f"{what} is {measured:.3g} deviations of correct arithmetic, limit {limit:.3g}"

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from attention_harness.bounds.rounding import Array
+from attention_harness.reference.arrays import Plain
 
 Change = Callable[[Array, NDArray[np.bool_], str], Array]
 """Scores, which of them are visible, and what a fully masked row gets -> weights: as `reference.core.softmax`."""
 
 
-class Perturbed(np.ndarray):
-    """An array that carries what takes the place of the softmax through a formula."""
+class Perturbed(Plain, np.ndarray):
+    """A NumPy array that carries what takes the place of the softmax through a formula."""
 
     change: Any = None
 
@@ -23,14 +24,16 @@ class Perturbed(np.ndarray):
         self.change = getattr(parent, "change", None)
 
     def softmax(self, visible: NDArray[np.bool_], fully_masked_rows: str) -> Any:
-        """What `reference.core.softmax` calls."""
+        """Return the weights that the replacement makes of the scores."""
         return self.change(np.asarray(self), visible, fully_masked_rows)
 
 
-def evaluate(formula: Callable[..., Any], tensors: Any, arguments: Any, change: Change) -> Array:
+def evaluate(
+    formula: Callable[..., Any], tensors: Mapping[str, NDArray[Any]], arguments: Mapping[str, Any], change: Change
+) -> Array:
     """Return a formula's output with `change` in the place of the softmax."""
 
-    def perturbed(x: Any) -> Any:
+    def perturbed(x: NDArray[Any]) -> NDArray[Any]:
         if x.dtype.kind != "f":
             return x
         view = x.view(Perturbed)

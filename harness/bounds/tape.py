@@ -7,6 +7,7 @@ $$C = A B: \; \bar A = \bar C B^\top,\; \bar B = A^\top \bar C; \qquad
 P = \operatorname{softmax} S: \; \bar S_j = P_j \Big(\bar P_j - \sum_{j'} P_{j'} \bar P_{j'}\Big)$$
 
 so a tape over `Tracked` arrays gives gradients with their rounding bounds, and a tape over a tape second derivatives.
+`arrays.Differentiable` lists what a tape asks of the arrays under it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from attention_harness.bounds.softmax import Weights
 
 _NUMBERS = itertools.count()
 
@@ -48,7 +51,6 @@ class Taped:
         return Taped(self.value[index], (self, lambda adjoint: adjoint.scatter(index, shape)))
 
     def scatter(self, index: Any, shape: tuple[int, ...]) -> Taped:
-        """Return zeros of a shape with this array at a basic index."""
         return Taped(self.value.scatter(index, shape), (self, lambda adjoint: adjoint[index]))
 
     def transpose(self, *axes: int) -> Taped:
@@ -59,20 +61,19 @@ class Taped:
         return Taped(self.value.swapaxes(first, second), (self, lambda adjoint: adjoint.swapaxes(first, second)))
 
     def reshape(self, *shape: int) -> Taped:
-        own = self.shape
-        return Taped(self.value.reshape(*shape), (self, lambda adjoint: adjoint.reshape(*own)))
+        before = self.shape
+        return Taped(self.value.reshape(*shape), (self, lambda adjoint: adjoint.reshape(*before)))
 
     def expand(self, shape: tuple[int, ...]) -> Taped:
-        """Return the array broadcast to a shape."""
-        own = self.shape
-        return Taped(self.value.expand(shape), (self, lambda adjoint: _reduced(adjoint, own)))
+        before = self.shape
+        return Taped(self.value.expand(shape), (self, lambda adjoint: _reduced(adjoint, before)))
 
     def repeat(self, repeats: int, axis: int) -> Taped:
-        own, at = self.shape, axis % self.ndim
+        before, at = self.shape, axis % self.ndim
 
         def pull(adjoint: Any) -> Any:
-            groups = adjoint.reshape(*own[: at + 1], repeats, *own[at + 1 :])
-            return _reduced(groups, (*own[: at + 1], 1, *own[at + 1 :])).reshape(*own)
+            groups = adjoint.reshape(*before[: at + 1], repeats, *before[at + 1 :])
+            return _reduced(groups, (*before[: at + 1], 1, *before[at + 1 :])).reshape(*before)
 
         return Taped(self.value.repeat(repeats, axis), (self, pull))
 
@@ -106,7 +107,6 @@ class Taped:
     __rmul__ = __mul__
 
     def total(self, terms: Sequence[Taped]) -> Taped:
-        """Return the sum of arrays of one shape."""
         parents = [(term, lambda adjoint: adjoint) for term in terms]
         return Taped(self.value.total([term.value for term in terms]), *parents)
 
@@ -121,7 +121,7 @@ class Taped:
         out = left @ right
 
         def pull_left(adjoint: Any) -> Any:
-            if hasattr(left, "incoming"):
+            if _weighs(left):
                 return _reduced(left.incoming(adjoint, right, out), self.shape)
             return _reduced(adjoint @ right.swapaxes(-1, -2), self.shape)
 
@@ -149,7 +149,10 @@ class Taped:
         value = np.tanh(self.value)
         return Taped(value, (self, lambda adjoint: adjoint * (-(value * value) + 1.0)))
 
-    # --- the shared operations of `reference.core`
+    def __truediv__(self, number: Any) -> Taped:
+        return self * self.computed(1 / np.asarray(number, np.float64), 1)
+
+    # --- the operations that are more than one operator
 
     def computed(self, constant: Any, roundings: float) -> Any:
         return self.value.computed(constant, roundings)
@@ -159,12 +162,12 @@ class Taped:
         return Taped(self.value.finite(), (self, lambda adjoint: adjoint.without(hidden)))
 
     def without(self, hidden: NDArray[np.bool_]) -> Taped:
-        """Return the array with zeros where `hidden` says."""
         return Taped(self.value.without(hidden), (self, lambda adjoint: adjoint.without(hidden)))
 
-    def linear(self, parts: tuple[Taped, ...], weight: Taped, bias: Taped | None) -> Taped:
+    @staticmethod
+    def linear(parts: tuple[Taped, ...], weight: Taped, bias: Taped | None) -> Taped:
         inner = tuple(part.value for part in parts)
-        out = parts[0].value.linear(inner, weight.value, None if bias is None else bias.value)
+        out = type(inner[0]).linear(inner, weight.value, None if bias is None else bias.value)
         ends = np.cumsum([part.shape[-1] for part in parts])
         parents: list[tuple[Taped, Pull]] = []
         for part, end in zip(parts, ends, strict=True):
@@ -183,7 +186,6 @@ class Taped:
         return Taped(unit, (self, pull))
 
     def inverse_length(self) -> Taped:
-        """Return 1 / |x| along the last axis, which stays with length 1; 0 for a zero vector."""
         value = self.value.inverse_length()
         return Taped(value, (self, lambda adjoint: -(self.value.normalise() * (value * value * adjoint))))
 
@@ -194,21 +196,17 @@ class Taped:
     # --- what the way back needs of weights
 
     def incoming(self, adjoint: Taped, values: Taped, out: Taped) -> Taped:
-        """Return the adjoint of weights whose product with `values` is `out`."""
-        if not hasattr(self.value, "incoming"):
-            return adjoint @ values.swapaxes(-1, -2)
         value = self.value.incoming(adjoint.value, values.value, out.value)
         back = (adjoint, lambda second: _reduced(second @ values.value, adjoint.shape))
         on = (values, lambda second: _reduced(second.swapaxes(-1, -2) @ adjoint.value, values.shape))
         return Taped(value, back, on)
 
     def mean(self, x: Taped) -> Taped:
-        """Return the mean of x under these weights, row by row: the last axis stays with length 1."""
-        own, other = self.value, x.value
-        return Taped(own.mean(other), (self, lambda adjoint: adjoint * other), (x, lambda adjoint: adjoint * own))
+        weights, other = self.value, x.value
+        to_weights, to_x = (lambda adjoint: adjoint * other), (lambda adjoint: adjoint * weights)
+        return Taped(weights.mean(other), (self, to_weights), (x, to_x))
 
     def scores_gradient(self, adjoint: Taped) -> Taped:
-        """Return the adjoint of the scores whose softmax these weights are."""
         return self * (adjoint - self.mean(adjoint))
 
 
@@ -226,14 +224,19 @@ def gradients(outputs: Sequence[tuple[Taped, Any]], leaves: Sequence[Taped]) -> 
     wanted = {leaf.number for leaf in leaves}
     while waiting:
         node = waiting.pop(max(waiting))  # whatever was computed from it came later, and has been seen
-        own = terms.pop(node.number)
-        adjoint = own[0].total(own) if len(own) > 1 else own[0]
+        adjoints = terms.pop(node.number)
+        adjoint = adjoints[0].total(adjoints) if len(adjoints) > 1 else adjoints[0]
         if node.number in wanted:
             found[node.number] = adjoint
         for parent, pull in node.parents:
             waiting[parent.number] = parent
             terms.setdefault(parent.number, []).append(pull(adjoint))
     return [found.get(leaf.number) for leaf in leaves]
+
+
+def _weighs(x: Any) -> bool:
+    """Whether an array is a softmax, or a tape over one."""
+    return isinstance(x, Weights) or (isinstance(x, Taped) and _weighs(x.value))
 
 
 def _inner(x: Any) -> Any:
@@ -250,9 +253,9 @@ def _reduced(x: Any, shape: tuple[int, ...]) -> Any:
         return x
     extra = len(x.shape) - len(shape)
     gone = [*range(extra), *(axis + extra for axis, n in enumerate(shape) if n == 1 and x.shape[axis + extra] != 1)]
-    kept = [axis for axis in range(len(x.shape)) if axis not in gone]
-    lengths = [x.shape[axis] for axis in (*kept, *gone)]
-    moved = x.transpose(*kept, *gone).reshape(*lengths[: len(kept)], math.prod(lengths[len(kept) :]))
+    stay = [axis for axis in range(len(x.shape)) if axis not in gone]
+    lengths = [x.shape[axis] for axis in (*stay, *gone)]
+    moved = x.transpose(*stay, *gone).reshape(*lengths[: len(stay)], math.prod(lengths[len(stay) :]))
     return moved.sum(-1).reshape(*shape)
 
 
@@ -263,15 +266,15 @@ def _folded(x: Any) -> Any:
 
 def _pulls_of_part(part: Taped, weight: Taped, columns: slice) -> list[tuple[Taped, Pull]]:
     """Return the ways back from a layer's output, a tensor in the case's dtype, to one part of its input and weight."""
-    lead = part.shape[:-1]
+
+    def of_part(adjoint: Any) -> Any:
+        return _reduced(adjoint.as_output(), (*part.shape[:-1], adjoint.shape[-1]))
 
     def to_part(adjoint: Any) -> Any:
-        own = _reduced(adjoint.as_output(), (*lead, adjoint.shape[-1]))
-        return (own @ weight.value[:, columns]).as_output()
+        return (of_part(adjoint) @ weight.value[:, columns]).as_output()
 
     def to_weight(adjoint: Any) -> Any:
-        own = _reduced(adjoint.as_output(), (*lead, adjoint.shape[-1]))
-        product = _folded(own).swapaxes(-1, -2) @ _folded(part.value)
+        product = _folded(of_part(adjoint)).swapaxes(-1, -2) @ _folded(part.value)
         return product.as_output().scatter((slice(None), columns), weight.shape)
 
     return [(part, to_part), (weight, to_weight)]

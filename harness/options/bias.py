@@ -18,11 +18,6 @@ def _draw(draw: Draw) -> NDArray[np.float64]:
     return np.where(shown, bias, -np.inf)
 
 
-def _apply(scores: Any, bias: Any) -> Any:
-    """Return the scores with the finite part added: -inf does its work in `visible`."""
-    return scores + (bias.finite() if hasattr(bias, "finite") else np.where(np.isneginf(bias), 0.0, bias))
-
-
 def _visible(bias: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return np.asarray(~np.equal(bias, -np.inf))
 
@@ -39,7 +34,7 @@ OPTION = Option(
     accepts=lambda form: form in _conditions.FORMS,
     expected=_conditions.EXPECTED,
     tensor=Tensor(_conditions.axes, _draw, _conditions.cut),
-    apply=_apply,
+    apply=lambda scores, bias: scores + bias,
     visible=_visible,
     lacks=_conditions.lacks,
     breaks=frozenset({"sharp_scores"}),

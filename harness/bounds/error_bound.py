@@ -1,4 +1,4 @@
-"""A mechanism's formula and an arithmetic to the error bound of its output and weights."""
+"""From a mechanism's formula and an arithmetic to the error bound of its output and weights."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.bounds.formats import Array, Model
-from attention_harness.bounds.tracked import Tracked
-from attention_harness.bounds.weights import Weights
+from attention_harness.bounds.operations import Tracked
+from attention_harness.bounds.rounding import Array, Model
+from attention_harness.bounds.softmax import Weights
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.dtypes import DTYPES
+
+Evaluate = Callable[..., tuple[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,11 @@ class ErrorBound:
     overflow: str = ""
 
 
-_FIRST_ORDER = 0.25  # a log-weight error beyond this is no longer first order (NUMERICS, section 3)
+_FIRST_ORDER = 0.25  # a log-weight's error beyond this is no longer of first order
 
 
 def error_bounds(
-    evaluate: Callable[..., tuple[Any, Any]],
+    evaluate: Evaluate,
     tensors: Mapping[str, Array],
     options: Mapping[str, Any],
     dtype: str,
@@ -49,26 +51,28 @@ def error_bounds(
     *,
     weights: bool = True,
 ) -> tuple[ErrorBound, ErrorBound | None]:
-    """Return the error bounds of the output and, where they are wanted, of the weights: `evaluate` run on tracked
-    inputs.
+    """Return the error bounds of the output and of the weights: `evaluate` run on tracked inputs.
 
     The inputs are exact: they are the very numbers, rounded to the dtype, that the implementation receives.
+    weights: whether those are wanted.
     """
     model = Model.of(arithmetic, dtype)
     tracked = {name: Tracked(model, np.asarray(array, np.float64)) for name, array in tensors.items()}
     output, second = evaluate(**tracked, **options)
-    own = isinstance(output, Weights)
     scores = second if isinstance(second, Weights) else None
-    weighs = scores is not None and (own or output.direct)
-    linear = (scores.shift.max(-1, initial=0.0) <= _FIRST_ORDER) if scores is not None and weighs else None
-    empty = None if scores is None else scores.empty
-    told = bound_of_result(output.as_output(), linear, empty, dtype)
-    return told, bound_of_result(scores, None, empty, dtype) if scores is not None and weights else None
+    linear = empty = None
+    if scores is not None:
+        empty = scores.empty
+        if output is scores or output.direct:
+            linear = scores.shift.max(-1, initial=0.0) <= _FIRST_ORDER
+    of_weights = bound_of_result(scores, None, empty, dtype) if scores is not None and weights else None
+    return bound_of_result(output.as_output(), linear, empty, dtype), of_weights
 
 
-def bound_of_result(result: Tracked, linear: Any, empty: Any, dtype: str) -> ErrorBound:
-    error_ratio = 2.0 if DTYPES[dtype].as_reference else 1.0
+def bound_of_result(result: Tracked | Weights, linear: Any, empty: Any, dtype: str) -> ErrorBound:
+    """Return the error bound of a result that is stored in the dtype, with what the reference itself may err."""
+    evaluations = 2.0 if DTYPES[dtype].as_reference else 1.0
     overflow = f"a step of the formula exceeds the largest {dtype}" if result.overflows else ""
-    bound = np.broadcast_to(result.bound, result.shape) * error_ratio
-    deviation = np.sqrt(np.broadcast_to(result.variance, result.shape) * error_ratio)
+    bound = np.broadcast_to(result.bound, result.shape) * evaluations
+    deviation = np.sqrt(np.broadcast_to(result.variance, result.shape) * evaluations)
     return ErrorBound(result.value, bound, deviation, linear, empty, overflow)

@@ -1,4 +1,7 @@
-"""Binary formats, what a declared arithmetic means in them, and the errors of roundings and sums."""
+"""What a declared arithmetic means in binary formats, and the errors of roundings and sums.
+
+Notation: $u = 2^{-p}$ is the unit roundoff. Sources: Higham 2002, sections 2 and 3; Higham and Mary 2019 for variances.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,24 @@ from attention_harness.model.dtypes import DTYPES, DType
 
 Array = NDArray[np.float64]
 
-MEAN_SQUARE_ROUNDING = 0.18  # E[eps^2] / u^2, round to nearest even, mantissa log-uniform (NUMERICS, section 1)
+MEAN_SQUARE_ROUNDING = 0.18
+"""E[eps^2] / u^2 of the relative error of one rounding to nearest even, for a mantissa that is log-uniform."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A declared arithmetic on a dtype: `io` stores inputs and output, `acc` sums, `step` holds the scores' steps."""
+    """A declared arithmetic on a dtype: in which format each step is stored.
+
+    io             inputs and output
+    acc            sums
+    step           the steps of the scores
+    probabilities  the weights, before they meet the values
+    fused          the scores never leave the accumulator
+    from_output    the backward pass may take a row's constant from the stored output
+    partial        terms of a matrix product whose partial sums are stored in `io`; 0: the sum stays in `acc`
+
+    The other fields are those of `Arithmetic`.
+    """
 
     io: DType
     acc: DType
@@ -30,7 +45,7 @@ class Model:
     fused: bool = False
     from_output: bool = False
     gradient_block: int = 0
-    partial: int = 0  # terms of a matrix product whose partial sums are stored in io; 0: the sum stays in acc
+    partial: int = 0
 
     @classmethod
     def of(cls, arithmetic: Arithmetic, dtype: str) -> Model:
@@ -53,17 +68,20 @@ class Model:
 
 
 def gamma(roundings: float, roundoff: float) -> float:
-    """Return the bound of that many roundings, infinite where there is none."""
+    r"""Return $\gamma_n = n u / (1 - n u)$, the bound of n roundings; infinite where there is none."""
     x = roundings * roundoff
     return x / (1 - x) if x < 1 else np.inf
 
 
 def rounding_variance(value: Array, fmt: DType) -> Array:
-    """Variance of one rounding to nearest: ulp^2 / 12, ulp = 2^e u for 2^(e-1) <= |value| < 2^e, or the subnormals'."""
+    r"""Return $\text{ulp}^2 / 12$, the variance of one rounding to nearest.
+
+    The ulp is $2^e u$ for $2^{e-1} \le |value| < 2^e$, or the spacing of the subnormal numbers.
+    """
     ulp = np.maximum(np.ldexp(fmt.roundoff, np.frexp(np.nan_to_num(value))[1]), 2 * fmt.half_spacing)
     return ulp**2 / 12
 
 
 def sum_variance(n: int, squares: Array, total: Array, acc: DType) -> Array:
-    """Variance of a sum of n products: each product's rounding, and those of the partial sums."""
+    """Return the variance of a sum of n products: each product's rounding, and those of the partial sums."""
     return MEAN_SQUARE_ROUNDING * acc.roundoff**2 * ((n / 2 + 1) * squares + (n / 3 + 1) * total**2)

@@ -1,4 +1,11 @@
-"""The softmax and its sum with the values, by the closed form: a step-by-step bound would be far too loose."""
+r"""The softmax and its sum with the values, by the closed form: a step-by-step bound would be far too loose.
+
+An implementation's log-weights err by $\delta_j$, $|\delta_j| \le$ `shift`. A common factor of a row cancels, so that
+
+$$\delta o = \frac{\sum_j p_j (e^{\delta_j} - 1)(v_j - o)}{\sum_j p_j e^{\delta_j}}$$
+
+which is exact, since $\sum_j p_j (v_j - o) = 0$.
+"""
 
 from __future__ import annotations
 
@@ -9,59 +16,80 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.bounds.formats import MEAN_SQUARE_ROUNDING, Array, gamma, rounding_variance, sum_variance
-from attention_harness.bounds.tracked import Tracked
-from attention_harness.reference.core import empty_weight
+from attention_harness.bounds.arrays import Bounded
+from attention_harness.bounds.rounding import MEAN_SQUARE_ROUNDING, Array, gamma, rounding_variance, sum_variance
+from attention_harness.reference.arrays import empty_weight
 
 _LARGEST_SHIFT = 40.0  # e^40 u exceeds 1 in every format: beyond this a log-weight's error says nothing anyway
 
 
-class Weights(Tracked):
-    """The softmax of tracked scores. Its product with the values uses the exact form of the whole."""
+class Weights:
+    r"""The softmax of tracked scores. Its product with the values uses the exact form of the whole.
 
-    def __init__(self, scores: Tracked, visible: NDArray[np.bool_], fully_masked_rows: str) -> None:
-        model, keys = scores.model, scores.shape[-1]
-        unit = model.acc.roundoff
+    shift           bound of the log-weights' errors, but for what a row shares; `shift_variance` their variance
+    growth          $e^\text{shift}$: how many times as large an unnormalised weight may be
+    lowest          the least that the normaliser may be, in units of the right one
+    theta           relative error of a stored weight and of the sums, whatever the scores' errors
+    merging, again  relative error of a row by merging parts of the keys, and by computing the weights again
+    empty           rows that see no key
+    """
+
+    stored = True
+
+    def __init__(self, scores: Bounded, visible: NDArray[np.bool_], fully_masked_rows: str) -> None:
+        self.model, self.scores, self.visible = scores.model, scores, visible
+        self.overflows = scores.overflows
+        model, unit, keys = self.model, self.model.acc.roundoff, scores.shape[-1]
         peak = np.max(scores.value, -1, keepdims=True, initial=-np.inf, where=visible)
         peak = np.where(np.isfinite(peak), peak, 0.0)
         gap = np.where(visible, scores.value - peak, 0.0)
         exponentials = np.where(visible, np.exp(gap), 0.0)
         total = exponentials.sum(-1, keepdims=True)
-        self.empty = np.asarray(~visible.any(-1))
         weights = np.divide(exponentials, total, out=np.zeros_like(exponentials), where=total > 0)
-        size = np.abs(gap) + np.where(visible, np.abs(scores.value), 0.0)
-        shift = np.where(visible, scores.bound, 0.0) + 2 * unit * size + 4 * model.exp_ulp * unit
-        shift_variance = np.where(visible, scores.variance, 0.0) + MEAN_SQUARE_ROUNDING * unit**2 * (
-            np.minimum(size, 1e100) ** 2 + model.exp_ulp**2 + 1  # the square of more would overflow
-        )
+        self.empty = np.asarray(~visible.any(-1))
+        self.value = np.where(self.empty[..., None], empty_weight(keys, fully_masked_rows), weights)
         # Parts merged by exp(lse_i - lse) are never normalised together: the roundings of lse stay as a common factor.
         log_sum = np.abs(peak) + np.log(np.maximum(total, 1.0))
-        self.merging = np.expm1(2 * unit * (log_sum + 1)) if model.split_keys else np.zeros_like(log_sum)
-        if model.split_keys:
-            shift = shift + 2 * unit * log_sum
-            shift_variance = shift_variance + (unit * log_sum) ** 2
-        # The only key that a row sees has the weight 1 whatever its score: e^s / e^s.
-        alone = visible.sum(-1, keepdims=True) == 1
-        shift, shift_variance = np.where(alone, 0.0, shift), np.where(alone, 0.0, shift_variance)
-        self.shift = np.minimum(shift, _LARGEST_SHIFT)
-        self.shift_variance = shift_variance
-        self.sum_roundings = keys + -(-keys // model.block) * (2 * model.exp_ulp + 2) + 4
-        self.visible = visible
+        common = np.expm1(2 * unit * (log_sum + 1))
+        self.merging = common if model.split_keys else np.zeros_like(log_sum)
+        self.again = common if model.fused else np.zeros_like(log_sum)
+        self.shift, self.shift_variance = self._log_errors(gap, log_sum)
+        self.growth = np.exp(self.shift)
         lowest = (weights * np.exp(-self.shift)).sum(-1, keepdims=True)
         self.lowest = np.where(self.empty[..., None], 1.0, lowest)
-        self.g = gamma(self.sum_roundings, unit)
-        self.model, self.value = model, np.where(self.empty[..., None], empty_weight(keys, fully_masked_rows), weights)
-        self.stored, self.direct, self.by_output, self.overflows = True, False, None, scores.overflows
+        self.g = gamma(keys + -(-keys // model.block) * (2 * model.exp_ulp + 2) + 4, unit)
         self.theta = (1 + model.probabilities.roundoff) * (1 + self.g) ** 2 * (1 + self.merging) - 1  # (..., Lq, 1)
-        self.again = np.expm1(2 * unit * (log_sum + 1)) if model.fused else np.zeros_like(log_sum)
+
+    def _log_errors(self, gap: Array, log_sum: Array) -> tuple[Array, Array]:
+        """Return bound and variance of the log-weights' errors: the scores', the subtractions', the exponential's."""
+        model, unit, visible, scores = self.model, self.model.acc.roundoff, self.visible, self.scores
+        size = np.abs(gap) + np.where(visible, np.abs(scores.value), 0.0)
+        shift = np.where(visible, scores.bound, 0.0) + 2 * unit * size + 4 * model.exp_ulp * unit
+        variance = np.where(visible, scores.variance, 0.0) + MEAN_SQUARE_ROUNDING * unit**2 * (
+            np.minimum(size, 1e100) ** 2 + model.exp_ulp**2 + 1  # the square of more would overflow
+        )
+        if model.split_keys:
+            shift = shift + 2 * unit * log_sum
+            variance = variance + (unit * log_sum) ** 2
+        # The only key that a row sees has the weight 1 whatever its score: e^s / e^s.
+        alone = visible.sum(-1, keepdims=True) == 1
+        shift, variance = np.where(alone, 0.0, shift), np.where(alone, 0.0, variance)
+        return np.minimum(shift, _LARGEST_SHIFT), variance
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.value.ndim
+
+    def as_output(self) -> Weights:
+        """Return these weights: their bound is that of what is handed out."""
+        return self
 
     @functools.cached_property
-    def growth(self) -> Array:
-        """How many times as large an unnormalised weight may be."""
-        return np.exp(self.shift)
-
-    @functools.cached_property
-    def bound(self) -> Array:  # type: ignore[override]
+    def bound(self) -> Array:
         """The bound of the weights themselves. Their product with the values does without."""
         model, weights, g = self.model, self.value, self.g
         highest = (np.nan_to_num(weights) * self.growth).sum(-1, keepdims=True)
@@ -74,7 +102,7 @@ class Weights(Tracked):
             return bound + model.io.roundoff * (np.abs(weights) + bound) + model.io.half_spacing
 
     @functools.cached_property
-    def variance(self) -> Array:  # type: ignore[override]
+    def variance(self) -> Array:
         """The variance of the weights themselves. Their product with the values does without."""
         model, weights, unit = self.model, self.value, self.model.acc.roundoff
         common = (weights**2 * self.shift_variance).sum(-1, keepdims=True)  # of the normaliser, which a row shares
@@ -82,52 +110,54 @@ class Weights(Tracked):
         common = common + MEAN_SQUARE_ROUNDING * unit**2 * (self.shape[-1] / 3 + 1)  # of the exponentials' sum
         return weights**2 * (self.shift_variance + common) + rounding_variance(weights, model.io)
 
-    def __matmul__(self, values: Any) -> Tracked:
-        """Return weights times values with the bound B = min(B1 + B2 + B3 + B4, cap) of `bounds`'s docstring.
+    # --- the weighted sum of values
 
-        B1 the scores' errors, B2 the relative errors of sums and stored weights, B3 what vanishes below the smallest
-        number, B4 the values' own errors; the cap is that a weighted mean stays within its values.
-        """
-        model, unit = self.model, self.model.acc.roundoff
-        p, n = self.value, self.shape[-1]
-        v = values.value
-        magnitude = np.abs(v)
-        out = p @ v
-        grown = np.nan_to_num(p) * self.growth
-        theta, stored = self.theta, model.probabilities.roundoff
-        w = np.nan_to_num(p) * np.expm1(self.shift)
-        spread = _weighted_spread(w, v, out)
-        with np.errstate(invalid="ignore", over="ignore"):
-            b1 = np.sqrt(w.sum(-1, keepdims=True) * spread) / self.lowest
-            b2 = theta * (grown @ magnitude) / self.lowest
-            b3 = (model.probabilities.half_spacing + model.acc.smallest) * (self.visible.astype(np.float64) @ magnitude)
-            bound = b1 + b2 + b3
-            if not isinstance(values.bound, float):
-                bound = bound + (1 + theta) * (grown @ values.bound) / self.lowest
-            cap = magnitude.max(-2, keepdims=True, initial=0.0) * (1 + theta) + np.abs(out)
-            if not isinstance(values.bound, float):
-                cap = cap + (1 + theta) * np.max(values.bound, -2, keepdims=True, initial=0.0)
-            bound = np.minimum(np.nan_to_num(bound, nan=np.inf, posinf=np.inf), cap)
-
-        squares = p**2
-        variance = _weighted_spread(squares * self.shift_variance, v, out)
-        step = np.maximum((stored * p) ** 2 * MEAN_SQUARE_ROUNDING, model.probabilities.half_spacing**2 / 3)
-        variance = variance + np.minimum(step, squares) @ v**2
-        # Two sums, of the products and of the exponentials, and the quotient.
-        variance = variance + sum_variance(n, squares @ v**2, out, model.acc) + (self.merging * out) ** 2
-        variance = variance + MEAN_SQUARE_ROUNDING * unit**2 * (n / 3 + 2) * out**2
-        if not isinstance(values.bound, float):
-            variance = variance + squares @ values.variance
-        result = self._rounded(out, bound, variance, model.io)
+    def __matmul__(self, values: Any) -> Any:
+        """Return weights times values."""
+        out = self.value @ values.value
+        bound = self._bound_of_sum(values, out)
+        result = self.scores.rounded(out, bound, self._variance_of_sum(values, out), self.model.io)
         result.overflows |= values.overflows
         result.direct = True
         result.unstored = bound
         return result
 
+    def _bound_of_sum(self, values: Bounded, out: Array) -> Array:
+        r"""Return $B = \min(B_1 + B_2 + B_3 + B_4, \text{cap})$.
+
+        B1: the scores' errors, by Cauchy and Schwarz. B2: the relative errors of sums and stored weights. B3: what
+        vanishes below the smallest number. B4: the values' errors. The cap: a weighted mean stays within its values.
+        """
+        model, theta = self.model, self.theta
+        magnitude = np.abs(values.value)
+        grown = np.nan_to_num(self.value) * self.growth
+        w = np.nan_to_num(self.value) * np.expm1(self.shift)
+        with np.errstate(invalid="ignore", over="ignore"):
+            b1 = np.sqrt(w.sum(-1, keepdims=True) * _weighted_spread(w, values.value, out)) / self.lowest
+            b2 = theta * (grown @ magnitude) / self.lowest
+            b3 = (model.probabilities.half_spacing + model.acc.smallest) * (self.visible.astype(np.float64) @ magnitude)
+            bound = b1 + b2 + b3
+            cap = magnitude.max(-2, keepdims=True, initial=0.0) * (1 + theta) + np.abs(out)
+            if not isinstance(values.bound, float):
+                bound = bound + (1 + theta) * (grown @ values.bound) / self.lowest
+                cap = cap + (1 + theta) * np.max(values.bound, -2, keepdims=True, initial=0.0)
+            return np.minimum(np.nan_to_num(bound, nan=np.inf, posinf=np.inf), cap)
+
+    def _variance_of_sum(self, values: Bounded, out: Array) -> Array:
+        model, unit, v, n = self.model, self.model.acc.roundoff, values.value, self.shape[-1]
+        stored, squares = model.probabilities.roundoff, self.value**2
+        variance = _weighted_spread(squares * self.shift_variance, v, out)
+        step = np.maximum((stored * self.value) ** 2 * MEAN_SQUARE_ROUNDING, model.probabilities.half_spacing**2 / 3)
+        variance = variance + np.minimum(step, squares) @ v**2
+        # Two sums, of the products and of the exponentials, and the quotient.
+        variance = variance + sum_variance(n, squares @ v**2, out, model.acc) + (self.merging * out) ** 2
+        variance = variance + MEAN_SQUARE_ROUNDING * unit**2 * (n / 3 + 2) * out**2
+        return variance if isinstance(values.bound, float) else variance + squares @ values.variance
+
     # --- the way back
 
     @functools.cached_property
-    def factor(self) -> Tracked:
+    def factor(self) -> Any:
         """The weights as the backward pass multiplies with them: stored as declared, or computed again (`fused`)."""
         model, weights = self.model, np.nan_to_num(self.value)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -135,38 +165,35 @@ class Weights(Tracked):
             bound = weights * np.nan_to_num(relative, nan=np.inf, posinf=np.inf)
         least = model.probabilities.half_spacing + model.acc.smallest
         bound = np.where(self.visible, np.minimum(bound, 1.0) + least, 0.0)
-        result = Tracked(model, weights, bound, self.variance)
-        result.overflows |= self.overflows
-        return result
+        return self.scores.like(weights, bound, self.variance)
 
-    def swapaxes(self, first: int, second: int) -> Tracked:
+    def swapaxes(self, first: int, second: int) -> Any:
         result = self.factor.swapaxes(first, second)
         result.model = replace(self.model, partial=self.model.gradient_block)
         return result
 
-    def __mul__(self, other: Any) -> Tracked:
+    def __mul__(self, other: Any) -> Any:
         return self.factor * other
 
-    def incoming(self, adjoint: Tracked, values: Tracked, out: Tracked) -> Tracked:
+    def incoming(self, adjoint: Any, values: Any, out: Any) -> Any:
         r"""Return the gradient of the weights, $\bar P = \bar O V^\top$, with what its mean may err by the output.
 
         The mean $\sum_j P_{ij} \bar P_{ij}$ is also $\sum_v \bar O_{iv} O_{iv}$, which fused kernels compute: its error
         is that of the output - stored in the case's dtype where the kernel is fused - and of a sum over v.
         """
         model = self.model
-        block = 0 if model.fused else model.gradient_block  # a fused kernel keeps this sum in its accumulator
-        result = Tracked(replace(model, partial=block), adjoint.value, adjoint.bound, adjoint.variance)
-        result = result @ values.swapaxes(-1, -2)
-        result.overflows |= adjoint.overflows
+        partial = 0 if model.fused else model.gradient_block  # a fused kernel keeps this sum in its accumulator
+        factor = adjoint.like(adjoint.value, adjoint.bound, adjoint.variance)
+        factor.model = replace(model, partial=partial)
+        result = factor @ values.swapaxes(-1, -2)
         size = np.abs(adjoint.value)
-        error = (out.bound if model.fused else out.unstored) + gamma(values.shape[-1] + 1, model.acc.roundoff) * np.abs(
-            out.value
-        )
+        sums = gamma(values.shape[-1] + 1, model.acc.roundoff) * np.abs(out.value)
+        error = (out.bound if model.fused else out.unstored) + sums
         by_output = (size * error + adjoint.bound * (np.abs(out.value) + error)).sum(-1, keepdims=True)
         result.by_output = by_output if model.from_output else None
         return result
 
-    def mean(self, x: Tracked) -> Tracked:
+    def mean(self, x: Any) -> Any:
         """Return sum_j p_j x_j, row by row, by the closed form of the product with the values: (..., Lq, 1)."""
         model, p = self.model, np.nan_to_num(self.value)
         value = (p * x.value).sum(-1, keepdims=True)
@@ -183,9 +210,9 @@ class Weights(Tracked):
             bound = np.maximum(bound, x.by_output)
         squares = (p**2 * (self.shift_variance * (x.value - value) ** 2 + x.variance)).sum(-1, keepdims=True)
         variance = squares + sum_variance(self.shape[-1], ((p * x.value) ** 2).sum(-1, keepdims=True), value, model.acc)
-        return self._rounded(value, bound, variance, model.step)
+        return self.scores.rounded(value, bound, variance, model.step)
 
-    def scores_gradient(self, adjoint: Tracked) -> Tracked:
+    def scores_gradient(self, adjoint: Any) -> Any:
         r"""Return $\bar S = P (\bar P - \sum_j P \bar P)$, stored like the weights before it meets keys and queries."""
         result = self.factor * (adjoint - self.mean(adjoint))
         if self.model.probabilities is self.model.io:

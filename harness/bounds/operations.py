@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.bounds.formats import (
+from attention_harness.bounds.rounding import (
     MEAN_SQUARE_ROUNDING,
     Array,
     Model,
@@ -17,16 +17,19 @@ from attention_harness.bounds.formats import (
     rounding_variance,
     sum_variance,
 )
+from attention_harness.bounds.softmax import Weights
 from attention_harness.model.dtypes import DType
-
-if TYPE_CHECKING:
-    from attention_harness.bounds.weights import Weights
 
 
 class Tracked:
     """A float64 array with the bound and the variance of an implementation's error in it.
 
-    bound and variance are arrays of the value's shape, or the number 0 for what is exact (the inputs).
+    bound, variance  arrays of the value's shape, or the number 0 for what is exact, as the inputs are
+    stored           whether the last step rounded to the case's dtype
+    direct           whether this is a weighted sum of values, with nothing after it
+    unstored         of a weighted sum: its bound before it was stored
+    by_output        of a gradient of weights: what its mean may err, made from the output
+    overflows        whether a step so far leaves the range of the case's dtype
     """
 
     def __init__(self, model: Model, value: Array, bound: Array | float = 0.0, variance: Array | float = 0.0) -> None:
@@ -34,10 +37,10 @@ class Tracked:
         self.value = value
         self.bound = bound
         self.variance = variance
-        self.stored = False  # whether the last step rounded to the case's dtype
-        self.direct = False  # whether this is a weighted sum of values, with nothing after it
-        self.unstored: Array | float = bound  # of a weighted sum: its bound before it was stored
-        self.by_output: Array | None = None  # of a gradient of weights: what its mean may err, made from the output
+        self.stored = False
+        self.direct = False
+        self.unstored: Array | float = bound
+        self.by_output: Array | None = None
         with np.errstate(invalid="ignore"):
             self.overflows = bool(np.any(np.abs(value) > model.io.largest))
 
@@ -49,31 +52,34 @@ class Tracked:
     def ndim(self) -> int:
         return self.value.ndim
 
-    def _like(self, value: Array, bound: Array | float, variance: Array | float) -> Tracked:
+    def like(self, value: Array, bound: Array | float, variance: Array | float) -> Tracked:
+        """Return an array that comes from this one without a rounding."""
         result = Tracked(self.model, value, bound, variance)
         result.overflows |= self.overflows
         return result
 
-    def _rounded(self, value: Array, bound: Array | float, variance: Array | float, fmt: DType) -> Tracked:
-        """Return a result that is stored once in a format: half a unit in the last place is added."""
+    def rounded(self, value: Array, bound: Array | float, variance: Array | float, fmt: DType) -> Tracked:
+        r"""Return an array that comes from this one and is stored once in a format.
+
+        With $\hat x = x + e$, $|e| \le b$: $|\operatorname{fl}(\hat x) - \hat x| \le u (|x| + b) + \eta$, where $\eta$
+        is half the spacing of the subnormal numbers.
+        """
         with np.errstate(invalid="ignore", over="ignore"):
             bound = bound + fmt.roundoff * (np.abs(value) + bound) + fmt.half_spacing
             variance = variance + rounding_variance(value, fmt)
-        result = self._like(value, bound, variance)
+        result = self.like(value, bound, variance)
         result.stored = fmt is self.model.io
         return result
 
     def as_output(self) -> Tracked:
         """Return what the implementation hands out: in the case's dtype, whatever it computed in."""
-        if self.stored:
-            return self
-        return self._rounded(self.value, self.bound, self.variance, self.model.io)
+        return self if self.stored else self.rounded(self.value, self.bound, self.variance, self.model.io)
 
     # --- what moves numbers about without rounding them
 
-    def _moved(self, move: Any) -> Tracked:
+    def _moved(self, move: Callable[[Array], Array]) -> Tracked:
         bound, variance = (x if isinstance(x, float) else move(x) for x in (self.bound, self.variance))
-        return self._like(move(self.value), bound, variance)
+        return self.like(move(self.value), bound, variance)
 
     def __getitem__(self, index: Any) -> Tracked:
         return self._moved(lambda x: x[index])
@@ -94,8 +100,6 @@ class Tracked:
         return self._moved(lambda x: np.broadcast_to(x, shape))
 
     def scatter(self, index: Any, shape: tuple[int, ...]) -> Tracked:
-        """Return zeros of a shape with this array at an index."""
-
         def placed(x: Array) -> Array:
             whole = np.zeros(shape)
             whole[index] = x
@@ -104,7 +108,6 @@ class Tracked:
         return self._moved(placed)
 
     def without(self, hidden: NDArray[np.bool_]) -> Tracked:
-        """Return the array with exact zeros where `hidden` says."""
         return self._moved(lambda x: np.where(hidden, 0.0, x))
 
     def finite(self) -> Tracked:
@@ -112,38 +115,44 @@ class Tracked:
         return Tracked(self.model, np.where(np.isneginf(self.value), 0.0, self.value), self.bound, self.variance)
 
     def __neg__(self) -> Tracked:
-        return self._like(-self.value, self.bound, self.variance)
+        return self.like(-self.value, self.bound, self.variance)
 
     # --- arithmetic, one rounding each
 
     def _parts(self, other: Any) -> tuple[Array, Array | float, Array | float]:
         """Return value, bound and variance of an operand; what was computed in finer steps is stored in ours first."""
-        if not isinstance(other, Tracked):
+        if not isinstance(other, Tracked | Weights):
             return np.asarray(other, np.float64), 0.0, 0.0
-        if other.model.step.roundoff < self.model.step.roundoff and np.any(other.bound):
-            other = self._rounded(other.value, other.bound, other.variance, self.model.step)
+        step = self.model.step
+        if isinstance(other, Tracked) and other.model.step.roundoff < step.roundoff and np.any(other.bound):
+            other = self.rounded(other.value, other.bound, other.variance, step)
         return other.value, other.bound, other.variance
 
     def __add__(self, other: Any) -> Tracked:
         value, bound, variance = self._parts(other)
-        return self._rounded(self.value + value, self.bound + bound, self.variance + variance, self.model.step)
+        return self.rounded(self.value + value, self.bound + bound, self.variance + variance, self.model.step)
 
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> Tracked:
         value, bound, variance = self._parts(other)
-        return self._rounded(self.value - value, self.bound + bound, self.variance + variance, self.model.step)
+        return self.rounded(self.value - value, self.bound + bound, self.variance + variance, self.model.step)
 
     def __mul__(self, other: Any) -> Tracked:
+        r"""Return the product: $|\hat x \hat y - x y| \le |x| b_y + b_x |y| + b_x b_y$, then one rounding."""
         value, bound, variance = self._parts(other)
         if other is self:
             bound_of_square = 2 * np.abs(value) * bound + np.square(bound)
-            return self._rounded(value * value, bound_of_square, 4 * value**2 * variance, self.model.step)
+            return self.rounded(value * value, bound_of_square, 4 * value**2 * variance, self.model.step)
         product_bound = np.abs(self.value) * bound + self.bound * np.abs(value) + self.bound * bound
         product_variance = self.value**2 * variance + self.variance * value**2
-        return self._rounded(self.value * value, product_bound, product_variance, self.model.step)
+        return self.rounded(self.value * value, product_bound, product_variance, self.model.step)
 
     __rmul__ = __mul__
+
+    def __truediv__(self, number: Any) -> Tracked:
+        """Return the quotient by an exact number: a division, or a product with its rounded reciprocal."""
+        return self * self.computed(1 / np.asarray(number, np.float64), 1)
 
     def total(self, terms: Sequence[Tracked]) -> Tracked:
         """Return the sum of arrays that are stored in the case's dtype, added there in any order."""
@@ -152,34 +161,33 @@ class Tracked:
             sum(x) for x in zip(*((t.value, np.abs(t.value), t.bound, t.variance) for t in terms), strict=True)
         )
         bound = bound + gamma(len(terms) - 1, io.roundoff) * (size + bound) + (len(terms) - 1) * io.half_spacing
-        result = self._like(value, bound, variance + (len(terms) - 1) * rounding_variance(value, io))
+        result = self.like(value, bound, variance + (len(terms) - 1) * rounding_variance(value, io))
         result.overflows |= any(term.overflows for term in terms)
         result.stored = True
         return result
 
     def sum(self, axis: int) -> Tracked:
+        r"""Return the sum along the last axis: $\gamma_n \sum_j |x_j|$ in any order, and what the terms bring."""
         if axis != -1:
             raise ValueError(f"sums run along the last axis, got {axis}")
         n, acc = self.value.shape[-1], self.model.acc
         value = self.value.sum(-1)
-        bound = np.sum(_full(self.bound, self.shape) * (1 + gamma(n, acc.roundoff)), -1)
+        bound = np.sum(np.broadcast_to(self.bound, self.shape) * (1 + gamma(n, acc.roundoff)), -1)
         bound = bound + gamma(n, acc.roundoff) * np.abs(self.value).sum(-1)
-        variance = np.sum(_full(self.variance, self.shape), -1) + sum_variance(n, (self.value**2).sum(-1), value, acc)
-        return self._rounded(value, bound, variance, self.model.step)
+        variance = np.sum(np.broadcast_to(self.variance, self.shape), -1)
+        variance = variance + sum_variance(n, (self.value**2).sum(-1), value, acc)
+        return self.rounded(value, bound, variance, self.model.step)
 
-    def __matmul__(self, other: Any) -> Tracked:
-        if isinstance(other, Tracked) and other.ndim == 1:
+    def __matmul__(self, other: Tracked) -> Tracked:
+        r"""Return the matrix product: $\gamma_k |A||B|$ from the sums, and what the factors bring with them."""
+        if other.ndim == 1:
             return (self @ other[:, None])[..., 0]
-        return self._product(other, self.model.step)
-
-    def _product(self, other: Tracked, stored: DType) -> Tracked:
-        """Matrix product: gamma_k |A||B| from the sums, and what the factors bring with them."""
         model, k = self.model, self.shape[-1]
         a, b = np.abs(self.value), np.abs(other.value)
         value = self.value @ other.value
+        squares = self.value**2 @ other.value**2
         extra = 4 * model.io.roundoff if model.scaled_inputs else 0.0
         bound = (gamma(k, model.acc.roundoff) + extra) * (a @ b) + model.acc.smallest * k
-        squares = self.value**2 @ other.value**2
         variance = sum_variance(k, squares, value, model.acc)
         if model.scaled_inputs:
             variance = variance + 2 * MEAN_SQUARE_ROUNDING * model.io.roundoff**2 * squares
@@ -197,7 +205,7 @@ class Tracked:
             additions = max(-(-k // partial) - 1, 0)
             bound = bound + gamma(additions, model.io.roundoff) * (a @ b + bound) + additions * model.io.half_spacing
             variance = variance + additions * rounding_variance(value, model.io)
-        result = self._rounded(value, bound, variance, stored)
+        result = self.rounded(value, bound, variance, model.step)
         if model.partial:
             result.model = replace(model, partial=0)
         return result
@@ -206,23 +214,24 @@ class Tracked:
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         """Answer NumPy's functions: np.tanh(tracked), np.equal(tracked, x), operators with an array on the left."""
+        if method != "__call__" or options:
+            return NotImplemented
         unary = {np.tanh: self.tanh, np.sin: self.sin, np.cos: self.cos}
         commutative = {np.add: self.__add__, np.multiply: self.__mul__}
-        if method == "__call__" and not options and len(inputs) == 1 and ufunc in unary:
+        if ufunc in unary:
             return unary[ufunc]()
-        if method == "__call__" and not options and ufunc is np.equal:
+        if ufunc is np.equal:
             return np.equal(self.value, inputs[1])
-        if method == "__call__" and not options and len(inputs) == 2 and ufunc in commutative and inputs[1] is self:
+        if ufunc in commutative and len(inputs) == 2 and inputs[1] is self:
             return commutative[ufunc](inputs[0])
         return NotImplemented
 
     def tanh(self) -> Tracked:
-        """|tanh(z + d) - tanh z| <= min(|d| sech^2 of the nearest point to 0, 2)."""
+        r"""Return the tangent: $|\tanh(z + d) - \tanh z| \le \min(|d| \operatorname{sech}^2 t, 2)$, t nearest to 0."""
         value = np.tanh(self.value)
         nearest = np.maximum(np.abs(self.value) - self.bound, 0.0)
         bound = np.minimum(self.bound / np.cosh(np.minimum(nearest, 300.0)) ** 2, 2.0)
-        variance = self.variance * (1 - value**2) ** 2
-        return self._elementary(value, bound, variance)
+        return self._elementary(value, bound, self.variance * (1 - value**2) ** 2)
 
     def sin(self) -> Tracked:
         return self._elementary(np.sin(self.value), np.minimum(self.bound, 2.0), self.variance)
@@ -231,12 +240,12 @@ class Tracked:
         return self._elementary(np.cos(self.value), np.minimum(self.bound, 2.0), self.variance)
 
     def _elementary(self, value: Array, bound: Any, variance: Any) -> Tracked:
+        """Return the value of a function that the accumulator's format has to so many units in the last place."""
         ulps = 2 * self.model.exp_ulp * self.model.acc.roundoff
-        return self._rounded(
-            value, bound + ulps * (np.abs(value) + bound), variance + (ulps * value) ** 2 / 12, self.model.step
-        )
+        bound = bound + ulps * (np.abs(value) + bound)
+        return self.rounded(value, bound, variance + (ulps * value) ** 2 / 12, self.model.step)
 
-    # --- the shared operations of `reference.core`
+    # --- the operations that are more than one operator
 
     def computed(self, constant: Array | np.float64, roundings: float) -> Tracked:
         """Return a constant that the implementation computes itself, in its accumulator, and what is made of it there.
@@ -249,12 +258,13 @@ class Tracked:
         relative = np.where(mantissa == np.rint(mantissa), 0.0, (roundings + 1) * self.model.acc.roundoff)
         return Tracked(fine, value, relative * np.abs(value), (relative * value) ** 2 / 12)
 
-    def linear(self, parts: tuple[Tracked, ...], weight: Tracked, bias: Tracked | None) -> Tracked:
-        """Return a layer's output, stored in the case's dtype: gamma_{n+1} (|x| |W| + |b|), and the input's errors.
+    @staticmethod
+    def linear(parts: tuple[Tracked, ...], weight: Tracked, bias: Tracked | None) -> Tracked:
+        r"""Return a layer's output, stored in the case's dtype: $\gamma_{n+1} (|x| |W| + |b|)$, and the input's errors.
 
         The parts of a concatenated input may have been multiplied and stored one by one.
         """
-        model, io = self.model, self.model.io
+        model, io = parts[0].model, parts[0].model.io
         n = sum(part.shape[-1] for part in parts) + 1
         value, size, carried = (np.zeros(()) for _ in range(3))
         squares, variance, at = np.zeros(()), np.zeros(()), 0
@@ -277,48 +287,47 @@ class Tracked:
                 variance = variance + MEAN_SQUARE_ROUNDING * (io.roundoff * bias.value) ** 2
         bound = gamma(n, model.acc.roundoff) * size + n * model.acc.smallest + carried
         variance = variance + sum_variance(n, squares, value, model.acc)
-        return self._rounded(value, bound, variance, io)
+        return parts[0].rounded(value, bound, variance, io)
 
     def normalise(self) -> Tracked:
-        """Return unit vectors: the squares' sum, its root and the quotient are relative errors of each entry."""
+        r"""Return unit vectors: the squares' sum, its root and the quotient are relative errors of each entry.
+
+        For a moved vector, $\frac{x + e}{|x + e|} - \frac{x}{|x|} = \frac{e - x/|x| (|x + e| - |x|)}{|x + e|}$.
+        """
         model, width = self.model, self.shape[-1]
-        largest = np.max(np.abs(self.value), -1, keepdims=True, initial=0.0)
-        scaled = np.divide(self.value, largest, out=np.zeros_like(self.value), where=largest > 0)
-        length = np.sqrt((scaled**2).sum(-1, keepdims=True))
-        value = np.divide(scaled, length, out=np.zeros_like(scaled), where=length > 0)
+        value, length, largest = self._unit()
         relative = gamma(width, model.acc.roundoff) / 2 + 3 * model.acc.roundoff + model.step.roundoff
         bound, variance = relative * np.abs(value), (relative * value) ** 2 / 12
-        if not isinstance(self.bound, float):  # (x+e)/|x+e| - x/|x| = (e - x/|x| (|x+e|-|x|)) / |x+e|
+        if not isinstance(self.bound, float):
             norm = length * largest
             moved = np.sqrt((self.bound**2).sum(-1, keepdims=True))
             least = norm - moved  # the length of the moved vector, at least
             shift = np.divide(self.bound + np.abs(value) * moved, least, out=np.full_like(value, 2.0), where=least > 0)
             bound = bound + np.minimum(shift, 2.0)
-            spread = np.divide(self.variance, norm**2, out=np.ones_like(value), where=norm > 0)
-            variance = variance + spread
-        return self._rounded(value, bound, variance, model.step)
+            variance = variance + np.divide(self.variance, norm**2, out=np.ones_like(value), where=norm > 0)
+        return self.rounded(value, bound, variance, model.step)
 
     def inverse_length(self) -> Tracked:
-        """Return 1 / |x| along the last axis, which stays with length 1; 0 for a zero vector."""
+        r"""Return $1 / |x|$ along the last axis, which stays with length 1: $||x + e| - |x|| \le |e|$."""
         model = self.model
-        largest = np.max(np.abs(self.value), -1, keepdims=True, initial=0.0)
-        scaled = np.divide(self.value, largest, out=np.zeros_like(self.value), where=largest > 0)
-        length = np.sqrt((scaled**2).sum(-1, keepdims=True)) * largest
+        _, length, largest = self._unit()
+        length = length * largest
         value = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
         relative = gamma(self.shape[-1], model.acc.roundoff) / 2 + 3 * model.acc.roundoff
         bound, variance = relative * value, (relative * value) ** 2 / 12
-        if not isinstance(self.bound, float):  # | |x+e| - |x| | <= |e|
+        if not isinstance(self.bound, float):
             moved = np.sqrt((self.bound**2).sum(-1, keepdims=True))
             least = length - moved
             bound = bound + np.divide(moved * value, least, out=np.full_like(value, np.inf), where=least > 0)
-            variance = variance + _full(self.variance, self.shape).sum(-1, keepdims=True) * value**4
-        return self._rounded(value, bound, variance, model.step)
+            variance = variance + np.broadcast_to(self.variance, self.shape).sum(-1, keepdims=True) * value**4
+        return self.rounded(value, bound, variance, model.step)
+
+    def _unit(self) -> tuple[Array, Array, Array]:
+        """Return unit vectors, and the vectors' lengths as a product: in units of the largest entry, and that entry."""
+        largest = np.max(np.abs(self.value), -1, keepdims=True, initial=0.0)
+        scaled = np.divide(self.value, largest, out=np.zeros_like(self.value), where=largest > 0)
+        length = np.sqrt((scaled**2).sum(-1, keepdims=True))
+        return np.divide(scaled, length, out=np.zeros_like(scaled), where=length > 0), length, largest
 
     def softmax(self, visible: NDArray[np.bool_], fully_masked_rows: str) -> Weights:
-        from attention_harness.bounds.weights import Weights  # which are tracked arrays themselves
-
         return Weights(self, visible, fully_masked_rows)
-
-
-def _full(x: Array | float, shape: tuple[int, ...]) -> Array:
-    return np.broadcast_to(x, shape)

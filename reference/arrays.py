@@ -1,0 +1,96 @@
+r"""What the formulas ask of an array, and NumPy's answer.
+
+A formula is written once and runs on several kinds of array: on NumPy's float64, on arrays that carry a bound of the
+rounding error, on arrays that remember the way back of a derivative. `Array` lists the operators that a formula may
+use. `Composite` adds the operations that are more than one operator: an array brings its own where the error of the
+whole is much smaller than that of its steps. `Plain` is their definition, on NumPy arrays.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Array(Protocol):
+    """The operators that a formula may use, with NumPy's meaning; and `np.tanh`, `np.sin` and `np.cos` of an array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def ndim(self) -> int: ...
+    def __getitem__(self, index: Any) -> Self: ...
+    def __add__(self, other: Any) -> Self: ...
+    def __radd__(self, other: Any) -> Self: ...
+    def __sub__(self, other: Any) -> Self: ...
+    def __neg__(self) -> Self: ...
+    def __mul__(self, other: Any) -> Self: ...
+    def __rmul__(self, other: Any) -> Self: ...
+    def __truediv__(self, other: Any) -> Self: ...
+    def __matmul__(self, other: Any) -> Any: ...
+    def sum(self, axis: int) -> Self: ...
+    def swapaxes(self, first: int, second: int) -> Self: ...
+    def reshape(self, *shape: int) -> Self: ...
+    def repeat(self, repeats: int, axis: int) -> Self: ...
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any: ...
+
+
+class Composite(Array, Protocol):
+    """An array with its own form of the operations that are more than one operator; `Plain` says what they mean."""
+
+    def softmax(self, visible: NDArray[np.bool_], fully_masked_rows: str) -> Any: ...
+    @staticmethod
+    def linear(parts: tuple[Any, ...], weight: Any, bias: Any) -> Any: ...
+    def normalise(self) -> Any: ...
+    def finite(self) -> Any: ...
+    def computed(self, constant: Any, roundings: float) -> Any: ...
+
+
+class Plain:
+    """The operations on NumPy arrays, of any floating dtype. `self` is the array."""
+
+    def softmax(self: Any, visible: NDArray[np.bool_], fully_masked_rows: str) -> Any:
+        r"""Return $\exp S_{ij} / \sum_{j'} \exp S_{ij'}$ over the visible keys; by policy where there is none."""
+        peak = np.max(self, -1, keepdims=True, initial=-np.inf, where=visible)
+        weights = np.exp(np.where(visible, self - np.where(np.isfinite(peak), peak, 0.0), -np.inf))
+        total = weights.sum(-1, keepdims=True)
+        weights = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
+        return np.where(total > 0, weights, empty_weight(self.shape[-1], fully_masked_rows))
+
+    @staticmethod
+    def linear(parts: tuple[Any, ...], weight: Any, bias: Any) -> Any:
+        r"""Return $[x_1; x_2; \dots] W^\top + b$."""
+        ends = np.cumsum([part.shape[-1] for part in parts])
+        columns = np.split(weight, ends[:-1], axis=1)
+        total = sum(part @ of_part.T for part, of_part in zip(parts, columns, strict=True))
+        return total if bias is None else total + bias
+
+    def normalise(self: Any) -> Any:
+        r"""Return $x / \lVert x \rVert$ along the last axis; a zero vector stays zero."""
+        largest = np.max(np.abs(self), -1, keepdims=True, initial=0.0)
+        x = np.divide(self, largest, out=np.zeros_like(self), where=largest > 0)  # no square under- or overflows
+        norm = np.sqrt((x * x).sum(-1, keepdims=True))
+        return np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
+
+    def finite(self: Any) -> Any:
+        """Return the array with 0 in place of -inf."""
+        return np.where(np.isneginf(self), 0.0, self)
+
+    def computed(self: Any, constant: Any, roundings: float) -> Any:
+        """Return a constant that every implementation computes for itself, right to so many roundings."""
+        return constant
+
+
+def operations(x: Any) -> Any:
+    """Return the class whose operations an array has: its own, or `Plain` for one of NumPy's."""
+    return Plain if isinstance(x, np.ndarray | np.generic) and not isinstance(x, Plain) else type(x)
+
+
+def empty_weight(keys: int, fully_masked_rows: str) -> float:
+    """Return the weight of every key in a row that sees none."""
+    policies = {"zero": 0.0, "nan": np.nan, "mean": 1.0 / max(keys, 1)}
+    if fully_masked_rows not in policies:
+        raise ValueError(f"unknown policy {fully_masked_rows!r} for fully masked rows; known: {', '.join(policies)}")
+    return policies[fully_masked_rows]
