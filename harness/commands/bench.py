@@ -195,9 +195,10 @@ def _expected(
 
 def _ask(items: Sequence[Item], answers: gate.Gate, options: argparse.Namespace, writer: Writer | None) -> None:
     """Check what is to be timed: what does not conform is never ranked."""
-    with console.stage("bench: checking", len(items)) as advance:
-        for item, verdicts in gate.run(items, answers, options.load, memory=options.memory):
-            advance(f"bench: checking {item.implementation.name}", 1)
+    with console.progress("bench") as show:
+        checked = gate.run(items, answers, options.load, memory=options.memory)
+        for done, (item, verdicts) in enumerate(checked, 1):
+            show(f"checking {item.implementation.name}", done, len(items))
             take(verdicts, writer)
 
 
@@ -206,7 +207,7 @@ def _measure(
 ) -> list[Measurement]:
     """Time the cells; what was measured before an interruption is kept."""
     measured: list[Measurement] = []
-    with console.passes() as show:
+    with console.progress("bench") as show:
         rows = benchmark.run(
             campaign.entrants,
             campaign.workloads,

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from attention_harness.commands.tally import Tally
 from attention_harness.model import units
-from attention_harness.model.measurement import Measurement
 from attention_harness.model.printable import printable
-from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
+    from attention_harness.model.measurement import Measurement
+    from attention_harness.model.verdict import Verdict
     from attention_harness.mutation.diagnosis import Diagnosis
 
-_REASONS = 4  # why something was not checked: so many for each implementation in the summary
-_TELL_EVERY = 15.0  # seconds between two lines of progress where there is no terminal
-_KEPT = 0.05  # seconds: what is done sooner was done by an earlier run, and only read again
+_EVERY_S = 15.0  # between two lines of progress where there is no terminal
+_PACE_S = 3600.0  # over which the speed is averaged
 _COLUMNS = {
     "implementations": ("name", "summary", "unavailable"),
     "mechanisms": ("name", "inputs", "options", "source"),
@@ -57,72 +53,32 @@ def _cell(value: Any) -> str:
     return printable(", ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
-def progress() -> Progress:
-    """Return a progress bar with the time left; without a terminal, `line` tells now and then instead."""
+@contextmanager
+def progress(verb: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Give a function that shows how far a command is: what it does, how many are done, of how many.
+
+    A terminal gets a bar; elsewhere a line now and then. How long is left goes by what this run has done itself.
+    """
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), Remaining())
+    terminal = Console(stderr=True)
+    piped = not terminal.is_terminal
+    bar = Progress(
+        *columns, console=terminal, disable=piped, speed_estimate_period=_PACE_S, get_time=lambda: time.monotonic()
     )
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    console = Console(stderr=True)
-    return Progress(
-        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=not console.is_terminal
-    )
-
-
-@contextmanager
-def stage(what: str, total: int) -> Iterator[Callable[[str, int], None]]:
-    """Give a function that shows a stage's progress: description, and by how much it went on."""
-    with progress() as bar:
-        task, told, done = bar.add_task(what, total=total), time.monotonic(), 0
-
-        def advance(description: str, count: int) -> None:
-            nonlocal told, done
-            done += count
-            bar.update(task, advance=count, description=description)
-            if bar.disable and time.monotonic() - told > _TELL_EVERY:
-                line(f"{description} ({done} of {total})")
-                told = time.monotonic()
-
-        yield advance
-
-
-class Pace:
-    """How long is left, from how long it took so far: counted anew for each total, without what was there already."""
-
-    def __init__(self) -> None:
-        self.total, self.done, self.shown = -1, 0, 0.0
-        self.counted, self.took = 0, 0.0
-
-    def left(self, done: int, total: int, now: float) -> float | None:
-        """Return the seconds that are left now that so many of the total are done; None where none was timed yet."""
-        if total != self.total or done < self.done:  # further passes: counted from none, of what may be as many
-            self.total, self.counted, self.took = total, 0, 0.0
-        elif now - self.shown >= _KEPT * (done - self.done):
-            self.counted, self.took = self.counted + done - self.done, self.took + now - self.shown
-        self.done, self.shown = done, now
-        return self.took / self.counted * (total - done) if self.counted else None
-
-
-@contextmanager
-def passes() -> Iterator[Callable[[str, int, int], None]]:
-    """Give a function that shows how far the passes of a benchmark are: what, done, of how many."""
-    with progress() as bar:
-        task, told, pace = bar.add_task("bench", total=None), 0.0, Pace()
+    with bar:
+        number, shown = bar.add_task(verb, total=None), time.monotonic()
 
         def show(what: str, done: int, total: int) -> None:
-            nonlocal told
-            bar.update(task, completed=done, total=total, description=f"bench: {what}")
-            left = pace.left(done, total, time.monotonic())
-            if bar.disable and time.monotonic() - told > _TELL_EVERY and not what.startswith("checking"):
-                told = time.monotonic()
-                line(f"bench: {what} ({done} of {total})" + (f", about {left:.0f} s left" if left else ""))
+            nonlocal shown
+            bar.update(number, total=total, completed=done, description=f"{verb}: {what}")
+            if piped and time.monotonic() - shown > _EVERY_S:
+                shown = time.monotonic()
+                left = bar.tasks[0].time_remaining
+                line(f"{verb}: {what} ({done} of {total})" + (f", about {units.duration(left)} left" if left else ""))
 
         yield show
 
@@ -145,51 +101,6 @@ def cause(found: Diagnosis) -> None:
     line(f"CAUSE {found.implementation}")
     for text in [f"matches: {match}" for match in found.matches] or [found.note]:
         line(f"  {text}")
-
-
-def summary(counted: Tally, planned: int) -> str:
-    """Return one line for each implementation, and the sum that has to add up."""
-    lines = []
-    width = max(map(len, counted.counts), default=0)
-    for name, count in counted.counts.items():
-        error_ratio = f"; worst error ratio {units.error_ratio(counted.worst[name])}" if name in counted.worst else ""
-        lines.append(f"{name:{width}}  " + ", ".join(f"{n} {status}" for status, n in count.items()) + error_ratio)
-        own = [(n, status, reason) for (who, status, reason), n in counted.reasons.most_common() if who == name]
-        lines += [f"    {n} {status}: {reason}" for n, status, reason in own[:_REASONS]]
-        if len(own) > _REASONS:
-            rest = sum(n for n, _, _ in own[_REASONS:])
-            lines.append(f"    {rest} more, for {len(own) - _REASONS} other reasons; --out and --json keep each")
-    total = counted.total
-    skipped = " + ".join(f"{total[status]} {status}" for status in NOT_CHECKED)
-    lines.append(f"checked {counted.checked} + {skipped} = {total.total()} of {planned} planned")
-    bad = sum(total[status] for status in NONCONFORMING)
-    if counted.checked == 0:
-        lines.append("nothing was checked")
-    else:
-        whole = bad == 0 and total.total() == planned
-        lines.append("conforms" if whole else f"does not conform: {bad} of {counted.checked}")
-    return printable("\n".join(lines))
-
-
-def behaviours(verdicts: Iterable[Verdict]) -> str:
-    """Return a table for each implementation: behaviour, what was measured and is declared; "" when none was asked."""
-    rows = [("", "behaviour", "measured", "declared")]
-    for verdict in verdicts:
-        name = verdict.check.removeprefix("behaviour.")
-        if name != verdict.check and verdict.status not in NOT_CHECKED:
-            wrong = "" if verdict.status is Status.PASS else f"{verdict.status.upper()} "
-            measured = wrong + (verdict.finding or verdict.reason)
-            rows.append((verdict.implementation, name, measured, verdict.declared))
-    rows[1:] = sorted(rows[1:], key=lambda row: row[0])  # stable: the behaviours keep their order
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines.append("Where nothing is claimed nothing is required, but that hidden finite numbers never matter.")
-    return printable("\n".join(lines)) if len(rows) > 1 else ""
-
-
-def drawn(seed: int, count: int) -> str:
-    """Return the line that says which cases were drawn, and how to go on."""
-    return f"fuzz: {count} cases of seed {seed}; the same and as many more: --seed {seed} --fuzz {2 * count}"
 
 
 def timings(measured: Sequence[Measurement], baseline: str) -> str:

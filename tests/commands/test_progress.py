@@ -1,27 +1,41 @@
-"""How long is left is told from what this run has timed."""
+"""Without a terminal, a line now and then says how far a command is, and how long is left by what it did itself."""
 
 from __future__ import annotations
 
-from attention_harness.commands.console import Pace
+import pytest
+
+from attention_harness.commands import console
 
 
-def shown(*calls: tuple[int, int, float]) -> list[float | None]:
-    """Return what is left after each call, as it is made at these times."""
-    pace = Pace()
-    return [pace.left(done, total, now) for done, total, now in calls]
+@pytest.fixture
+def lines(monkeypatch, capsys):
+    """Return a function that calls `show(done, total)` at these seconds and returns the lines that are printed."""
+
+    def shown(*calls: tuple[int, int, float]) -> list[str]:
+        now = 0.0
+        monkeypatch.setattr(console.time, "monotonic", lambda: now)
+        with console.progress("bench") as show:
+            for done, total, now in calls:  # noqa: B007
+                show("cell", done, total)
+        return capsys.readouterr().err.splitlines()
+
+    return shown
 
 
-def test_what_is_left_goes_by_what_was_done():
-    """Nothing before the first; then its time for each of the others, preparation included."""
-    assert [None, None, 90.0, 80.0] == shown((0, 10, 0.0), (0, 10, 4.0), (1, 10, 10.0), (2, 10, 20.0))
+def test_a_line_comes_every_quarter_of_a_minute(lines):
+    """Not with every step."""
+    assert ["bench: cell (4 of 9), about 20 s left"] == lines(
+        (1, 9, 4.0), (2, 9, 8.0), (3, 9, 12.0), (4, 9, 16.0), (5, 9, 20.0)
+    )
 
 
-def test_a_further_stage_is_counted_anew():
-    """After ten minutes of five cells come ten further cells of 20 s each, or five again."""
-    assert [None, None, 180.0] == shown((5, 5, 600.0), (0, 10, 600.0), (1, 10, 620.0))[-3:]
-    assert [120.0, None, 80.0] == shown((0, 5, 0.0), (4, 5, 480.0), (0, 5, 600.0), (1, 5, 620.0))[-3:]
-
-
-def test_what_an_earlier_run_did_took_no_time():
+def test_what_an_earlier_run_did_took_no_time(lines):
     """Eight of ten were read at once; the ninth took 30 s."""
-    assert [None, None, 30.0] == shown((0, 10, 0.0), (8, 10, 0.01), (9, 10, 30.01))
+    assert ["bench: cell (9 of 10), about 30 s left"] == lines((8, 10, 0.01), (9, 10, 30.01))
+
+
+def test_a_further_stage_is_counted_anew(lines):
+    """After ten minutes of five cells come ten further cells of 20 s each."""
+    assert "bench: cell (2 of 10), about 160 s left" in lines(
+        (5, 5, 600.0), (0, 10, 600.0), (1, 10, 620.0), (2, 10, 640.0)
+    )

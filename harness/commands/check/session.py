@@ -8,7 +8,6 @@ import itertools
 import json
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from attention_harness.cases.cases import matrix, parse
 from attention_harness.cases.cases import own as own_cases
 from attention_harness.checks.behaviour import measured
 from attention_harness.commands import console
+from attention_harness.commands.check import summary
 from attention_harness.commands.run_setup import Keys, writer_of
 from attention_harness.commands.tally import Tally
 from attention_harness.execution import fuzz, pool
@@ -31,8 +31,6 @@ from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, 
 from attention_harness.mutation.diagnosis import Diagnosis, diagnoses
 from attention_harness.store.documents import pieces
 from attention_harness.store.results import DIAGNOSIS, Writer, now, read_valid, write_json
-
-_TELL_EVERY = 20.0  # seconds between lines of progress where there is no terminal
 
 
 def check(options: argparse.Namespace) -> int:
@@ -135,15 +133,15 @@ def _print_document(
 
 
 def _print_summary(options: argparse.Namespace, planned: int, counted: Tally, items: Sequence[Item]) -> None:
-    print(console.summary(counted, planned))
-    if measured := console.behaviours(counted.behaviours):
+    print(summary.summary(counted, planned))
+    if measured := summary.behaviours(counted.behaviours):
         print(measured)
     for name, unasked in unexercised(items).items() if not options.case else ():
         named = [one for one in unasked if not options.mechanism or one not in registry.mechanisms()]
         if named:
             print(f"{name}: declared, but asked by no case, so not shown: {', '.join(named)}")
     if options.fuzz:
-        print(console.drawn(options.seed or 0, options.fuzz))
+        print(summary.drawn(options.seed or 0, options.fuzz))
 
 
 class _Rows:
@@ -251,16 +249,11 @@ def _told(
 ) -> Iterator[list[Verdict]]:
     """Yield the verdicts of each item, with progress, and failures as they come."""
     limits = _limits(options)
-    told = time.monotonic()
-    with console.progress() as bar:
-        task = bar.add_task("check", total=planned, completed=done)
+    with console.progress("check") as show:
         for item, verdicts in PoolRunner(options.jobs, options.load, limits, costs).run(items):
-            bar.update(task, advance=len(verdicts), description=f"check {item.implementation.name}")
             done += len(verdicts)
+            show(item.implementation.name, done, planned)
             costs.checks += sum(verdict.status not in NOT_CHECKED for verdict in verdicts)
-            if bar.disable and time.monotonic() - told > _TELL_EVERY:
-                console.line(f"check: {done} of {planned}")
-                told = time.monotonic()
             for verdict in verdicts:
                 if verdict.status in NONCONFORMING:
                     console.failure(verdict)

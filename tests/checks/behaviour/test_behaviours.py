@@ -11,7 +11,7 @@ import torch
 from attention_harness import Arithmetic, registry
 from attention_harness.checks import CHECKS
 from attention_harness.checks.behaviour import measured
-from attention_harness.commands import console
+from attention_harness.commands.check import summary
 from attention_harness.execution.plan import Item, plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.verdict import Status, Verdict
@@ -217,8 +217,8 @@ def test_the_finding_reaches_the_table_and_the_report():
     assert (Status.FAIL, "nan", "zero") == (verdict.status, verdict.finding, verdict.declared)
     again = Verdict.from_json(json.loads(json.dumps(verdict.to_json())))
     assert verdict == again
-    assert ["made", "fully_masked_rows", "FAIL", "nan", "zero"] == console.behaviours([again]).splitlines()[1].split()
+    assert ["made", "fully_masked_rows", "FAIL", "nan", "zero"] == summary.behaviours([again]).splitlines()[1].split()
     [(name, [cell])] = rows([again]).rows
     assert ("fully_masked_rows", "fail", "nan", "zero") == (name, cell.state, cell.measured, cell.declared)
     unasked = replace(again, status=Status.UNSUPPORTED, reason="not here", finding="", declared="")
-    assert "" == console.behaviours([unasked])
+    assert "" == summary.behaviours([unasked])
