@@ -8,7 +8,7 @@ import re
 MOST = 1 << 50  # bytes that a size may name
 
 _SIZES = ("bytes", "KiB", "MiB", "GiB", "TiB")
-_DURATIONS = ((60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_DURATIONS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _FACTORS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 _FACTORS |= {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
@@ -22,10 +22,10 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the unit that suits it: 3.2 ms."""
+    """Return a time in the unit that suits it: 3.2 ms, 2.5 min."""
+    if seconds >= 120:
+        return f"{seconds / 60:.{0 if seconds >= 600 else 1}f} min"
     scale, unit = next((pair for pair in _DURATIONS if seconds >= pair[0]), _DURATIONS[-1])
-    if unit == "min" and seconds < 120:
-        scale, unit = 1.0, "s"
     return f"{seconds / scale:.3g} {unit}"
 
 

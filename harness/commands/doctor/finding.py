@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 OK = "ok"
+MISSING = "missing"
+"""What a default run needs and does not have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """state: ok; missing, which a default run needs; absent or too old, which it can do without; or a note.
+    """state: ok; missing; absent or too old, which a default run can do without; unavailable; or a note.
 
     found    what is there
     advice   the command that adds what is not, or what follows from what is
