@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import itertools
 import multiprocessing
 import os
 import shutil
@@ -14,9 +13,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from attention_harness.commands.doctor.finding import OK, Finding
+from attention_harness.commands.doctor.finding import MISSING, OK, Finding
 from attention_harness.commands.doctor.packages import version
 from attention_harness.execution import machine
+from attention_harness.model import units
 
 _MANAGERS = {
     "apt-get": ("apt-get install g++", "apt-get install python3-dev"),
@@ -26,6 +26,7 @@ _MANAGERS = {
     "pacman": ("pacman -S gcc", "pacman -S python"),
 }
 _ROOM = 2**30  # bytes: compiled code and its precompiled headers take some hundred megabytes
+_SLOW = "slow: the cases in it are kept small"
 
 
 def findings() -> Iterator[Finding]:
@@ -45,21 +46,13 @@ def _processor() -> Iterator[Finding]:
     if not flags:
         yield Finding("processor", "extensions", "not known", "", "this system does not list them in /proc/cpuinfo")
         return
-    wide = "avx512f" in flags
-    yield Finding(
-        "processor",
-        "AVX-512",
-        OK if wide else "note",
-        "yes" if wide else "no",
-        "" if wide else "vectors of 256 bits or less",
-    )
-    fast = sorted(flags & {"avx512_bf16", "amx_bf16", "asimdbf16"})
-    yield Finding(
-        "processor", "bfloat16", OK if fast else "note", ", ".join(fast) or "emulated", "" if fast else "slow"
-    )
-    half = sorted(flags & {"avx512_fp16", "amx_fp16", "asimdhp"})
-    slow = "matrix products in float16 are slow: the cases in it are kept small"
-    yield Finding("processor", "float16", OK if half else "note", ", ".join(half) or "emulated", "" if half else slow)
+    for name, wanted, without, advice in (
+        ("AVX-512", {"avx512f"}, "no", "vectors of 256 bits or less"),
+        ("bfloat16", {"avx512_bf16", "amx_bf16", "asimdbf16"}, "emulated", _SLOW),
+        ("float16", {"avx512_fp16", "amx_fp16", "asimdhp"}, "emulated", _SLOW),
+    ):
+        found = ", ".join(sorted(flags & wanted))
+        yield Finding("processor", name, OK if found else "note", found or without, "" if found else advice)
     if "amx_bf16" in flags:
         known = "oneDNN#5717 shows here and is declared a known failure; ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 avoids it"
         yield Finding("processor", "AMX", "note", "yes", known)
@@ -71,8 +64,8 @@ def _accelerator() -> Iterator[Finding]:
         yield Finding("accelerator", "CUDA", "absent", "no driver with a device", "onnx_cuda needs an NVIDIA GPU")
         return
     for device in devices:
-        told = f"{device['name']}, {device['memory_bytes'] / 2**30:.0f} GiB, capability {device['capability']}"
-        yield Finding("accelerator", "CUDA", OK, f"{told}, driver for CUDA {_driver()}")
+        about = f"{device['name']}, {units.size(device['memory_bytes'])}, capability {device['capability']}"
+        yield Finding("accelerator", "CUDA", OK, f"{about}, driver for CUDA {_driver()}")
     if "+cpu" in version("torch"):
         advice = "install a torch that is built for CUDA: its own site has the command for this driver"
         yield Finding("accelerator", "torch", "note", f"{version('torch')}, a CPU build", advice)
@@ -89,14 +82,14 @@ def _compiler() -> Iterator[Finding]:
     default = {"win32": "cl", "darwin": "clang++"}.get(sys.platform, "g++")
     wanted = os.environ.get("CXX") or default
     path = shutil.which(wanted)
-    advice = "" if path else _adds(0)
-    yield Finding("compiler", f"C++ compiler {wanted}", OK if path else "missing", path or "not on PATH", advice)
+    advice = "" if path else _install(0)
+    yield Finding("compiler", f"C++ compiler {wanted}", OK if path else MISSING, path or "not on PATH", advice)
     header = Path(sysconfig.get_path("include")) / "Python.h"
     there = header.is_file()
-    yield Finding("compiler", "Python.h", OK if there else "missing", str(header), "" if there else _adds(1))
+    yield Finding("compiler", "Python.h", OK if there else MISSING, str(header), "" if there else _install(1))
 
 
-def _adds(which: int) -> str:
+def _install(which: int) -> str:
     """Return the command that adds a compiler (0) or Python's headers (1) on this system, as far as one is known."""
     if sys.platform == "darwin":
         return "xcode-select --install"
@@ -109,17 +102,18 @@ def _adds(which: int) -> str:
 
 def _system() -> Iterator[Finding]:
     total = machine.memory_bytes()
-    yield Finding("system", "memory", OK, f"{total / 2**30:.1f} GiB" if total else "not known")
+    yield Finding("system", "memory", OK, units.size(total) if total else "not known")
     for name, folder in (("working directory", Path.cwd()), ("temporary files", Path(tempfile.gettempdir()))):
         yield _writable(name, folder)
     there = "forkserver" in multiprocessing.get_all_start_methods()
     advice = "" if there else "worker processes need Linux or macOS"
-    yield Finding("system", "fork server", OK if there else "missing", "yes" if there else "no", advice)
+    yield Finding("system", "fork server", OK if there else MISSING, "yes" if there else "no", advice)
     why = _peak_memory()
     yield Finding(
         "system", "peak memory", "note" if why else OK, why or "resettable", "bench leaves it out" if why else ""
     )
-    yield Finding("system", "clock", OK, f"perf_counter moves in steps of {_step() * 1e9:.0f} ns")
+    clock = time.get_clock_info("perf_counter")
+    yield Finding("system", "clock", OK, f"steps of {units.duration(clock.resolution)}")
 
 
 def _writable(name: str, folder: Path) -> Finding:
@@ -127,11 +121,9 @@ def _writable(name: str, folder: Path) -> Finding:
         with tempfile.TemporaryFile(dir=folder):
             free = shutil.disk_usage(folder).free
     except OSError as error:
-        return Finding(
-            "system", name, "missing", f"{folder}: {error.strerror}", "run where you may write, or --out DIR"
-        )
-    told = f"{folder}, {free / 2**30:.1f} GiB free"
-    return Finding("system", name, OK if free > _ROOM else "note", told, "" if free > _ROOM else "little room")
+        return Finding("system", name, MISSING, f"{folder}: {error.strerror}", "run where you may write, or --out DIR")
+    about = f"{folder}, {units.size(free)} free"
+    return Finding("system", name, OK if free > _ROOM else "note", about, "" if free > _ROOM else "little room")
 
 
 def _peak_memory() -> str:
@@ -143,10 +135,3 @@ def _peak_memory() -> str:
     except OSError as error:
         return f"/proc/self/clear_refs: {error.strerror}"
     return ""
-
-
-def _step() -> float:
-    """Return the smallest step of the clock that was seen, in seconds."""
-    readings = [time.perf_counter() for _ in range(2000)]
-    steps = [after - before for before, after in itertools.pairwise(readings) if after > before]
-    return min(steps, default=0.0)
