@@ -53,6 +53,7 @@ MECHANISM = Mechanism(
     scores=("B", "H", "Lq", "Lk"),
     features="A",
     source="notes 003 and 004",
+    checks=("relation.sharp_scores",),
     options=ATTENTION,
     examples=(
         Example(

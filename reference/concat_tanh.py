@@ -53,5 +53,6 @@ MECHANISM = Mechanism(
     scores=("B", "H", "Lq", "Lk"),
     features="A",
     source="note 001",
+    checks=("relation.sharp_scores",),
     options=ATTENTION,
 )

@@ -40,6 +40,7 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
     source="note 000",
+    checks=("relation.cosine_scaling",),
     options=(*ATTENTION, "grouped_heads"),
     requires=(("H", "Hk"),),
     errata=(

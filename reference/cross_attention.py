@@ -52,5 +52,6 @@ MECHANISM = Mechanism(
     output=("B", "Lq", "E"),
     scores=("B", "Lq", "Lk"),
     source="note 000",
+    checks=("relation.cross_with_itself", "relation.sharp_scores"),
     options=ATTENTION,
 )

@@ -32,6 +32,7 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
     source="note 003, two-dimensional sample",
+    checks=("relation.sharp_scores",),
     options=(*ATTENTION, "grouped_heads"),
     requires=(("H", "Hk"),),
     examples=(

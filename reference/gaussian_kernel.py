@@ -51,6 +51,7 @@ MECHANISM = Mechanism(
     scores=("B", "H", "Lq", "Lk"),
     features="D",
     source="notes 003 and 004",
+    checks=("relation.gaussian_translation", "relation.sharp_scores", "training"),
     options=ATTENTION,
     examples=(
         Example(

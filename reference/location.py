@@ -65,6 +65,7 @@ MECHANISM = Mechanism(
     output=("B", "Lq", "O"),
     scores=("B", "Lq", "P"),
     source="note 001",
+    checks=("relation.sharp_scores",),
     options=SCORED,
     examples=(
         Example(

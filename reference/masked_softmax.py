@@ -38,6 +38,7 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Lk"),
     scores=("B", "H", "Lq", "Lk"),
     source="note 003",
+    checks=("relation.sharp_scores",),
     options=VISIBILITY,
     examples=(
         Example(

@@ -76,6 +76,7 @@ MECHANISM = Mechanism(
     output=("B", "Lq", "O"),
     scores=("B", "H", "Lq", "Lk"),
     source="note 004",
+    checks=("relation.one_head", "relation.sharp_scores"),
     options=ATTENTION,
     settings={"heads": "H"},
     requires=(("E", "H"),),

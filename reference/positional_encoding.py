@@ -56,6 +56,7 @@ MECHANISM = Mechanism(
     output=("B", "L", "E"),
     scores=(),
     source="note 004",
+    checks=("relation.position_distance",),
     errata=(
         Erratum(
             source="note 004, PositionalEncoding",

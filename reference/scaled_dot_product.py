@@ -47,6 +47,7 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
     source="notes 001 and 003",
+    checks=("relation.sharp_scores",),
     options=(*ATTENTION, "scale", "learned_scale", "grouped_heads"),
     requires=(("H", "Hk"),),
     examples=(

@@ -39,6 +39,7 @@ MECHANISM = Mechanism(
     output=("B", "L", "E"),
     scores=("B", "L", "L"),
     source="notes 001, 003 and 004",
+    checks=("relation.sharp_scores",),
     options=ATTENTION,
     choices={"positions": ("none", "sinusoidal")},
 )

@@ -107,6 +107,7 @@ class Mechanism:
     choices    variants of the formula: option -> values, every case names one
     settings   keyword of `evaluate` -> the size axis that holds it, e.g. {"heads": "H"}
     requires   (axis, axis) pairs in which the first length is a multiple of the second
+    checks     names of the checks that hold for this formula, and not for every one
     """
 
     name: str
@@ -122,6 +123,7 @@ class Mechanism:
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     requires: tuple[tuple[str, str], ...] = ()
+    checks: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
     errata: tuple[Erratum, ...] = ()
 

@@ -47,6 +47,7 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
     source="note 002",
+    checks=("relation.sharp_scores",),
     options=ATTENTION,
     errata=(
         Erratum(

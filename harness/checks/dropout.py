@@ -12,6 +12,9 @@ implementation is accused with a probability below `FALSE_ALARM` for each number
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,12 +23,16 @@ from numpy.typing import NDArray
 from attention_harness.bounds.judge import Judgement
 from attention_harness.bounds.perturbed import evaluate
 from attention_harness.cases import inputs
-from attention_harness.checks.accuracy import judge_call, to_array, wrong_form
-from attention_harness.checks.subject import Subject, fully_masked_rows
+from attention_harness.checks.accuracy import judge_tensor
+from attention_harness.checks.declaration import check
+from attention_harness.checks.expected import arguments, arrays_of, fully_masked_rows
+from attention_harness.checks.form import numbers
+from attention_harness.checks.interface import Declaration
+from attention_harness.checks.subject import Subject
 from attention_harness.model import time_account
 from attention_harness.model.case import Case
 from attention_harness.reference import core
-from attention_harness.registry import Implementation, mechanisms
+from attention_harness.registry import mechanisms
 
 Array = NDArray[np.float64]
 
@@ -33,36 +40,29 @@ CALLS = 128
 FALSE_ALARM = 1e-12
 
 
-def has_dropout(implementation: Implementation, case: Case) -> bool:
-    """Whether the case names a rate of dropout."""
+def has_dropout(implementation: Declaration, case: Case) -> bool:
+    """Return whether the case names a rate of dropout."""
     return "dropout" in case.options
 
 
+@check("dropout", has_dropout)
 def dropout(subject: Subject) -> Judgement:
     """In training, over many calls: unbiased, the right rate, independent between rows; outside of it, no effect."""
-    import torch
-
     case, error_bound = subject.case, subject.error_bound()[0]
     if error_bound.value.size == 0 or case.sizes[mechanisms()[case.mechanism].scores[-1]] == 0:  # nothing to drop
-        return judge_call(subject.first, error_bound)
+        return judge_tensor(subject.first.output, case, error_bound, "output")
     keep = 1 - case.options["dropout"]
     parts = contributions(case)
-    answers = []
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if case.device == "cuda" else ()):
-        torch.manual_seed(case.seed)
-        for _ in range(CALLS):
-            output = subject.call(case, training=True).output
-            form = wrong_form(output, case, error_bound.value.shape, "output in training")
-            if form:
-                return Judgement.refuse(form)
-            answers.append(to_array(output))
-    off = judge_call(subject.call(case), error_bound)
+    seeds = np.random.default_rng(case.seed).integers(2**31, size=CALLS)
+    outputs = (subject.call(case, training=True, seed=int(seed)).output for seed in seeds)
+    answers = [numbers(output, case, error_bound.value.shape, "output in training") for output in outputs]
+    off = judge_tensor(subject.call(case).output, case, error_bound, "output")
     if off.reason:
         return Judgement(off.error_ratio, off.error, off.where, f"after calls in training, outside of it: {off.reason}")
     errors = np.stack(answers) - error_bound.value
     if subject.implementation.capabilities.fully_masked_rows != "zero":  # its policy for these rows was judged above
-        empty = fully_masked_rows(case)
-        errors[:, empty] = parts[:, empty] = 0.0
+        masked = fully_masked_rows(case)
+        errors[:, masked] = parts[:, masked] = 0.0
     if not np.isfinite(errors).all():
         return Judgement.refuse("an output in training is not finite")
     return statistics(errors, parts, keep, error_bound.bound / keep)
@@ -71,18 +71,17 @@ def dropout(subject: Subject) -> Judgement:
 def contributions(case: Case) -> Array:
     """Return (T, *output): what each weight adds to the outputs of its row, one head and key after the other."""
     mechanism = mechanisms()[case.mechanism]
-    given = inputs.exact(inputs.tensors(case.on("cpu")))
-    options = inputs.arguments(case)
+    tensors, options = arguments(case, arrays_of(case))
 
-    def evaluated(left_out: tuple[Any, ...] | None) -> Array:
-        def change(scores: Array, visible: NDArray[np.bool_], policy: str) -> Array:
-            weights = core.softmax(scores, visible, policy)
-            if left_out is not None:
-                weights[left_out] = 0.0
-            return weights
+    def without(place: tuple[Any, ...] | None, scores: Array, visible: NDArray[np.bool_], policy: str) -> Array:
+        weights = core.softmax(scores, visible, policy)
+        if place is not None:
+            weights[place] = 0.0
+        return weights
 
+    def evaluated(place: tuple[Any, ...] | None) -> Array:
         with time_account.spent(time_account.REFERENCE):
-            return evaluate(mechanism.evaluate, given, options, change)
+            return evaluate(mechanism.evaluate, tensors, options, functools.partial(without, place))
 
     whole = evaluated(None)
     *_, heads, _, keys = (1, *inputs.shape_of(mechanism.scores, case.sizes)[-3:])
@@ -95,56 +94,71 @@ def contributions(case: Case) -> Array:
     return np.stack([whole - evaluated(place) for place in places])
 
 
+# --- the statistics
+
+
 def statistics(errors: Array, parts: Array, keep: float, rounding: Array) -> Judgement:
     """Return the judgement of errors (calls, *output) whose contributions (T, *output) are known."""
-    calls = len(errors)
-    largest = max(1.0, (1 - keep) / keep)  # of |m / k - 1|
-    variance = (parts**2).sum(0) * (1 - keep) / keep
-    excess = np.abs(errors.sum(0)) - calls * rounding
-    error_ratio = _share(excess, calls * variance, np.abs(parts).max(0) * largest, errors[0].size)
-    where = tuple(int(i) for i in np.unravel_index(np.argmax(error_ratio), error_ratio.shape))
-    worst = Judgement(float(error_ratio[where]), float(np.abs(errors.mean(0))[where]), where)
+    odds = (1 - keep) / keep  # the variance of m / k
+    worst = _bias_of_elements(errors, parts, odds, rounding)
     if worst.error_ratio > 1:
-        reason = f"dropout is biased: the mean of {calls} calls differs by {worst.error:.3g}"
-        return Judgement(worst.error_ratio, worst.error, where, reason)
+        return replace(worst, reason=f"dropout is biased: the mean of {len(errors)} calls differs by {worst.error:.3g}")
+    for error_ratio, reason in _row_statistics(errors, parts, keep, rounding):
+        worst = replace(worst, error_ratio=max(worst.error_ratio, error_ratio))
+        if error_ratio > 1:
+            return replace(worst, reason=reason)
+    return worst
 
-    # One number for each row: its error in a fixed direction, in units of its deviation.
+
+def _largest(odds: float) -> float:
+    """Return the largest value of |m / k - 1|."""
+    return max(1.0, odds)
+
+
+def _bias_of_elements(errors: Array, parts: Array, odds: float, rounding: Array) -> Judgement:
+    """Return the judgement of each element's sum over the calls, without a reason."""
+    excess = np.abs(errors.sum(0)) - len(errors) * rounding
+    variance = len(errors) * (parts**2).sum(0) * odds
+    error_ratio = _over_bernstein(excess, variance, np.abs(parts).max(0) * _largest(odds), errors[0].size)
+    where = tuple(int(i) for i in np.unravel_index(np.argmax(error_ratio), error_ratio.shape))
+    return Judgement(float(error_ratio[where]), float(np.abs(errors.mean(0))[where]), where)
+
+
+def _row_statistics(errors: Array, parts: Array, keep: float, rounding: Array) -> Iterator[tuple[float, str]]:
+    """Yield (error ratio, reason above 1) of statistics of one number for each row and call.
+
+    The number is the row's error in a fixed direction, in units of its deviation: z, of mean 0 and variance 1.
+    """
+    calls, odds = len(errors), (1 - keep) / keep
     direction = np.sign(parts.sum(0)) / np.maximum(np.sqrt((parts**2).sum(0)), 1e-300)
-    direction = np.where(variance > 0, direction, 0.0)
+    direction = np.where((parts**2).sum(0) * odds > 0, direction, 0.0)
     along = (parts * direction).sum(-1)
-    deviation = np.sqrt((along**2).sum(0) * (1 - keep) / keep)
+    deviation = np.sqrt((along**2).sum(0) * odds)
     seen = deviation > 0
     z = np.where(seen, (errors * direction).sum(-1) / np.where(seen, deviation, 1.0), 0.0)
     if seen.any():  # all rows and calls together: what is lost or gained everywhere
         lost = calls * ((rounding * np.abs(direction)).sum(-1)[seen] / deviation[seen]).sum()
-        most = (np.abs(along).max(0)[seen] / deviation[seen]).max() * largest
-        total = float(_share(np.asarray(abs(z.sum()) - lost), np.asarray(calls * seen.sum()), np.asarray(most), 1))
+        most = (np.abs(along).max(0)[seen] / deviation[seen]).max() * _largest(odds)
+        total = _over_bernstein(np.asarray(abs(z.sum()) - lost), np.asarray(calls * seen.sum()), np.asarray(most), 1)
         ratio = 1 + (errors * direction).sum() / (calls * along.sum())
-        worst = Judgement(total, worst.error, where) if total > worst.error_ratio else worst
-        if total > 1:
-            reason = f"dropout is biased: what the weights give is {ratio:.3g} times as large in training"
-            return Judgement(total, worst.error, where, reason)
+        yield float(total), f"dropout is biased: what the weights give is {ratio:.3g} times as large in training"
     # z^2 - 1 has the variance 2 + (fourth cumulant) and stays below its largest value.
     fourth = keep * (1 - keep) * (1 - 6 * keep * (1 - keep)) / keep**4
     kurtosis = np.divide((along**4).sum(0) * fourth, deviation**4, out=np.zeros_like(deviation), where=seen)
-    top = np.divide((np.abs(along).sum(0) * largest) ** 2, deviation**2, out=np.ones_like(deviation), where=seen)
-    axes = {"each alone": None} | {f"axis {axis}": axis + 1 for axis in range(z.ndim - 1) if z.shape[axis + 1] > 1}
-    for what, axis in axes.items():
+    bound = (np.abs(along).sum(0) * _largest(odds)) ** 2
+    top = np.divide(bound, deviation**2, out=np.ones_like(deviation), where=seen)
+    total, measured = _squares(z, seen, kurtosis, top, calls, None)
+    yield total, f"dropout has the wrong rate: the variance is {measured:.3g} times that of the declared one"
+    for axis in (axis for axis in range(1, z.ndim) if z.shape[axis] > 1):
         total, measured = _squares(z, seen, kurtosis, top, calls, axis)
-        if total > worst.error_ratio:
-            worst = Judgement(total, worst.error, where)
-        if total > 1:
-            said = (
-                f"dropout has the wrong rate: the variance is {measured:.3g} times that of the declared one"
-                if axis is None
-                else f"dropout is not independent along {what}: sums over it vary {measured:.3g} times as they should"
-            )
-            return Judgement(total, worst.error, where, said)
-    return worst
+        reason = (
+            f"dropout is not independent along axis {axis - 1}: sums over it vary {measured:.3g} times as they should"
+        )
+        yield total, reason
 
 
 def _squares(z: Array, seen: Any, kurtosis: Array, top: Array, calls: int, axis: int | None) -> tuple[float, float]:
-    """Return the share of what sums of z^2 may be off, and their measured ratio; over an axis, of its sums."""
+    """Return the error ratio of the sum of z^2, and that sum over the expected one; over an axis, of its sums."""
     if axis is None:
         n, total, spread, most = float(seen.sum()), (z**2).sum(), (2 + kurtosis)[seen].sum(), top.max()
     else:
@@ -157,12 +171,15 @@ def _squares(z: Array, seen: Any, kurtosis: Array, top: Array, calls: int, axis:
         most = float((np.where(seen, np.sqrt(top), 0.0).sum(axis - 1)[many] ** 2 / count[many]).max(initial=1.0))
     if n == 0:
         return 0.0, 1.0
-    error_ratio = _share(np.asarray(abs(total - calls * n)), np.asarray(calls * spread), np.asarray(most), 1)
+    error_ratio = _over_bernstein(np.asarray(abs(total - calls * n)), np.asarray(calls * spread), np.asarray(most), 1)
     return float(error_ratio), float(total / (calls * n))
 
 
-def _share(excess: Array, variance: Array, largest: Array, numbers: int) -> Array:
-    """Return excess as a share of what Bernstein's inequality allows a sum with that variance and largest term."""
-    log = np.log(2 * max(numbers, 1) / FALSE_ALARM)
+def _over_bernstein(excess: Array, variance: Array, largest: Array, count: int) -> Array:
+    """Return excess over what Bernstein's inequality allows a sum with that variance and largest term.
+
+    count   of the numbers looked at, among which the false alarms are shared
+    """
+    log = np.log(2 * max(count, 1) / FALSE_ALARM)
     allowed = largest * log / 3 + np.sqrt((largest * log / 3) ** 2 + 2 * variance * log)
     return np.where(excess > 0, np.divide(excess, allowed, out=np.full_like(excess, np.inf), where=allowed > 0), 0.0)

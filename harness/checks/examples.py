@@ -6,36 +6,45 @@ import numpy as np
 
 from attention_harness.bounds import ErrorBound
 from attention_harness.bounds.judge import Judgement, judge
-from attention_harness.checks.accuracy import to_array
+from attention_harness.checks.declaration import check
+from attention_harness.checks.form import to_array
+from attention_harness.checks.interface import Declaration
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
-from attention_harness.registry import Implementation, mechanisms
+from attention_harness.reference.specification import Example
+from attention_harness.registry import mechanisms
+
+_PREFIX = "example."
 
 
-def is_example(implementation: Implementation, case: Case) -> bool:
-    """Whether the case is a worked example of the notes."""
-    if not case.content.startswith("example."):
+def _example(case: Case) -> Example:
+    return mechanisms()[case.mechanism].example(case.content.removeprefix(_PREFIX))
+
+
+def is_example(implementation: Declaration, case: Case) -> bool:
+    """Return whether the case is a worked example of the notes that prints something the implementation returns."""
+    if not case.content.startswith(_PREFIX):
         return False
-    example = mechanisms()[case.mechanism].example(case.content.removeprefix("example."))
-    told = example.output is not None or "output" in example.shapes
-    return told or implementation.capabilities.weights  # otherwise nothing that it returns stands in the notes
+    example = _example(case)
+    prints_output = example.output is not None or "output" in example.shapes
+    return prints_output or implementation.capabilities.weights
 
 
+@check("example", is_example)
 def worked_example(subject: Subject) -> Judgement:
     """The note's own numbers and shapes come out, to the digits that it prints."""
-    case = subject.case
-    example = mechanisms()[case.mechanism].example(case.content.removeprefix("example."))
+    example = _example(subject.case)
     error_bounds = dict(zip(("output", "weights"), subject.error_bound(), strict=True))
     worst = Judgement(0.0)
     for name, tensor in (("output", subject.first.output), ("weights", subject.first.weights)):
         if tensor is None and name == "weights":
             continue
-        shape, numbers = example.shapes.get(name), getattr(example, name)
+        shape, printed = example.shapes.get(name), getattr(example, name)
         if shape is not None and tuple(tensor.shape) != shape:
             return Judgement.refuse(f"{name} has shape {tuple(tensor.shape)}; {example.source} says {shape}")
         error_bound = error_bounds[name]
-        if numbers is not None and error_bound is not None:
-            judged = judge(to_array(tensor), _printed(np.asarray(numbers, np.float64), example.digits, error_bound))
+        if printed is not None and error_bound is not None:
+            judged = judge(to_array(tensor), _printed(np.asarray(printed, np.float64), example.digits, error_bound))
             worst = max(worst, judged, key=lambda judgement: judgement.error_ratio)
     return worst
 

@@ -10,10 +10,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from attention_harness.model.capabilities import Capabilities
 from attention_harness.model.case import Case
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class Declaration(Protocol):
+    """What an implementation declares; `registry.Implementation` is one."""
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it takes."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it is checked."""
+        ...
+
+    def refuses(self, case: Case) -> str:
+        """Return why it does not take a case, or ""."""
+        ...
+
+    def known_failure(self, check: str, case: Case) -> str:
+        """Return the upstream reason declared for a check of a case, or ""."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -84,7 +112,7 @@ class Prepared(Protocol):
 
 
 class ImplementationUnderTest(Protocol):
-    """An implementation, wherever it runs. What it declares stands in `registry.Implementation`."""
+    """The code of an implementation, wherever it runs; what it declares is a `Declaration`."""
 
     def prepare(self, case: Case) -> Prepared:
         """Return the implementation prepared for a case; raise what it raises, TypeError if that is no callable."""

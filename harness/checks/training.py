@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,81 +20,109 @@ from attention_harness.bounds import ErrorBound, error_bounds
 from attention_harness.bounds.gradients import gradient_bounds
 from attention_harness.bounds.judge import Judgement, judge
 from attention_harness.cases import inputs
-from attention_harness.checks.accuracy import to_array, wrong_form
+from attention_harness.checks.declaration import check, of_mechanism
+from attention_harness.checks.form import numbers, to_array
 from attention_harness.checks.gradients import has_gradient
+from attention_harness.checks.interface import Declaration
 from attention_harness.checks.subject import Subject
 from attention_harness.model import time_account
 from attention_harness.model.case import Case
-from attention_harness.registry import Implementation, mechanisms
+from attention_harness.registry import mechanisms
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Array = NDArray[np.float64]
 
 STEPS = 8
 
 
-def is_regression(implementation: Implementation, case: Case) -> bool:
-    """Whether this is the plain kernel regression in single precision or better, with more than one query and key."""
+def is_regression(implementation: Declaration, case: Case) -> bool:
+    """Return whether this is the plain regression in single precision or better, of more than one query and key."""
     plain = case.content == "ordinary" and case.layout == "contiguous" and not case.options
-    learns = case.mechanism == "gaussian_kernel" and case.format.single
-    return has_gradient(implementation, case) and plain and learns and min(case.sizes["Lq"], case.sizes["Lk"]) > 1
+    return plain and case.format.single and min(case.sizes["Lq"], case.sizes["Lk"]) > 1
 
 
+@check("training", of_mechanism("training"), has_gradient, is_regression)
 def training(subject: Subject) -> Judgement:
     """Gradient descent on the kernel's bandwidth: every output, derivative and step is right, and the loss falls."""
-    import torch
-
-    case, arithmetic = subject.case, subject.implementation.capabilities.arithmetic
-    evaluate = mechanisms()[case.mechanism].evaluate
-    tensors = inputs.tensors(case)
-    given = inputs.exact(tensors)
-    target = torch.from_numpy(evaluate(**(given | {"w": 1.5 * given["w"]}))[0]).to(tensors["query"])
-    asked = to_array(target)
-    losses: list[float] = []
-    worst = Judgement(0.0)
+    regression = _Regression(subject)
+    judgements = []
     for step in range(STEPS + 1):
-        w = tensors["w"].detach().requires_grad_()
-        given["w"] = to_array(w)
-        with torch.enable_grad():
-            result = subject.callable(**(tensors | {"w": w}))
-        output = result[0] if isinstance(result, tuple) and result else result
-        form = wrong_form(output, case, asked.shape, "output in training")
-        if form or not output.requires_grad:
-            return Judgement.refuse(form or "the output does not depend on w for autograd")
-        error = output.detach() - target
-        losses.append(float((to_array(error) ** 2).mean()))
-        upstream = error * (2 / error.numel())
-        with time_account.spent(time_account.REFERENCE):
-            wanted = error_bounds(evaluate, given, {}, case.dtype, arithmetic)[0]
-            slope = gradient_bounds(evaluate, given, {}, case.dtype, arithmetic, to_array(upstream))["w"]
-        with time_account.spent(time_account.IMPLEMENTATION):
-            [found] = torch.autograd.grad(output, [w], upstream, allow_unused=True)
-        if found is None:
-            return Judgement.refuse("gradient of w: missing, autograd finds no way from the output to it")
-        for what, tensor, error_bound in (("output", output, wanted), ("gradient of w", found, slope)):
-            judged = _judged(tensor, error_bound, case, f"{what} in step {step}")
-            if judged.reason:
-                return judged
-            worst = max(worst, judged, key=lambda judgement: judgement.error_ratio)
-        if step == STEPS or np.abs(slope.value).item() <= slope.bound.item():
+        judged, found = regression.step(step)
+        if judged.reason or found is None:
+            return judged
+        judgements.append(judged)
+        if step == STEPS or np.abs(regression.slope.value).item() <= regression.slope.bound.item():
             break
-        tensors["w"] = (
-            w - _rate(lambda at: _loss(evaluate(**(given | {"w": at}))[0], asked), given["w"], slope) * found
-        ).detach()
+        regression.descend(found)
+    losses = regression.losses
     if len(losses) > 1 and not losses[-1] < losses[0]:  # where w has no influence there is no step
         return Judgement.refuse(f"the loss is {losses[-1]:.9g} after {len(losses) - 1} steps, {losses[0]:.9g} before")
-    return worst
+    return max(judgements, key=_error_ratio)
 
 
-def _judged(tensor: object, error_bound: ErrorBound, case: Case, what: str) -> Judgement:
-    form = wrong_form(tensor, case, error_bound.value.shape, what)
-    if form:
-        return Judgement.refuse(form)
-    judged = judge(to_array(tensor), replace(error_bound, linear=None))
+class _Regression:
+    """The descent: the bandwidth where it stands, the oracle's loss and slope there, and the losses so far."""
+
+    def __init__(self, subject: Subject) -> None:
+        import torch
+
+        self.subject = subject
+        self.evaluate = mechanisms()[subject.case.mechanism].evaluate
+        self.tensors = inputs.tensors(subject.case)
+        self.arrays = inputs.exact(self.tensors)
+        right = self.evaluate(**(self.arrays | {"w": 1.5 * self.arrays["w"]}))[0]
+        self.target = torch.from_numpy(right).to(self.tensors["query"])
+        self.losses: list[float] = []
+        self.slope: ErrorBound
+
+    def step(self, step: int) -> tuple[Judgement, Tensor | None]:
+        """Return the judgement of the output and the gradient of w, and that gradient."""
+        case, arithmetic = self.subject.case, self.subject.implementation.capabilities.arithmetic
+        prepared = self.subject.prepared
+        output = prepared.call(self.tensors).output
+        numbers(output, case, tuple(self.target.shape), "output in training")
+        error = output - self.target
+        self.losses.append(float((to_array(error) ** 2).mean()))
+        upstream = error * (2 / error.numel())
+        with time_account.spent(time_account.REFERENCE):
+            right = error_bounds(self.evaluate, self.arrays, {}, case.dtype, arithmetic)[0]
+            slopes = gradient_bounds(self.evaluate, self.arrays, {}, case.dtype, arithmetic, to_array(upstream))
+        self.slope = slopes["w"]
+        derivatives = prepared.gradients(self.tensors, upstream, ["w"])
+        output = numbers(derivatives.output, case, tuple(self.target.shape), "output in training")
+        if not derivatives.differentiable:
+            return Judgement.refuse("the output does not depend on w for autograd"), None
+        found = derivatives.by_name["w"]
+        if found is None:
+            return Judgement.refuse("gradient of w: missing, autograd finds no way from the output to it"), None
+        gradient = numbers(found, case, self.slope.value.shape, f"gradient of w in step {step}")
+        judged = _judged(output, right, f"output in step {step}")
+        if judged.reason:
+            return judged, None
+        return max(judged, _judged(gradient, self.slope, f"gradient of w in step {step}"), key=_error_ratio), found
+
+    def descend(self, gradient: Tensor) -> None:
+        """Move w along the gradient that the implementation computed."""
+        target = to_array(self.target)
+
+        def loss(w: Array) -> float:
+            return float(((self.evaluate(**(self.arrays | {"w": w}))[0] - target) ** 2).mean())
+
+        with time_account.spent(time_account.REFERENCE):
+            rate = _rate(loss, self.arrays["w"], self.slope)
+        self.tensors["w"] = (self.tensors["w"] - rate * gradient).detach()
+        self.arrays["w"] = to_array(self.tensors["w"])
+
+
+def _error_ratio(judgement: Judgement) -> float:
+    return judgement.error_ratio
+
+
+def _judged(array: Array, error_bound: ErrorBound, what: str) -> Judgement:
+    judged = judge(array, replace(error_bound, linear=None))
     return replace(judged, reason=f"{what}: {judged.reason}") if judged.reason else judged
-
-
-def _loss(output: Array, target: Array) -> float:
-    return float(((output - target) ** 2).mean())
 
 
 def _rate(loss: Callable[[Array], float], w: Array, slope: ErrorBound) -> float:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attention_harness.checks.interface import Derivatives, Returned
+from attention_harness.checks.subject import Subject
 from attention_harness.execution.process_state import settings
 from attention_harness.model import time_account
 from attention_harness.model.case import Case
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class _WatchedReturn(Returned):
     live: Any = None  # the objects themselves
+
+
+def subject(implementation: Implementation, case: Case) -> Subject:
+    """Return the subject of the checks of an implementation on a case; its code runs here."""
+    return Subject(implementation, InProcess(implementation), case)
 
 
 class InProcess:
@@ -148,7 +154,8 @@ def _copied(result: Any) -> Returned:
 def _bytes(tensor: Tensor) -> bytes:
     import torch
 
-    return tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
+    flat = tensor.detach().cpu().reshape(-1).clone(memory_format=torch.contiguous_format)  # also where its stride is 0
+    return flat.view(torch.uint8).numpy().tobytes()
 
 
 def _shared_memory(result: Any, tensors: Mapping[str, Tensor]) -> dict[str, str]:

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from attention_harness.checks import Check, Subject
-from attention_harness.checks.relations import OutOfRange
-from attention_harness.execution import limits
+from attention_harness.checks.expected import OutOfRange
+from attention_harness.execution import in_process, limits
 from attention_harness.execution.plan import Item
 from attention_harness.execution.process_state import ProcessState, name_few, process_state
 from attention_harness.model.errors import describe
@@ -28,7 +28,7 @@ def verdicts_of(item: Item, state_before: ProcessState | None = None) -> list[Ve
     state_before: of the process before the implementation was imported; the present one by default
     """
     state_before = state_before or process_state()
-    subject = Subject(item.implementation, item.case)
+    subject = in_process.subject(item.implementation, item.case)
     verdicts = list(run_checks(item, subject))
     state_after = process_state()
     doubt = ""
@@ -46,7 +46,7 @@ def verdicts_of(item: Item, state_before: ProcessState | None = None) -> list[Ve
 
 def run_checks(item: Item, subject: Subject | None = None) -> Iterator[Verdict]:
     """Yield the verdict of each check of an item as it is known."""
-    subject = subject or Subject(item.implementation, item.case)
+    subject = subject or in_process.subject(item.implementation, item.case)
     item = item if item.skip else _skipped_if_out_of_range(item, subject)
     for check in item.checks:
         began = time.perf_counter()
@@ -75,7 +75,7 @@ def verdict(item: Item, check: Check, status: Status, **facts: object) -> Verdic
 
 def _run_check(item: Item, check: Check, subject: Subject) -> Verdict:
     try:
-        judgement = check.ask(subject)
+        judgement = check.judge(subject)
     except OutOfRange as error:
         return verdict(item, check, Status.UNSUPPORTED, reason=f"out of the dtype's range: {error}")
     except BaseException as error:  # sys.exit in an implementation must not end this run, least of all with 0

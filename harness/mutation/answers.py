@@ -16,8 +16,10 @@ from attention_harness.bounds import ErrorBound
 from attention_harness.bounds.judge import Judgement, judge
 from attention_harness.cases import inputs
 from attention_harness.checks import Check, Subject
-from attention_harness.checks.accuracy import is_degenerate, to_array
-from attention_harness.checks.subject import bound_of
+from attention_harness.checks.accuracy import is_degenerate
+from attention_harness.checks.expected import bound_of
+from attention_harness.checks.form import to_array
+from attention_harness.execution import in_process
 from attention_harness.model.capabilities import Capabilities
 from attention_harness.model.case import Case
 from attention_harness.mutation.mutants import MUTANTS, Mutant
@@ -43,7 +45,7 @@ class Answer:
     @functools.cached_property
     def subject(self) -> Subject:
         """What the checks are asked of."""
-        return Subject(self.implementation, self.case)
+        return in_process.subject(self.implementation, self.case)
 
     def kind(self, check: Check) -> str:
         """Return of what kind a check's reason is, without its numbers; "" when it passes."""
@@ -54,7 +56,7 @@ class Answer:
         if check.name not in self.judged:
             with state_restored():
                 try:
-                    judgement = check.ask(self.subject)
+                    judgement = check.judge(self.subject)
                 except (Exception, SystemExit):
                     self.judged[check.name] = ("raises", None)
                 else:

@@ -21,10 +21,9 @@ from typing import Any
 import numpy as np
 
 from attention_harness.cases.cases import matrix, parse
-from attention_harness.checks import Subject
-from attention_harness.checks.accuracy import to_array, wrong_form
+from attention_harness.checks.form import to_array, wrong_form
 from attention_harness.commands import console
-from attention_harness.execution import pool
+from attention_harness.execution import in_process, pool
 from attention_harness.execution.limits import ITEM_SECONDS, Limits
 from attention_harness.execution.lost import Lost
 from attention_harness.execution.plan import plan_items
@@ -232,7 +231,7 @@ def differs(implementation: Implementation, right: Implementation, case: Case) -
     """
     if implementation.refuses(case):
         return False
-    subject, clean = Subject(implementation, case), Subject(right, case)
+    subject, clean = in_process.subject(implementation, case), in_process.subject(right, case)
     try:
         answers = [(call.output, call.weights) for call in (subject.first, clean.first)]
         for own, other, error_bound in zip(*answers, clean.error_bound(), strict=True):

@@ -32,7 +32,7 @@ from attention_harness.bounds.perturbed import Change, evaluate
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import matrix, parse
 from attention_harness.checks import accuracy
-from attention_harness.checks.subject import bound_of
+from attention_harness.checks.expected import bound_of
 from attention_harness.commands import console
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case

@@ -7,7 +7,7 @@ import pytest
 
 from attention_harness.bounds import ErrorBound
 from attention_harness.cases.cases import matrix
-from attention_harness.checks.subject import bound_of
+from attention_harness.checks.expected import bound_of
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
 

@@ -8,9 +8,10 @@ import torch
 
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import matrix
-from attention_harness.checks import Subject, gradients
-from attention_harness.checks.accuracy import to_array
+from attention_harness.checks import gradients
 from attention_harness.checks.contract import is_ordinary, purity
+from attention_harness.checks.form import to_array
+from attention_harness.execution import in_process
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.case import Case
@@ -123,7 +124,7 @@ def _in_answers(wrong, right, case: Case) -> bool:
             return True
         if not is_ordinary(wrong, case):
             return False
-        subject, clean = Subject(wrong, case), Subject(right, case)
+        subject, clean = in_process.subject(wrong, case), in_process.subject(right, case)
         first = subject.first.output.clone()
         grown = {
             axis: length + (1 if axis in ("B", "Lq", "L", "Lk", "P") else 0) for axis, length in case.sizes.items()
@@ -137,12 +138,12 @@ def _in_answers(wrong, right, case: Case) -> bool:
                     return True
         except Exception:
             return True
-        return not torch.equal(first, subject.first.output)
+        return not torch.equal(first, subject.prepared.reread(subject.first).output)
 
 
 def _impure(wrong, case: Case) -> bool:
     try:
-        return bool(purity(Subject(wrong, case)).reason)
+        return bool(purity.judge(in_process.subject(wrong, case)).reason)
     except Exception:
         return True
 
@@ -153,47 +154,40 @@ def _in_training(wrong, right, case: Case) -> bool:
         return False
     answers = []
     for implementation in (wrong, right):
-        subject = Subject(implementation, case)
+        subject = in_process.subject(implementation, case)
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(SEEDED)
             answers.append([to_array(subject.call(case, training=state).output) for state in (True, False)])
-    bound = Subject(right, case).error_bound()[0].bound / (1 - case.options["dropout"])
+    bound = in_process.subject(right, case).error_bound()[0].bound / (1 - case.options["dropout"])
     return any((np.abs(one - other) > bound).any() for one, other in zip(*answers, strict=True))
 
 
 def _in_gradients(wrong, right, case: Case) -> bool:
-    """Whether the gradient of some tensor is missing, not finite, or moved by more than its error bound."""
+    """Whether a first or second derivative is missing, not finite, or moved by more than its error bound."""
     if not gradients.has_gradient(right, case):
         return False
-    found, graphs = [], []
-    for implementation in (wrong, right):
-        leaves, output = gradients._graph(Subject(implementation, case))
-        if not output.requires_grad:
+    tensors, upstream = inputs.tensors(case), gradients.upstream_gradient(case, "zero")
+    prepared = [in_process.subject(implementation, case).prepared for implementation in (wrong, right)]
+    try:
+        firsts = [one.gradients(tensors, upstream).by_name for one in prepared]
+        if _moved(*firsts, gradients.first_bounds(case, right.capabilities.arithmetic, "zero")):
             return True
-        upstream = gradients._upstream(case, "zero")
-        try:
-            found.append(
-                torch.autograd.grad(output, list(leaves.values()), upstream, create_graph=True, allow_unused=True)
-            )
-            graphs.append(list(leaves.values()))
-        except RuntimeError:
-            return True
-    error_bounds = gradients._first_bounds(case, right.capabilities.arithmetic, "zero")
-    for name, own, other in zip(leaves, *found, strict=True):
-        if own is None or not (np.abs(to_array(own) - to_array(other)) <= error_bounds[name].bound).all():
-            return True
-    if not gradients.has_second_derivative(right, case):
-        return False
-    error_bounds = gradients._second_bounds(case, right.capabilities.arithmetic, "zero")
-    seconds = []
-    for first, tensors in zip(found, graphs, strict=True):
-        combined = sum((g * gradients._direction(case, name, g)).sum() for name, g in zip(leaves, first, strict=True))
-        seconds.append(torch.autograd.grad(combined, tensors, allow_unused=True))
-    for name, own, other in zip(leaves, *seconds, strict=True):
-        one, two = (0.0 if g is None else to_array(g) for g in (own, other))
-        if not (np.abs(one - two) <= error_bounds[name].bound).all():
-            return True
-    return False
+        if not gradients.has_second_derivative(right, case):
+            return False
+        directions = {name: gradients.direction(case, name, tensors[name]) for name in gradients.floating(tensors)}
+        seconds = [one.second_derivatives(tensors, upstream, directions).by_name for one in prepared]
+    except RuntimeError:
+        return True
+    filled = [{name: torch.zeros_like(tensors[name]) if g is None else g for name, g in one.items()} for one in seconds]
+    return _moved(*filled, gradients.second_bounds(case, right.capabilities.arithmetic, "zero"))
+
+
+def _moved(found, clean, error_bounds) -> bool:
+    """Whether a derivative is missing, not a number, or off by more than its error bound; empty: nothing was."""
+    return not found or any(
+        one is None or not (np.abs(to_array(one) - to_array(clean[name])) <= error_bounds[name].bound).all()
+        for name, one in found.items()
+    )
 
 
 # Scores so low that a finite fill or sentinel wins over what is kept: the relations shift them there, no drawn content

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from attention_harness import registry
 from attention_harness.cases.cases import parse
-from attention_harness.checks.subject import Subject, bound_of
+from attention_harness.checks.expected import bound_of
+from attention_harness.checks.subject import Subject
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.capabilities import Arithmetic

@@ -8,7 +8,7 @@ import pytest
 
 from attention_harness import registry
 from attention_harness.cases.cases import matrix
-from attention_harness.checks.behaviour import measured
+from attention_harness.checks.behaviour.anchor import anchor
 from attention_harness.execution.plan import Item, plan_items
 from attention_harness.execution.run import verdicts_of
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED
@@ -39,7 +39,7 @@ def _items() -> list[Item]:
     found: list[Item] = []
     for name, one in registry.implementations().items():
         shared = matrix("quick" if name in BUILT else "default")
-        items = plan_items([one], shared, lambda one, shared=shared: {measured.anchor(one)} - set(shared))
+        items = plan_items([one], shared, lambda one, shared=shared: {anchor(one)} - set(shared))
         found += _sample(items) if name in BUILT else items
     return found
 

@@ -8,10 +8,8 @@ import pytest
 
 from attention_harness import registry
 from attention_harness.cases.cases import parse
-from attention_harness.checks import Subject
-from attention_harness.checks.behaviour import measured
-from attention_harness.checks.relations.problem import callable_for
-from attention_harness.execution import plan, pool
+from attention_harness.checks.behaviour.anchor import anchor
+from attention_harness.execution import in_process, plan, pool
 from attention_harness.execution.costs import Costs
 from attention_harness.execution.limits import Limits
 from attention_harness.execution.plan import Item, plan_items
@@ -137,7 +135,7 @@ def test_the_plan_keeps_a_device(monkeypatch):
 def test_a_case_is_asked_on_its_own_device():
     """What is judged under the name of a case @cuda is the implementation there, not on the CPU."""
     for item in plan_items(registry.select(["eager"]), [parse(TINY), parse(TINY + "@cuda")]):
-        assert item.case == Subject(item.implementation, item.case).case
+        assert item.case == in_process.subject(item.implementation, item.case).case
 
 
 def test_what_is_not_checked_needs_no_worker(monkeypatch):
@@ -172,7 +170,7 @@ def test_whatever_a_check_prepares_is_the_implementation_s_time(tmp_path, monkey
     [own] = registry.select(["slow"], [path])
     own.module.waited = lambda: now.append(now.pop() + 1)
     monkeypatch.setattr(time_account.time, "perf_counter", lambda: now[0])
-    [item] = plan_items([own], [measured.anchor(own)])
+    [item] = plan_items([own], [anchor(own)])
     time_account.taken()
     with time_account.spent(time_account.HARNESS):
         checks = {verdict.check for verdict in run_checks(item)}
@@ -181,5 +179,5 @@ def test_whatever_a_check_prepares_is_the_implementation_s_time(tmp_path, monkey
     assert now[0] > 4
     assert (now[0], 0) == (spent[time_account.IMPLEMENTATION], spent[time_account.HARNESS])
     with time_account.spent(time_account.HARNESS):
-        callable_for(Subject(own, item.case), parse(TINY))  # as relations do for other widths
+        in_process.subject(own, item.case).prepared_for(parse(TINY))  # as relations do for other widths
     assert {time_account.IMPLEMENTATION: 1, time_account.HARNESS: 0} == time_account.taken()

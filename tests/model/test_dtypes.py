@@ -11,7 +11,7 @@ from attention_harness.bounds import error_bounds
 from attention_harness.bounds.judge import judge
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import parse
-from attention_harness.checks.accuracy import to_array
+from attention_harness.checks.form import to_array
 from attention_harness.implementations import eager, numpy_reference
 from attention_harness.model.capabilities import Arithmetic, Capabilities
 from attention_harness.model.dtypes import DTYPES, DType

@@ -15,7 +15,7 @@ import pytest
 from attention_harness.bounds import Model, Tracked
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import parse, variants
-from attention_harness.checks.subject import bound_of
+from attention_harness.checks.expected import bound_of
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
 from attention_harness.options import OPTIONS as DECLARED

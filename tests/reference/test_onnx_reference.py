@@ -14,7 +14,7 @@ import pytest
 from attention_harness.bounds.judge import judge
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import parse
-from attention_harness.checks.subject import bound_of
+from attention_harness.checks.expected import bound_of
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
 

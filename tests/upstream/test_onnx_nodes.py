@@ -17,7 +17,7 @@ from attention_harness import registry
 from attention_harness.bounds import ErrorBound, error_bounds
 from attention_harness.bounds.judge import Judgement, judge
 from attention_harness.cases import inputs
-from attention_harness.checks.accuracy import to_array, wrong_form
+from attention_harness.checks.form import to_array, wrong_form
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.registry import Implementation, mechanisms
 

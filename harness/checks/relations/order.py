@@ -8,7 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.bounds.judge import Judgement
-from attention_harness.checks.relations.problem import Problem, agree, ask, worst
+from attention_harness.checks.declaration import check
+from attention_harness.checks.interface import Declaration
+from attention_harness.checks.relations.answer import answer_to
+from attention_harness.checks.relations.comparison import agree, worst
+from attention_harness.checks.relations.problem import Problem
+from attention_harness.checks.relations.sampling import changeable, conditional_single, plain, plain_single
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
 from attention_harness.registry import mechanisms
@@ -26,53 +31,64 @@ def _order(length: int) -> NDArray[np.int64]:
     return order
 
 
-def _moved(subject: Subject, own: Problem, other: Problem, letter: str, order: NDArray[np.int64]) -> Judgement:
+def _compare_permuted(
+    subject: Subject, problem: Problem, permuted: Problem, letter: str, order: NDArray[np.int64]
+) -> Judgement:
     """Compare the answer to a permuted problem with the permuted answer."""
-    base, moved = ask(subject, own), ask(subject, other)
+    base, moved = answer_to(subject, problem), answer_to(subject, permuted)
     output, bound = base.output, base.bound
-    for axis, name in enumerate(own.mechanism.output):
+    for axis, name in enumerate(problem.mechanism.output):
         if name == letter:
             output, bound = np.take(output, order, axis), np.take(bound, order, axis)
     return agree(moved.output, output, moved.bound + bound, what=f"the answers before and after permuting {letter}")
 
 
-def permuted_keys(subject: Subject) -> Judgement:
-    r"""Permuting keys with their values changes nothing: f(Q, ΠK, ΠV) = f(Q, K, V).
-
-    Masks and biases are permuted with their keys. Where the output is the weights, they are permuted too.
-    """
-    own = Problem.of(subject.case)
-    letter = own.mechanism.scores[-1]
-    order = _order(subject.case.sizes[letter])
-    return _moved(subject, own, own.taken(letter, order), letter, order)
-
-
-def has_unordered_keys(case: Case) -> bool:
-    """Whether nothing but the keys themselves tells them apart: no lengths, causality or positions."""
+def has_unordered_keys(implementation: Declaration, case: Case) -> bool:
+    """Return whether nothing but the keys themselves tells them apart: no lengths, causality or positions."""
     known = mechanisms()[case.mechanism]
     ordered = {"valid_lens", "causal"} & set(case.options) or case.options.get("positions") == "sinusoidal"
     return bool(known.scores) and not ordered and case.sizes[known.scores[-1]] > 1
 
 
+@check("relation.permuted_keys", changeable, has_unordered_keys, sampled=plain)
+def permuted_keys(subject: Subject) -> Judgement:
+    r"""Permuting keys with their values changes nothing: f(Q, ΠK, ΠV) = f(Q, K, V).
+
+    Masks and biases are permuted with their keys. Where the output is the weights, they are permuted too.
+    """
+    problem = Problem.of(subject.case)
+    letter = problem.mechanism.scores[-1]
+    order = _order(subject.case.sizes[letter])
+    return _compare_permuted(subject, problem, problem.taken(letter, order), letter, order)
+
+
+def has_unordered_queries(implementation: Declaration, case: Case) -> bool:
+    """Return whether nothing but the queries themselves tells them apart."""
+    scores = mechanisms()[case.mechanism].scores
+    if not scores or "causal" in case.options or case.sizes[scores[-2]] < 2:
+        return False
+    return scores[-2] != scores[-1] or has_unordered_keys(implementation, case)
+
+
+@check("relation.permuted_queries", changeable, has_unordered_queries, sampled=plain)
 def permuted_queries(subject: Subject) -> Judgement:
     r"""Permuting queries permutes rows: f(ΠQ, K, V) = Π f(Q, K, V).
 
     In self-attention the queries are the keys: permuting the sequence permutes the output.
     """
-    own = Problem.of(subject.case)
-    letter = own.mechanism.scores[-2]
+    problem = Problem.of(subject.case)
+    letter = problem.mechanism.scores[-2]
     order = _order(subject.case.sizes[letter])
-    return _moved(subject, own, own.taken(letter, order), letter, order)
+    return _compare_permuted(subject, problem, problem.taken(letter, order), letter, order)
 
 
-def has_unordered_queries(case: Case) -> bool:
-    """Whether nothing but the queries themselves tells them apart."""
-    scores = mechanisms()[case.mechanism].scores
-    if not scores or "causal" in case.options or case.sizes[scores[-2]] < 2:
-        return False
-    return scores[-2] != scores[-1] or has_unordered_keys(case)
+def has_heads(implementation: Declaration, case: Case) -> bool:
+    """Return whether there are heads, none of which serves another one's queries."""
+    heads = case.sizes.get("H", 1)
+    return heads > 1 and case.sizes.get("Hk", heads) == heads
 
 
+@check("relation.permuted_heads", changeable, has_heads, sampled=plain)
 def permuted_heads(subject: Subject) -> Judgement:
     r"""Permuting heads with their projections changes nothing.
 
@@ -80,52 +96,34 @@ def permuted_heads(subject: Subject) -> Judgement:
 
     Where the heads are an axis of the tensors, permuting it permutes the output.
     """
-    own = Problem.of(subject.case)
+    problem = Problem.of(subject.case)
     heads = subject.case.sizes["H"]
     order = _order(heads)
-    other = own.taken("H", order)
-    if "E" in own.case.sizes:  # a head's projections are a block of columns
-        width = own.case.sizes["E"] // heads
-        other = other.taken("E", (order[:, None] * width + np.arange(width)).ravel())
-    if "Hk" in own.case.sizes:
-        other = other.taken("Hk", order)
-    return _moved(subject, own, other, "H", order)
+    permuted = problem.taken("H", order)
+    if "E" in problem.case.sizes:  # a head's projections are a block of columns
+        width = problem.case.sizes["E"] // heads
+        permuted = permuted.taken("E", (order[:, None] * width + np.arange(width)).ravel())
+    if "Hk" in problem.case.sizes:
+        permuted = permuted.taken("Hk", order)
+    return _compare_permuted(subject, problem, permuted, "H", order)
 
 
-def has_heads(case: Case) -> bool:
-    """Whether there are heads, none of which serves another one's queries."""
-    heads = case.sizes.get("H", 1)
-    return heads > 1 and case.sizes.get("Hk", heads) == heads
-
-
-def batch_alone(subject: Subject) -> Judgement:
-    """Each batch element alone equals itself in the batch: f(Q, K, V)_b = f(Q_b, K_b, V_b)."""
-    own = Problem.of(subject.case)
-    whole = ask(subject, own)
-    found = []
-    for index in _ends(subject.case.sizes["B"]):
-        alone = ask(subject, own.taken("B", [index]))
-        allowed = alone.bound + whole.bound[index : index + 1]
-        found.append(agree(alone.output, whole.output[index : index + 1], allowed, what=f"batch {index} alone and not"))
-    return worst(found)
-
-
-def _ends(length: int) -> tuple[int, ...]:
-    return (0, length - 1)
-
-
-def has_batch(case: Case) -> bool:
-    """Whether there is a neighbour in the batch."""
+def has_batch(implementation: Declaration, case: Case) -> bool:
+    """Return whether there is a neighbour in the batch."""
     return case.sizes["B"] > 1
 
 
-def grouped_heads(subject: Subject) -> Judgement:
-    r"""Grouped heads equal repeated heads: key head h/g serves query head h, as if it stood there g times."""
-    own = Problem.of(subject.case)
-    heads = subject.case.sizes["H"]
-    repeated = own.taken("Hk", np.repeat(np.arange(subject.case.sizes["Hk"]), heads // subject.case.sizes["Hk"]))
-    grouped, plain = ask(subject, own), ask(subject, repeated)
-    return agree(grouped.output, plain.output, grouped.bound + plain.bound, what="grouped and repeated heads")
+@check("relation.batch_alone", changeable, has_batch, sampled=plain_single)
+def batch_alone(subject: Subject) -> Judgement:
+    """Each batch element alone equals itself in the batch: f(Q, K, V)_b = f(Q_b, K_b, V_b)."""
+    problem = Problem.of(subject.case)
+    whole = answer_to(subject, problem)
+    found = []
+    for index in (0, subject.case.sizes["B"] - 1):
+        alone = answer_to(subject, problem.taken("B", [index]))
+        allowed = alone.bound + whole.bound[index : index + 1]
+        found.append(agree(alone.output, whole.output[index : index + 1], allowed, what=f"batch {index} alone and not"))
+    return worst(found)
 
 
 def without_groups(case: Case) -> Case:
@@ -133,6 +131,17 @@ def without_groups(case: Case) -> Case:
     return replace(case, sizes={**case.sizes, "Hk": case.sizes["H"]})
 
 
-def has_groups(case: Case) -> bool:
-    """Whether key heads are shared."""
+def has_groups(implementation: Declaration, case: Case) -> bool:
+    """Return whether key heads are shared."""
     return case.sizes.get("Hk", case.sizes.get("H")) != case.sizes.get("H")
+
+
+@check("relation.grouped_heads", changeable, has_groups, sampled=conditional_single, other_cases=(without_groups,))
+def grouped_heads(subject: Subject) -> Judgement:
+    r"""Grouped heads equal repeated heads: key head h/g serves query head h, as if it stood there g times."""
+    problem = Problem.of(subject.case)
+    heads, key_heads = subject.case.sizes["H"], subject.case.sizes["Hk"]
+    repeated = problem.taken("Hk", np.repeat(np.arange(key_heads), heads // key_heads))
+    grouped, plain_heads = answer_to(subject, problem), answer_to(subject, repeated)
+    allowed = grouped.bound + plain_heads.bound
+    return agree(grouped.output, plain_heads.output, allowed, what="grouped and repeated heads")

@@ -15,7 +15,7 @@ from typing import Any
 from attention_harness import registry
 from attention_harness.cases.cases import matrix, parse
 from attention_harness.cases.cases import own as own_cases
-from attention_harness.checks.behaviour import measured
+from attention_harness.checks.behaviour.anchor import anchor
 from attention_harness.commands import console
 from attention_harness.commands.check import summary
 from attention_harness.commands.run_setup import Keys, writer_of
@@ -240,7 +240,7 @@ def _own(options: argparse.Namespace, implementation: registry.Implementation) -
         return []
     found = [] if options.device != "cpu" else list(own_cases(implementation.capabilities, options.tier))
     shared = {*_cases(options), *found}
-    found += [case for case in (measured.anchor(implementation).on(options.device),) if case not in shared]
+    found += [case for case in (anchor(implementation).on(options.device),) if case not in shared]
     return [case for case in found if not options.mechanism or case.mechanism in options.mechanism]
 
 

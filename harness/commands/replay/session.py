@@ -22,10 +22,10 @@ from attention_harness.bounds import ErrorBound
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import parse
 from attention_harness.checks import CHECKS, Subject
-from attention_harness.checks.accuracy import to_array, wrong_form
+from attention_harness.checks.form import to_array, wrong_form
 from attention_harness.commands import console
 from attention_harness.commands.replay.script import SAVED, save
-from attention_harness.execution import pool
+from attention_harness.execution import in_process, pool
 from attention_harness.execution.limits import ITEM_SECONDS
 from attention_harness.execution.lost import Lost
 from attention_harness.execution.plan import Item, plan_items
@@ -167,7 +167,9 @@ def _work(name: str, load: tuple[Path, ...], case_id: str, checks: tuple[str, ..
     verdicts = tuple(verdicts_of(Item(item.implementation, item.case, asked, item.skip), before))
     try:
         facts = tuple(_facts(item.case))
-        worst, maps = _picture(Subject(item.implementation, item.case)) if DRAWN.intersection(checks) else (None, ())
+        worst, maps = (
+            _picture(in_process.subject(item.implementation, item.case)) if DRAWN.intersection(checks) else (None, ())
+        )
     except MemoryError:  # a verdict says so, also of what follows
         facts, worst, maps = (), None, ()
     except BaseException:  # it raises

@@ -10,7 +10,7 @@ import pytest
 
 from attention_harness.bounds.judge import judge
 from attention_harness.cases.cases import matrix
-from attention_harness.checks.subject import bound_of
+from attention_harness.checks.expected import bound_of
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.capabilities import Arithmetic

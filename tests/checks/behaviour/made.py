@@ -12,12 +12,10 @@ import torch
 
 from attention_harness import Arithmetic, Capabilities, registry
 from attention_harness.bounds.judge import Judgement
-from attention_harness.checks import Subject
-from attention_harness.checks.behaviour import measured
+from attention_harness.checks import BY_NAME
+from attention_harness.checks.behaviour.anchor import anchor
+from attention_harness.execution import in_process
 from attention_harness.implementations import eager
-
-ASK = {name: ask for name, ask, _ in measured.BEHAVIOURS}
-APPLIES = {name: applies for name, _, applies in measured.BEHAVIOURS}
 
 
 def made(attend: Callable[..., Any], **claims: Any) -> registry.Implementation:
@@ -44,9 +42,10 @@ def made(attend: Callable[..., Any], **claims: Any) -> registry.Implementation:
 
 def ask(name: str, implementation: registry.Implementation) -> Judgement:
     """Return the judgement of a behaviour, asked where it is asked."""
-    case = measured.anchor(implementation)
-    assert APPLIES[name](implementation, case)
-    return ASK[name](Subject(implementation, case))
+    case = anchor(implementation)
+    check = BY_NAME[f"behaviour.{name}"]
+    assert check.applies(implementation, case)
+    return check.judge(in_process.subject(implementation, case))
 
 
 def weights(scores: torch.Tensor, visible: torch.Tensor | None, empty: float = 0.0) -> torch.Tensor:

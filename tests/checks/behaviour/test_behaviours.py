@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from attention_harness import Arithmetic, registry
-from attention_harness.checks import CHECKS
-from attention_harness.checks.behaviour import measured
+from attention_harness.checks import BY_NAME, of_kind
+from attention_harness.checks.behaviour.anchor import anchor
 from attention_harness.commands.check import summary
 from attention_harness.execution.plan import Item, plan_items
 from attention_harness.execution.run import run_checks
@@ -182,14 +182,14 @@ def test_a_behaviour_is_asked_once():
     asked = [
         (item.implementation.name, c.name) for item in items for c in item.checks if c.name.startswith("behaviour.")
     ]
-    assert len(measured.BEHAVIOURS) * 2 == len(asked) == len(set(asked))
+    assert len(of_kind("behaviour")) * 2 == len(asked) == len(set(asked))
 
 
 def test_a_kernel_of_whole_blocks_is_asked_at_its_lengths():
     """The anchor is the first problem that the implementation takes."""
     picky = m.made(m.right)
     picky.module.unsupported = lambda case: "" if case.sizes["Lk"] % 64 == 0 else "whole blocks of 64 keys alone"
-    assert 128 == measured.anchor(picky).sizes["Lk"]
+    assert 128 == anchor(picky).sizes["Lk"]
     assert "zero" == m.ask("fully_masked_rows", picky).finding
 
 
@@ -211,8 +211,8 @@ def test_a_known_failure_is_not_asked_again():
 def test_the_finding_reaches_the_table_and_the_report():
     """Verdict, JSON, table in the terminal, row of the report: measured, declared, and a contradiction marked."""
     liar = m.made(m.nan_rows)
-    check = next(check for check in CHECKS if check.name == "behaviour.fully_masked_rows")
-    item = Item(liar, measured.anchor(liar), (check,))
+    check = BY_NAME["behaviour.fully_masked_rows"]
+    item = Item(liar, anchor(liar), (check,))
     [verdict] = run_checks(item)
     assert (Status.FAIL, "nan", "zero") == (verdict.status, verdict.finding, verdict.declared)
     again = Verdict.from_json(json.loads(json.dumps(verdict.to_json())))

@@ -90,12 +90,12 @@ def test_torch_is_not_accused_where_its_backward_pass_has_many_blocks(dtype, con
 
 def test_the_upstream_gradient_lies_in_every_kind_of_memory():
     """Over the default matrix: contiguous, transposed, and with a stride of zero."""
-    from attention_harness.checks.gradients import _upstream
+    from attention_harness.checks.gradients import upstream_gradient
 
     found = set()
     for case in CASES:
         if case.mechanism == "scaled_dot_product" and min(case.sizes.values()) > 1:
-            upstream = _upstream(case, "zero")
+            upstream = upstream_gradient(case, "zero")
             found.add("expanded" if 0 in upstream.stride() else "contiguous" if upstream.is_contiguous() else "strided")
     assert found == {"contiguous", "strided", "expanded"}
 

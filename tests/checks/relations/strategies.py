@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import FACTORS, parse, variants
-from attention_harness.checks.relations import DRAWN, Relation
+from attention_harness.checks import Check
+from attention_harness.checks.declaration import DRAWN
 from attention_harness.model.case import Case
 from attention_harness.model.dtypes import DTYPES
 from attention_harness.registry import Implementation, mechanisms
@@ -57,7 +58,7 @@ _LEAST = {"relation.grouped_heads": {"H": 2}, "relation.permuted_heads": {"H": 2
 
 
 @st.composite
-def cases(draw: st.DrawFn, relation: Relation, implementation: Implementation, among: Collection[str] = ()) -> Case:
+def cases(draw: st.DrawFn, relation: Check, implementation: Implementation, among: Collection[str] = ()) -> Case:
     """Draw a case, of the mechanisms named or any, that the implementation takes and of which the relation is true."""
     found = [pair for pair in _variants(relation, implementation) if not among or pair[0] in among]
     name, choices = draw(st.sampled_from(found))
@@ -111,7 +112,7 @@ def _most(axis: str) -> int:
 
 
 @functools.cache
-def _variants(relation: Relation, implementation: Implementation) -> list[tuple[str, dict[str, str]]]:
+def _variants(relation: Check, implementation: Implementation) -> list[tuple[str, dict[str, str]]]:
     """Return the mechanisms, with their choices, of which the relation is true somewhere."""
     found = []
     for variant in variants():
@@ -122,7 +123,7 @@ def _variants(relation: Relation, implementation: Implementation) -> list[tuple[
     return found
 
 
-def _ever(relation: Relation, implementation: Implementation, variant: Any) -> bool:
+def _ever(relation: Check, implementation: Implementation, variant: Any) -> bool:
     """Whether the relation is true of a case of the variant with the options that it needs."""
     known = variant.mechanism
     needs = [*_known(NEEDS.get(relation.name, ()), known.options), ""]

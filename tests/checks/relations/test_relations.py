@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, reject
 
 from attention_harness import Case, registry
-from attention_harness.checks.relations import RELATIONS, OutOfRange, Relation
-from attention_harness.checks.subject import Subject
+from attention_harness.checks import Check, of_kind
+from attention_harness.checks.expected import OutOfRange
+from attention_harness.execution import in_process
 from attention_harness.execution.plan import replay_command
 from attention_harness.registry import Implementation
 from tests.checks.relations.strategies import PROFILE, cases
@@ -20,17 +21,17 @@ from tests.checks.relations.strategies import PROFILE, cases
 DRAWN_FOR = ("numpy_reference", "eager")
 
 
-def assert_holds(relation: Relation, implementation: Implementation, case: Case) -> None:
+def assert_holds(relation: Check, implementation: Implementation, case: Case) -> None:
     """Fail with the relation, the case's id and the command that asks it again."""
     try:
-        judged = relation.ask(Subject(implementation, case))
+        judged = relation.judge(in_process.subject(implementation, case))
     except OutOfRange:
         reject()
     replay = replay_command(implementation, case)
     assert not judged.reason, f"{relation.name} of {case.id}\n  at {judged.where}: {judged.reason}\n  replay: {replay}"
 
 
-def assert_no_drawn_case_breaks(relation: Relation, implementation: Implementation) -> None:
+def assert_no_drawn_case_breaks(relation: Check, implementation: Implementation) -> None:
     """Ask the relation on drawn cases."""
 
     @PROFILE
@@ -42,8 +43,8 @@ def assert_no_drawn_case_breaks(relation: Relation, implementation: Implementati
 
 
 @pytest.mark.parametrize("name", DRAWN_FOR)
-@pytest.mark.parametrize("relation", [pytest.param(relation, id=relation.name) for relation in RELATIONS])
-def test_the_relation_holds(relation: Relation, name: str):
+@pytest.mark.parametrize("relation", [pytest.param(relation, id=relation.name) for relation in of_kind("relation")])
+def test_the_relation_holds(relation: Check, name: str):
     """No drawn case breaks it."""
     [implementation] = registry.select([name])
     if relation.name == "relation.causal_gradient" and not implementation.capabilities.gradients:

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from attention_harness import Case, registry
 from attention_harness.cases.cases import matrix, parse
-from attention_harness.checks import CHECKS
-from attention_harness.checks.relations import BY_NAME, RELATIONS, Relation
-from attention_harness.checks.subject import Subject
+from attention_harness.checks import BY_NAME, Check, of_kind
+from attention_harness.execution import in_process
 from attention_harness.execution.plan import plan_items, replay_command
 from attention_harness.execution.run import run_checks
 from attention_harness.model.verdict import NONCONFORMING
@@ -73,8 +72,7 @@ def named(mutant: str | Mutant) -> Mutant:
 
 def test_every_relation_has_a_mutant():
     """No relation stands without a proof that it can fail, and the suite asks all of them."""
-    assert set(CAUGHT) == set(BY_NAME)
-    assert set(BY_NAME) <= {check.name for check in CHECKS}
+    assert set(CAUGHT) == {relation.name for relation in of_kind("relation")}
 
 
 @pytest.mark.parametrize("name", CAUGHT)
@@ -85,8 +83,8 @@ def test_the_relation_accuses_its_mutant(name):
     wrong = named(mutant).implementation()
     [right] = registry.select(["eager"])
     assert relation.holds(right, case)
-    assert "" == relation.ask(Subject(right, case)).reason
-    judged = relation.ask(Subject(wrong, case))
+    assert "" == relation.judge(in_process.subject(right, case)).reason
+    judged = relation.judge(in_process.subject(wrong, case))
     assert judged.error_ratio > 1
     assert "differ by" in judged.reason
 
@@ -95,14 +93,13 @@ def test_content_that_is_not_a_number_is_tried_where_it_is_declared_to_be_safe()
     """Eager multiplies a weight of 0 by hidden values: with poison_safe declared it fails, without it passes."""
     relation, case = BY_NAME["relation.masked_content"], parse(_DOT.format("mask=full"))
     promises = Mutant("promises", "promise", (("poison_safe=False", "poison_safe=True"),))
-    assert "nan" in relation.ask(Subject(promises.implementation(), case)).reason
+    assert "nan" in relation.judge(in_process.subject(promises.implementation(), case)).reason
 
 
 def test_a_wrong_shape_is_told_as_such():
     """A relation that meets no numbers to compare says what came instead."""
-    judged = BY_NAME["relation.hull"].ask(
-        Subject(named("wrong shape: last axes exchanged").implementation(), parse(_MANY))
-    )
+    wrong = named("wrong shape: last axes exchanged").implementation()
+    judged = BY_NAME["relation.hull"].judge(in_process.subject(wrong, parse(_MANY)))
     assert "output has shape" in judged.reason
 
 
@@ -141,13 +138,13 @@ def test_no_relation_accuses_a_correct_variant(name):
     found = next(variant for variant in VARIANTS if variant.name == name)
     variant, own = found.implementation(), found.mechanisms()
     taken = [case for case in matrix("default") if case.mechanism in own and not variant.refuses(case)]
-    true = [relation for relation in RELATIONS if any(relation.holds(variant, case) for case in taken)]
+    true = [relation for relation in of_kind("relation") if any(relation.holds(variant, case) for case in taken)]
     assert len(true) > 5
     pairs = st.sampled_from(true).flatmap(lambda relation: st.tuples(st.just(relation), cases(relation, variant, own)))
 
     @settings(PROFILE, max_examples=2 * PROFILE.max_examples)
     @given(pairs)
-    def holds(pair: tuple[Relation, Case]) -> None:
+    def holds(pair: tuple[Check, Case]) -> None:
         assert_holds(pair[0], variant, pair[1])
 
     holds()

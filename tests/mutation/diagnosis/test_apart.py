@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from attention_harness.cases.cases import parse
-from attention_harness.checks.subject import bound_of
+from attention_harness.checks.expected import bound_of
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.mutation.answers import apart
 

@@ -16,7 +16,7 @@ from attention_harness.bounds.perturbed import evaluate
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import SHARPER, matrix, parse
 from attention_harness.checks.accuracy import is_degenerate
-from attention_harness.checks.subject import bound_of
+from attention_harness.checks.expected import bound_of
 from attention_harness.commands.main import main
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.dtypes import DTYPES

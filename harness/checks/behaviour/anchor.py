@@ -1,0 +1,118 @@
+"""The case at which the behaviours of an implementation are measured, and the variants of it that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from attention_harness.cases import inputs
+from attention_harness.checks.interface import Declaration
+from attention_harness.model.case import Case
+from attention_harness.model.dtypes import DTYPES
+from attention_harness.reference.specification import Mechanism
+from attention_harness.registry import mechanisms
+
+_HIDING = {"mask": "full", "bias": "full", "valid_lens": "batch"}
+# Lengths and widths to measure at; the later ones are for kernels that take whole blocks alone. Lq != Lk throughout.
+_SIZES = (
+    {"Lq": 5, "Lk": 7, "L": 5, "P": 7, "D": 16, "Dv": 8},
+    {"Lq": 64, "Lk": 128, "L": 64, "P": 128, "D": 64, "Dv": 64},
+)
+_OTHER_SIZES = {"B": 2, "H": 3, "Hk": 3, "E": 16, "Eq": 18, "Ek": 11, "Ev": 8, "Dq": 16, "Dk": 9, "A": 19, "O": 9}
+
+
+def anchor(implementation: Declaration) -> Case:
+    """Return the case at which the behaviours of an implementation are measured.
+
+    Its mechanism has a value to weigh, if one of the declared does, and the most options that the implementation takes;
+    the case has no options, and the first lengths and widths that are taken.
+    """
+    capabilities = implementation.capabilities
+    declared = [mechanisms()[name] for name in capabilities.mechanisms]
+
+    def rank(mechanism: Mechanism) -> tuple[bool, bool, int]:
+        taken = set(mechanism.options) & set(capabilities.options)
+        return weighs_directly(mechanism), bool(mechanism.scores), len(taken)
+
+    mechanism = max(declared, key=rank)
+    dtype = next(dtype for dtype in DTYPES if dtype in capabilities.dtypes)
+    cases = [_plain(mechanism, dtype, sizes) for sizes in _SIZES]
+    return next((case for case in cases if not implementation.refuses(case.on(implementation.device))), cases[0])
+
+
+def _plain(mechanism: Mechanism, dtype: str, sizes: Mapping[str, int]) -> Case:
+    lengths = _OTHER_SIZES | dict(sizes)
+    if "H" in mechanism.settings.values():
+        lengths["E"] = lengths["H"] * lengths["D"]
+    options = {name: values[0] for name, values in mechanism.choices.items()}
+    return Case(mechanism.name, {axis: lengths[axis] for axis in mechanism.axes}, dtype, options)
+
+
+def weighs_directly(mechanism: Mechanism) -> bool:
+    """Return whether the output is the values weighted, with nothing before or after it."""
+    value = next((declared for declared in mechanism.inputs if declared.name == "value"), None)
+    return bool(mechanism.scores) and value is not None and value.axes[-1] == mechanism.output[-1] == "Dv"
+
+
+# --- what the implementation takes there
+
+
+def takes(implementation: Declaration, case: Case) -> bool:
+    """Return whether the implementation answers a case: it neither refuses it nor is known to fail there."""
+    return not implementation.refuses(case) and not implementation.known_failure("accuracy", case)
+
+
+def ways_to_hide(implementation: Declaration, case: Case) -> dict[str, Case]:
+    """Return the options that hide keys, among those that the implementation takes: option -> the anchor with it."""
+    known = mechanisms()[case.mechanism].options
+    found = {way: replace(case, options={**case.options, way: form}) for way, form in _HIDING.items() if way in known}
+    return {way: probe for way, probe in found.items() if takes(implementation, probe)}
+
+
+def corners(implementation: Declaration, case: Case) -> dict[str, Case]:
+    """Return the corners of causality that the implementation takes: corner -> the anchor with it."""
+    known = mechanisms()[case.mechanism].options
+    found = {
+        corner: replace(case, options={**case.options, "causal": corner})
+        for corner in ("top_left", "bottom_right")
+        if f"causal_{corner}" in known
+    }
+    return {corner: probe for corner, probe in found.items() if takes(implementation, probe)}
+
+
+def each_dtype(implementation: Declaration, case: Case) -> list[Case]:
+    """Return the anchor in every declared dtype that the implementation takes there."""
+    found = [replace(case, dtype=dtype) for dtype in implementation.capabilities.dtypes]
+    return [each for each in found if takes(implementation, each)]
+
+
+# --- where a behaviour is measured
+
+
+def is_anchor(implementation: Declaration, case: Case) -> bool:
+    """Return whether the behaviours are measured in this case."""
+    plain = case.content == "ordinary" and case.layout == "contiguous" and case.seed == 0
+    return plain and case.on("cpu") == anchor(implementation)
+
+
+def can_hide(implementation: Declaration, case: Case) -> bool:
+    """Return whether there is a way to hide keys."""
+    return bool(ways_to_hide(implementation, case))
+
+
+# --- tensors of the anchor
+
+
+def number_of_keys(case: Case) -> int:
+    """Return how many keys a query may see."""
+    return inputs.shape_of(mechanisms()[case.mechanism].scores, case.sizes)[-1]
+
+
+def key_axes(case: Case) -> dict[str, int]:
+    """Return the tensors that hold something of a key which is not a query too: name -> axis of the keys."""
+    return {
+        declared.name: declared.axes.index(letter)
+        for declared in mechanisms()[case.mechanism].inputs
+        for letter in ("Lk", "P")
+        if letter in declared.axes
+    }

@@ -1,0 +1,84 @@
+"""What a right answer is: the reference's value and its error bound, for a case or for other numbers in its place."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attention_harness.bounds import ErrorBound, blocked, error_bounds, rows_of
+from attention_harness.cases import inputs
+from attention_harness.checks.size import is_large
+from attention_harness.model import time_account
+from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.case import Case
+from attention_harness.options import OPTIONS
+from attention_harness.reference.core import visible_keys
+from attention_harness.registry import mechanisms
+
+Arrays = Mapping[str, NDArray[Any]]
+Bounds = tuple[ErrorBound, ErrorBound | None]
+
+
+class OutOfRange(ValueError):
+    """A problem lies outside the range of its dtype, so that nothing can be judged there."""
+
+
+def arrays_of(case: Case) -> dict[str, NDArray[Any]]:
+    """Return the numbers of a case's tensors: float64, bool or int64."""
+    return inputs.exact(inputs.tensors(case.on("cpu")))
+
+
+def arguments(case: Case, arrays: Arrays) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Return the arguments of a mechanism's formula for these numbers: its tensors, and its options."""
+    tensors = {declared.name: arrays[declared.name] for declared in mechanisms()[case.mechanism].inputs}
+    options = {name: array for name, array in arrays.items() if name not in tensors}
+    return tensors, options | inputs.arguments(case)
+
+
+def bounds_of(case: Case, arrays: Arrays, arithmetic: Arithmetic, fully_masked_rows: str) -> Bounds:
+    """Return the error bounds of output and weights for these numbers in the case's place.
+
+    A large problem is computed over blocks of its queries, and has no error bound of its weights: `checks.size`.
+    """
+    mechanism = mechanisms()[case.mechanism]
+    tensors, options = arguments(case, arrays)
+    if mechanism.scores:
+        options["fully_masked_rows"] = fully_masked_rows
+    with time_account.spent(time_account.REFERENCE):
+        if is_large(case):
+            rows = rows_of(mechanism, case.sizes)
+            return blocked(mechanism, tensors, options, case.dtype, arithmetic, rows, weights=False)
+        return error_bounds(mechanism.evaluate, tensors, options, case.dtype, arithmetic)
+
+
+def bound_of(case: Case, arithmetic: Arithmetic, fully_masked_rows: str) -> Bounds:
+    """Return the error bounds of a case's output and weights, once for all implementations that declare the same."""
+    return (_large if is_large(case) else _small)(case, arithmetic, fully_masked_rows)
+
+
+def _bound_of(case: Case, arithmetic: Arithmetic, fully_masked_rows: str) -> Bounds:
+    return bounds_of(case, arrays_of(case), arithmetic, fully_masked_rows)
+
+
+_small = functools.lru_cache(maxsize=1024)(_bound_of)  # the default tier, and the second calls in it
+_large = functools.lru_cache(maxsize=4)(_bound_of)  # each as large as some outputs
+
+
+def visible(case: Case, arrays: Arrays) -> NDArray[np.bool_]:
+    """Return which keys each query sees, in the shape of the scores."""
+    conditions = {name: arrays.get(name, form) for name, form in case.options.items() if name in OPTIONS}
+    return visible_keys(inputs.shape_of(mechanisms()[case.mechanism].scores, case.sizes), **conditions)
+
+
+def fully_masked_rows(case: Case) -> NDArray[np.bool_]:
+    """Return which rows of the output rest on a row of scores that sees no key, in any head."""
+    mechanism = mechanisms()[case.mechanism]
+    shape = inputs.shape_of(mechanism.output, case.sizes)[:-1]
+    if not mechanism.scores:
+        return np.zeros(shape, bool)
+    masked = ~visible(case, arrays_of(case)).any(-1)
+    return np.asarray(masked.any(1)) if masked.ndim > len(shape) else np.asarray(masked)

@@ -1,0 +1,124 @@
+"""What is hidden does not matter: keys that no query sees may be added, and may hold anything."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attention_harness.bounds.judge import Judgement
+from attention_harness.checks.declaration import check
+from attention_harness.checks.interface import Declaration
+from attention_harness.checks.relations.answer import answer_to, output_of
+from attention_harness.checks.relations.comparison import agree, worst
+from attention_harness.checks.relations.problem import Problem, letters
+from attention_harness.checks.relations.sampling import changeable, conditional
+from attention_harness.checks.subject import Subject
+from attention_harness.model.case import Case
+
+_ADDED = 3  # keys
+_HIDES = {"mask", "bias", "valid_lens"}
+
+
+def ignores_hidden_keys(implementation: Declaration, case: Case) -> bool:
+    """Return whether a row that sees no key is not declared to be the mean of all values, in which hidden ones show."""
+    return implementation.capabilities.fully_masked_rows != "mean"
+
+
+def _comes_first(case: Case) -> bool:
+    """Return whether added keys come first: causality counts from the last key."""
+    queries, keys = letters(case)
+    return case.options.get("causal") == "bottom_right" and queries != keys
+
+
+def can_add_keys(implementation: Declaration, case: Case) -> bool:
+    """Return whether the case has what hides a further key: a mask, a bias, lengths, or causality before it."""
+    queries, keys = letters(case)
+    if not keys or case.sizes[keys] < 1:
+        return False
+    if _comes_first(case):
+        return bool({"mask", "bias"} & set(case.options))
+    causal = "causal" in case.options and (queries == keys or case.sizes[keys] >= case.sizes[queries])
+    return bool(_HIDES & set(case.options)) or causal
+
+
+def with_more_keys(case: Case) -> Case:
+    """Return the case with the added keys."""
+    letter = letters(case)[1]
+    return replace(case, sizes={**case.sizes, letter: case.sizes[letter] + _ADDED})
+
+
+@check(
+    "relation.added_keys",
+    changeable,
+    ignores_hidden_keys,
+    can_add_keys,
+    sampled=conditional,
+    other_cases=(with_more_keys,),
+)
+def added_keys(subject: Subject) -> Judgement:
+    """Adding masked keys changes nothing: f(Q, [K; K'], [V; V']) = f(Q, K, V) where no query sees K'.
+
+    The added ones are copies of the first keys. They come last, or first where causality counts from the last key.
+    """
+    problem = Problem.of(subject.case)
+    queries, letter = letters(subject.case)
+    keys = subject.case.sizes[letter]
+    copies = np.arange(_ADDED) % keys
+    first = _comes_first(subject.case)
+    whole = problem.taken(letter, np.concatenate([copies, np.arange(keys)] if first else [np.arange(keys), copies]))
+    added = np.arange(_ADDED) + (0 if first else keys)
+    if first and "valid_lens" in problem.arrays:
+        whole = whole.changed(valid_lens=problem.arrays["valid_lens"] + _ADDED)
+    whole = whole.hidden([int(key) for key in added])
+    base, more = answer_to(subject, problem), answer_to(subject, whole)
+    output, bound = (problem.rows(x, np.arange(subject.case.sizes[queries])) for x in (more.output, more.bound))
+    for axis, name in enumerate(problem.mechanism.output):
+        if name == letter and letter != queries:  # where the output is the weights
+            rest = np.setdiff1d(np.arange(keys + _ADDED), added)
+            output, bound = np.take(output, rest, axis), np.take(bound, rest, axis)
+    return agree(base.output, output, base.bound + bound, what="the answers without and with hidden keys")
+
+
+def can_hide_keys(implementation: Declaration, case: Case) -> bool:
+    """Return whether a key can be hidden from every query and another one stays."""
+    keys = letters(case)[1]
+    return bool(keys) and bool(_HIDES & set(case.options)) and case.sizes[keys] > 2
+
+
+@check("relation.masked_content", changeable, ignores_hidden_keys, can_hide_keys, sampled=conditional)
+def masked_content(subject: Subject) -> Judgement:
+    """Masked content never leaks: what no query sees may be huge, and NaN or infinite if that is declared to be safe.
+
+    Huge is such that no product of two of them overflows: 0 times it is 0, whatever the order of computing.
+    """
+    case = subject.case
+    problem = Problem.of(case)
+    queries, letter = letters(case)
+    keys = case.sizes[letter]
+    hidden = [keys - 1] if "mask" not in problem.arrays and "bias" not in problem.arrays else [0, keys - 1]
+    problem = problem.hidden(hidden)
+    huge = 2.0 ** (int(np.log2(case.format.largest)) // 2 - 6)
+    contents = [huge, -huge]
+    if subject.implementation.capabilities.poison_safe:
+        contents += [np.nan, np.inf, -np.inf]
+    base = answer_to(subject, problem)
+    rows = np.arange(case.sizes[queries])
+    rows = np.setdiff1d(rows, hidden) if queries == letter else rows  # in self-attention they are queries too
+    found = []
+    for content in contents:
+        other = problem.along(letter, functools.partial(_filled, keys=hidden, content=content), problem.keyed)
+        output = output_of(subject, other)
+        one, two, bound = (problem.rows(x, rows) for x in (base.output, output, base.bound))
+        found.append(agree(one, two, 2 * bound, what=f"the answers without and with {content:.3g} in hidden keys"))
+    return worst(found)
+
+
+def _filled(array: NDArray[Any], axis: int, _: str, *, keys: Sequence[int], content: float) -> NDArray[Any]:
+    array = np.moveaxis(array.copy(), axis, 0)
+    array[list(keys)] = content
+    return np.moveaxis(array, 0, axis)
