@@ -176,7 +176,7 @@ def test_whatever_a_check_prepares_is_the_implementation_s_time(tmp_path, monkey
         checks = {verdict.check for verdict in run_checks(item)}
     spent = time_account.taken()
     assert {"behaviour.repeatability", "relation.permuted_keys", "behaviour.accumulation"} <= checks
-    assert now[0] > 4
+    assert now[0] >= 1
     assert (now[0], 0) == (spent[time_account.IMPLEMENTATION], spent[time_account.HARNESS])
     with time_account.spent(time_account.HARNESS):
         in_process.subject(own, item.case).prepared_for(parse(TINY))  # as relations do for other widths
