@@ -9,56 +9,66 @@ from pathlib import Path
 from typing import Any
 
 from attention_harness.model.errors import HarnessError
-from attention_harness.report import figures, mutation, plots, reliability
+from attention_harness.report import mutation, reliability
 from attention_harness.report.content import Content
+from attention_harness.report.figures import curves, formulas, heatmaps, intervals, svg
 from attention_harness.report.markdown import GROWTH
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 STYLE = Path(__file__).with_name("page.css")
 
 
-def render(told: Content) -> str:
-    """Return the page. Whatever comes from a run is escaped; only the figures are markup."""
+def render(content: Content) -> str:
+    """Return the page. Whatever comes from a run is escaped; only the figures and the style sheet are markup."""
     try:
         import jinja2
-        import markupsafe
-        from markupsafe import Markup
+        from markupsafe import Markup, escape
     except ImportError as error:
-        raise HarnessError(figures.MISSING) from error
-    figures.require()
+        raise HarnessError(svg.MISSING) from error
+    svg.require()
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["slug"] = _slug
-    environment.filters["soft"] = lambda text: Markup(str(markupsafe.escape(text)).replace("_", "_<wbr>"))
-    frame = figures.frame(told.timing.panels)
-    intervals = [Markup(figures.intervals(p, frame, f"times{i}")) for i, p in enumerate(told.timing.panels)]
-    inks = plots.series([row.implementation for p in told.timing.panels for row in p.lines])
-    sweeps = [
-        [Markup(plots.scaling(s, inks, memory, f"sweep{i}-{memory:d}")) for memory in (False, True)]
-        for i, s in enumerate(told.sweeps)
-    ]
-    fronts = [Markup(plots.front(f, inks, f"front{i}")) for i, f in enumerate(told.fronts)]
-    formulas, heatmaps = [], []
-    for i, mechanism in enumerate(told.mechanisms):
-        drawn = figures.formula(mechanism.formula, f"formula{i}") if mechanism.formula else ()
-        formulas.append([Markup(part) for part in drawn])
-        heatmaps.append([Markup(figures.heatmap(p, f"heat{i}-{j}")) for j, p in enumerate(mechanism.panels)])
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    seen: dict[str, Any] = {"mutation": mutation, "sensitivity": list(mutation.sensitivity_table(told.sensitivity))}
-    seen |= {"survival": reliability.sentence(told.reliability), "survival_header": reliability.HEADER}
+    environment.filters["soft"] = lambda text: Markup(str(escape(text)).replace("_", "_<wbr>"))
     style = STYLE.read_text(encoding="utf-8")
-    seen |= {"style": Markup(style), "style_hash": _hash(style)}
-    return template.render(
-        told=told,
-        intervals=intervals,
-        sweeps=sweeps,
-        fronts=fronts,
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        told=content,
         growth=GROWTH,
-        formulas=formulas,
-        heatmaps=heatmaps,
-        **seen,
+        mutation=mutation,
+        reliability=reliability,
+        style=Markup(style),
+        style_hash=_hash(style),
+        **{kind: _marked(drawn, Markup) for kind, drawn in _figures(content).items()},
     )
+
+
+def _figures(content: Content) -> dict[str, list[Any]]:
+    """Return the figures as SVG: of each panel, sweep, front, formula and heatmap, in the order of the content."""
+    panels, mechanisms = content.timing.panels, content.mechanisms
+    frame = intervals.frame(panels)
+    inks = curves.series([row.implementation for panel in panels for row in panel.lines])
+    return {
+        "intervals": [intervals.intervals(panel, frame, f"times{i}") for i, panel in enumerate(panels)],
+        "sweeps": [
+            [curves.scaling(sweep, inks, memory, f"sweep{i}-{memory:d}") for memory in (False, True)]
+            for i, sweep in enumerate(content.sweeps)
+        ],
+        "fronts": [curves.front(front, inks, f"front{i}") for i, front in enumerate(content.fronts)],
+        "formulas": [
+            list(formulas.formula(one.formula, f"formula{i}")) if one.formula else []
+            for i, one in enumerate(mechanisms)
+        ],
+        "heatmaps": [
+            [heatmaps.heatmap(panel, f"heat{i}-{j}") for j, panel in enumerate(one.panels)]
+            for i, one in enumerate(mechanisms)
+        ],
+    }
+
+
+def _marked(drawn: Any, markup: type[str]) -> Any:
+    """Return nested lists of figures as markup, which the template does not escape."""
+    return [_marked(one, markup) for one in drawn] if isinstance(drawn, list) else markup(drawn)
 
 
 def _hash(text: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from attention_harness.report import build, growth, markdown, page, plots
+from attention_harness.report import build, growth, markdown, page
+from attention_harness.report.figures import curves
 
 CASE = "scaled_dot_product-B1H1Hk1Lq{n}Lk{n}D64Dv64-float32-plain-ordinary-contiguous-0"
 
@@ -71,10 +72,10 @@ def test_both_formats_tell_growth_front_and_noise(swept, run):
 def test_figures_draw_what_was_measured_alone(swept):
     """Both curves, the least possible memory, and no trace of what was refused."""
     [sweep], [front] = growth.sweeps(swept), growth.fronts(swept)
-    inks = plots.series(["eager", "fused", "wrong"])
-    for drawn in (plots.scaling(sweep, inks, True, "s"), plots.front(front, inks, "f")):
+    inks = curves.series(["eager", "fused", "wrong"])
+    for drawn in (curves.scaling(sweep, inks, True, "s"), curves.front(front, inks, "f")):
         assert ("eager" in drawn, "fused" in drawn, "wrong" in drawn) == (True, True, False)
-    assert "least possible" in plots.scaling(sweep, inks, True, "s")
+    assert "least possible" in curves.scaling(sweep, inks, True, "s")
 
 
 def test_a_run_from_before_says_nothing_of_it(run, measurement):

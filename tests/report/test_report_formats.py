@@ -13,7 +13,8 @@ import pytest
 
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.verdict import Status
-from attention_harness.report import build, figures, markdown, page, write
+from attention_harness.report import build, markdown, page, write
+from attention_harness.report.figures import formulas
 from attention_harness.store.results import Writer
 
 HOSTILE = "<script>alert(1)</script> | a\nb `c` $d$ [e](http://f) \"g\" 'h' & _i_ "
@@ -173,8 +174,8 @@ def test_every_mechanism_has_its_formula_source_and_heatmap(run):
 
 def test_a_formula_that_mathtext_cannot_read_is_shown_as_its_source():
     """No part of it is drawn, so that none is missing."""
-    assert figures.formula(r"a, \quad \nosuchword{x}", "f") == ()
-    assert len(figures.formula(r"a, \quad b", "f")) == 2
+    assert formulas.formula(r"a, \quad \nosuchword{x}", "f") == ()
+    assert len(formulas.formula(r"a, \quad b", "f")) == 2
 
 
 @pytest.mark.parametrize("values", [[], [[]], [[None, 1.0]], [[0.0]], [[-1.0, float("inf")]], [[0.5], [0.5, 0.5]]])

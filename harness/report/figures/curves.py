@@ -1,11 +1,11 @@
-"""Figures of a benchmark beyond intervals: time and memory over length, and speed against accuracy."""
+"""Time and memory over length, and speed against accuracy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attention_harness.report.figures import FAINT, INK, blank, cut, drawing, svg
+from attention_harness.report.figures.svg import FAINT, INK, blank, cut, drawing, svg
 from attention_harness.report.growth import Front, Sweep
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def scaling(sweep: Sweep, inks: Mapping[str, tuple[str, str]], memory: bool, nam
         ends = {who: list(own.values())[-1] for who, own in lines.items()}
         if memory:
             _bounds(axes, sweep)
-            ends |= {label: list(own.values())[-1] for label, own in _told(sweep).items()}
+            ends |= {label: list(own.values())[-1] for label, own in _references(sweep).items()}
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         lengths = sorted({n for own in lines.values() for n in own})
@@ -64,12 +64,12 @@ def scaling(sweep: Sweep, inks: Mapping[str, tuple[str, str]], memory: bool, nam
         return svg(figure, name, f"{what} over length, {sweep.title}: {told}")
 
 
-def _told(sweep: Sweep) -> dict[str, Mapping[int, float]]:
+def _references(sweep: Sweep) -> dict[str, Mapping[int, float]]:
     return {"least possible": sweep.least, "scores written out": sweep.written}
 
 
 def _bounds(axes: Axes, sweep: Sweep) -> None:
-    for own, style in zip(_told(sweep).values(), (":", "--"), strict=True):
+    for own, style in zip(_references(sweep).values(), (":", "--"), strict=True):
         axes.plot(list(own), list(own.values()), color=INK, lw=1, ls=style, alpha=0.6)
 
 
