@@ -1,7 +1,8 @@
 """A case as a script of its own: the implementation, the inputs bit for bit, what is right and how far off it may be.
 
-The script needs torch and NumPy and not this harness, so that it can go to whoever maintains what failed. Storage is
-kept whole, with strides and offset: memory layouts, and what lies beside a view, come back as they were.
+The script needs torch and NumPy and not this harness, so that it can go to whoever maintains what failed; one of a
+shipped implementation, or of a file that imports more than declarations, needs the harness installed. Storage is whole,
+with strides and offset: memory layouts, and what lies beside a view, come back as they were.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import base64
 import io
 import math
 import zlib
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from string import Template
@@ -21,7 +23,7 @@ import numpy as np
 from attention_harness.bounds import ErrorBound, judge
 from attention_harness.cases import inputs
 from attention_harness.checks.accuracy import is_degenerate
-from attention_harness.checks.expected import bound_of
+from attention_harness.checks.subject import bound_of
 from attention_harness.execution.plan import replay_command
 from attention_harness.model.capabilities import Arithmetic, Capabilities
 from attention_harness.model.case import Case
@@ -37,7 +39,7 @@ SAVED = ("accuracy", "weights")
 
 _INLINE_LINES = 200  # a longer file is loaded from where it lies
 _INLINE_BYTES = 48 * 1024  # more numbers than this, compressed, go to a file beside the script
-_ROOT = Path(__file__).resolve().parents[3]
+_STAND_INS = {"Arithmetic", "Capabilities", "Case", "HarnessError"}  # names that a script defines itself
 
 _SCRIPT = Template('''\
 """$title
@@ -68,15 +70,6 @@ def unpacked(name):
     return flat.to(CASE.device).as_strided(shape, strides, offset)
 
 
-# What an implementation imports of the harness are declarations, for which these stand in.
-harness = types.ModuleType("attention_harness")
-harness.Case, harness.HarnessError, harness.OPTIONS = types.SimpleNamespace, ValueError, ()
-$declarations
-for name in ("", ".model", ".model.capabilities", ".model.case", ".execution"):
-    sys.modules["attention_harness" + name] = harness
-machine = sys.modules["attention_harness.execution.machine"] = types.ModuleType("attention_harness.execution.machine")
-machine.processor = lambda: {"extensions": ()}  # a script knows no declared failures
-
 $implementation
 
 with torch.no_grad():
@@ -91,13 +84,13 @@ error = np.abs(got - expected)
 error[np.isnan(got) & np.isnan(expected)] = 0
 error[~np.isfinite(error)] = np.inf
 with np.errstate(over="ignore"):
-    share = np.divide(error, bound, out=np.where(error > 0, np.inf, 0), where=bound > 0)
-if not share.size:
+    ratio = np.divide(error, bound, out=np.where(error > 0, np.inf, 0), where=bound > 0)
+if not ratio.size:
     sys.exit(0)  # a length of 0, and an output of the right form
-worst = np.unravel_index(np.argmax(share), share.shape)
+worst = np.unravel_index(np.argmax(ratio), ratio.shape)
 print(f"$what at {[int(i) for i in worst]}: |error| {error[worst]:.3g}, error bound {bound[worst]:.3g}, "
-      f"share {share[worst]:.3g}; got {got[worst]:.9g}, expected {expected[worst]:.9g}")
-wrong = share[worst] > 1
+      f"error ratio {ratio[worst]:.3g}; got {got[worst]:.9g}, expected {expected[worst]:.9g}")
+wrong = ratio[worst] > 1
 rows = np.isfinite(deviation).all(-1)  # in these, many small errors together are judged as well
 if rows.any() and not wrong:
     z = np.divide(error[rows], deviation[rows], out=np.zeros_like(error[rows]), where=deviation[rows] > 0)
@@ -112,18 +105,21 @@ print("wrong" if wrong else "right")
 sys.exit(int(wrong))
 ''')
 
+_DECLARATIONS = """\
+# What the implementation imports of the harness are declarations, for which these stand in.
+harness = sys.modules["attention_harness"] = types.ModuleType("attention_harness")
+harness.Case, harness.HarnessError = types.SimpleNamespace, ValueError
+"""
+
 
 def save(path: Path, implementation: Implementation, case: Case, check: str) -> list[Path]:
     """Write the script, and beside it the numbers where they are many; return what was written."""
     if check not in SAVED:
         raise HarnessError(
-            f"--save: {check} asks more than one call can show, and a script holds one call; give --check accuracy or "
+            f"--save: {check} needs more than one call, and a script holds one; give --check accuracy or "
             f"--check weights, or hand on the command: {replay_command(implementation, case)}"
         )
-    beside = path.with_suffix(".npz")
-    if path.exists() or path.suffix != ".py":
-        wrong = "exists already" if path.exists() else "does not end in .py"
-        raise HarnessError(f"--save {path}: {wrong}; give the name of a new file that ends in .py")
+    beside = need_new_file(path)
     place = SAVED.index(check)
     declared = implementation.capabilities
     error_bound = bound_of(case, declared.arithmetic, declared.fully_masked_rows)[place]
@@ -131,37 +127,48 @@ def save(path: Path, implementation: Implementation, case: Case, check: str) -> 
         raise HarnessError(f"--save: {case.mechanism} has no weights; give --check accuracy")
     given = inputs.tensors(case)
     stored = given | _judged(error_bound)
-    packed = {name: zlib.compress(_storage(tensor), 9) for name, tensor in stored.items()}
+    packed = {name: zlib.compress(bytes(tensor.untyped_storage().cpu()), 9) for name, tensor in stored.items()}
     small = sum(map(len, packed.values())) <= _INLINE_BYTES
     text = {name: repr(base64.b64encode(raw).decode()) if small else repr(name) for name, raw in packed.items()}
-    loaded, needs = _loading(implementation)
+    loading, needs = _loading(implementation)
     script = _SCRIPT.substitute(
         title=_in_docstring(f"{implementation.name}, {check}, {case.id}"),
         command=_in_docstring(replay_command(implementation, case)),
-        needs=_in_docstring("torch, NumPy" + needs + ("" if small else f", {beside.name} beside it")),
-        case=",\n    ".join(f"{name}={value!r}" for name, value in _told(case).items()),
+        needs=_in_docstring(", ".join(["torch, NumPy", *needs, *([] if small else [f"{beside.name} beside it"])])),
+        case=",\n    ".join(f"{name}={value!r}" for name, value in _facts(case).items()),
         packed="\n".join(f"    {name!r}: {_layout(tensor)}, {text[name]})," for name, tensor in stored.items()),
         decoded="base64.b64decode(text)"
         if small
         else 'np.load(Path(__file__).with_suffix(".npz"), allow_pickle=False)[text].tobytes()',
-        declarations="\n".join(map(_stand_in, (Capabilities, Arithmetic))),
-        implementation=loaded,
+        implementation=loading,
         given=repr(tuple(given)),
         place=place,
         dtype=case.dtype,
         what=("output", "weights")[place],
         **_limits(error_bound, case),
     )
-    written = [path] if small else [path, beside]
-    for one in written:
-        if one.is_symlink() or one.exists():
-            raise HarnessError(f"--save: {one} exists; it is left as it is")
     write_new(path, script)
-    if not small:
-        file = io.BytesIO()
-        np.savez(file, **{name: np.frombuffer(raw, np.uint8) for name, raw in packed.items()})  # type: ignore[arg-type]
-        write_new(beside, file.getvalue())
-    return written
+    if small:
+        return [path]
+    file = io.BytesIO()
+    np.savez(file, **{name: np.frombuffer(raw, np.uint8) for name, raw in packed.items()})  # type: ignore[arg-type]
+    write_new(beside, file.getvalue())
+    return [path, beside]
+
+
+def need_new_file(path: Path) -> Path:
+    """Raise HarnessError where a script cannot be written; return the file beside it for what it cannot hold."""
+    beside = path.with_suffix(".npz")
+    wrong = {
+        "exists already": path.is_symlink() or path.exists(),
+        f"{beside.name}, for what does not fit into it, exists already": beside.is_symlink() or beside.exists(),
+        "does not end in .py": path.suffix != ".py",
+        f"{path.parent} is no directory": not path.parent.is_dir(),
+    }
+    for what, is_so in wrong.items():
+        if is_so:
+            raise HarnessError(f"--save {path}: {what}; give the name of a new file that ends in .py")
+    return beside
 
 
 def _in_docstring(text: str) -> str:
@@ -192,19 +199,39 @@ def _limits(error_bound: ErrorBound, case: Case) -> dict[str, float]:
     return {"limit_element": judge.DEVIATIONS, "limit_row": row, "limit_whole": whole}
 
 
-def _storage(tensor: torch.Tensor) -> bytes:
-    """Return every byte of the memory that a tensor views."""
-    return bytes(tensor.untyped_storage().cpu())
-
-
 def _layout(tensor: torch.Tensor) -> str:
     return f"({tensor.dtype}, {tuple(tensor.shape)}, {tensor.stride()}, {tensor.storage_offset()}"
 
 
-def _told(case: Case) -> dict[str, Any]:
-    plain = {"id": case.id, "mechanism": case.mechanism, "sizes": dict(case.sizes), "dtype": case.dtype}
-    further = {"options": dict(case.options), "content": case.content, "layout": case.layout}
-    return plain | further | {"seed": case.seed, "device": case.device, "requires": case.requires}
+def _facts(case: Case) -> dict[str, Any]:
+    """Return what an implementation may ask of a case."""
+    values = {"id": case.id} | {one.name: getattr(case, one.name) for one in fields(case)}
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+
+
+def _loading(implementation: Implementation) -> tuple[str, list[str]]:
+    """Return the lines that make `module`, and what they need beside torch and NumPy."""
+    if not implementation.loaded:
+        name = implementation.module.__name__
+        return f"module = importlib.import_module({name!r})", [f"the package that has {name}"]
+    path = implementation.path.resolve()
+    source = path.read_text(encoding="utf-8")
+    own = _imported(source) <= _STAND_INS
+    declared = "" if not own else _DECLARATIONS + "\n".join(map(_stand_in, (Capabilities, Arithmetic))) + "\n\n"
+    needs = [] if own else ["attention-harness"]
+    if len(source.splitlines()) > _INLINE_LINES:
+        lines = [
+            f'spec = importlib.util.spec_from_file_location("{path.stem}", {str(path)!r})',
+            "module = importlib.util.module_from_spec(spec)",
+            "sys.modules[spec.name] = module",
+            "spec.loader.exec_module(module)",
+        ]
+        return declared + "\n".join(lines), [*needs, str(path)]
+    text = (
+        f'SOURCE = {_literal(source)}\nmodule = sys.modules["{path.stem}"] = types.ModuleType("{path.stem}")\n'
+        f'exec(compile(SOURCE, "{path.name}", "exec"), module.__dict__)'
+    )
+    return declared + text, needs
 
 
 def _stand_in(kind: type[Any]) -> str:
@@ -213,53 +240,16 @@ def _stand_in(kind: type[Any]) -> str:
     return f"harness.{kind.__name__} = dataclasses.make_dataclass({kind.__name__!r}, [\n    {made}\n])"
 
 
-def _loading(implementation: Implementation) -> tuple[str, str]:
-    """Return the lines that make `module`, and what they need beside torch and NumPy."""
-    path = implementation.path.resolve()
-    if not implementation.loaded:
-        name = implementation.module.__name__
-        if not path.is_relative_to(_ROOT):
-            return f"module = importlib.import_module({name!r})", f", the package that has {name}"
-        return _imported(
-            f"module = importlib.import_module({name!r})"
-        ), f", the folder {_ROOT}, and what {name} imports"
-    source = path.read_text(encoding="utf-8")
-    ours = bool(_packages(source) & {"attention_harness.implementations", "attention_harness.reference"})
-    if len(source.splitlines()) > _INLINE_LINES:
-        lines = [
-            f'spec = importlib.util.spec_from_file_location("{path.stem}", {str(path)!r})',
-            "module = importlib.util.module_from_spec(spec)",
-            "sys.modules[spec.name] = module",
-            "spec.loader.exec_module(module)",
-        ]
-        text, needs = "\n".join(lines), f", {path}"
-    else:
-        text = (
-            f'SOURCE = {_literal(source)}\nmodule = sys.modules["{path.stem}"] = types.ModuleType("{path.stem}")\n'
-            f'exec(compile(SOURCE, "{path.name}", "exec"), module.__dict__)'
-        )
-        needs = ""
-    return (_imported(text), f"{needs}, the folder {_ROOT}") if ours else (text, needs)
-
-
-def _imported(text: str) -> str:
-    """Return lines that make the checkout's implementations and references importable, and then the text."""
-    return f"""\
-for name in ("implementations", "reference"):
-    folder = sys.modules["attention_harness." + name] = types.ModuleType("attention_harness." + name)
-    folder.__path__ = [str(Path({str(_ROOT)!r}, name))]
-    setattr(harness, name, folder)
-{text}"""
-
-
-def _packages(source: str) -> set[str]:
-    """Return the packages that a source imports, at any depth, by their first two names."""
+def _imported(source: str) -> set[str]:
+    """Return what a source imports of the harness, at any depth: names, and modules with their packages."""
     found = set()
     for node in ast.walk(ast.parse(source)):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        found |= {".".join(name.split(".")[:2]) for name in names}
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.partition(".")[0] == "attention_harness"}
+        elif isinstance(node, ast.ImportFrom) and node.module == "attention_harness":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("attention_harness."):
+            found.add(str(node.module))
     return found
 
 
