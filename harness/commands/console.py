@@ -98,7 +98,7 @@ def failure(verdict: Verdict) -> None:
 
 def cause(found: Diagnosis) -> None:
     """Print the mutants that explain the failures of an implementation, or why none is named."""
-    line(f"CAUSE {found.implementation}")
+    line(f"DIAGNOSIS {found.implementation}")
     for text in [f"matches: {match}" for match in found.matches] or [found.note]:
         line(f"  {text}")
 

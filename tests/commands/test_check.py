@@ -44,7 +44,7 @@ def test_a_wrong_one_does_not_and_its_replay_fails_again(harness, terminal, tmp_
     again = terminal(replay.removeprefix("  replay: "))
     assert again.status == 1
     assert f"FAIL accuracy{failure[failure.index(' at [') :]}: {reason.strip()}" in again.out.splitlines()
-    cause, match, *_ = answer.err.partition("CAUSE ")[2].splitlines()
+    cause, match, *_ = answer.err.partition("DIAGNOSIS ")[2].splitlines()
     assert cause == "unscaled"
     assert match.startswith("  matches: not scaled (")
 

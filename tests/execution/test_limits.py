@@ -32,7 +32,7 @@ def test_the_import_the_judging_the_shrinking_and_the_diagnosis(harness, tmp_pat
         "check", "--load", path, "--fuzz", "1", "--mechanism", "scaled_dot_product", "--jobs", "1", *limits
     )
     assert "smallest of" in answer.err
-    assert "CAUSE wrong" in answer.err
+    assert "DIAGNOSIS wrong" in answer.err
     seconds = [one.seconds for one in given]
     assert {3 * 2**30} == {one.memory for one in given}
     assert ([50.0, 50.0], 120.0) == (seconds[:2], seconds[-1])

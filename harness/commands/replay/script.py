@@ -23,7 +23,7 @@ import numpy as np
 from attention_harness.bounds import ErrorBound, judge
 from attention_harness.cases import inputs
 from attention_harness.checks.accuracy import is_degenerate
-from attention_harness.checks.subject import bound_of
+from attention_harness.checks.expected import bound_of
 from attention_harness.execution.plan import replay_command
 from attention_harness.model.capabilities import Arithmetic, Capabilities
 from attention_harness.model.case import Case

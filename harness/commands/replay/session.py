@@ -15,16 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from attention_harness import registry
-from attention_harness.bounds import ErrorBound
 from attention_harness.cases import inputs
 from attention_harness.cases.cases import parse
-from attention_harness.checks import CHECKS, Subject
-from attention_harness.checks.form import to_array, wrong_form
+from attention_harness.checks import CHECKS
 from attention_harness.commands import console
-from attention_harness.commands.replay.script import SAVED, save
+from attention_harness.commands.replay.error_map import MARKS, Map, Worst, drawing, legend, picture
+from attention_harness.commands.replay.script import SAVED, need_new_file, save
 from attention_harness.execution import in_process, pool
 from attention_harness.execution.limits import ITEM_SECONDS
 from attention_harness.execution.lost import Lost
@@ -34,49 +32,11 @@ from attention_harness.execution.run import run_checks, verdicts_of
 from attention_harness.execution.runner import lost_verdicts
 from attention_harness.execution.worker import implementation
 from attention_harness.model.case import Case
-from attention_harness.model.errors import HarnessError
 from attention_harness.model.printable import printable
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Verdict
 from attention_harness.mutation import diagnosis
-from attention_harness.registry import mechanisms
 
-ROWS, COLUMNS = 24, 72
-"""Cells that a map has at most; more rows or columns are drawn in blocks."""
-
-LEVELS = (
-    (0.5, "within half of the error bound"),
-    (1.0, "within it"),
-    (10.0, "up to 10 times"),
-    (1e3, "up to 1000 times"),
-)
 DRAWN = frozenset({"accuracy", "weights", "example"})  # what judges the elements that a map shows
-MARKS = {True: " ░▒▓█", False: " .-+#"}  # in a terminal that can show them, and elsewhere
-
-
-Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Map:
-    """Shares of the error bound, the worst of each block. rows, columns: what they are, and how many make one block."""
-
-    title: str
-    rows: tuple[str, int]
-    columns: tuple[str, int]
-    values: tuple[tuple[float, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Worst:
-    """The worst element of the output or of the weights."""
-
-    what: str
-    where: tuple[int, ...]
-    got: float
-    expected: float
-    error: float
-    error_bound: float
-    error_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +61,7 @@ def replay(options: argparse.Namespace) -> int:
     [item] = plan_items([own], [parse(options.case)])
     asked = _asked(item, options.check)
     if options.save:
-        _need_new_file(options.save)
+        need_new_file(options.save)
     seconds = options.timeout or ITEM_SECONDS
     found = run(asked, options.load, seconds=seconds, memory=options.memory)
     if not options.no_diagnosis:
@@ -126,20 +86,6 @@ def _asked(item: Item, name: str | None) -> Item:
             raise registry.unknown("check", str(name), [check.name for check in CHECKS])
         raise registry.unknown("check of this case", str(name), [check.name for check in item.checks])
     return Item(item.implementation, item.case, checks, item.skip)
-
-
-def _need_new_file(path: Path) -> None:
-    """Refuse where a script cannot be written, before a replay that may take minutes."""
-    beside = path.with_suffix(".npz")
-    wrong = {
-        "exists already": path.is_symlink() or path.exists(),
-        f"{beside.name}, for what does not fit into it, exists already": beside.is_symlink() or beside.exists(),
-        "does not end in .py": path.suffix != ".py",
-        f"{path.parent} is no directory": not path.parent.is_dir(),
-    }
-    for what, is_so in wrong.items():
-        if is_so:
-            raise HarnessError(f"--save {path}: {what}; give the name of a new file that ends in .py")
 
 
 def _to_save(verdicts: Sequence[Verdict]) -> str:
@@ -168,7 +114,7 @@ def _work(name: str, load: tuple[Path, ...], case_id: str, checks: tuple[str, ..
     try:
         facts = tuple(_facts(item.case))
         worst, maps = (
-            _picture(in_process.subject(item.implementation, item.case)) if DRAWN.intersection(checks) else (None, ())
+            picture(in_process.subject(item.implementation, item.case)) if DRAWN.intersection(checks) else (None, ())
         )
     except MemoryError:  # a verdict says so, also of what follows
         facts, worst, maps = (), None, ()
@@ -189,65 +135,6 @@ def _facts(case: Case) -> Iterator[tuple[str, str]]:
         yield name, f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}, {place}, {span}"
     yield "content", f"{case.content}, {case.layout} in memory, seed {case.seed}"
     yield "options", ", ".join(f"{name} {value}" for name, value in case.options.items()) or "none"
-
-
-# --- where the errors lie
-
-
-def _picture(subject: Subject) -> tuple[Worst | None, tuple[Map, ...]]:
-    """Return the worst element and its maps: of the weights where those were returned and err more, else the output."""
-    known = mechanisms()[subject.case.mechanism]
-    found = []
-    for what, tensor, error_bound, axes in zip(
-        ("output", "weights"),
-        (subject.first.output, subject.first.weights),
-        subject.error_bound(),
-        (known.output, known.scores),
-        strict=True,
-    ):
-        if tensor is None or error_bound is None or wrong_form(tensor, subject.case, error_bound.value.shape, what):
-            continue
-        error_ratio, error = _shares(to_array(tensor), error_bound)
-        if error_ratio.size:
-            found.append((what, to_array(tensor), error_bound, axes, error_ratio, error))
-    if not found:
-        return None, ()
-    what, got, error_bound, axes, error_ratio, error = max(found, key=lambda one: float(one[4].max()))
-    where = tuple(int(i) for i in np.unravel_index(np.argmax(error_ratio), error_ratio.shape))
-    numbers = (float(array[where]) for array in (got, error_bound.value, error, error_bound.bound, error_ratio))
-    return Worst(what, where, *numbers), tuple(_maps(what, axes, error_ratio, where))
-
-
-def _shares(got: Array, error_bound: ErrorBound) -> tuple[Array, Array]:
-    """Return each element's error over its bound, and the error; infinite where what is not a number differs."""
-    error = np.abs(got - error_bound.value)
-    error[np.isnan(got) & np.isnan(error_bound.value)] = 0.0
-    error[~np.isfinite(error)] = np.inf
-    with np.errstate(over="ignore"):
-        error_ratio = np.divide(
-            error, error_bound.bound, out=np.where(error > 0, np.inf, 0.0), where=error_bound.bound > 0
-        )
-    return error_ratio, error
-
-
-def _maps(what: str, axes: tuple[str, ...], error_ratio: Array, where: tuple[int, ...]) -> Iterator[Map]:
-    leading = error_ratio.shape[:-2]
-    if math.prod(leading) > 1:
-        each = error_ratio.max((-2, -1)).reshape(leading[0], -1)
-        yield _blocks(f"{what}: the worst of each batch element and head", ("batch", "head"), each)
-    inside = ", ".join(f"{axis} {n}" for axis, n in zip(axes[:-2], where, strict=False))
-    columns = "key" if what == "weights" or axes[-1] in ("Lk", "P") else "column"
-    title = f"{what}" + (f" at {inside}" if inside else "")
-    yield _blocks(title, ("row" if axes[-2] != "Lq" else "query", columns), error_ratio[where[:-2]])
-
-
-def _blocks(title: str, names: tuple[str, str], error_ratio: Array) -> Map:
-    """Return a matrix as a map, the largest of each block where there are too many rows or columns."""
-    steps = [-(-length // most) for length, most in zip(error_ratio.shape, (ROWS, COLUMNS), strict=True)]
-    for axis, step in enumerate(steps):
-        error_ratio = np.maximum.reduceat(error_ratio, np.arange(0, error_ratio.shape[axis], step), axis=axis)
-    rows, columns = ((name, step) for name, step in zip(names, steps, strict=True))
-    return Map(title, rows, columns, tuple(tuple(map(float, row)) for row in error_ratio))
 
 
 # --- in words
@@ -277,34 +164,14 @@ def text(item: Item, found: Replayed, *, drawn: bool) -> Iterator[str]:
         )
     if worst and worst.error_ratio > 1:
         for one in found.maps:
-            yield from _drawing(one, MARKS[drawn])
-        yield _legend(MARKS[drawn])
+            yield from drawing(one, MARKS[drawn])
+        yield legend(MARKS[drawn])
     elif worst:
         yield "no element exceeds its error bound, so there is no map to draw"
     for cause in found.causes:
         yield from (f"matches: {match}" for match in cause.matches)
         if cause.note:
             yield cause.note
-
-
-def _drawing(one: Map, marks: str) -> Iterator[str]:
-    (down, high), (across, wide) = one.rows, one.columns
-    size = " by ".join(f"{n} {name}" for n, name in ((high, down), (wide, across)))
-    blocks = f"; a mark is {size}" if high * wide > 1 else ""
-    yield f"{one.title}: {down} down, {across} across{blocks}"
-    for number, row in enumerate(one.values):
-        yield f"  {number * high:4} |" + "".join(_mark(error_ratio, marks) for error_ratio in row) + "|"
-
-
-def _mark(error_ratio: float, marks: str) -> str:
-    if not math.isfinite(error_ratio):
-        return "!"
-    return marks[next((n for n, (limit, _) in enumerate(LEVELS) if error_ratio <= limit), len(LEVELS))]
-
-
-def _legend(marks: str) -> str:
-    told = [f"'{mark}' {words}" for mark, (_, words) in zip(marks, LEVELS, strict=False)]
-    return "error ratio: " + ", ".join([*told, f"'{marks[len(LEVELS)]}' more", "'!' not finite or none allowed"])
 
 
 def _can_draw() -> bool:

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from attention_harness.commands.replay.session import COLUMNS, MARKS, ROWS, _blocks, _drawing
+from attention_harness.commands.replay.error_map import COLUMNS, MARKS, ROWS, _blocks, drawing
 from tests.registry.sources import TINY, write
 
 
@@ -70,7 +70,7 @@ def test_a_map_fits_and_hides_nothing(shape):
     """However many rows and columns, a line is at most 100 wide, and a single wrong element is still seen."""
     error_ratio = np.zeros(shape)
     error_ratio[-1, -1] = 1e9
-    lines = list(_drawing(_blocks("map", ("row", "column"), error_ratio), MARKS[False]))
+    lines = list(drawing(_blocks("map", ("row", "column"), error_ratio), MARKS[False]))
     assert len(lines) <= ROWS + 1
     assert max(map(len, lines)) <= 100
     assert lines[-1].endswith(MARKS[False][-1] + "|")

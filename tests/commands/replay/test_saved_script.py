@@ -11,7 +11,7 @@ import pytest
 
 from attention_harness import registry
 from attention_harness.cases.cases import parse
-from attention_harness.commands.replay import script as standalone
+from attention_harness.commands.replay import script as scripts
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.errors import HarnessError
@@ -21,7 +21,7 @@ BLOCKED = """import importlib.abc, runpy, sys
 
 class Blocked(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("harness", "reference", "implementations"):
+        if name.partition(".")[0] == "attention_harness":
             raise ImportError(f"{name} must not be needed")
 
 sys.meta_path.insert(0, Blocked())
@@ -31,11 +31,11 @@ OFFSET = "scaled_dot_product-B2H2Hk2Lq5Lk7D4Dv6-bfloat16-plain-ordinary-offset-3
 LARGE = "scaled_dot_product-B2H4Hk4Lq64Lk64D32Dv64-float32-plain-ordinary-transposed-5"
 
 
-def run(script: Path) -> subprocess.CompletedProcess[str]:
-    """Run a script in isolated mode in a folder of its own, with everything of this repository blocked."""
+def run(script: Path, *, blocked: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a script in isolated mode in a folder of its own, with the harness blocked."""
     folder = script.parent / "elsewhere"
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-I", "-c", BLOCKED, str(script)]
+    command = [sys.executable, "-I", *(["-c", BLOCKED] if blocked else []), str(script)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -43,7 +43,7 @@ def saved(path: Path, case: str, check: str = "accuracy") -> Path:
     """Save a loaded file's case as a script."""
     [own] = registry.select([path.stem], [path])
     script = path.with_name(f"replay_{path.stem}.py")
-    standalone.save(script, own, parse(case), check)
+    scripts.save(script, own, parse(case), check)
     return script
 
 
@@ -100,7 +100,7 @@ def test_a_wrong_form_is_told(tmp_path):
 def test_what_a_script_cannot_show_is_refused(tmp_path):
     """A check of more than one call has no script, and an existing file is kept."""
     path = write(tmp_path / "right.py")
-    with pytest.raises(HarnessError, match=r"purity asks more than one call can show.*replay"):
+    with pytest.raises(HarnessError, match=r"purity needs more than one call.*replay"):
         saved(path, TINY, "purity")
     script = saved(path, TINY)
     before = script.read_text()
@@ -109,12 +109,24 @@ def test_what_a_script_cannot_show_is_refused(tmp_path):
     assert before == script.read_text()
 
 
+def test_a_file_that_imports_more_than_declarations_needs_the_harness(tmp_path):
+    """It says so, and then imports the installed one."""
+    path = write(tmp_path / "wrapped.py", top="from attention_harness.implementations import eager")
+    script = saved(path, TINY)
+    assert "Needs torch, NumPy, attention-harness." in script.read_text()
+    assert run(script).returncode != 0
+    answer = subprocess.run(
+        [sys.executable, "-I", str(script)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (answer.returncode, answer.stdout.splitlines()[-1]) == (0, "right"), answer.stderr
+
+
 def test_a_shipped_one_says_what_it_needs(tmp_path):
-    """eager is imported from its folder; its declarations find the stand-ins, and its answer is right."""
+    """eager is imported from the installed harness, and its answer is right."""
     [eager] = registry.select(["eager"])
     script = tmp_path / "replay_eager.py"
-    standalone.save(script, eager, parse(TINY), "weights")
-    assert "and what attention_harness.implementations.eager imports" in script.read_text().split('"""')[1]
+    scripts.save(script, eager, parse(TINY), "weights")
+    assert "the package that has attention_harness.implementations.eager" in script.read_text().split('"""')[1]
     answer = subprocess.run(
         [sys.executable, "-I", str(script)], cwd=tmp_path, capture_output=True, text=True, check=False
     )
