@@ -1,4 +1,4 @@
-"""What the code under test prints: read as fast as it comes, shown up to a limit, its end kept for the verdict.
+"""Read what the code under test prints as fast as it comes; show it up to a limit, keep its end for the verdict.
 
 Standard output and standard error of a worker are one pipe. A thread empties it, so that nothing stalls, fills the disk
 or floods the terminal; standard output of the harness stays free for its own document.
@@ -15,8 +15,8 @@ import threading
 from multiprocessing.connection import Connection
 
 SHOWN = 16 * 1024  # bytes of one worker's output that reach the terminal
-_KEPT = 16 * 1024  # the last bytes
-_WORDS = 200  # characters of a reason
+_TAIL = 16 * 1024  # bytes that are kept of the end
+_LONGEST = 200  # characters of a line in a reason
 
 _FATAL = "Fatal Python error"
 _FRAME = re.compile(r'^  File "(.+)", line (\d+) in (\S+)$', re.M)
@@ -26,7 +26,7 @@ _ABORTED = re.compile(
 
 
 class Output:
-    """The pipe between a worker and this process. writer: the worker's end, which `catch` takes."""
+    """The pipe between a worker and this process. writer: the worker's end, which `redirect_output` takes."""
 
     def __init__(self, shown: int = SHOWN) -> None:
         self._reader, self.writer = multiprocessing.Pipe(duplex=False)
@@ -38,7 +38,7 @@ class Output:
     def _drain(self) -> None:
         with contextlib.suppress(OSError):
             while read := os.read(self._reader.fileno(), 1 << 16):
-                self._tail = (self._tail + read)[-_KEPT:]
+                self._tail = (self._tail + read)[-_TAIL:]
                 if self._left > 0:
                     _show(read[: self._left])
                     if len(read) > self._left:
@@ -46,7 +46,7 @@ class Output:
                     self._left -= len(read)
 
     def close(self) -> None:
-        """Read what is left after the worker's end."""
+        """Read what is left after the worker has ended."""
         self.writer.close()
         self._thread.join(2.0)  # longer only if a process that escaped holds the other end
 
@@ -62,14 +62,14 @@ class Output:
 
 
 def last_words(text: str) -> str:
-    """Return what a runtime said about a death at the end of an output, or ""."""
+    """Return the lines in which a runtime explains why it ended the process, from the end of an output; or ""."""
     head, fatal, trace = text.rpartition(_FATAL)
-    said = [found[1].strip() for found in _ABORTED.finditer(head if fatal else trace)][-2:]
-    return "; ".join(" ".join(line.split())[:_WORDS] for line in said)
+    lines = [found[1].strip() for found in _ABORTED.finditer(head if fatal else trace)][-2:]
+    return "; ".join(" ".join(line.split())[:_LONGEST] for line in lines)
 
 
-def catch(writer: Connection) -> None:
-    """Make the pipe this worker's standard output and standard error, and its last trace before a fatal signal."""
+def redirect_output(writer: Connection) -> None:
+    """Send this worker's standard output, standard error and last trace before a fatal signal into the pipe."""
     import faulthandler
 
     for stream in (sys.stdout, sys.stderr):

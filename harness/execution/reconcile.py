@@ -1,8 +1,9 @@
-"""A pytest plugin: every test that was collected is reported, or the run fails and names it.
+"""A pytest plugin that fails a run in which a collected test was never reported, and names the test.
 
-pytest-xdist gives up after `--max-worker-restart` crashes (4 for each worker unless given), and what was then still to
-run is missing from its report without a word. `-p attention_harness.execution.reconcile` in any pytest that runs
-native code.
+pytest-xdist gives up after `--max-worker-restart` crashes, by default 4 for each worker. The tests that were still to
+run are then missing from its report without a word. Use it in any project whose tests run native code:
+
+    python -m pytest -p attention_harness.execution.reconcile
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ from typing import Any
 
 import pytest
 
-_TOLD = 20  # names of lost tests
+_NAMED = 20  # names of lost tests
 _HINT = "nothing is known of them: run them again, with a larger --max-worker-restart under pytest-xdist"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Watch where the reports arrive: in the one process, or in xdist's controller."""
+    """Register the plugin where reports arrive: in the one process, or in xdist's controller."""
     if not hasattr(config, "workerinput") and not config.option.collectonly:
         config.pluginmanager.register(_Reconciler(), "reconciler")
 
 
 class _Reconciler:
+    """Compares the tests that were collected with those that were reported."""
+
     def __init__(self) -> None:
         self.planned: dict[str, None] = {}
         self.reported: set[str] = set()
@@ -30,6 +33,7 @@ class _Reconciler:
 
     @property
     def lost(self) -> list[str]:
+        """The tests that were never reported; none where the run was stopped on purpose."""
         return [] if self.stopped else [name for name in self.planned if name not in self.reported]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -56,7 +60,7 @@ class _Reconciler:
         if lost := self.lost:
             terminalreporter.section("lost tests", red=True)
             terminalreporter.line(f"{len(lost)} of {len(self.planned)} collected tests were never reported; {_HINT}")
-            for name in lost[:_TOLD]:
+            for name in lost[:_NAMED]:
                 terminalreporter.line(f"LOST {name}")
-            if len(lost) > _TOLD:
-                terminalreporter.line(f"and {len(lost) - _TOLD} more")
+            if len(lost) > _NAMED:
+                terminalreporter.line(f"and {len(lost) - _NAMED} more")

@@ -76,7 +76,7 @@ def begin(start: Callable[[], None], writer: Connection, memory: int) -> None:
     global _beginning
     processes.become_leader()
     worker_process.leave_fork_server()
-    output.catch(writer)
+    output.redirect_output(writer)
     start()
     limits.limit_memory(memory)
     _beginning = _Beginning(process_state(), live_threads(), limits.private_memory(), memory)
