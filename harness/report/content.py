@@ -17,7 +17,7 @@ from typing import Any
 from attention_harness.model import mutation_results
 from attention_harness.model.mutation_results import Sensitivity
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
-from attention_harness.mutation.diagnosis import Diagnosis
+from attention_harness.mutation.diagnosis.isolated import Diagnosis
 from attention_harness.reference.specification import Erratum, Mechanism
 from attention_harness.report import growth, timings, words
 from attention_harness.report.behaviours import Behaviours, behaviours

@@ -28,7 +28,8 @@ from attention_harness.execution.runner import PoolRunner
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
-from attention_harness.mutation.diagnosis import Diagnosis, diagnoses
+from attention_harness.mutation.diagnosis import diagnose_run
+from attention_harness.mutation.diagnosis.isolated import Diagnosis
 from attention_harness.store.documents import pieces
 from attention_harness.store.results import DIAGNOSIS, Writer, now, read_valid, write_json
 
@@ -181,7 +182,7 @@ def _causes(
     known = {cause.implementation for cause in found}
     left = [verdict for verdict in failures if verdict.implementation not in known]
     further = dict.fromkeys(item.case for item in items)
-    for cause in diagnoses(left, options.load, further, options.memory):
+    for cause in diagnose_run(left, options.load, further, options.memory):
         console.cause(cause)
         found.append(cause)
         if path:

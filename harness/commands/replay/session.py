@@ -34,7 +34,8 @@ from attention_harness.execution.worker import implementation
 from attention_harness.model.case import Case
 from attention_harness.model.printable import printable
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Verdict
-from attention_harness.mutation import diagnosis
+from attention_harness.mutation.diagnosis import diagnose_run
+from attention_harness.mutation.diagnosis.isolated import Diagnosis
 
 DRAWN = frozenset({"accuracy", "weights", "example"})  # what judges the elements that a map shows
 
@@ -47,7 +48,7 @@ class Replayed:
     facts: tuple[tuple[str, str], ...] = ()
     worst: Worst | None = None
     maps: tuple[Map, ...] = ()
-    causes: tuple[diagnosis.Diagnosis, ...] = field(default=())
+    causes: tuple[Diagnosis, ...] = field(default=())
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; a number that is not finite is a string."""
@@ -65,7 +66,7 @@ def replay(options: argparse.Namespace) -> int:
     seconds = options.timeout or ITEM_SECONDS
     found = run(asked, options.load, seconds=seconds, memory=options.memory)
     if not options.no_diagnosis:
-        causes = tuple(diagnosis.diagnoses(found.verdicts, options.load, memory=options.memory))
+        causes = tuple(diagnose_run(found.verdicts, options.load, memory=options.memory))
         found = Replayed(found.verdicts, found.facts, found.worst, found.maps, causes)
     if options.json:
         print(json.dumps(found.to_json(), indent=1, allow_nan=False))

@@ -12,9 +12,10 @@ from attention_harness.cases.cases import parse
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.capabilities import Arithmetic, Capabilities
+from attention_harness.model.mutation_results import Match
 from attention_harness.model.verdict import NONCONFORMING
 from attention_harness.mutation import diagnosis_accuracy
-from attention_harness.mutation.diagnosis import Match, diagnose
+from attention_harness.mutation.diagnosis import diagnose
 from attention_harness.mutation.mutants import MUTANTS, Mutant
 from attention_harness.registry import Implementation
 from tests.bounds.judge.variants import FUSED, implementation, online

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from attention_harness.model.verdict import Status, Verdict
-from attention_harness.mutation.diagnosis import diagnoses
+from attention_harness.mutation.diagnosis import diagnose_run
 from tests.registry.sources import TINY
 
 
@@ -25,6 +25,6 @@ def contradiction(finding: str, declared: str) -> Verdict:
 @pytest.mark.parametrize(("finding", "declared"), [("zero", "nan"), ("mean", "zero")])
 def test_a_broken_promise_is_the_cause(finding, declared):
     """What it does and what it declares, and no mutant."""
-    [found] = diagnoses([contradiction(finding, declared)])
+    [found] = diagnose_run([contradiction(finding, declared)])
     assert found.matches == ()
     assert found.note == f"a row that sees no key is {finding} and declared {declared}: mend one or the other"

@@ -7,14 +7,14 @@ import numpy as np
 from attention_harness.cases.cases import parse
 from attention_harness.checks.expected import bound_of
 from attention_harness.model.capabilities import Arithmetic
-from attention_harness.mutation.answers import apart
+from attention_harness.mutation.diagnosis.difference import distance
 
 CASE = parse("scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous-0")
 
 
 def error_ratio(numbers, hypothesis) -> float:
     error_bound = bound_of(CASE, Arithmetic(), "zero")[0]
-    return apart(numbers, hypothesis, error_bound, error_bound, CASE)
+    return distance(numbers, hypothesis, error_bound, error_bound, CASE)
 
 
 def test_the_hypothesis_itself_and_its_rounding_agree():

@@ -1,0 +1,96 @@
+"""The diagnosis of a run: each implementation that failed is diagnosed in a worker process, so that none ends the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from attention_harness.bounds import PAIRS
+from attention_harness.cases.cases import parse
+from attention_harness.checks.size import is_large
+from attention_harness.execution import pool
+from attention_harness.execution.lost import Lost
+from attention_harness.execution.worker import implementation
+from attention_harness.model.capabilities import FULLY_MASKED_ROWS
+from attention_harness.model.case import Case
+from attention_harness.model.errors import describe
+from attention_harness.model.mutation_results import Match
+from attention_harness.model.verdict import NONCONFORMING, Status, Verdict
+from attention_harness.mutation.diagnosis.search import diagnose
+from attention_harness.mutation.mutants import MUTANTS
+
+_LIMIT = 120.0
+"""Seconds after which a diagnosis is given up; one case of a compiled function may take long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What was found for one implementation. note: why nothing was, or "" when there are matches."""
+
+    implementation: str
+    matches: tuple[Match, ...]
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild a diagnosis from `to_json`'s data."""
+        matches = tuple(Match(**match) for match in data["matches"])
+        return cls(str(data["implementation"]), matches, str(data["note"]))
+
+
+def diagnose_run(
+    verdicts: Iterable[Verdict], load: Sequence[Path] = (), further: Iterable[Case] = (), memory: int = 0
+) -> Iterator[Diagnosis]:
+    """Yield a diagnosis for each implementation that failed.
+
+    load: the files given to `--load`. further: cases to tell mutants apart by. memory: limit of the worker, in bytes.
+    """
+    ids = tuple(case.id for case in further)  # a worker would compute the matrix again
+    by_implementation: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.status in NONCONFORMING:
+            by_implementation.setdefault(verdict.implementation, []).append(verdict)
+    for name, failures in by_implementation.items():
+        wrong = [verdict for verdict in failures if verdict.status in (Status.FAIL, Status.ERROR)]
+        small = [verdict for verdict in wrong if not is_large(parse(verdict.case))]
+        note = _why_none(failures, wrong, small)
+        if note:
+            yield Diagnosis(name, (), note)
+        elif small:
+            yield _in_worker(name, small, load, ids, memory)
+
+
+def _why_none(failures: Sequence[Verdict], wrong: Sequence[Verdict], small: Sequence[Verdict]) -> str:
+    """Return why the failures of an implementation are not traced to a mutant, or ""."""
+    lost = next((verdict.status for verdict in failures if verdict.status in (Status.CRASH, Status.TIMEOUT)), None)
+    if lost:
+        return f"not diagnosed, since it ends in a {lost}: replay such a case"
+    if wrong and not small:
+        return f"not diagnosed: it fails on more than {PAIRS:,} scores alone, too many to try"
+    for verdict in small:
+        if verdict.check == "behaviour.fully_masked_rows" and verdict.finding in FULLY_MASKED_ROWS:
+            return f"a row that sees no key is {verdict.finding} and declared {verdict.declared}: mend one or the other"
+    return ""
+
+
+def _in_worker(
+    name: str, failures: Sequence[Verdict], load: Sequence[Path], further: tuple[str, ...], memory: int
+) -> Diagnosis:
+    arguments = (name, tuple(load), tuple(failures), further)
+    try:
+        matches = pool.run_alone(_work, *arguments, seconds=_LIMIT, memory=memory)
+    except Lost as lost:
+        return Diagnosis(name, (), f"not diagnosed: {lost}")
+    except Exception as error:  # raised in the worker: the verdicts stand without a diagnosis
+        return Diagnosis(name, (), f"not diagnosed: {describe(error)}")
+    return Diagnosis(name, tuple(matches), "" if matches else f"none of {len(MUTANTS)} mutants explains it")
+
+
+def _work(name: str, load: tuple[Path, ...], failures: tuple[Verdict, ...], further: tuple[str, ...]) -> list[Match]:
+    return diagnose(implementation(name, load), failures, further=list(map(parse, further)))

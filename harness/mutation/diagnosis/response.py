@@ -1,0 +1,106 @@
+"""The response of an implementation to a case: its numbers, and how each check fails."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attention_harness.bounds.judge import Judgement
+from attention_harness.cases import inputs
+from attention_harness.checks import Check, Subject
+from attention_harness.checks.form import to_array
+from attention_harness.execution import in_process
+from attention_harness.model.capabilities import Capabilities
+from attention_harness.model.case import Case
+from attention_harness.mutation.mutants import MUTANTS, Mutant
+from attention_harness.mutation.restored import state_restored
+from attention_harness.registry import Implementation
+
+Part = tuple[str, NDArray[np.float64] | None]
+"""A result's type, shape and device in words, and its numbers; None for what is no tensor."""
+
+_TENSORS = ("query", "key", "value", "sequence", "context", "scores")
+
+
+class Response:
+    """What an implementation returns for a case, computed at once, and how its checks fail, computed when needed.
+
+    parts   output and weights; None when the call raised
+    """
+
+    def __init__(self, implementation: Implementation, case: Case) -> None:
+        self.case = case
+        self.implementation = implementation
+        self.parts: tuple[Part, ...] | None = None
+        self._judged: dict[str, tuple[str, Judgement | None]] = {}
+        with state_restored(), contextlib.suppress(Exception, SystemExit):
+            result = _call(implementation, case)
+            pair = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
+            self.parts = tuple(map(_part, pair))
+
+    @functools.cached_property
+    def subject(self) -> Subject:
+        """The subject of the checks."""
+        return in_process.subject(self.implementation, self.case)
+
+    def failure(self, check: Check) -> str:
+        """Return how a check fails, without its numbers; "" when it passes."""
+        return self.judge(check)[0]
+
+    def judge(self, check: Check) -> tuple[str, Judgement | None]:
+        """Return how a check fails, without its numbers, and its judgement unless it raised."""
+        if check.name not in self._judged:
+            with state_restored():
+                try:
+                    judgement = check.judge(self.subject)
+                except (Exception, SystemExit):
+                    self._judged[check.name] = ("raises", None)
+                else:
+                    self._judged[check.name] = (without_numbers(judgement.reason), judgement)
+        return self._judged[check.name]
+
+
+def _call(implementation: Implementation, case: Case) -> Any:
+    """Return the result of one call, without what a check records around it."""
+    import torch
+
+    with torch.no_grad():
+        return implementation.prepare(case)(**inputs.tensors(case))
+
+
+def _part(result: Any) -> Part:
+    import torch
+
+    if type(result) is not torch.Tensor:
+        return type(result).__name__, None
+    return f"{result.dtype} {tuple(result.shape)} {result.device.type}", to_array(result)
+
+
+@functools.lru_cache(maxsize=2048)
+def response_of(mutant: Mutant, declared: Capabilities, case: Case) -> Response:
+    """Return the response of a mutant that declares what the implementation declares which it may explain."""
+    return Response(_declaring(mutant, declared), case)
+
+
+@functools.lru_cache(maxsize=2 * len(MUTANTS))
+def _declaring(mutant: Mutant, declared: Capabilities) -> Implementation:
+    made = mutant.implementation()
+    vars(made.module)["CAPABILITIES"] = declared
+    return made
+
+
+def without_numbers(reason: str) -> str:
+    """Return a reason without its numbers and without which of the main tensors it names; names of cases stay."""
+    return " ".join("#" if _is_number(word) or word in _TENSORS else word for word in reason.split())
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word.strip("()[]{},;:"))
+    except ValueError:
+        return False
+    return True
