@@ -62,7 +62,7 @@ def no_work() -> Iterator[None]:
             patch.setattr(module, "matrix", quick)
         patch.setattr(check, "own_cases", lambda *_: ())
         patch.setattr(sensitivity, "measure", lambda cases: iter(()))
-        patch.setattr(check, "diagnoses", lambda *_, **__: iter(()))
+        patch.setattr(check, "diagnose_run", lambda *_, **__: iter(()))
         patch.setattr(replay, "run", lambda *_, **__: replay.Replayed(()))
         patch.setattr(replay, "save", lambda *_, **__: [])
         yield
