@@ -9,11 +9,11 @@ from attention_harness.execution.machine import processor
 # Its AMX kernel reads bfloat16 rows in whole tiles of 32 and multiplies what lies beyond a row by zero: NaN stays NaN.
 # `torch.full((33, 34), nan)[:, 2:33].fill_(1) @ torch.ones(31, 8)` in bfloat16 is NaN; with 30 columns it is 30.
 _ONEDNN = "uxlfoundation/oneDNN#5717: on AMX a bfloat16 product reads past the end of strided rows, and NaN there leaks"
-_OUTLIER = "bfloat16-mask=full+bias=query+causal=top_left-outlier-offset-7"
+_OUTLIER = "bfloat16-bias=query+causal=top_left+mask=full-outlier-offset"
 _MET_BY = {
     "additive": f"additive-B3H2Lq16Lk17Dq8Dk9Dv8A11-{_OUTLIER}",
     "concat_tanh": f"concat_tanh-B3H2Lq16Lk17Dq8Dk9Dv8A11-{_OUTLIER}",
-    "location": "location-B1Lq33P31Dq8Dk9Dv8O9-bfloat16-mask=query+valid_lens=batch-large-offset-15",
+    "location": "location-B1Lq33P31Dq8Dk9Dv8O9-bfloat16-mask=query+valid_lens=batch-large-offset",
     "multi_head": f"multi_head-B3H2Lq16Lk17E16Eq10Ek11Ev8O9-{_OUTLIER}",
     "tanh_gated": f"tanh_gated-B3H2Lq16Lk17Dq8Dk9Dv8-{_OUTLIER}",
 }

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from attention_harness import Capabilities
 from attention_harness.implementations._upstream import onednn_tails
-from attention_harness.model.capabilities import OPTIONS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +33,17 @@ CAPABILITIES = Capabilities(
     ),
     dtypes=("float64", "float32", "bfloat16", "float16"),
     devices=("cpu", "cuda"),
-    options=OPTIONS,
+    options=(
+        "bias",
+        "causal_top_left",
+        "causal_bottom_right",
+        "dropout",
+        "grouped_heads",
+        "mask",
+        "scale",
+        "learned_scale",
+        "valid_lens",
+    ),
     gradients=True,
     second_derivatives=True,
     weights=True,

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from attention_harness import DTYPES, Arithmetic, Capabilities
-from attention_harness.model.capabilities import OPTIONS
+from attention_harness.options import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ CAPABILITIES = Capabilities(
         "cross_attention",
     ),
     dtypes=tuple(DTYPES),
-    options=tuple(option for option in OPTIONS if option != "dropout"),  # the formulas have none
+    options=tuple(name for option in OPTIONS.values() if not option.training for name in option.capabilities),
     weights=True,
     arithmetic=Arithmetic(accumulator="float64", rounded_scores=False, stored_probabilities=False),
 )
@@ -46,9 +46,8 @@ def prepare(case: Case) -> Callable[..., Any]:
 
     mechanism = importlib.import_module(f"attention_harness.reference.{case.mechanism}").MECHANISM
     dtype = getattr(torch, case.format.torch)
-    settings = {name: case.options[name] for name in ("causal", "scale", *mechanism.choices) if name in case.options}
-    if settings.get("scale") == "learned":  # then it comes with the call
-        del settings["scale"]
+    forms = case.options.items()
+    settings = {name: form for name, form in forms if name in mechanism.choices or not OPTIONS[name].brings(form)}
     settings |= {keyword: case.sizes[axis] for keyword, axis in mechanism.settings.items()}
 
     def evaluate(**tensors: torch.Tensor) -> tuple[torch.Tensor, ...] | torch.Tensor:

@@ -25,7 +25,7 @@ from attention_harness.benchmark.pass_log import Kept
 from attention_harness.benchmark.timing import ROUNDS
 from attention_harness.benchmark.worker import AA_CONTROL, run_pass
 from attention_harness.benchmark.workloads import Workload
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.execution.limits import memory_per_worker
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError

@@ -11,7 +11,7 @@ from attention_harness.benchmark import statistics as judging
 from attention_harness.benchmark.statistics import Pass, thinned
 from attention_harness.benchmark.worker import AA_CONTROL
 from attention_harness.benchmark.workloads import Workload
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.model.case import Case
 from attention_harness.model.measurement import Measurement
 

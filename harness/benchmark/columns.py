@@ -9,7 +9,7 @@ from dataclasses import replace
 from attention_harness.benchmark.ceilings import Ceilings
 from attention_harness.benchmark.costs import cost
 from attention_harness.benchmark.pass_log import Kept
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.model.measurement import Measurement
 
 STALE = "above its ceiling: the denominator is stale or contended"

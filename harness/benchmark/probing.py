@@ -45,11 +45,11 @@ def _look(name: str, load: tuple[Path, ...], case_id: str, backward: bool, threa
 
     from attention_harness.benchmark import timing
     from attention_harness.benchmark.backward import Both
-    from attention_harness.cases import cases, inputs
+    from attention_harness.cases import ids, inputs
 
     torch.set_num_threads(threads)
     began = time.perf_counter()
-    case = cases.parse(case_id)
+    case = ids.parse(case_id)
     tensors = inputs.tensors(case)
     inputs_s = time.perf_counter() - began
     call = implementation(name, load).prepare(case)

@@ -23,7 +23,7 @@ from typing import Any
 
 from attention_harness import registry
 from attention_harness.benchmark import backward, ceilings, noise, timing, timing_cuda
-from attention_harness.cases import cases, inputs
+from attention_harness.cases import ids, inputs
 from attention_harness.execution import limits, processes
 from attention_harness.execution.lost import cause_of_death
 from attention_harness.execution.output import Output, last_words
@@ -182,7 +182,7 @@ def main(plan_path: Path, records_path: Path) -> None:
 
 def _ceilings(plan: Mapping[str, Any], write: Write) -> None:
     """Measure what the machine can do, for the dtypes of the cells that run on the CPU."""
-    on_host = [case for case in (cases.parse(cell["case"]) for cell in plan["cells"]) if case.device == "cpu"]
+    on_host = [case for case in (ids.parse(cell["case"]) for cell in plan["cells"]) if case.device == "cpu"]
     for record in ceilings.measure(sorted({case.dtype for case in on_host}), plan["threads"]):
         write({"event": "ceiling", "when": plan["ceilings"], **record})
 
@@ -198,7 +198,7 @@ class Prepared:
     """A cell whose arms have been prepared and called once. An arm that raised is left out and on record."""
 
     def __init__(self, cell: Record, found: Mapping[str, Implementation], write: Write) -> None:
-        self.case, self.name = cases.parse(cell["case"]), cell["cell"]
+        self.case, self.name = ids.parse(cell["case"]), cell["cell"]
         self.tensors = inputs.tensors(self.case)
         both = None if cell["direction"] == "forward" else backward.Both(self.case, self.tensors)
         self.calls: dict[str, timing.Call] = {}

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from attention_harness.cases import inputs
-from attention_harness.cases.cases import shown_cases
+from attention_harness.cases.given import shown_cases
 from attention_harness.model.case import Case
+from attention_harness.options import required
 from attention_harness.registry import mechanisms
 
 _LARGEST = 64  # rows and columns that a panel can show
@@ -25,7 +26,7 @@ def heatmaps() -> dict[str, list[dict[str, Any]]]:
 def _shown() -> list[Case]:
     """Return, for each mechanism, its plain case or cases and those with real or printed content."""
     wanted = [case for case in shown_cases() if case.dtype == "float32" and min(case.sizes.values()) > 0]
-    plain = [case for case in wanted if case.content == "ordinary" and not case.requires and case.seed == 0]
+    plain = [case for case in wanted if case.content == "ordinary" and not required(case) and case.draw == 0]
     told = [case for case in wanted if case.content.startswith(("example.valid", "example.waist", "recorded."))]
     return [*plain, *told]
 

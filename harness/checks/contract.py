@@ -61,8 +61,8 @@ def second_call(subject: Subject) -> Judgement:
 def _others(subject: Subject) -> list[Case]:
     """Return the case with other numbers, and grown if that is taken; only those within the range of the dtype."""
     case = subject.case
-    other_numbers = replace(case, seed=case.seed + 1)
+    other_numbers = replace(case, draw=case.draw + 1)
     grown = {axis: length + _GROWN.get(axis, 0) for axis, length in case.sizes.items()}
-    other_shape = replace(case, sizes=grown, seed=case.seed + 2)
+    other_shape = replace(case, sizes=grown, draw=case.draw + 2)
     others = [other_numbers] if subject.implementation.refuses(other_shape) else [other_numbers, other_shape]
     return [other for other in others if not subject.error_bound(other)[0].overflow]

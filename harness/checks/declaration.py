@@ -24,7 +24,7 @@ from attention_harness.registry import mechanisms
 Predicate = Callable[[Declaration, Case], bool]
 
 DRAWN = 1_000_000
-"""Seeds of cases that were drawn at random begin here; the case matrix numbers its cases far below."""
+"""Draws of cases at random begin here; those of the case matrix are far below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Check:
 
     def applies(self, implementation: Declaration, case: Case) -> bool:
         """Return whether the suite judges it on a case."""
-        return (case.seed >= DRAWN or self.sampled(case)) and self.holds(implementation, case)
+        return (case.draw >= DRAWN or self.sampled(case)) and self.holds(implementation, case)
 
     def too_large(self, case: Case) -> str:
         """Return why it cannot be judged on a problem of this size, or ""."""

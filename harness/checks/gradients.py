@@ -33,13 +33,14 @@ def has_gradient(implementation: Declaration, case: Case) -> bool:
     """Return whether gradients are declared, and the inputs are drawn: examples and recordings add nothing but time.
 
     Nor does a case with dropout, which acts in training alone. Where gradients are costly, the plain float32 cases
-    (seed 0) and every tenth row of the covering array (seeds count its rows) are judged; lengths of 0 are not.
+    and one in ten of the others, by their fingerprint, are judged; lengths of 0 are not.
     """
     capabilities = implementation.capabilities
     drawn = case.content in inputs.DISTRIBUTIONS and "dropout" not in case.options
     if drawn and capabilities.costly_gradients:
-        drawn = case.seed % _SAMPLED == 0 and not _is_empty(case)
-        drawn &= case.seed > 0 or bool(case.options) or case.dtype == "float32"
+        plain = case.content == "ordinary" and case.layout == "contiguous" and not case.options
+        drawn = case.dtype == "float32" if plain else case.fingerprint % _SAMPLED == 0
+        drawn &= not _is_empty(case)
     return capabilities.gradients and drawn
 
 
@@ -154,16 +155,16 @@ def _output_shape(case: Case) -> tuple[int, ...]:
 
 
 def upstream_gradient(case: Case, policy: str) -> Tensor:
-    """Return the upstream gradient. Its memory depends on the seed: contiguous, transposed, one row for all queries."""
+    """Return the upstream gradient; by the fingerprint contiguous, transposed, or one row for all queries."""
     import torch
 
     drawn = inputs.drawn(case, "upstream", _output_shape(case))
     if policy != "zero":
         drawn = np.where(fully_masked_rows(case)[..., None], 0.0, drawn)
     upstream = torch.from_numpy(drawn).to(getattr(torch, case.format.torch)).to(case.device)
-    if case.seed % 3 == 1:
+    if case.fingerprint % 3 == 1:
         return upstream.mT.contiguous().mT
-    if case.seed % 3 == 2 and policy == "zero":
+    if case.fingerprint % 3 == 2 and policy == "zero":
         return upstream[..., :1, :].expand(upstream.shape)
     return upstream
 

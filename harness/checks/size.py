@@ -34,9 +34,8 @@ def too_large(case: Case) -> str:
     """Return why nothing can be asked of a problem of this size, or ""."""
     known = mechanisms()[case.mechanism]
     largest = max((math.prod(inputs.shape_of(own.axes, case.sizes)), own.name) for own in known.inputs)
-    for name in ("mask", "bias"):
-        if name in case.options:
-            largest = max(largest, (math.prod(inputs.score_shape(known, case, case.options[name])), name))
+    for name, shape in inputs.option_shapes(case).items():
+        largest = max(largest, (math.prod(shape), name))
     if largest[0] > TENSOR:
         return f"too large: {largest[1]} has more than {TENSOR:,} elements"
     if not is_large(case):

@@ -18,7 +18,7 @@ from attention_harness.benchmark.pass_log import Kept
 from attention_harness.benchmark.recorder import document
 from attention_harness.benchmark.statistics import FIRST_LOOK, LEVEL
 from attention_harness.benchmark.workloads import Workload
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.commands import arguments, console
 from attention_harness.commands.gating import take
 from attention_harness.commands.run_setup import writer_of
@@ -156,7 +156,7 @@ def _wanted(workload: Workload, options: argparse.Namespace) -> bool:
     """Return whether a workload is for one of the named implementations; if none is named, all are."""
     case = parse(workload.case)
     named = registry.select(options.names, options.load) if options.names or options.load else []
-    return not named or any(not i.capabilities.refuses(case.on(i.device)) for i in named)
+    return not named or any(not registry.refuses(i.capabilities, case.on(i.device)) for i in named)
 
 
 def _same_plan(writer: Writer | None, plan: dict[str, Any]) -> None:

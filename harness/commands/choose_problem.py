@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.reference.specification import Mechanism

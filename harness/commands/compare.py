@@ -97,7 +97,7 @@ def _again(
     from attention_harness import registry
     from attention_harness.benchmark import campaign
     from attention_harness.benchmark.workloads import Workload
-    from attention_harness.cases.cases import parse
+    from attention_harness.cases.ids import parse
     from attention_harness.commands import gating
 
     groups: dict[tuple[str, str, str, int, str, str], list[str]] = {}

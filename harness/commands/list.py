@@ -75,7 +75,7 @@ def mechanisms(options: argparse.Namespace) -> Rows:
 
 def cases(options: argparse.Namespace) -> Rows:
     """Return the cases of the tier."""
-    from attention_harness.cases.cases import matrix
+    from attention_harness.cases.matrix import matrix
 
     return [{"id": case.id, "mechanism": case.mechanism, "dtype": case.dtype} for case in matrix(options.tier)]
 

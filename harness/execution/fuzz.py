@@ -15,8 +15,8 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from attention_harness.cases import cases
-from attention_harness.cases.cases import FACTORS, Variant
+from attention_harness.cases import ids, space
+from attention_harness.cases.space import Variant
 from attention_harness.execution.limits import Limits
 from attention_harness.execution.plan import Item, plan_items
 from attention_harness.execution.runner import item_worker
@@ -24,6 +24,7 @@ from attention_harness.model.case import Case
 from attention_harness.model.dtypes import DTYPES
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.verdict import Status, Verdict
+from attention_harness.options import OPTIONS
 from attention_harness.registry import Implementation, mechanism, mechanisms
 
 T = TypeVar("T")
@@ -34,8 +35,6 @@ SHRUNK = (Status.FAIL, Status.ERROR, Status.CRASH)  # every try of a timeout wou
 _LIMITS = Limits()
 _BORDERS = (15, 16, 17, 31, 32, 33, 63, 64, 65)  # both sides of the blocks that kernels work in
 _SMALL, _LONGEST, _LONGEST_HALF, _LONGEST_DROPOUT = 9, 70, 33, 6
-_RATES = (0.25, 0.5, 0.1)
-_SCALES = (1.0, 0.1, 2.0, -0.5)  # beside those of the matrix: 0.1 is exact in no format
 _DRAWS = 2000  # for one case that is taken: a declaration of one dtype and one option takes one in some hundreds
 _COUNTS = ("B", "H", "Hk")
 _LENGTHS = ("Lq", "Lk", "L", "P")
@@ -70,21 +69,19 @@ def drawn(
 def draw(seed: int, k: int) -> Case:
     """Return case k of a seed."""
     dice = _Dice(f"{seed}|{k}")
-    variant = dice.of(cases.variants())
+    variant = dice.of(space.variants())
     half = dice.below(2) == 0
-    dtype = dice.of([name for name in FACTORS["dtype"] if DTYPES[name].single != half])
-    content = "ordinary" if dice.below(3) == 0 else dice.of(FACTORS["content"])
-    layout = "contiguous" if dice.below(2) == 0 else dice.of(FACTORS["layout"])
+    dtype = dice.of([name for name in space.factors()["dtype"] if DTYPES[name].single != half])
+    content = "ordinary" if dice.below(3) == 0 else dice.of(space.factors()["content"])
+    layout = "contiguous" if dice.below(2) == 0 else dice.of(space.factors()["layout"])
     options: dict[str, Any] = {}
-    for option in cases.OPTIONAL:
-        known = [level for level in FACTORS[option] if level is not None and level in variant.levels(option)]
-        if option == "scale" and known:
-            known += [*known, *_SCALES]
-        if known and dice.below(3) == 0:
-            options[option] = dice.of(known)
-    dropped = dice.below(24) == 0 and "dropout" in variant.mechanism.options
-    if dropped:  # looked at over many calls: only where a call is quick
-        options["dropout"] = dice.of(_RATES)
+    dropped = False
+    for option in OPTIONS.values():
+        known = [form for form in (*option.forms, *option.more_forms) if variant.takes(option.name, form)]
+        rare = not option.forms  # looked at over many calls: only where a call is quick
+        if known and dice.below(24 if rare else 3) == 0:
+            options[option.name] = dice.of(known)
+            dropped |= rare
     longest = _LONGEST_DROPOUT if dropped else _LONGEST_HALF if half else _LONGEST
     sizes = _sizes(dice, variant, longest)
     options |= variant.choices
@@ -103,10 +100,9 @@ def _sizes(dice: _Dice, variant: Variant, longest: int) -> dict[str, int]:
             upper = min(longest, _SMALL) if kind < 2 else longest
             sizes[axis] = dice.of(near) if kind == 2 else 1 + dice.below(upper)
     for whole, part in variant.mechanism.requires:
-        grouped = (whole, part) != ("H", "Hk") or "grouped_heads" in variant.mechanism.options
-        sizes[whole] = sizes[part] * (1 + dice.below(3) if grouped else 1)
+        sizes[whole] = sizes[part] * (1 + dice.below(3))
     if dice.below(24) == 0:
-        empty = dice.of([axis for axis in sizes if axis in cases.MAY_BE_EMPTY])
+        empty = dice.of([axis for axis in sizes if axis in space.MAY_BE_EMPTY])
         sizes[empty] = 0
     return sizes
 
@@ -133,13 +129,13 @@ class _Dice:
 def complexity(case: Case) -> tuple[int, ...]:
     """Return natural numbers of which `simpler` lowers at least one and raises none: so shrinking ends.
 
-    The number of options, the rank of their forms, content, layout, dtype and seed, then every size.
+    The number of options, the rank of their forms, content, layout, dtype and draw, then every size.
     """
     choices = mechanisms()[case.mechanism].choices
     options = {name: form for name, form in case.options.items() if name not in choices}
-    forms = sum(_rank(form, FACTORS.get(name, ())) for name, form in options.items())
+    forms = sum(_rank(form, OPTIONS[name].forms) for name, form in options.items())
     plain = (case.content != "ordinary", case.layout != "contiguous")
-    return (len(options), forms, *map(int, plain), list(DTYPES).index(case.dtype), case.seed, *case.sizes.values())
+    return (len(options), forms, *map(int, plain), list(DTYPES).index(case.dtype), case.draw, *case.sizes.values())
 
 
 def _rank(form: Any, forms: Sequence[Any]) -> int:
@@ -157,14 +153,13 @@ def simpler(case: Case) -> Iterator[Case]:
             shorter = {axis: _shortened(case.sizes[axis], divisor) for axis in axes}
             if any(shorter[axis] < case.sizes[axis] for axis in axes):
                 yield from _valid(replace(case, sizes={**case.sizes, **shorter}))
-    for change in ({"content": "ordinary"}, {"layout": "contiguous"}, {"seed": 0}, {"seed": 1}):
+    for change in ({"content": "ordinary"}, {"layout": "contiguous"}, {"draw": 0}, {"draw": 1}):
         yield from _lower(case, replace(case, **change))
     for dtype in DTYPES:
         yield from _lower(case, replace(case, dtype=dtype))
     for name in free:
-        for form in FACTORS.get(name, ()):
-            if form is not None:
-                yield from _lower(case, replace(case, options={**case.options, name: form}))
+        for form in OPTIONS[name].forms:
+            yield from _lower(case, replace(case, options={**case.options, name: form}))
 
 
 def _axes(case: Case) -> Iterator[tuple[str, ...]]:
@@ -189,7 +184,7 @@ def _lower(case: Case, other: Case) -> Iterator[Case]:
 
 def _valid(case: Case) -> Iterator[Case]:
     try:
-        yield cases.parse(case.id)
+        yield ids.parse(case.id)
     except HarnessError:
         return
 
@@ -258,7 +253,7 @@ def shrunk(
                     return True
             return False
 
-        return found[smallest(cases.parse(verdict.case), fails, tries, seconds).id]
+        return found[smallest(ids.parse(verdict.case), fails, tries, seconds).id]
 
 
 class Groups:

@@ -11,6 +11,7 @@ from attention_harness.checks import CHECKS, Check, size
 from attention_harness.execution.machine import cuda_devices
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import Status
+from attention_harness.options import required
 from attention_harness.registry import Implementation, mechanisms
 
 
@@ -83,7 +84,7 @@ def unexercised(items: Iterable[Item]) -> dict[str, list[str]]:
         options = (option for option in capabilities.options if option in known)
         declared[name] = {*capabilities.mechanisms, *capabilities.dtypes, *options}
         if item.skip is None or item.skip[0] is Status.UNAVAILABLE:
-            parts = (item.case.mechanism, item.case.dtype, *item.case.requires)
+            parts = (item.case.mechanism, item.case.dtype, *required(item.case))
             exercised.setdefault(name, set()).update(parts)
     left = {name: sorted(parts - exercised.get(name, set())) for name, parts in declared.items()}
     return {name: parts for name, parts in left.items() if parts}

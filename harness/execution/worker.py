@@ -17,7 +17,7 @@ from typing import Any
 from pebble.common.types import RemoteException
 
 from attention_harness import registry
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.checks import CHECKS
 from attention_harness.execution import limits, output, processes, worker_process
 from attention_harness.execution.plan import plan_items

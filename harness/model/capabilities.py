@@ -3,26 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attention_harness.model.dtypes import DTYPES
 from attention_harness.model.errors import HarnessError
-
-if TYPE_CHECKING:
-    from attention_harness.model.case import Case
-
-OPTIONS = (
-    "mask",
-    "bias",
-    "valid_lens",
-    "causal_top_left",
-    "causal_bottom_right",
-    "scale",
-    "learned_scale",
-    "grouped_heads",
-    "dropout",
-)
-
 
 FULLY_MASKED_ROWS = ("zero", "nan", "mean")
 
@@ -120,13 +104,14 @@ class Capabilities:
     arithmetic: Arithmetic = Arithmetic()
 
     def __post_init__(self) -> None:
-        for name, known in (("dtypes", DTYPES), ("devices", DEVICES), ("options", OPTIONS)):
+        for name, known in (("dtypes", DTYPES), ("devices", DEVICES)):
             declared = _names(name, getattr(self, name))
-            if not declared and name != "options":
+            if not declared:
                 raise HarnessError(f"capabilities: {name} must be a tuple of names, got {declared!r}")
             for value in declared:
                 if value not in known:
                     raise HarnessError(f"capabilities: unknown {name[:-1]} {value!r}; known: {', '.join(known)}")
+        _names("options", self.options)  # which names there are, the registry knows
         if not _names("mechanisms", self.mechanisms):
             raise HarnessError(f"capabilities: mechanisms must be a tuple of names, got {self.mechanisms!r}")
         if self.fully_masked_rows not in FULLY_MASKED_ROWS:
@@ -136,16 +121,3 @@ class Capabilities:
         _need_flags("capabilities", self)
         if not isinstance(self.arithmetic, Arithmetic):
             raise HarnessError(f"capabilities: arithmetic must be an Arithmetic(...), got {self.arithmetic!r}")
-
-    def refuses(self, case: Case) -> str:
-        """Return why the declaration leaves this case out, or "" when it takes it."""
-        if case.device not in self.devices:
-            return f"device {case.device} not declared (declares {', '.join(self.devices)})"
-        if case.mechanism not in self.mechanisms:
-            return f"mechanism {case.mechanism} not declared"
-        if case.dtype not in self.dtypes:
-            return f"dtype {case.dtype} not declared (declares {', '.join(self.dtypes)})"
-        missing = [option for option in case.requires if option not in self.options]
-        if missing:
-            return f"option {', '.join(missing)} not declared (declares {', '.join(self.options) or 'none'})"
-        return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -15,22 +16,26 @@ from attention_harness.model.errors import HarnessError
 AXES = ("B", "H", "Hk", "Lq", "Lk", "L", "P", "D", "Dq", "Dk", "Dv", "E", "Eq", "Ek", "Ev", "A", "O")
 """Every size letter, in the order in which a case's id names them."""
 
+FORMAT = "mechanism-sizes-dtype-options-content-layout[-drawN][@device]"
+"""What an id looks like."""
 
 _SIZES = re.compile(r"([A-Z][a-z]*)(\d{1,9})")
+_DRAW = re.compile(r"(.*)-draw([1-9]\d{0,17})", re.S)
+_WHOLE_NUMBERS = re.compile(r"\d{1,9}(,\d{1,9})+")
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One concrete problem. Its id holds everything that rebuilds it, on any machine.
+    """One concrete problem. Its id holds everything that rebuilds it, on any machine, and no position in a list.
 
     mechanism  a file of `reference/`
     sizes      axis letter -> length, e.g. {"B": 2, "H": 3, "Lq": 5, ...}
     dtype      of every floating tensor
-    options    option -> its form: {"mask": "full", "causal": "top_left", "valid_lens": "batch", "scale": 0.5}; a scale
-               may also be "learned": a tensor of shape (1) that comes with the call
+    options    option -> its form, a word, a number or a tuple of whole numbers: {"mask": "full", "causal": "top_left",
+               "scale": 0.5}; and the mechanism's own choices
     content    an input distribution, `example.NAME` or `recorded.NAME`
     layout     how the tensors lie in memory
-    seed       of the inputs
+    draw       0; further ones are the same problem with other numbers
     device     where the tensors live
     """
 
@@ -40,64 +45,59 @@ class Case:
     options: Mapping[str, Any] = field(default_factory=dict)
     content: str = "ordinary"
     layout: str = "contiguous"
-    seed: int = 0
+    draw: int = 0
     device: str = "cpu"
 
     def __post_init__(self) -> None:
         ordered = {axis: self.sizes[axis] for axis in sorted(self.sizes, key=AXES.index)}
         object.__setattr__(self, "sizes", MappingProxyType(ordered))
-        options = {name: self.options[name] for name in sorted(self.options, key=_option_order)}
+        options = {name: self.options[name] for name in sorted(self.options)}
         object.__setattr__(self, "options", MappingProxyType(options))
 
     @property
     def id(self) -> str:
-        """`mechanism-sizes-dtype-options-content-layout-seed[@device]`."""
+        """The case as text: `FORMAT`. Options stand in alphabetical order."""
         sizes = "".join(f"{axis}{length}" for axis, length in self.sizes.items())
-        options = "+".join(f"{name}={value}" for name, value in self.options.items()) or "plain"
+        options = "+".join(f"{name}={spelt(form)}" for name, form in self.options.items()) or "plain"
+        draw = f"-draw{self.draw}" if self.draw else ""
         where = "" if self.device == "cpu" else f"@{self.device}"
-        head = f"{self.mechanism}-{sizes}-{self.dtype}-{options}"
-        return f"{head}-{self.content}-{self.layout}-{self.seed}{where}"
+        return f"{self.mechanism}-{sizes}-{self.dtype}-{options}-{self.content}-{self.layout}{draw}{where}"
 
     @classmethod
     def from_id(cls, text: str) -> Self:
-        """Rebuild a case from its id; the mechanism's declaration is consulted by `cases.cases.parse`."""
-        shape = "mechanism-sizes-dtype-options-content-layout-seed[@device]"
+        """Rebuild a case from its id, by its grammar alone; `cases.ids.parse` holds it against the declarations."""
         body, _, device = text.partition("@")
-        head, *rest = body.split("-", 3)
-        tail = rest[2].rsplit("-", 3) if len(rest) == 3 else []
-        if len(tail) != 4 or not re.fullmatch(r"\d{1,18}", tail[3]) or not text.isprintable():
-            raise HarnessError(f"malformed case id {text!r}; expected {shape}")
+        draw = _DRAW.fullmatch(body)
+        head, *rest = (draw[1] if draw else body).split("-", 3)
+        tail = rest[2].rsplit("-", 2) if len(rest) == 3 else []
+        if len(tail) != 3 or not text.isprintable():
+            raise HarnessError(f"malformed case id {text!r}; expected {FORMAT}")
         sizes = {axis: int(length) for axis, length in _SIZES.findall(rest[0])}
         unknown = [axis for axis in sizes if axis not in AXES]
         if unknown:
             raise HarnessError(f"malformed case id {text!r}: unknown size {unknown[0]!r}; known: {', '.join(AXES)}")
         options: dict[str, Any] = {}
         for item in tail[0].split("+") if tail[0] != "plain" else ():
-            name, equals, value = item.partition("=")
+            name, equals, form = item.partition("=")
             if not equals or name in options:
                 raise HarnessError(f"malformed case id {text!r}: option {item!r} is not name=value, once")
-            options[name] = _number(value, text) if name in ("scale", "dropout") and value != "learned" else value
-        case = cls(head, sizes, rest[1], options, tail[1], tail[2], int(tail[3]), device or "cpu")
+            options[name] = _form(form)
+        number = int(draw[2]) if draw else 0
+        case = cls(head, sizes, rest[1], options, tail[1], tail[2], number, device or "cpu")
         if case.id != text:
             raise HarnessError(f"malformed case id {text!r}; its canonical form is {case.id!r}")
         return case
 
     @property
-    def format(self) -> DType:
-        """The record of the dtype."""
-        return DTYPES[self.dtype]
+    def fingerprint(self) -> int:
+        """A whole number from a hash of every field but the device: what decides by chance decides alike everywhere."""
+        digest = hashlib.sha256(self.on("cpu").id.encode()).digest()
+        return int.from_bytes(digest[:8], "little")
 
     @property
-    def requires(self) -> tuple[str, ...]:
-        """The declared options that an implementation needs for this case."""
-        needed = [name for name in ("mask", "bias", "valid_lens", "dropout") if name in self.options]
-        if "scale" in self.options:
-            needed.append("learned_scale" if self.options["scale"] == "learned" else "scale")
-        if "causal" in self.options:
-            needed.append(f"causal_{self.options['causal']}")
-        if self.sizes.get("Hk", self.sizes.get("H")) != self.sizes.get("H"):
-            needed.append("grouped_heads")
-        return tuple(needed)
+    def format(self) -> DType:
+        """The record of its dtype."""
+        return DTYPES[self.dtype]
 
     def on(self, device: str) -> Case:
         """Return the same problem with its tensors on another device."""
@@ -113,17 +113,17 @@ class Case:
         return self.id
 
 
-def _option_order(name: str) -> tuple[int, str]:
-    """Visibility first, then numbers, then a mechanism's choices: the order in which an id names them."""
-    order = ("mask", "bias", "valid_lens", "causal", "scale", "dropout")
-    return (order.index(name) if name in order else len(order), name)
+def spelt(form: Any) -> str:
+    """Return an option's form as an id spells it: a tuple of whole numbers with commas."""
+    return ",".join(map(str, form)) if isinstance(form, tuple) else str(form)
 
 
-def _number(text: str, case_id: str) -> float:
+def _form(text: str) -> Any:
+    """Return the form that a text spells: whole numbers with commas, a finite number, or else a word."""
+    if _WHOLE_NUMBERS.fullmatch(text):
+        return tuple(map(int, text.split(",")))
     try:
-        value = float(text)
+        number = float(text)
     except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise HarnessError(f"malformed case id {case_id!r}: {text!r} is not a finite number")
-    return value
+        return text
+    return number if math.isfinite(number) else text

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from attention_harness.cases.cases import matrix, parse
+from attention_harness.cases.ids import parse
+from attention_harness.cases.matrix import matrix
 from attention_harness.checks.form import to_array, wrong_form
 from attention_harness.commands import console
 from attention_harness.execution import in_process, pool

@@ -30,7 +30,8 @@ from attention_harness.bounds import ErrorBound
 from attention_harness.bounds.judge import judge
 from attention_harness.bounds.perturbed import Change, evaluate
 from attention_harness.cases import inputs
-from attention_harness.cases.cases import matrix, parse
+from attention_harness.cases.ids import parse
+from attention_harness.cases.matrix import matrix
 from attention_harness.checks import accuracy
 from attention_harness.checks.expected import bound_of
 from attention_harness.commands import console

@@ -18,13 +18,13 @@ from attention_harness import registry
 from attention_harness.benchmark import campaign, recorder, timing, worker, workloads
 from attention_harness.benchmark.cell import combined
 from attention_harness.benchmark.workloads import Workload
-from attention_harness.cases import cases, inputs
+from attention_harness.cases import ids, inputs
 from attention_harness.execution import machine
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
 
-SMALL = "dot_product-B1H1Hk1Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous-0"
-LARGE = "dot_product-B1H2Hk2Lq32Lk32D16Dv16-float32-plain-ordinary-contiguous-0"
+SMALL = "dot_product-B1H1Hk1Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous"
+LARGE = "dot_product-B1H2Hk2Lq32Lk32D16Dv16-float32-plain-ordinary-contiguous"
 WORKLOADS = (Workload("small", "made up", SMALL), Workload("large", "made up", LARGE))
 
 HEAD = """
@@ -225,7 +225,7 @@ def test_a_process_whose_rounds_take_long_is_waited_for(tmp_path: Path, monkeypa
 
 def test_a_round_is_a_sign_of_life() -> None:
     """After each of them."""
-    case, beats = cases.parse(SMALL), []
+    case, beats = ids.parse(SMALL), []
     arms = {"eager": timing.warm(registry.implementations()["eager"].prepare(case), inputs.tensors(case))}
     effort = {"time_per_arm": 0.0, "least": 3, "rng": random.Random(0), "beat": lambda: beats.append(1)}
     samples = timing.rounds(arms, inputs.tensors(case), **effort)
@@ -262,7 +262,7 @@ def adder(cell: campaign.Cell) -> Callable[[float], None]:
 
 def test_a_pass_that_was_lost_leaves_the_others() -> None:
     """An error in one pass of three is stated; the other two decide."""
-    case = cases.parse(SMALL)
+    case = ids.parse(SMALL)
     cell = campaign.Cell(WORKLOADS[0], case, 1, 0.95, arms=["steady", "arm"])
     add = adder(cell)
     add(1.5)
@@ -275,7 +275,7 @@ def test_a_pass_that_was_lost_leaves_the_others() -> None:
 
 def test_without_a_baseline_there_are_times_and_no_ratios() -> None:
     """Where the baseline was refused the others are measured, compared with nothing, and say why."""
-    cell = campaign.Cell(WORKLOADS[0], cases.parse(SMALL), 1, 0.95, arms=["arm"])
+    cell = campaign.Cell(WORKLOADS[0], ids.parse(SMALL), 1, 0.95, arms=["arm"])
     add = adder(cell)
     add(1.5)
     cell.taken = [{"arm": taken["arm"]} for taken in cell.taken]
@@ -294,7 +294,7 @@ def test_the_quick_matrix_has_every_mechanism() -> None:
     assert set(workloads.quick()) < set(workloads.default()) < set(every)
     assert set(registry.mechanisms()) == {workload.mechanism for workload in workloads.quick()}
     assert len(every) == len({w.name for w in every}) == len({w.case for w in every})
-    assert [w.case for w in every] == [cases.parse(w.case).id for w in every]
+    assert [w.case for w in every] == [ids.parse(w.case).id for w in every]
     assert all(w.cites for w in every)
     with pytest.raises(HarnessError, match="Did you mean 'bert_base'"):
         workloads.select(["bert_bsae"])
@@ -303,7 +303,7 @@ def test_the_quick_matrix_has_every_mechanism() -> None:
 def test_an_extension_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """With 10 s left and 4 s for a cell two of three are extended; the third says that no time was left."""
     monkeypatch.setattr(campaign.time, "monotonic", lambda: 100.0)
-    found = [campaign.Cell(WORKLOADS[0], cases.parse(SMALL), 1, 0.99) for _ in range(3)]
+    found = [campaign.Cell(WORKLOADS[0], ids.parse(SMALL), 1, 0.99) for _ in range(3)]
 
     assert campaign._affordable(found, 4.0, 110.0) == found[:2]
     assert ["", "", "not extended: no time was left"] == [cell.remark for cell in found]
@@ -332,7 +332,7 @@ def test_a_shorter_case_may_stand_for_a_long_one() -> None:
     cell.arms = ["steady", "arm"]
     adder(cell)(1.5)
 
-    assert cell.asked == replace(cases.parse(SMALL), dtype="bfloat16")
+    assert cell.asked == replace(ids.parse(SMALL), dtype="bfloat16")
     assert {cell.asked.id} == {row.gated_on for row in combined(cell, "steady")}
 
 

@@ -16,7 +16,7 @@ from attention_harness.benchmark.pass_log import Kept
 from attention_harness.benchmark.scaling import growth
 from attention_harness.model.measurement import Measurement
 
-CASE = "scaled_dot_product-B1H1Hk1Lq64Lk64D64Dv64-float32-plain-ordinary-contiguous-0"
+CASE = "scaled_dot_product-B1H1Hk1Lq64Lk64D64Dv64-float32-plain-ordinary-contiguous"
 ROW = Measurement(
     "kernel", "scaled_dot_product", "w", CASE, 1, "measured", calls_per_sample=1, wall_s=((1e-3,),), cpu_s=((5e-4,),)
 )

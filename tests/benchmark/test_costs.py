@@ -8,7 +8,7 @@ from attention_harness import registry
 from attention_harness.benchmark import workloads
 from attention_harness.benchmark.costs import cost
 from attention_harness.cases import inputs
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.model.case import Case
 
 # Products that eager makes of elements, or of a vector, which torch's counter passes by.
@@ -18,8 +18,8 @@ _UNCOUNTED = {
 }
 CASES = [w.case for w in workloads.quick() if w.mechanism not in ("masked_softmax", "positional_encoding")]
 CASES += [
-    "cosine-B2H3Hk3Lq5Lk7D8Dv6-float32-plain-ordinary-contiguous-0",
-    "scaled_dot_product-B2H4Hk2Lq5Lk7D8Dv6-float32-plain-ordinary-contiguous-0",
+    "cosine-B2H3Hk3Lq5Lk7D8Dv6-float32-plain-ordinary-contiguous",
+    "scaled_dot_product-B2H4Hk2Lq5Lk7D8Dv6-float32-plain-ordinary-contiguous",
 ]
 
 

@@ -14,7 +14,7 @@ from attention_harness.benchmark import timing_cuda as accelerator
 from attention_harness.benchmark.cell import combined
 from attention_harness.benchmark.workloads import Workload
 
-CASE = "dot_product-B1H1Hk1Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous-0"
+CASE = "dot_product-B1H1Hk1Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous"
 
 
 @pytest.fixture

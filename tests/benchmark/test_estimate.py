@@ -11,12 +11,12 @@ from attention_harness import registry
 from attention_harness.benchmark import campaign, estimate, gate
 from attention_harness.benchmark.ceilings import Ceilings
 from attention_harness.benchmark.workloads import Workload
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.commands import gating
 from attention_harness.execution.lost import Lost
 from attention_harness.model.verdict import Status
 
-CASE = "dot_product-B1H1Hk1Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous-0"
+CASE = "dot_product-B1H1Hk1Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous"
 
 
 def test_gate_and_passes_add_up(monkeypatch: pytest.MonkeyPatch) -> None:

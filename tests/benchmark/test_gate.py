@@ -11,13 +11,13 @@ import pytest
 
 from attention_harness import registry, report
 from attention_harness.benchmark import campaign, gate
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.store import results
 
 WORKLOAD = "minilm_layer4"
-CASE = "dot_product-B1H2Hk2Lq3Lk5D4Dv4-float32-plain-ordinary-contiguous-0"
+CASE = "dot_product-B1H2Hk2Lq3Lk5D4Dv4-float32-plain-ordinary-contiguous"
 
 # a copy of eager's formula that drops the last key: less work, so it would be the fastest
 WRONG = """

@@ -13,7 +13,7 @@ from attention_harness.benchmark.workloads import Workload
 from attention_harness.model.case import Case
 from attention_harness.model.measurement import Measurement
 
-CASE = "scaled_dot_product-B1H8Hk8Lq128Lk128D64Dv64-float32-plain-ordinary-contiguous-0"
+CASE = "scaled_dot_product-B1H8Hk8Lq128Lk128D64Dv64-float32-plain-ordinary-contiguous"
 HEAD = """
 import time
 

@@ -18,7 +18,7 @@ from attention_harness.commands import bench
 from attention_harness.model.errors import HarnessError
 from attention_harness.store import results, schema
 
-CASES = [f"dot_product-B1H{heads}Hk{heads}Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous-0" for heads in (1, 2)]
+CASES = [f"dot_product-B1H{heads}Hk{heads}Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous" for heads in (1, 2)]
 WORKLOADS = [Workload(f"w{place}", "made up", case) for place, case in enumerate(CASES)]
 
 

@@ -11,7 +11,7 @@ from attention_harness import report
 from attention_harness.benchmark.self_check import planting, rates, stock
 from attention_harness.benchmark.self_check.planting import FIRST, SECOND, SLOWER
 from attention_harness.benchmark.self_check.rates import PLANTED, SAME, Trial, holds, wilson
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.commands import bench_self_check
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from attention_harness import registry
-from attention_harness.cases.cases import matrix
+from attention_harness.cases.matrix import matrix
 from attention_harness.checks import subject
 from attention_harness.execution.costs import sentence
 from attention_harness.execution.plan import plan_items
@@ -34,7 +34,7 @@ def _imported() -> None:
 def _cases(count: int) -> list[Case]:
     """Return cases, the same few under as many seeds as it takes: more of them are more work of the same kind."""
     drawn = [c for c in matrix("quick") if c.content == "ordinary" and "dropout" not in c.options][:FEW]
-    return [replace(drawn[n % FEW], seed=1000 + n // FEW) for n in range(count)]
+    return [replace(drawn[n % FEW], draw=1000 + n // FEW) for n in range(count)]
 
 
 def _asked(names: list[str], cases: list[Case]) -> tuple[dict[str, float], int]:

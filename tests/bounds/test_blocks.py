@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from attention_harness.bounds import PAIRS, ErrorBound, blocked, blocks, error_bounds, pairs, splits
 from attention_harness.cases import inputs
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.checks import subject
 from attention_harness.execution import fuzz
 from attention_harness.execution.plan import plan_items
@@ -23,7 +23,7 @@ from attention_harness.model.verdict import Status
 from attention_harness.registry import implementations, mechanisms
 
 ARITHMETICS = (Arithmetic(), Arithmetic(rounded_scores=False, split_keys=True), Arithmetic(scaled_inputs=True))
-LONG = "scaled_dot_product-B1H1Hk1Lq2048Lk2048D64Dv64-float32-{}-ordinary-contiguous-1"
+LONG = "scaled_dot_product-B1H1Hk1Lq2048Lk2048D64Dv64-float32-{}-ordinary-contiguous-draw1"
 
 
 @functools.cache
@@ -148,13 +148,13 @@ def test_one_wrong_element_of_a_long_problem_is_seen(row):
 
 
 TOO_LARGE = {
-    "scaled_dot_product-B1H1Hk1Lq16384Lk16384D64Dv64-float32-mask=query-ordinary-contiguous-0": "mask has more than",
-    "scaled_dot_product-B1H1Hk1Lq16384Lk16384D64Dv64-float32-bias=full-ordinary-contiguous-0": "bias has more than",
-    "scaled_dot_product-B1H1Hk1Lq9999999Lk9D64Dv64-float32-plain-ordinary-contiguous-0": "query has more than",
-    "masked_softmax-B1H1Lq16384Lk16384-float32-plain-ordinary-contiguous-0": "scores has more than",
-    "self_attention-B1L2048E64-float32-positions=none-ordinary-contiguous-0": "cannot be computed over blocks",
-    "scaled_dot_product-B1H1Hk1Lq99999Lk99999D8Dv8-float32-plain-ordinary-contiguous-0": "more than 536,870,912 scores",
-    "scaled_dot_product-B64H64Hk64Lq64Lk1024D1Dv1-float32-plain-ordinary-contiguous-0": "scores of one query",
+    "scaled_dot_product-B1H1Hk1Lq16384Lk16384D64Dv64-float32-mask=query-ordinary-contiguous": "mask has more than",
+    "scaled_dot_product-B1H1Hk1Lq16384Lk16384D64Dv64-float32-bias=full-ordinary-contiguous": "bias has more than",
+    "scaled_dot_product-B1H1Hk1Lq9999999Lk9D64Dv64-float32-plain-ordinary-contiguous": "query has more than",
+    "masked_softmax-B1H1Lq16384Lk16384-float32-plain-ordinary-contiguous": "scores has more than",
+    "self_attention-B1L2048E64-float32-positions=none-ordinary-contiguous": "cannot be computed over blocks",
+    "scaled_dot_product-B1H1Hk1Lq99999Lk99999D8Dv8-float32-plain-ordinary-contiguous": "more than 536,870,912 scores",
+    "scaled_dot_product-B64H64Hk64Lq64Lk1024D1Dv1-float32-plain-ordinary-contiguous": "scores of one query",
 }
 
 

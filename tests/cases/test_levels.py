@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from attention_harness.cases import inputs
-from attention_harness.cases.cases import FACTORS, TIERS, matrix
+from attention_harness.cases.matrix import TIERS, matrix
+from attention_harness.cases.space import factors
 from attention_harness.model.dtypes import DTYPES
 from attention_harness.model.errors import HarnessError
+from attention_harness.options import required
 from attention_harness.reference.core import visible_keys
 from attention_harness.registry import mechanisms
 
@@ -40,13 +42,13 @@ def test_every_level_of_a_field(tier, field, levels):
 def test_every_form_of_an_option(tier, option):
     """Every form of every option is in every tier."""
     assert set() == FORMS[option] - {case.options.get(option) for case in matrix(tier)}
-    assert FORMS[option] == set(FACTORS[option])
+    assert FORMS[option] == set(factors()[option])
 
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_every_option_of_every_mechanism(tier):
     """An option that a mechanism declares is asked of that very mechanism."""
-    asked = {(case.mechanism, option) for case in matrix(tier) for option in case.requires}
+    asked = {(case.mechanism, option) for case in matrix(tier) for option in required(case)}
     declared = {(name, option) for name, known in mechanisms().items() for option in known.options}
     assert declared == asked
 
@@ -102,9 +104,8 @@ def test_no_case_hides_everything():
     blind = []
     for case in asked:
         given = inputs.exact(inputs.tensors(case))
-        conditions = {name: given[name] for name in ("mask", "bias", "valid_lens") if name in given}
         shape = inputs.shape_of(mechanisms()[case.mechanism].scores, case.sizes)
-        if not visible_keys(shape, **conditions, causal=case.options.get("causal")).any():
+        if not visible_keys(shape, **inputs.option_values(case, given)).any():
             blind.append(case.id)
     assert [] == blind
 

@@ -1,4 +1,4 @@
-"""Every feasible pair of levels of two factors is in the default matrix, counted without the library that makes it."""
+"""Every feasible pair of levels of two factors is in the default matrix, counted without the code that extends it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from attention_harness.cases.cases import FACTORS, constraints, matrix, variants
+from attention_harness.cases.coverage import Coverage
+from attention_harness.cases.matrix import TIERS, matrix
+from attention_harness.cases.space import PLAIN, SIZED, factors, go_together, variants
 from attention_harness.model.case import Case
+from attention_harness.options import OPTIONS
+from attention_harness.registry import mechanisms
 
-OPTIONS = ("mask", "bias", "valid_lens", "causal", "scale")
-SIZED = ("lengths", "widths", "batches")
-PLAIN = {"lengths": (5, 7), "widths": (16, 8), "batches": (2, 3, 3), "dtype": "float32"}
-PLAIN |= {"content": "ordinary", "layout": "contiguous"} | dict.fromkeys(OPTIONS)
+FACTORS = factors()
+COMBINED = [name for name in FACTORS if name in OPTIONS]
 Levels = dict[str, Any]
 Pair = tuple[tuple[str, Any], tuple[str, Any]]
 Sizes = tuple[tuple[str, int], ...]
@@ -23,11 +25,11 @@ EVERY: dict[str, tuple[Any, ...]] = {"variant": tuple(KNOWN)} | FACTORS
 
 
 def sizes(name: str, **levels: Any) -> Sizes:
-    return tuple(KNOWN[name].case(PLAIN | levels, 0).sizes.items())
+    return tuple(KNOWN[name].plain(**levels).sizes.items())
 
 
 def variant_of(case: Case) -> str:
-    choices = (case.options[name] for name in case.options if name not in (*OPTIONS, "dropout"))
+    choices = (case.options[name] for name in case.options if name not in OPTIONS)
     return "-".join((case.mechanism, *choices))
 
 
@@ -41,7 +43,7 @@ def shows(name: str, factor: str) -> bool:
 def triples(name: str) -> dict[Sizes, list[tuple[Any, ...]]]:
     """Return the known lengths, widths and batches by the sizes they give."""
     found: dict[Sizes, list[tuple[Any, ...]]] = {}
-    for levels in itertools.product(*(sorted(KNOWN[name].levels(factor)) for factor in SIZED)):
+    for levels in itertools.product(*(KNOWN[name].levels(factor) for factor in SIZED)):
         found.setdefault(sizes(name, **dict(zip(SIZED, levels, strict=True))), []).append(levels)
     return found
 
@@ -50,48 +52,26 @@ def rows(case: Case) -> list[Levels]:
     """Return the levels of every factor that the case was made from: none where its sizes are no level's."""
     variant = variant_of(case)
     fixed: Levels = {"variant": variant, "dtype": case.dtype, "content": case.content, "layout": case.layout}
-    fixed |= {option: case.options.get(option) for option in OPTIONS}
+    fixed |= {option: case.options.get(option) for option in COMBINED}
     made = triples(variant).get(tuple(case.sizes.items()), [])
     return [fixed | dict(zip(SIZED, levels, strict=True)) for levels in made]
 
 
-@functools.cache
-def excluded() -> frozenset[Pair]:
-    """Return the pairs that a constraint forbids, either way round."""
-    found = set()
-    for (left, right), allows in constraints():
-        for one, other in itertools.product(EVERY[left], EVERY[right]):
-            given = [KNOWN[level] if factor == "variant" else level for factor, level in ((left, one), (right, other))]
-            if not allows(*given):
-                found |= {((left, one), (right, other)), ((right, other), (left, one))}
-    return frozenset(found)
-
-
 def allowed(levels: Levels) -> bool:
-    return excluded().isdisjoint(itertools.combinations(levels.items(), 2))
+    """Whether every level is known to the variant, where one is named, and lengths are short enough for the dtype."""
+    variant = KNOWN.get(levels.get("variant", ""))
+    if variant is not None and not all(one in variant.levels(f) for f, one in levels.items() if f != "variant"):
+        return False
+    return not {"lengths", "dtype"} <= set(levels) or go_together(levels["lengths"], levels["dtype"])
 
 
-def feasible(levels: Levels) -> bool:
-    """Whether some level of every other factor goes with these."""
-    rest = next((factor for factor in EVERY if factor not in levels), None)
-    if rest is None:
-        return True
-    fitting = (
-        level
-        for level in EVERY[rest]
-        if not any(((factor, other), (rest, level)) in excluded() for factor, other in levels.items())
-    )
-    return any(feasible(levels | {rest: level}) for level in fitting)
-
-
-@functools.cache
-def feasible_pairs() -> frozenset[Pair]:
-    return frozenset(
+def feasible_pairs() -> set[Pair]:
+    return {
         ((one, level), (other, another))
         for (one, levels), (other, others) in itertools.combinations(EVERY.items(), 2)
         for level, another in itertools.product(levels, others)
-        if allowed({one: level, other: another}) and feasible({one: level, other: another})
-    )
+        if any(allowed({one: level, other: another} | ({} if one == "variant" else {"variant": v})) for v in KNOWN)
+    }
 
 
 def occurring_pairs(cases: list[Case]) -> set[Pair]:
@@ -106,9 +86,9 @@ def occurring_pairs(cases: list[Case]) -> set[Pair]:
 
 
 def drawn() -> list[Case]:
-    """Return the cases of the matrix that are neither worked examples, recordings nor about dropout."""
+    """Return the cases of the matrix that are neither worked examples, recordings nor about what is sampled."""
     drawn = [case for case in matrix("default") if case.content in FACTORS["content"]]
-    return [case for case in drawn if "dropout" not in case.options]
+    return [case for case in drawn if not {name for name in OPTIONS if name not in COMBINED} & set(case.options)]
 
 
 def test_every_feasible_pair_occurs():
@@ -124,6 +104,27 @@ def test_the_count_of_pairs_sees_a_hole():
         assert feasible_pairs() - occurring_pairs([case for case in drawn() if case.mechanism != mechanism]), mechanism
 
 
+@pytest.mark.parametrize("tier", TIERS)
+def test_the_lists_cover_what_the_factors_ask(tier):
+    """A new mechanism, option, level or dtype needs rows: `python -m attention_harness.cases.extend` appends them."""
+    assert {} == Coverage(tier).missing(matrix(tier))
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_list_without_any_one_row_with_a_pair_of_its_own_is_seen(tier):
+    """What only one case covers is missing without it."""
+    coverage, cases = Coverage(tier), matrix(tier)
+    counts: dict[Any, int] = {}
+    for case in cases:
+        for item in coverage.covered(case):
+            counts[item] = counts.get(item, 0) + 1
+    wanted = coverage.wanted()
+    alone = [case for case in cases if any(counts[item] == 1 and item in wanted for item in coverage.covered(case))]
+    assert len(alone) > len(cases) / 10
+    for case in alone[::40]:
+        assert coverage.missing(one for one in cases if one != case), case.id
+
+
 def test_no_case_breaks_a_constraint():
     """What the mechanisms do not know is in no case."""
     assert [case.id for case in drawn() if not all(map(allowed, rows(case)))] == []
@@ -132,7 +133,8 @@ def test_no_case_breaks_a_constraint():
 def test_sizes_are_made_from_the_levels():
     """Every drawn case but those of length 0 and of the plain rows has lengths, widths and batches of the factors."""
     strange = [case.id for case in drawn() if not rows(case) and min(case.sizes.values()) > 0]
-    assert [case for case in strange if not case.endswith("-ordinary-contiguous-0")] == []
+    plain = {tuple(variant.plain().sizes.items()) for variant in variants()}
+    assert [one for one in strange if tuple(Case.from_id(one).sizes.items()) not in plain] == []
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -141,26 +143,34 @@ def test_of_levels_that_look_alike_the_first_is_known(name):
     assert {1} == {len(levels) for levels in triples(name).values()}
     for factor in SIZED:
         first: dict[Sizes, Any] = {}
-        if KNOWN[name].levels(factor) == {None}:
+        if KNOWN[name].levels(factor) == (None,):
             assert not shows(name, factor)
             continue
         for level in (level for level in FACTORS[factor] if level is not None):
             first.setdefault(sizes(name, **{factor: level}), level)
         grouped = "grouped_heads" in KNOWN[name].mechanism.options or factor != "batches"
-        assert {level for level in first.values() if grouped or level[1] == level[2]} == KNOWN[name].levels(factor)
+        assert {level for level in first.values() if grouped or level[1] == level[2]} == set(KNOWN[name].levels(factor))
 
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_known_options_are_the_declared_ones(name):
     """A level of an option is known exactly where the mechanism declares it; by head, where its scores have heads."""
     known = KNOWN[name]
-    for option in OPTIONS:
+    for option in COMBINED:
         declared = {None} | {
             level
             for level in FACTORS[option]
-            if (f"causal_{level}" if option == "causal" else option) in known.mechanism.options
+            if level is not None
+            and OPTIONS[option].capability(level) in known.mechanism.options
             and (level != "head" or "H" in known.mechanism.scores)
         }
-        assert declared == known.levels(option), option
+        assert declared == set(known.levels(option)), option
     for factor in ("dtype", "content", "layout"):
-        assert set(FACTORS[factor]) == known.levels(factor), factor
+        assert set(FACTORS[factor]) == set(known.levels(factor)), factor
+
+
+def test_plain_sizes_are_those_of_the_plain_levels():
+    """The plain case of a mechanism is made of the plain lengths, widths and batches."""
+    case = KNOWN["scaled_dot_product"].plain()
+    assert PLAIN["lengths"] == (case.sizes["Lq"], case.sizes["Lk"])
+    assert set(mechanisms()) == {variant.mechanism.name for variant in variants()}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attention_harness.bounds import ErrorBound
-from attention_harness.cases.cases import matrix
+from attention_harness.cases.matrix import matrix
 from attention_harness.checks.expected import bound_of
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case

@@ -172,7 +172,7 @@ def test_what_an_implementation_prints_is_not_in_the_json(terminal, tmp_path):
 MISTAKES = {
     "implementation": ("check eagre", "no implementation 'eagre'. Did you mean 'eager'?"),
     "mechanism": ("check eager --mechanism cosin", "no mechanism 'cosin'. Did you mean 'cosine'?"),
-    "case": (f"check eager --case {TINY[:-2]}", "malformed case id"),
+    "case": (f"check eager --case {TINY.removesuffix('-contiguous')}", "malformed case id"),
     "case of two lines": ("check eager --case 'a\nb'", "malformed case id"),
     "no file": ("check --load absent.py", "--load absent.py: no such file"),
     "resume of nothing": (f"check eager --case {TINY} --resume", "--resume needs --out"),

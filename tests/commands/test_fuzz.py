@@ -45,7 +45,7 @@ def test_what_fails_exits_with_1_and_is_shrunk(harness, tmp_path):
     told = json.loads(answer.out)["fuzz"]
     assert (told["seed"], told["cases"]) == (0, 60)
     [found] = [row for row in told["smallest"] if row["verdict"]["check"] == "accuracy"]
-    smallest = "scaled_dot_product-B1H1Hk1Lq1Lk13D1Dv1-float32-plain-ordinary-contiguous-0"
+    smallest = "scaled_dot_product-B1H1Hk1Lq1Lk13D1Dv1-float32-plain-ordinary-contiguous"
     assert found["verdict"]["case"] == smallest
     failed = {row["case"] for row in rows(tmp_path / "run") if (row["check"], row["status"]) == ("accuracy", "fail")}
     assert found["failures"] == len(failed) > 0

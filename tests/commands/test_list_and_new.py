@@ -7,7 +7,7 @@ import json
 import pytest
 
 from attention_harness import registry
-from attention_harness.cases.cases import TIERS, matrix
+from attention_harness.cases.matrix import TIERS, matrix
 from attention_harness.checks import CHECKS
 from attention_harness.registry import mechanisms
 from tests.registry.sources import TINY, write

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from attention_harness.cases import inputs
-from attention_harness.cases.cases import matrix
+from attention_harness.cases.matrix import matrix
 from attention_harness.checks import gradients
 from attention_harness.checks.contract import is_ordinary, purity
 from attention_harness.checks.form import to_array
@@ -129,8 +129,8 @@ def _in_answers(wrong, right, case: Case) -> bool:
         grown = {
             axis: length + (1 if axis in ("B", "Lq", "L", "Lk", "P") else 0) for axis, length in case.sizes.items()
         }
-        others = [Case(case.mechanism, case.sizes, case.dtype, case.options, seed=case.seed + 1)]
-        others.append(Case(case.mechanism, grown, case.dtype, case.options, seed=case.seed + 1))
+        others = [Case(case.mechanism, case.sizes, case.dtype, case.options, draw=case.draw + 1)]
+        others.append(Case(case.mechanism, grown, case.dtype, case.options, draw=case.draw + 1))
         try:
             for other in others:
                 moved = to_array(subject.call(other).output) - to_array(clean.call(other).output)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from attention_harness import registry
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.checks.expected import bound_of
 from attention_harness.checks.subject import Subject
 from attention_harness.execution.plan import plan_items
@@ -26,7 +26,7 @@ def verdicts(path, case: str, **parts: str) -> list[Verdict]:
 
 def test_an_overflow_is_not_the_implementation_s(tmp_path):
     """Every check is unsupported with the reason, and the implementation is not even prepared."""
-    found = verdicts(tmp_path / "wild.py", f"{SIZES}-scale=50000.0-ordinary-contiguous-0", body="raise SystemError")
+    found = verdicts(tmp_path / "wild.py", f"{SIZES}-scale=50000.0-ordinary-contiguous", body="raise SystemError")
     assert {verdict.check for verdict in found} >= {"accuracy", "purity", "second_call"}
     assert {verdict.status for verdict in found} == {Status.UNSUPPORTED}
     assert {verdict.reason for verdict in found} == {
@@ -36,15 +36,15 @@ def test_an_overflow_is_not_the_implementation_s(tmp_path):
 
 def test_the_same_problem_is_asked_where_it_fits(tmp_path):
     """In float64 it is a case like any other, and a wrong answer to it fails."""
-    case = f"{SIZES}-scale=50000.0-ordinary-contiguous-0".replace("float16", "float64")
+    case = f"{SIZES}-scale=50000.0-ordinary-contiguous".replace("float16", "float64")
     found = {v.check: v.status for v in verdicts(tmp_path / "unscaled.py", case)}
     assert found["accuracy"] is Status.FAIL
 
 
 def test_a_second_call_stays_in_range(tmp_path):
     """Where the case fits and the other numbers of the second call do not, these are left out."""
-    case = parse(f"{SIZES}-scale=15000.0-ordinary-contiguous-1")
-    overflows = [bool(bound_of(replace(case, seed=seed), Arithmetic(), "zero")[0].overflow) for seed in (1, 2)]
+    case = parse(f"{SIZES}-scale=15000.0-ordinary-contiguous-draw1")
+    overflows = [bool(bound_of(replace(case, draw=seed), Arithmetic(), "zero")[0].overflow) for seed in (1, 2)]
     assert overflows == [False, True]
     scores = "(query @ key.mT).mul(15000.0)"
     found = {v.check: v for v in verdicts(tmp_path / "scaled.py", case.id, scores=scores)}
@@ -53,7 +53,7 @@ def test_a_second_call_stays_in_range(tmp_path):
 
 def test_dropout_of_nothing_is_no_error(tmp_path):
     """Where no output comes out, dropout has nothing to be held to; found by fuzzing."""
-    case = "scaled_dot_product-B1H1Hk1Lq0Lk1D1Dv1-float32-dropout=0.5-ordinary-contiguous-0"
+    case = "scaled_dot_product-B1H1Hk1Lq0Lk1D1Dv1-float32-dropout=0.5-ordinary-contiguous"
     [implementation] = registry.select(["eager"])
     [item] = plan_items([implementation], [parse(case)])
     assert {v.check: v.status for v in run_checks(item)}["dropout"] is Status.PASS
@@ -61,7 +61,7 @@ def test_dropout_of_nothing_is_no_error(tmp_path):
 
 def test_a_case_beyond_memory_accuses_nobody():
     """Tensors of terabytes: unsupported with the reason, and nothing is called."""
-    case = parse("scaled_dot_product-B99999H3Hk3Lq99999Lk99999D16Dv8-float32-plain-ordinary-contiguous-0")
+    case = parse("scaled_dot_product-B99999H3Hk3Lq99999Lk99999D16Dv8-float32-plain-ordinary-contiguous")
     [item] = plan_items(registry.select(["eager"]), [case])
     verdicts = list(run_checks(item))
     assert {v.status for v in verdicts} == {Status.UNSUPPORTED}
@@ -75,7 +75,7 @@ def test_what_does_not_fit_here_accuses_nobody(monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(Subject, "error_bound", starved)
-    [item] = plan_items(registry.select(["eager"]), [parse(f"{SIZES}-plain-ordinary-contiguous-0")])
+    [item] = plan_items(registry.select(["eager"]), [parse(f"{SIZES}-plain-ordinary-contiguous")])
     verdicts = list(run_checks(item))
     assert {v.status for v in verdicts} == {Status.UNSUPPORTED}
     assert all("memory" in v.reason for v in verdicts)

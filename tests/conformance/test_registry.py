@@ -7,11 +7,12 @@ from collections.abc import Iterable
 import pytest
 
 from attention_harness import registry
-from attention_harness.cases.cases import matrix
+from attention_harness.cases.matrix import matrix
 from attention_harness.checks.behaviour.anchor import anchor
 from attention_harness.execution.plan import Item, plan_items
 from attention_harness.execution.run import verdicts_of
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED
+from attention_harness.options import required
 
 BUILT = ("onnx_cpu", "compiled")
 """For each structure of inputs an export takes a second, a compilation several: these are asked a sample of the quick
@@ -23,7 +24,7 @@ def _sample(items: Iterable[Item]) -> list[Item]:
     shown = {}
     for item in items:
         case = item.case
-        facts = {case.mechanism, case.dtype, case.content, case.layout, *case.requires}
+        facts = {case.mechanism, case.dtype, case.content, case.layout, *required(case)}
         if item.skip is None:
             shown[item.id] = item, facts | {check.name for check in item.checks}
     wanted = set().union(*(facts for _, facts in shown.values()))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from attention_harness import Capabilities
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.execution.in_process import InProcess
 from attention_harness.registry import Implementation
 from tests.registry.sources import TINY

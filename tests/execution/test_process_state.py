@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from attention_harness import registry
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.process_state import name_few, process_state
 from attention_harness.execution.run import verdicts_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from attention_harness import registry
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.execution import pool
 from attention_harness.execution.limits import Limits
 from attention_harness.execution.plan import plan_items

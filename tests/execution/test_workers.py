@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from attention_harness import registry
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.checks.behaviour.anchor import anchor
 from attention_harness.execution import in_process, plan, pool
 from attention_harness.execution.costs import Costs

@@ -15,7 +15,7 @@ CASE = Case("cosine", {"D": 8, "Lq": 5, "B": 2, "H": 4, "Hk": 2, "Lk": 7, "Dv": 
 
 def test_an_id_holds_everything():
     """Sizes stand in one order, options in theirs, the device only where it is not the CPU."""
-    assert "cosine-B2H4Hk2Lq5Lk7D8Dv6-float32-mask=full-ordinary-contiguous-0" == CASE.id == str(CASE)
+    assert "cosine-B2H4Hk2Lq5Lk7D8Dv6-float32-mask=full-ordinary-contiguous" == CASE.id == str(CASE)
     assert CASE.id + "@cuda" == CASE.on("cuda").id
     assert CASE.on("cuda").on("cpu") == CASE
     assert CASE.on("cuda") != CASE
@@ -26,7 +26,7 @@ def test_an_id_holds_everything():
     "changes",
     [
         {},
-        {"dtype": "bfloat16", "layout": "offset", "content": "recorded.minilm_layer0", "seed": 12},
+        {"dtype": "bfloat16", "layout": "offset", "content": "recorded.minilm_layer0", "draw": 12},
         {"options": {}},
         {"options": {"mask": "full", "causal": "top_left", "scale": 0.375, "score": "cosine"}},
         {"options": {"scale": 1e-07}},
@@ -51,21 +51,11 @@ def test_every_size_letter_is_read_back():
 def test_a_case_is_frozen_to_its_depth():
     """Neither a field nor what lies in it can be changed."""
     with pytest.raises(AttributeError):
-        CASE.seed = 1
+        CASE.draw = 1
     with pytest.raises(TypeError):
         CASE.sizes["B"] = 1
     with pytest.raises(TypeError):
         CASE.options["mask"] = "head"
-
-
-def test_what_a_case_requires():
-    """Its options, causality by its corner, and grouped heads where there are fewer key heads."""
-    assert CASE.requires == ("mask", "grouped_heads")
-    plain = dataclasses.replace(CASE, options={}, sizes=dict(CASE.sizes) | {"Hk": 4})
-    assert plain.requires == ()
-    every = {"scale": 2.0, "dropout": 0.1, "bias": "full", "valid_lens": "batch", "causal": "bottom_right"}
-    expected = {"scale", "dropout", "bias", "valid_lens", "causal_bottom_right"}
-    assert expected == set(dataclasses.replace(plain, options=every | {"positions": "none"}).requires)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +69,6 @@ def test_what_a_case_requires():
         ({"devices": ()}, "devices must be a tuple of names"),
         ({"devices": ("gpu",)}, "unknown device 'gpu'; known: cpu, cuda"),
         ({"options": "mask"}, "options must be a tuple of names, got 'mask'"),
-        ({"options": ("causal",)}, "unknown option 'causal'; known: mask, bias, valid_lens, causal_top_left"),
         ({"fully_masked_rows": "garbage"}, "fully_masked_rows 'garbage' is none of zero, nan, mean"),
         ({"gradients": "yes"}, "gradients must be True or False, got 'yes'"),
         ({"repeatable": 1}, "repeatable must be True or False, got 1"),
@@ -123,36 +112,12 @@ def test_an_arithmetic_at_its_limits():
         assert value == getattr(Arithmetic(**{name: value}), name)
 
 
-def test_a_device_that_was_not_declared_is_refused():
-    """On the CPU alone nothing is asked of another device, and the other way round."""
-    able = Capabilities(("cosine",), options=("mask", "grouped_heads"))
-    assert able.refuses(CASE.on("cuda")) == "device cuda not declared (declares cpu)"
-    able = dataclasses.replace(able, devices=("cuda",))
-    assert able.refuses(CASE) == "device cpu not declared (declares cuda)"
-    assert able.refuses(CASE.on("cuda")) == ""
-    able = dataclasses.replace(able, devices=("cpu", "cuda"))
-    assert [able.refuses(case) for case in (CASE, CASE.on("cuda"))] == ["", ""]
-
-
 def test_options_stand_in_one_order():
     """Cases of the same options are equal, in whichever order they were given; a text in another order is refused."""
     every = {"score": "cosine", "dropout": 0.5, "scale": 2.0, "causal": "top_left", "valid_lens": "batch"}
     every |= {"bias": "full", "mask": "full", "positions": "none"}
     case = dataclasses.replace(CASE, options=every)
-    order = ["mask", "bias", "valid_lens", "causal", "scale", "dropout", "positions", "score"]
-    assert order == list(case.options)
+    assert sorted(every) == list(case.options)
     assert case == dataclasses.replace(CASE, options=dict(sorted(every.items())))
     with pytest.raises(HarnessError, match="its canonical form is 'cosine-"):
-        Case.from_id(case.id.replace("mask=full+bias=full", "bias=full+mask=full"))
-
-
-def test_what_was_not_declared_is_refused_with_its_name():
-    """A declaration says why it leaves a case out: mechanism, dtype, or the options it lacks; else nothing."""
-    able = Capabilities(("cosine",), options=("mask", "grouped_heads"))
-    assert able.refuses(CASE) == ""
-    assert able.refuses(Case("additive", {})) == "mechanism additive not declared"
-    refusal = able.refuses(dataclasses.replace(CASE, dtype="float16"))
-    assert refusal == "dtype float16 not declared (declares float32)"
-    refusal = Capabilities(("cosine",), options=("bias",)).refuses(CASE)
-    assert refusal == "option mask, grouped_heads not declared (declares bias)"
-    assert Capabilities(("cosine",)).refuses(CASE) == "option mask, grouped_heads not declared (declares none)"
+        Case.from_id(case.id.replace("dropout=0.5+mask=full", "mask=full+dropout=0.5"))

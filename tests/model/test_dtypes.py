@@ -10,15 +10,15 @@ import torch
 from attention_harness.bounds import error_bounds
 from attention_harness.bounds.judge import judge
 from attention_harness.cases import inputs
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.checks.form import to_array
 from attention_harness.implementations import eager, numpy_reference
 from attention_harness.model.capabilities import Arithmetic, Capabilities
 from attention_harness.model.dtypes import DTYPES, DType
-from attention_harness.registry import mechanism
+from attention_harness.registry import mechanism, refuses
 
 FLOAT8 = DType("float8_e4m3fn", 8, 4, -6, 448.0, "float8_e4m3fn", "FLOAT8E4M3FN", infinite=False)
-CASE = "scaled_dot_product-B2H3Hk3Lq5Lk7D8Dv6-float8_e4m3fn-{}-ordinary-contiguous-0"
+CASE = "scaled_dot_product-B2H3Hk3Lq5Lk7D8Dv6-float8_e4m3fn-{}-ordinary-contiguous"
 
 
 @pytest.mark.parametrize("record", [*DTYPES.values(), FLOAT8], ids=lambda record: record.name)
@@ -69,4 +69,4 @@ def test_a_further_record_brings_declarations_cases_inputs_and_bounds(option):
 @pytest.mark.usefixtures("float8")
 def test_what_is_declared_decides_about_a_further_record():
     """An implementation that does not declare the dtype refuses it by name."""
-    assert "dtype float8_e4m3fn not declared" in eager.CAPABILITIES.refuses(parse(CASE.format("plain")))
+    assert "dtype float8_e4m3fn not declared" in refuses(eager.CAPABILITIES, parse(CASE.format("plain")))

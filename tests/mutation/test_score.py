@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from attention_harness.cases.cases import matrix
+from attention_harness.cases.matrix import matrix
 from attention_harness.commands.main import main
 from attention_harness.model import mutation_results
 from attention_harness.model.errors import HarnessError
@@ -19,8 +19,8 @@ from attention_harness.mutation.mutants import Mutant
 from attention_harness.mutation.patching import eager
 from attention_harness.store import results
 
-CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float64-plain-ordinary-contiguous-0"
-OTHER = "masked_softmax-B1H1Lq2Lk3-float64-plain-ordinary-contiguous-0"
+CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float64-plain-ordinary-contiguous"
+OTHER = "masked_softmax-B1H1Lq2Lk3-float64-plain-ordinary-contiguous"
 ATTEND = "    weights = softmax(scores, **visibility)\n    return weights @ value, weights"
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import attention_harness.reference
-from attention_harness.model.capabilities import OPTIONS
 from attention_harness.model.case import AXES
+from attention_harness.options import capabilities
 from attention_harness.reference import core
 from attention_harness.reference.specification import SCORED
 from attention_harness.registry import mechanisms
@@ -92,7 +92,7 @@ def test_the_inputs_are_the_parameters_of_the_function(mechanism):
 @MECHANISM
 def test_the_options_are_the_harness_s_and_grouped_heads_have_their_axis(mechanism):
     """No option is unknown; a mechanism groups heads where it has key heads; causality needs keys in a row."""
-    assert set(mechanism.options) <= set(OPTIONS)
+    assert set(mechanism.options) <= set(capabilities())
     assert len(set(mechanism.options)) == len(mechanism.options)
     assert ("grouped_heads" in mechanism.options) == ("Hk" in mechanism.axes)
     assert bool(mechanism.options) == bool(mechanism.scores)

@@ -14,7 +14,8 @@ import pytest
 
 from attention_harness.bounds import Model, Tracked
 from attention_harness.cases import inputs
-from attention_harness.cases.cases import parse, variants
+from attention_harness.cases.ids import parse
+from attention_harness.cases.space import variants
 from attention_harness.checks.expected import bound_of
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
@@ -69,7 +70,7 @@ def cases_of(mechanism: str) -> list[Case]:
         for turn, content in enumerate(CONTENTS):
             sizes = {axis: (SIZES | LENGTHS[(turn + number) % 2])[axis] for axis in known.axes}
             heads = [{}, {"H": 4}] if "grouped_heads" in known.options else [{}]
-            found += [Case(mechanism, sizes | h, "float64", own | variant.choices, content, seed=number) for h in heads]
+            found += [Case(mechanism, sizes | h, "float64", own | variant.choices, content, draw=number) for h in heads]
     return [parse(case.id) for case in dict.fromkeys(found)]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from attention_harness.bounds.judge import judge
 from attention_harness.cases import inputs
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.checks.expected import bound_of
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
@@ -40,7 +40,7 @@ CASES = [
             (SIZES, "causal=top_left"),
             (SIZES, "scale=0.5625"),
             (GROUPED, "plain"),
-            (GROUPED, "mask=full+causal=top_left+scale=0.5625"),
+            (GROUPED, "causal=top_left+mask=full+scale=0.5625"),
             (GROUPED, "bias=full+causal=top_left"),
             ("B2H4Hk4Lq7Lk5D5Dv32", "causal=top_left"),
             ("B1H6Hk2Lq1Lk33D64Dv1", "mask=full"),
@@ -116,14 +116,14 @@ def test_valid_lens_are_the_nonpad_lengths_of_onnx(text):
 @pytest.mark.parametrize("sizes", [SIZES, "B2H3Hk3Lq7Lk5D16Dv8"])
 def test_the_bottom_right_corner_is_causality_over_full_lengths_in_onnx(sizes):
     """With every key there, ONNX counts from the last query and the last key: our bottom_right."""
-    case = parse(f"scaled_dot_product-{sizes}-float64-causal=bottom_right-ordinary-contiguous-0")
+    case = parse(f"scaled_dot_product-{sizes}-float64-causal=bottom_right-ordinary-contiguous")
     lens = np.full(case.sizes["B"], case.sizes["Lk"], np.int64)
     assert_same(attention(case, 24, lens, is_causal=1), case, ATTENTION)
 
 
 def test_the_corners_differ_where_the_lengths_do():
     """The comparison would notice the wrong corner: top-left answers are far outside bottom-right's error bound."""
-    case = parse(f"scaled_dot_product-{SIZES}-float64-causal=bottom_right-ordinary-contiguous-0")
+    case = parse(f"scaled_dot_product-{SIZES}-float64-causal=bottom_right-ordinary-contiguous")
     with pytest.raises(AssertionError, match="exceeds its error bound"):
         assert_same(attention(case, 24, is_causal=1), case, ATTENTION)
 
@@ -132,7 +132,7 @@ def test_the_corners_differ_where_the_lengths_do():
 @pytest.mark.parametrize("sizes", ["B2H3Lq5Lk7", "B1H1Lq1Lk1", "B2H2Lq16Lk129"])
 def test_masked_softmax_without_options_is_the_softmax_of_onnx(sizes, content):
     """An ordinary softmax along the last axis."""
-    case = parse(f"masked_softmax-{sizes}-float64-plain-{content}-contiguous-0")
+    case = parse(f"masked_softmax-{sizes}-float64-plain-{content}-contiguous")
     given = inputs.exact(inputs.tensors(case))
     (weights,) = run("Softmax", 13, {"scores": given["scores"]}, axis=-1)
     assert_same([weights, weights], case, Arithmetic())

@@ -10,7 +10,8 @@ import pytest
 
 from attention_harness.bounds import error_bounds, gamma
 from attention_harness.cases import inputs
-from attention_harness.cases.cases import parse, variants
+from attention_harness.cases.ids import parse
+from attention_harness.cases.space import variants
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
 from attention_harness.model.dtypes import DTYPES

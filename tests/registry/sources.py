@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-TINY = "scaled_dot_product-B2H2Hk2Lq2Lk3D4Dv2-float32-plain-ordinary-contiguous-0"
+TINY = "scaled_dot_product-B2H2Hk2Lq2Lk3D4Dv2-float32-plain-ordinary-contiguous"
 
 _TEXT = '''"""Scaled dot product of {name}."""
 

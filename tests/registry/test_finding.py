@@ -7,15 +7,17 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy
 import pytest
 
+import attention_harness.implementations
+import attention_harness.reference
 from attention_harness import implementations as shipped
 from attention_harness import registry
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.model.errors import HarnessError
 from tests.registry.sources import TINY, write
 
@@ -98,10 +100,10 @@ def test_a_name_twice_is_refused(tmp_path, monkeypatch):
     assert str(mine) in str(caught.value)
     assert str(FOLDER / "eager.py") in str(caught.value)
     (tmp_path / "other").mkdir()
-    twins = [write(tmp_path / "A/A control.py"), write(tmp_path / "other" / "A/A control.py")]
-    with pytest.raises(HarnessError, match="two implementations named 'A/A control'"):
+    twins = [write(tmp_path / "twin.py"), write(tmp_path / "other" / "twin.py")]
+    with pytest.raises(HarnessError, match="two implementations named 'twin'"):
         registry.implementations(twins)
-    install(tmp_path, "compiled", "aa_control")
+    install(tmp_path, "compiled", "twin")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(HarnessError, match="two implementations named 'compiled'"):
         registry.implementations()
@@ -138,6 +140,7 @@ def test_known_failures_match_check_and_case(tmp_path):
     ) == ("bug 1", "bug 2", "")
 
 
+MAPPED = (attention_harness.implementations, attention_harness.reference)  # folders beside harness/ in the checkout
 HEAVY = {"torch", "onnx", "onnxruntime", "onnxscript", "triton", "jax", "matplotlib", "scipy"}
 
 
@@ -168,7 +171,11 @@ def test_listing_imports_no_framework():
 
 def test_listing_works_on_a_bare_machine(tmp_path):
     """Without torch and ONNX every kind is listed, and what needs ONNX says what is missing."""
-    for package in Path(sysconfig.get_paths()["purelib"]).iterdir():
+    package = tmp_path / "attention_harness"
+    package.mkdir()
+    for part in (*Path(attention_harness.__path__[0]).iterdir(), *(Path(m.__path__[0]) for m in MAPPED)):
+        (package / part.name).symlink_to(part)
+    for package in Path(numpy.__path__[0]).parent.iterdir():
         if not package.name.startswith(("torch", "functorch", "onnx", "triton", "nvidia", "__pycache__")):
             (tmp_path / package.name).symlink_to(package)
     script = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from attention_harness import registry
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.model.errors import HarnessError
 from tests.registry.sources import TINY, write
 
@@ -33,11 +33,11 @@ MISTAKES = {
     ),
     "unknown option": (
         HEAD + GOOD.format(', options=("maks",)') + PREPARE,
-        "unknown option 'maks'; known: mask, bias",
+        "names no option 'maks'. Did you mean 'mask'",
     ),
     "unknown dtype": (
         HEAD + GOOD.format(', dtypes=("fp32",)') + PREPARE,
-        "unknown dtype 'fp32'; known: float64",
+        "unknown dtype 'fp32'; known: float32, float64",
     ),
     "unknown device": (
         HEAD + GOOD.format(', devices=("tpu",)') + PREPARE,

@@ -24,9 +24,9 @@ from tests.reliability.processes import hears_interrupts
 
 KILLS = 50
 CASES = (
-    "masked_softmax-B1H1Lq2Lk3-float32-plain-ordinary-contiguous-0",
-    "masked_softmax-B1H1Lq3Lk3-float32-mask=full-ordinary-contiguous-1",
-    "scaled_dot_product-B1H1Hk1Lq2Lk3D4Dv2-float32-plain-ordinary-contiguous-0",
+    "masked_softmax-B1H1Lq2Lk3-float32-plain-ordinary-contiguous",
+    "masked_softmax-B1H1Lq3Lk3-float32-mask=full-ordinary-contiguous-draw1",
+    "scaled_dot_product-B1H1Hk1Lq2Lk3D4Dv2-float32-plain-ordinary-contiguous",
 )
 # It dies on one case and is wrong on another, so that there is something to diagnose.
 WRONG = '''"""Wrong on purpose."""

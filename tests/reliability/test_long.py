@@ -10,7 +10,7 @@ import pytest
 
 from tests.reliability.test_kills import begin
 
-LONG = "scaled_dot_product-B1H1Hk1Lq16384Lk16384D64Dv64-float32-{}-ordinary-contiguous-0"
+LONG = "scaled_dot_product-B1H1Hk1Lq16384Lk16384D64Dv64-float32-{}-ordinary-contiguous"
 GIGABYTE = 2**30
 
 

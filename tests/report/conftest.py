@@ -12,7 +12,7 @@ from attention_harness.model.measurement import Measurement
 from attention_harness.model.verdict import NOT_CHECKED, Status, Verdict
 from attention_harness.store.results import Run
 
-CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float32-plain-ordinary-contiguous-0"
+CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float32-plain-ordinary-contiguous"
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from attention_harness.report import build, growth, markdown, page
 from attention_harness.report.figures import curves
 
-CASE = "scaled_dot_product-B1H1Hk1Lq{n}Lk{n}D64Dv64-float32-plain-ordinary-contiguous-0"
+CASE = "scaled_dot_product-B1H1Hk1Lq{n}Lk{n}D64Dv64-float32-plain-ordinary-contiguous"
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from attention_harness.model.verdict import Status
 from attention_harness.report import build, markdown, page
 from attention_harness.report.figures import intervals
 
-CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float32-plain-ordinary-contiguous-0"
+CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float32-plain-ordinary-contiguous"
 
 
 @pytest.mark.parametrize("status", ["refused", "unsupported", "unavailable", "error"])

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import settings
 
 from attention_harness.benchmark import campaign
-from attention_harness.cases import cases
+from attention_harness.cases import given
+from attention_harness.cases.matrix import matrix
 from attention_harness.commands.check import session as check
 from attention_harness.commands.main import main
 from attention_harness.commands.replay import session as replay
@@ -58,9 +59,9 @@ def no_work() -> Iterator[None]:
             (diagnosis_accuracy, "measure"),
         ):
             patch.setattr(module, name, lambda *_, **__: iter(()))
-        for module in (cases, check, power, sensitivity):
+        for module in (check, power, sensitivity):
             patch.setattr(module, "matrix", quick)
-        patch.setattr(check, "own_cases", lambda *_: ())
+        patch.setattr(check, "cases_for", lambda *_: ())
         patch.setattr(sensitivity, "measure", lambda cases: iter(()))
         patch.setattr(check, "diagnose_run", lambda *_, **__: iter(()))
         patch.setattr(replay, "run", lambda *_, **__: replay.Replayed(()))
@@ -70,11 +71,8 @@ def no_work() -> Iterator[None]:
 
 def few_cases() -> list[Case]:
     """Return cases of every mechanism without the seconds that a covering array takes."""
-    plain = [
-        variant.case(dict.fromkeys(cases.FACTORS) | cases._PLAIN | {"dtype": "float32"}, 0)
-        for variant in cases.variants()
-    ]
-    return [*cases.example_cases(), *cases.recorded_cases(), *plain, *map(Case.from_id, cases.LAWFUL)]
+    simple = [case for case in matrix("default") if case.content == "ordinary" and case.layout == "contiguous"]
+    return [*given.shown_cases(), *(case for case in simple if len(case.options) == 1)]
 
 
 def answer(*arguments: object) -> Answer:

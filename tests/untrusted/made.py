@@ -13,7 +13,7 @@ from attention_harness.mutation.diagnosis import Diagnosis, Match
 from attention_harness.mutation.sensitivity import Sensitivity
 from attention_harness.store.results import Writer, write_json
 
-CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float32-plain-ordinary-contiguous-0"
+CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float32-plain-ordinary-contiguous"
 PANEL = {"case": CASE, "title": "weights", "rows": "query", "columns": "key", "values": [[0.25, 0.75], [1.0, 0.0]]}
 
 

@@ -112,6 +112,6 @@ def test_no_source_unpickles():
 
 
 def captures_source() -> str:
-    from attention_harness.cases import captures
+    from attention_harness.cases import recordings
 
-    return captures.__file__
+    return recordings.__file__

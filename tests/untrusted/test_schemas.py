@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from attention_harness.cases import inputs
+from attention_harness.cases import recordings
 from attention_harness.cases.heatmaps import heatmaps
 from attention_harness.model import measurement
 from attention_harness.model.measurement import ANSWERS, CLOCKS, STATUSES, Measurement
@@ -102,7 +102,7 @@ def test_what_is_written_is_valid_and_comes_back(tmp_path, text):
 def test_the_real_files_are_valid(no_work):
     """The heatmaps of every mechanism, and the provenance of the recordings."""
     assert schema.validated("heatmaps", json.loads(json.dumps(heatmaps())))
-    for path in inputs.RECORDINGS.glob("*.json"):
+    for path in recordings.RECORDINGS.glob("*.json"):
         assert schema.validated("recording", schema.document(path))
 
 

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.cases import inputs
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.model.case import Case
-from attention_harness.registry import mechanism
 
 Array = NDArray[Any]
 
@@ -177,13 +176,14 @@ def _conditions(node: Node, sizes: Mapping[str, int]) -> tuple[dict[str, Any], d
 
 def _form(condition: Array, sizes: Mapping[str, int]) -> tuple[str, Array]:
     """Return the form of a mask or bias, and the tensor in exactly the shape of that form."""
-    known, case = mechanism("scaled_dot_product"), Case("scaled_dot_product", sizes)
-    for form in ("full", "query", "head", "batch"):
-        shape = inputs.score_shape(known, case, form)
+    shapes = {
+        form: inputs.option_shapes(Case("scaled_dot_product", sizes, options={"mask": form}))["mask"]
+        for form in ("full", "query", "head", "batch")
+    }
+    for form, shape in shapes.items():
         if (1,) * (4 - condition.ndim) + condition.shape == (1,) * (4 - len(shape)) + shape:
             return form, condition.reshape(shape)
-    whole = inputs.score_shape(known, case, "full")
-    return "full", np.ascontiguousarray(np.broadcast_to(condition, whole))
+    return "full", np.ascontiguousarray(np.broadcast_to(condition, shapes["full"]))
 
 
 def _checked(case: Case) -> Case:

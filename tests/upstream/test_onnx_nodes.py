@@ -19,6 +19,7 @@ from attention_harness.bounds.judge import Judgement, judge
 from attention_harness.cases import inputs
 from attention_harness.checks.form import to_array, wrong_form
 from attention_harness.model.capabilities import Arithmetic
+from attention_harness.options import required
 from attention_harness.registry import Implementation, mechanisms
 
 pytest.importorskip("onnx")
@@ -88,8 +89,8 @@ def _asked() -> list[Any]:
         if implementation.unavailable():
             continue
         built: set[str] = set()
-        for name, told in sorted(EXPRESSED.items(), key=lambda pair: -len(pair[1].case.requires)):
-            shown = {told.case.mechanism, told.case.dtype, *told.case.requires}
+        for name, told in sorted(EXPRESSED.items(), key=lambda pair: -len(required(pair[1].case))):
+            shown = {told.case.mechanism, told.case.dtype, *required(told.case)}
             if implementation.refuses(told.case) or (implementation.name in _BUILDS and shown <= built):
                 continue
             built |= shown
@@ -133,7 +134,7 @@ def test_every_output_is_judged_or_has_its_reason():
 def test_the_cases_cover_what_the_mapping_distinguishes():
     """Both corners, boolean and floating masks, lengths, scales, grouped heads, weights, three dtypes: all occur."""
     wanted = {"mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right", "scale", "grouped_heads"}
-    assert wanted == {option for told in EXPRESSED.values() for option in told.case.requires}
+    assert wanted == {option for told in EXPRESSED.values() for option in required(told.case)}
     assert {"float32", "float16", "bfloat16"} == {told.case.dtype for told in EXPRESSED.values()}
     assert any("weights" in told.expected for told in EXPRESSED.values())
 

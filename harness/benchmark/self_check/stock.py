@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from attention_harness import registry
-from attention_harness.cases import cases, inputs
+from attention_harness.cases import ids, inputs
 
 torch.set_num_threads(1)
 FOUND = registry.implementations([Path(path) for path in {load!r}])
@@ -28,7 +28,7 @@ FOUND = registry.implementations([Path(path) for path in {load!r}])
 @pytest.mark.parametrize("case", {cases!r})
 @pytest.mark.parametrize("arm", {arms!r})  # varies first: what is compared runs side by side
 def test_call(benchmark, case, arm):
-    case = cases.parse(case)
+    case = ids.parse(case)
     tensors = inputs.tensors(case)
     benchmark(FOUND[arm].prepare(case), **tensors)
 """

@@ -91,7 +91,7 @@ def each_dtype(implementation: Declaration, case: Case) -> list[Case]:
 
 def is_anchor(implementation: Declaration, case: Case) -> bool:
     """Return whether the behaviours are measured in this case."""
-    plain = case.content == "ordinary" and case.layout == "contiguous" and case.seed == 0
+    plain = case.content == "ordinary" and case.layout == "contiguous" and case.draw == 0
     return plain and case.on("cpu") == anchor(implementation)
 
 

@@ -58,17 +58,9 @@ class Problem:
 
     def axes(self, name: str) -> tuple[str, ...]:
         """Return the axis letters of a tensor, "1" where it is broadcast."""
-        scores = self.mechanism.scores
-        form = str(self.case.options.get(name))
-        if name in ("mask", "bias"):
-            return {
-                "full": scores,
-                "batch": (scores[0], *("1" for _ in scores[1:-1]), scores[-1]),
-                "head": ("1", *scores[1:]),
-                "query": scores[-2:],
-            }[form]
-        if name == "valid_lens":
-            return scores[:1] if form == "batch" else (scores[0], scores[-2])
+        brought = inputs.option_tensors(self.case)
+        if name in brought:
+            return brought[name].axes(self.case.options[name], self.mechanism.scores)
         return next((declared.axes for declared in self.mechanism.inputs if declared.name == name), ("1",))
 
     def changed(self, **arrays: NDArray[Any]) -> Problem:

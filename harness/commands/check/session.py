@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from attention_harness import registry
-from attention_harness.cases.cases import matrix, parse
-from attention_harness.cases.cases import own as own_cases
+from attention_harness.cases.ids import parse
+from attention_harness.cases.matrix import matrix
+from attention_harness.cases.narrow import cases_for
 from attention_harness.checks.behaviour.anchor import anchor
 from attention_harness.commands import console
 from attention_harness.commands.check import summary
@@ -239,7 +240,7 @@ def _own(options: argparse.Namespace, implementation: registry.Implementation) -
     """Return the cases that a narrow declaration adds to the shared ones, and the one of its behaviours."""
     if options.case or options.fuzz:
         return []
-    found = [] if options.device != "cpu" else list(own_cases(implementation.capabilities, options.tier))
+    found = [] if options.device != "cpu" else list(cases_for(implementation.capabilities, options.tier))
     shared = {*_cases(options), *found}
     found += [case for case in (anchor(implementation).on(options.device),) if case not in shared]
     return [case for case in found if not options.mechanism or case.mechanism in options.mechanism]

@@ -18,7 +18,7 @@ import numpy as np
 
 from attention_harness import registry
 from attention_harness.cases import inputs
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.checks import CHECKS
 from attention_harness.commands import console
 from attention_harness.commands.replay.error_map import MARKS, Map, Worst, drawing, legend, picture
@@ -134,7 +134,7 @@ def _facts(case: Case) -> Iterator[tuple[str, str]]:
             span = f"{int(numbers.sum())} of {numbers.size} true"
         place = f"strides {tuple(tensor.stride())}" + (f" from {n}" if (n := tensor.storage_offset()) else "")
         yield name, f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}, {place}, {span}"
-    yield "content", f"{case.content}, {case.layout} in memory, seed {case.seed}"
+    yield "content", f"{case.content}, {case.layout} in memory, seed {case.draw}"
     yield "options", ", ".join(f"{name} {value}" for name, value in case.options.items()) or "none"
 
 

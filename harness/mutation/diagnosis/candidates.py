@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from attention_harness.cases import inputs
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.mutation.diagnosis.response import without_numbers
@@ -59,7 +59,7 @@ def _neighbours(cases: Sequence[Case]) -> Iterator[Case]:
         if case.content not in inputs.DISTRIBUTIONS:  # a recording has its own sizes and numbers
             continue
         yield replace(case, sizes={axis: n + _LONGER.get(axis, 0) for axis, n in case.sizes.items()})
-        yield replace(case, seed=case.seed + 1)
+        yield replace(case, seed=case.draw + 1)
         yield from (replace(case, content=content) for content in inputs.DISTRIBUTIONS)
         yield from (replace(case, layout=layout) for layout in inputs.LAYOUTS)
         choices = mechanisms()[case.mechanism].choices

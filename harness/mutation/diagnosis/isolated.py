@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from attention_harness.bounds import PAIRS
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.checks.size import is_large
 from attention_harness.execution import pool
 from attention_harness.execution.lost import Lost

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from attention_harness.cases.cases import matrix
+from attention_harness.cases.matrix import matrix
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.case import Case

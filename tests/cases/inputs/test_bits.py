@@ -12,19 +12,19 @@ import pytest
 import torch
 
 from attention_harness.cases import inputs
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 
-MASKED = "dot_product-B3H2Hk2Lq16Lk17D5Dv32-bfloat16-mask=head+bias=full+valid_lens=query-large-transposed-3"
-RECORDED = "scaled_dot_product-B2H12Hk12Lq64Lk64D32Dv32-bfloat16-mask=batch-recorded.minilm_layer0-contiguous-0"
+MASKED = "dot_product-B3H2Hk2Lq16Lk17D5Dv32-bfloat16-bias=full+mask=head+valid_lens=query-large-transposed-draw3"
+RECORDED = "scaled_dot_product-B2H12Hk12Lq64Lk64D32Dv32-bfloat16-mask=batch-recorded.minilm_layer0-contiguous"
 
 # Other bits are other inputs: saved verdicts no longer speak of them. Meant to? Then update with
 #   python -c "from tests.cases.inputs.test_bits import *; print({name: digest(name) for name in GOLDEN})"
 GOLDEN = {
-    "scaled_dot_product-B2H4Hk2Lq5Lk7D16Dv8-float64-plain-ordinary-contiguous-0": "17d469a28c46d87f",
-    MASKED: "62afa65abba28848",
-    "gaussian_kernel-B2H3Lq5Lk7D16Dv8-float16-mask=query+causal=top_left-nearly_equal-offset-5": "22c3e2023a499513",
-    "additive-B2H3Lq5Lk7Dq16Dk9Dv8A19-float32-valid_lens=batch-peaked-expanded-2": "cda0685d565ccc64",
-    "masked_softmax-B2H1Lq2Lk4-float32-valid_lens=query-example.valid_lens_per_query-contiguous-0": "a63591164ffc1c44",
+    "scaled_dot_product-B2H4Hk2Lq5Lk7D16Dv8-float64-plain-ordinary-contiguous": "17d469a28c46d87f",
+    MASKED: "a8b5604a60697d2d",
+    "gaussian_kernel-B2H3Lq5Lk7D16Dv8-float16-causal=top_left+mask=query-nearly_equal-offset-draw5": "64ac18002f09fb1f",
+    "additive-B2H3Lq5Lk7Dq16Dk9Dv8A19-float32-valid_lens=batch-peaked-expanded-draw2": "cda0685d565ccc64",
+    "masked_softmax-B2H1Lq2Lk4-float32-valid_lens=query-example.valid_lens_per_query-contiguous": "a63591164ffc1c44",
     RECORDED: "81aa035b1b223046",
 }
 
@@ -72,10 +72,10 @@ def test_calls_share_no_memory():
     assert torch.equal(kept, inputs.tensors(case)["query"])
 
 
-def test_seed_mechanism_and_sizes_go_in():
-    """Another seed draws other numbers; so do the tensors among each other."""
-    case = parse("scaled_dot_product-B2H3Hk3Lq5Lk5D8Dv8-float32-plain-ordinary-contiguous-0")
-    made, other = inputs.tensors(case), inputs.tensors(replace(case, seed=1))
+def test_draw_mechanism_and_sizes_go_in():
+    """Another draw has other numbers; so do the tensors among each other."""
+    case = parse("scaled_dot_product-B2H3Hk3Lq5Lk5D8Dv8-float32-plain-ordinary-contiguous")
+    made, other = inputs.tensors(case), inputs.tensors(replace(case, draw=1))
     tensors = [*made.values(), *other.values()]
     assert len({tensor.numpy().tobytes() for tensor in tensors}) == 6
     assert sum(torch.isin(one, two).any() for one, two in zip(tensors[:3], tensors[3:], strict=True)) == 0
@@ -83,6 +83,6 @@ def test_seed_mechanism_and_sizes_go_in():
 
 def test_dtype_and_options_do_not_change_what_is_drawn():
     """A case in float32 with a mask has the rounded numbers of the plain case in float64."""
-    plain = parse("scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float64-plain-ordinary-contiguous-4")
+    plain = parse("scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float64-plain-ordinary-contiguous-draw4")
     masked = replace(plain, dtype="float32", options={"mask": "full"})
     assert torch.equal(inputs.tensors(plain)["key"].float(), inputs.tensors(masked)["key"])

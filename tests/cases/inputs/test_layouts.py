@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from attention_harness.cases import inputs
-from attention_harness.cases.cases import example_cases, parse, recorded_cases
+from attention_harness.cases import inputs, recordings
+from attention_harness.cases.given import example_cases, recorded_cases
+from attention_harness.cases.ids import parse
 from attention_harness.model.errors import HarnessError
 from attention_harness.registry import mechanisms
 
 CASE = parse(
-    "scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-mask=full+bias=query+valid_lens=batch-ordinary-contiguous-3"
+    "scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-bias=query+mask=full+valid_lens=batch-ordinary-contiguous-draw3"
 )
-LAYER = parse("multi_head-B2H3Lq5Lk7E48Eq18Ek11Ev8O9-float32-plain-ordinary-contiguous-0")
+LAYER = parse("multi_head-B2H3Lq5Lk7E48Eq18Ek11Ev8O9-float32-plain-ordinary-contiguous")
 PLAIN = inputs.tensors(CASE)
 
 
@@ -78,7 +79,7 @@ def test_nothing_is_lost_at_length_0(layout):
 def test_a_recording_loads(case):
     """The tensors are those of the file in the case's dtype, and the mask hides padding and not everything."""
     stem, _, layer = case.content.removeprefix("recorded.").partition("_")
-    file = np.load(inputs.RECORDINGS / f"{stem}.npz")
+    file = np.load(recordings.RECORDINGS / f"{stem}.npz")
     made = inputs.tensors(case)
     dtype = getattr(torch, case.dtype)
     for name in ("query", "key", "value", "mask"):
@@ -92,7 +93,7 @@ def test_a_recording_loads(case):
 def test_recordings_are_real():
     """Nothing that a generator would draw: heavy tails, and heads that differ from each other."""
     query = inputs.tensors(recorded_cases()[0])["query"].numpy()
-    assert inputs.recordings()[:2] == ("minilm_layer0", "minilm_layer4")
+    assert recordings.recordings()[:2] == ("minilm_layer0", "minilm_layer4")
     assert query.std(axis=(0, 2, 3)).max() > 1.2 * query.std(axis=(0, 2, 3)).min()
 
 

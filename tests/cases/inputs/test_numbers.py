@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from attention_harness.cases import inputs
-from attention_harness.cases.cases import matrix, parse
+from attention_harness.cases import inputs, streams
+from attention_harness.cases.ids import parse
+from attention_harness.cases.matrix import matrix
+from attention_harness.model.case import Case
 from attention_harness.registry import mechanisms
 
-SEEDS = range(1, 80, 2)
-LARGE = parse("scaled_dot_product-B4H4Hk4Lq64Lk64D32Dv32-float64-plain-ordinary-contiguous-0")
+LARGE = parse("scaled_dot_product-B4H4Hk4Lq64Lk64D32Dv32-float64-plain-ordinary-contiguous")
 
 
 @pytest.mark.parametrize("name", ["query", "key", "value"])
@@ -127,41 +128,59 @@ def test_forms_of_a_mask(form, shape):
     case = replace(LARGE, sizes=dict(LARGE.sizes) | {"Lq": 9, "Lk": 5}, options={"mask": form, "bias": form})
     given = inputs.tensors(case)
     assert [shape, shape] == [tuple(given["mask"].shape), tuple(given["bias"].shape)]
-    odd, even = (inputs.tensors(replace(case, seed=seed))["mask"].reshape(-1, 5) for seed in (1, 2))
-    assert (len(odd) > 1) == (not odd[-1].any()), "an odd seed hides the last row of several"
-    assert odd[0].any(), "but not the first, which the layout `expanded` repeats"
-    assert even[-1].any()
+    flagged, other = (draw_with("mask", case, wanted) for wanted in (True, False))
+    hidden, shown = (inputs.tensors(one)["mask"].reshape(-1, 5) for one in (flagged, other))
+    assert (len(hidden) > 1) == (not hidden[-1].any()), "half of all cases hide the last row of several"
+    assert hidden[0].any(), "but not the first, which the layout `expanded` repeats"
+    assert shown[-1].any()
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_a_mask_of_one_row_is_left_as_drawn(seed):
-    """Where all queries share a row nothing is planted: an odd seed hides no more of it than an even one."""
-    one = replace(LARGE, sizes=dict(LARGE.sizes) | {"B": 1}, options={"mask": "batch"}, seed=seed)
+def draw_with(option: str, case: Case, wanted: bool) -> Case:
+    """Return the first draw of a case whose coin for an option falls so."""
+    return next(one for n in range(99) if streams.flag(one := replace(case, draw=n), option) is wanted)
+
+
+@pytest.mark.parametrize("draw", range(20))
+def test_a_mask_of_one_row_is_left_as_drawn(draw):
+    """Where all queries share a row nothing is planted, however the coin falls."""
+    one = replace(LARGE, sizes=dict(LARGE.sizes) | {"B": 1}, options={"mask": "batch"}, draw=draw)
     mask = inputs.tensors(one)["mask"]
     assert mask.shape == (1, 1, 1, 64)
     assert 30 < mask.sum() < 60
-    several = inputs.tensors(replace(one, sizes=LARGE.sizes))["mask"].reshape(4, 64)
-    assert (seed % 2 == 1) == (not several[-1].any())
+    more = replace(one, sizes=LARGE.sizes)
+    several = inputs.tensors(more)["mask"].reshape(4, 64)
+    assert streams.flag(more, "mask") == (not several[-1].any())
     assert several[:-1].any(-1).all()
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("draw", range(20))
 @pytest.mark.parametrize("form", ["batch", "query"])
 @pytest.mark.parametrize(("batch", "queries", "keys"), [(4, 9, 5), (3, 1, 2), (1, 1, 5), (2, 1, 1)])
-def test_the_first_length_shows_a_key_and_the_last_of_an_even_seed_none(batch, queries, keys, form, seed):
+def test_the_first_length_shows_a_key_and_the_last_of_half_the_cases_none(batch, queries, keys, form, draw):
     """A fully masked row is planted where there are several; a first length of 0 would hide all of an expanded case."""
     sizes = dict(LARGE.sizes) | {"B": batch, "Lq": queries, "Lk": keys}
-    lens = inputs.tensors(replace(LARGE, sizes=sizes, options={"valid_lens": form}, seed=seed))["valid_lens"]
+    case = replace(LARGE, sizes=sizes, options={"valid_lens": form}, draw=draw)
+    lens = inputs.tensors(case)["valid_lens"]
     assert ((batch,) if form == "batch" else (batch, queries)) == tuple(lens.shape)
     assert 0 <= lens.min() <= lens.max() <= keys
     assert lens.flatten()[0] >= 1
-    if lens.numel() > 1 and seed % 2 == 0:
+    if lens.numel() > 1 and not streams.flag(case, "valid_lens"):
         assert lens.flatten()[-1] == 0
 
 
-def test_lengths_of_odd_seeds_are_drawn():
-    """Only even seeds plant: over some odd ones the last length takes every value there is."""
-    cases = (
-        replace(LARGE, sizes=dict(LARGE.sizes) | {"Lk": 3}, options={"valid_lens": "batch"}, seed=s) for s in SEEDS
-    )
-    assert {0, 1, 2, 3} == {int(inputs.tensors(case)["valid_lens"][-1]) for case in cases}
+def test_lengths_are_drawn_where_none_is_planted():
+    """Over some of those cases the last length takes every value there is."""
+    few = replace(LARGE, sizes=dict(LARGE.sizes) | {"Lk": 3}, options={"valid_lens": "batch"})
+    drawn = [case for n in range(80) if streams.flag(case := replace(few, draw=n), "valid_lens")]
+    assert 25 < len(drawn) < 55
+    assert {0, 1, 2, 3} == {int(inputs.tensors(case)["valid_lens"][-1]) for case in drawn}
+
+
+@pytest.mark.parametrize("form", ["full", "query"])
+def test_a_mask_shows_two_keys_where_causality_first_does(form):
+    """Of the first batch and head: with one key alone no error of a score or weight would show."""
+    for draw in range(12):
+        sizes = dict(LARGE.sizes) | {"Lq": 9, "Lk": 5}
+        case = replace(LARGE, sizes=sizes, options={"mask": form, "causal": "bottom_right"}, draw=draw)
+        mask = inputs.tensors(case)["mask"].reshape(-1, 9, 5)[0]
+        assert mask[5, :2].all(), "query 5 stands at key 1: 5 + 5 - 9"

@@ -175,7 +175,7 @@ def test_a_loose_declaration_is_told():
 
 def test_a_behaviour_is_asked_once():
     """In a whole plan every implementation is asked each behaviour in one case, its anchor."""
-    from attention_harness.cases.cases import matrix
+    from attention_harness.cases.matrix import matrix
 
     chosen = registry.select(["eager", "torch_sdpa"])
     items = [item for item in plan_items(chosen, matrix("quick")) if item.skip is None]

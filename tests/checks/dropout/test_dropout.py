@@ -7,7 +7,8 @@ import textwrap
 import numpy as np
 import pytest
 
-from attention_harness.cases.cases import DROPOUT, dropout_cases, parse
+from attention_harness.cases.ids import parse
+from attention_harness.cases.matrix import matrix
 from attention_harness.checks import dropout
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
@@ -18,7 +19,9 @@ TRAINING = """\
         weights = torch.nn.functional.dropout(softmax(scores, **visibility), dropout)
         return weights @ value, weights
 """
-HEADS = "scaled_dot_product-B4H4Hk4Lq5Lk7D16Dv8-float32-dropout=0.25-ordinary-contiguous-1"
+HEADS = "scaled_dot_product-B4H4Hk4Lq5Lk7D16Dv8-float32-dropout=0.25-ordinary-contiguous"
+DROPOUT = 0.25
+DROPPED = [case for case in matrix("default") if case.options.get("dropout") == DROPOUT]
 
 RIGHT = {
     "a mask of uniform numbers": (
@@ -73,14 +76,14 @@ def code(change: str) -> str:
 
 def asked(put: str, stands: str = TRAINING, case_id: str = HEADS) -> Verdict:
     """Return the verdict of the check on eager with other code for training."""
-    [case] = [case for case in dropout_cases() if case.id == case_id]
+    [case] = [case for case in DROPPED if case.id == case_id]
     [item] = plan_items([Mutant("dropout", "dropout", ((stands, put),)).implementation()], [case])
     [verdict] = [verdict for verdict in run_checks(item) if verdict.check == "dropout"]
     return verdict
 
 
 @pytest.mark.parametrize("name", RIGHT)
-@pytest.mark.parametrize("case_id", [case.id for case in dropout_cases() if case.mechanism == "scaled_dot_product"])
+@pytest.mark.parametrize("case_id", [case.id for case in DROPPED if case.mechanism == "scaled_dot_product"])
 def test_right_dropout_is_not_accused(name, case_id):
     """Drawn in other ways; also where some rows see no key."""
     verdict = asked(code(RIGHT[name]), case_id=case_id)
@@ -114,7 +117,7 @@ def test_dropout_outside_of_training_is_accused():
     assert "outside of it" in verdict.reason
 
 
-@pytest.mark.parametrize("case", dropout_cases(), ids=lambda case: case.mechanism)
+@pytest.mark.parametrize("case", DROPPED, ids=lambda case: case.mechanism)
 def test_contributions_sum_to_the_whole(case):
     """Taking out every weight of a row, one at a time, takes out all that the weights give it."""
     parts = dropout.contributions(case)
@@ -129,7 +132,7 @@ def test_contributions_sum_to_the_whole(case):
 
 def test_false_alarms_of_the_statistics():
     """Exact dropout by the formula, 200 times: none is accused, and the worst share stays well below 1."""
-    [case] = [case for case in dropout_cases() if case.id == HEADS]
+    [case] = [case for case in DROPPED if case.id == HEADS]
     parts = dropout.contributions(case)
     rng = np.random.default_rng(1)
     shares = []

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from attention_harness import registry
-from attention_harness.cases.cases import matrix
+from attention_harness.cases.matrix import matrix
 from attention_harness.implementations import eager
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import NONCONFORMING, Status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from attention_harness.cases.cases import matrix
+from attention_harness.cases.matrix import matrix
 from tests.checks.gradients.kernel import MUTANTS, accused, kernel, patched
 
 CASES = [case for case in matrix("default") if case.dtype in ("float64", "float32")]

@@ -11,22 +11,23 @@ import torch
 from attention_harness import registry
 from attention_harness.bounds.gradients import gradient_bounds
 from attention_harness.cases import inputs
-from attention_harness.cases.cases import matrix
+from attention_harness.cases.matrix import matrix
 from attention_harness.checks.gradients import has_gradient, has_second_derivative
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
+from attention_harness.options import required
 from attention_harness.registry import mechanisms
 from tests.checks.gradients.kernel import accused
 
 EAGER = registry.implementations()["eager"]
 DRAWN = [replace(case, dtype="float64") for case in matrix("default") if has_gradient(EAGER, case)]
-PLAIN = [case for case in DRAWN if case.seed == 0 and 0 not in case.sizes.values() and case.content == "ordinary"]
+PLAIN = [case for case in DRAWN if case.draw == 0 and 0 not in case.sizes.values() and case.content == "ordinary"]
 PLAIN = list(dict.fromkeys(PLAIN))
 
 
 def masked(case: Case) -> Case:
     """Return the case with a bias, some of which hides keys, and a mask."""
-    return replace(case, options={**case.options, "mask": "full", "bias": "query"}, seed=1)
+    return replace(case, options={**case.options, "mask": "full", "bias": "query"}, draw=1)
 
 
 LEARNED = [
@@ -54,7 +55,7 @@ def test_the_tape_agrees_with_autograd(mechanism):
 def test_every_option_is_differentiated():
     """The cases above and the second derivatives below hold every option of every mechanism but dropout."""
     for mechanism in mechanisms().values():
-        asked = {option for case in DRAWN if case.mechanism == mechanism.name for option in case.requires}
+        asked = {option for case in DRAWN if case.mechanism == mechanism.name for option in required(case)}
         assert set(mechanism.options) - {"dropout"} == asked
 
 

@@ -11,11 +11,13 @@ from hypothesis import HealthCheck, Phase, assume, settings
 from hypothesis import strategies as st
 
 from attention_harness.cases import inputs
-from attention_harness.cases.cases import FACTORS, parse, variants
+from attention_harness.cases.ids import parse
+from attention_harness.cases.space import variants
 from attention_harness.checks import Check
 from attention_harness.checks.declaration import DRAWN
 from attention_harness.model.case import Case
 from attention_harness.model.dtypes import DTYPES
+from attention_harness.options import OPTIONS
 from attention_harness.registry import Implementation, mechanisms
 
 LENGTHS = ("B", "Lq", "Lk", "L", "P")
@@ -87,20 +89,14 @@ def cases(draw: st.DrawFn, relation: Check, implementation: Implementation, amon
 
 
 def _known(options: tuple[str, ...], declared: tuple[str, ...]) -> list[str]:
-    return [
-        option for option in options if option in declared or (option == "causal" and "causal_top_left" in declared)
-    ]
+    return [option for option in options if set(OPTIONS[option].capabilities) & set(declared)]
 
 
 def _levels(option: str, known: Any) -> list[Any]:
     """Return the forms of an option that the mechanism knows."""
-    if option == "causal":
-        return [corner for corner in ("top_left", "bottom_right") if f"causal_{corner}" in known.options]
-    if option not in known.options:
-        return []
-    forms = [form for form in FACTORS[option] if form is not None]
-    forms = [form for form in forms if form != "learned" or "learned_scale" in known.options]
-    return [form for form in forms if form != "head" or "H" in known.scores]
+    declared = OPTIONS[option]
+    forms = [form for form in declared.forms if declared.capability(form) in known.options]
+    return [form for form in forms if not declared.lacks(form, known.scores)]
 
 
 def _least(axis: str) -> int:

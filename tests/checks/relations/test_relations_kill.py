@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attention_harness import Case, registry
-from attention_harness.cases.cases import matrix, parse
+from attention_harness.cases.ids import parse
+from attention_harness.cases.matrix import matrix
 from attention_harness.checks import BY_NAME, Check, of_kind
 from attention_harness.execution import in_process
 from attention_harness.execution.plan import plan_items, replay_command
@@ -20,9 +21,9 @@ from attention_harness.mutation.mutants import MUTANTS, Mutant
 from tests.checks.relations.strategies import PROFILE, cases
 from tests.checks.relations.test_relations import assert_holds, assert_no_drawn_case_breaks
 
-_DOT = "scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-{}-ordinary-contiguous-0"
-_MANY = "multi_head-B2H3Lq5Lk7E48Eq18Ek11Ev8O9-float32-plain-ordinary-contiguous-0"
-_CROSS = "cross_attention-B2Lq5Lk7D16E16-float32-plain-ordinary-contiguous-0"
+_DOT = "scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-{}-ordinary-contiguous"
+_MANY = "multi_head-B2H3Lq5Lk7E48Eq18Ek11Ev8O9-float32-plain-ordinary-contiguous"
+_CROSS = "cross_attention-B2Lq5Lk7D16E16-float32-plain-ordinary-contiguous"
 _ATTEND = "    weights = softmax(scores, **visibility)\n    return weights @ value, weights"
 
 FINITE_FILL = Mutant("fill with -1e6", "fill", (("masked_fill(~visible, -math.inf)", "masked_fill(~visible, -1e6)"),))
@@ -50,16 +51,16 @@ CAUGHT = {
     "relation.zero_values": ("cross: residual missing", _CROSS),
     "relation.cosine_scaling": (
         "cosine without the key's norm",
-        "cosine-B2H3Hk3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous-0",
+        "cosine-B2H3Hk3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous",
     ),
     "relation.gaussian_translation": (
         "kernel of the sum",
-        "gaussian_kernel-B2H3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous-0",
+        "gaussian_kernel-B2H3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous",
     ),
     "relation.one_head": ("multi-head: output weights by columns", _MANY),
     "relation.position_distance": (
         "exponent of each column",
-        "positional_encoding-B2L5E16-float32-plain-ordinary-contiguous-0",
+        "positional_encoding-B2L5E16-float32-plain-ordinary-contiguous",
     ),
     "relation.cross_with_itself": ("cross: residual twice", _CROSS),
 }

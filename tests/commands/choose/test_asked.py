@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.commands.choose_problem import GATE_SCORES, case_of, gated_on
 from attention_harness.commands.main import parse as parse_arguments
 from attention_harness.model.errors import HarnessError
@@ -34,7 +34,7 @@ def test_the_words_of_a_model():
     """Grouped heads, a cache, a corner and a dtype."""
     words = ("--shape", "1x32x1x128", "--kv-heads", "8", "--kv-length", "4096", "--dtype", "bfloat16")
     case = asked("scaled_dot_product", *words, "--causal", "bottom_right")
-    assert "scaled_dot_product-B1H32Hk8Lq1Lk4096D128Dv128-bfloat16-causal=bottom_right-ordinary-contiguous-0" == case.id
+    assert "scaled_dot_product-B1H32Hk8Lq1Lk4096D128Dv128-bfloat16-causal=bottom_right-ordinary-contiguous" == case.id
 
 
 def test_a_corner_that_does_not_matter_need_not_be_said():
@@ -77,7 +77,7 @@ def test_a_mistake_says_what_is_expected(message, words):
 
 def test_a_case_describes_itself():
     """An id in place of a mechanism."""
-    text = "dot_product-B1H1Hk1Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous-0"
+    text = "dot_product-B1H1Hk1Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous"
     assert text == asked(text).id
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from attention_harness import registry
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.commands.replay import session as replay
 from attention_harness.execution import pool
 from attention_harness.execution.lost import Lost

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from attention_harness import registry
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.commands.replay import script as scripts
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
@@ -27,8 +27,8 @@ class Blocked(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Blocked())
 runpy.run_path(sys.argv[1], run_name="__main__")
 """
-OFFSET = "scaled_dot_product-B2H2Hk2Lq5Lk7D4Dv6-bfloat16-plain-ordinary-offset-3"
-LARGE = "scaled_dot_product-B2H4Hk4Lq64Lk64D32Dv64-float32-plain-ordinary-transposed-5"
+OFFSET = "scaled_dot_product-B2H2Hk2Lq5Lk7D4Dv6-bfloat16-plain-ordinary-offset-draw3"
+LARGE = "scaled_dot_product-B2H4Hk4Lq64Lk64D32Dv64-float32-plain-ordinary-transposed-draw5"
 
 
 def run(script: Path, *, blocked: bool = True) -> subprocess.CompletedProcess[str]:

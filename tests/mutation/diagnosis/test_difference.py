@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.checks.expected import bound_of
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.mutation.diagnosis.difference import distance
 
-CASE = parse("scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous-0")
+CASE = parse("scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous")
 
 
 def error_ratio(numbers, hypothesis) -> float:

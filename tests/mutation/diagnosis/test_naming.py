@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.capabilities import Arithmetic, Capabilities
@@ -24,11 +24,11 @@ HEAD = "scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32"
 CASES = [
     parse(f"{HEAD}-{tail}")
     for tail in (
-        "plain-ordinary-contiguous-0",
-        "causal=top_left-ordinary-contiguous-1",
-        "causal=bottom_right-ordinary-contiguous-2",
-        "mask=full-peaked-contiguous-3",
-        "valid_lens=batch-ordinary-transposed-4",
+        "plain-ordinary-contiguous",
+        "causal=top_left-ordinary-contiguous-draw1",
+        "causal=bottom_right-ordinary-contiguous-draw2",
+        "mask=full-peaked-contiguous-draw3",
+        "valid_lens=batch-ordinary-transposed-draw4",
     )
 ]
 

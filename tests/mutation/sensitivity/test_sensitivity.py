@@ -14,22 +14,24 @@ import pytest
 from attention_harness.bounds.judge import judge
 from attention_harness.bounds.perturbed import evaluate
 from attention_harness.cases import inputs
-from attention_harness.cases.cases import SHARPER, matrix, parse
+from attention_harness.cases.ids import parse
+from attention_harness.cases.matrix import matrix, path_of
 from attention_harness.checks.accuracy import is_degenerate
 from attention_harness.checks.expected import bound_of
 from attention_harness.commands.main import main
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.dtypes import DTYPES
 from attention_harness.mutation import sensitivity as s
+from attention_harness.options import required
 from attention_harness.reference import core
 from attention_harness.registry import mechanisms
 from attention_harness.store import results
 
-PLAIN = "scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous-0"
-MASKED = "additive-B2H3Lq5Lk7Dq16Dk9Dv8A19-float64-mask=full+valid_lens=query-shifted-contiguous-3"
-HALF = "cosine-B2H3Hk3Lq5Lk7D16Dv8-bfloat16-bias=full-ordinary-contiguous-1"
-JOINED = "multi_head-B2H3Lq5Lk7E48Eq18Ek11Ev8O9-float32-causal=bottom_right-ordinary-contiguous-0"
-WEIGHTS = "masked_softmax-B2H3Lq5Lk7-float16-mask=head-ordinary-contiguous-1"
+PLAIN = "scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous"
+MASKED = "additive-B2H3Lq5Lk7Dq16Dk9Dv8A19-float64-mask=full+valid_lens=query-shifted-contiguous-draw3"
+HALF = "cosine-B2H3Hk3Lq5Lk7D16Dv8-bfloat16-bias=full-ordinary-contiguous-draw1"
+JOINED = "multi_head-B2H3Lq5Lk7E48Eq18Ek11Ev8O9-float32-causal=bottom_right-ordinary-contiguous"
+WEIGHTS = "masked_softmax-B2H3Lq5Lk7-float16-mask=head-ordinary-contiguous-draw1"
 CHANGES = {"temperature": s.temperature, "weight": s.weight, "dropped": s.dropped}
 
 
@@ -102,13 +104,13 @@ def test_what_is_never_accused_has_no_threshold():
 
 WEAK = {
     # logits of some thousand in bfloat16: their rounding alone decides which key wins
-    "dot_product-B1H1Hk1Lq4Lk4D64Dv8-bfloat16-plain-sunken-contiguous-0": "its bound is vacuous: the scores are so "
+    "dot_product-B1H1Hk1Lq4Lk4D64Dv8-bfloat16-plain-sunken-contiguous": "its bound is vacuous: the scores are so "
     "large that their rounding decides the weights",
-    "scaled_dot_product-B1H1Hk1Lq4Lk0D8Dv8-float32-plain-ordinary-contiguous-0": "no query sees a key",
-    "scaled_dot_product-B1H1Hk1Lq0Lk4D8Dv8-float32-plain-ordinary-contiguous-0": "it has no output",
+    "scaled_dot_product-B1H1Hk1Lq4Lk0D8Dv8-float32-plain-ordinary-contiguous": "no query sees a key",
+    "scaled_dot_product-B1H1Hk1Lq0Lk4D8Dv8-float32-plain-ordinary-contiguous": "it has no output",
     # values that agree to 2^-10 in a format of 8 bits: no weight shows
-    "cross_attention-B1Lq1Lk9D1E1-bfloat16-plain-nearly_equal-contiguous-9": "the rounding of bfloat16 hides what the "
-    "weights decide",
+    "cross_attention-B1Lq1Lk9D1E1-bfloat16-plain-nearly_equal-contiguous-draw9": "the rounding of bfloat16 hides what "
+    "the weights decide",
 }
 
 
@@ -149,7 +151,7 @@ def test_no_case_is_weak_without_a_reason_of_its_own():
     ]
     assert [] == strange
     coarse = [one for one in default() if one.weak and one.weak not in s.INHERENT and one.dtype in HALF_DTYPES]
-    assert len(coarse) <= 5, "a sixth case whose half precision hides everything: ask its pairs in SHARPER"
+    assert len(coarse) <= 5, "a sixth case whose half precision hides everything: append a row that asks its pairs"
 
 
 def test_every_pair_of_levels_is_asked_where_an_error_shows():
@@ -157,7 +159,7 @@ def test_every_pair_of_levels_is_asked_where_an_error_shows():
     asked, useful = set(), set()
     for one in default():
         case = parse(one.case)
-        levels = [case.mechanism, case.dtype, case.content.partition(".")[0], case.layout, *case.requires]
+        levels = [case.mechanism, case.dtype, case.content.partition(".")[0], case.layout, *required(case)]
         pairs = {frozenset(pair) for pair in itertools.combinations(levels, 2)}
         asked |= pairs
         if not one.weak and (one.keys >= 2 or not mechanisms()[case.mechanism].scores):
@@ -165,9 +167,16 @@ def test_every_pair_of_levels_is_asked_where_an_error_shows():
     assert set() == asked - useful
 
 
+SHARPER = [
+    line.partition(" ")[0]
+    for line in path_of("default").read_text().splitlines()
+    if "# sees an error of an eighth" in line
+]
+
+
 @pytest.mark.parametrize("text", SHARPER)
 def test_what_was_added_to_see_more_sees_more(text):
-    """None of these cases is weak."""
+    """None of the rows that stand there for this reason is weak."""
     assert "" == s.sensitivity(parse(text)).weak
 
 

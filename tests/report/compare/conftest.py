@@ -17,7 +17,7 @@ from attention_harness.model.verdict import Verdict
 from attention_harness.store import results
 from attention_harness.store.results import Run
 
-CASE = "dot_product-B1H2Hk2Lq32Lk32D16Dv16-float32-plain-ordinary-contiguous-0"
+CASE = "dot_product-B1H2Hk2Lq32Lk32D16Dv16-float32-plain-ordinary-contiguous"
 
 
 def verdict(check: str, status: str = "pass", error_ratio: float | None = 0.2, **other: Any) -> Verdict:

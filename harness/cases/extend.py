@@ -1,0 +1,115 @@
+"""Append to the case matrix what the mechanisms, options, levels and dtypes of today ask for: `python -m` this module.
+
+Rows are found greedily: each starts from the first item that is missing and takes, factor by factor, the level that
+covers most of what is missing besides. Nothing is drawn by chance, and no line of a list is changed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from attention_harness.cases.coverage import Coverage, Item, shows
+from attention_harness.cases.given import anchors
+from attention_harness.cases.matrix import TIERS, matrix, path_of
+from attention_harness.cases.space import PLAIN, Variant, go_together
+from attention_harness.model.case import Case
+from attention_harness.options import OPTIONS, required
+
+_TURNS = 6  # orders of the factors that are tried for each row
+
+
+def further(tier: str, cases: Sequence[Case]) -> Iterator[Case]:
+    """Yield the cases that a tier lacks beside these."""
+    present = set(cases)
+    for anchor in anchors(tier):
+        if anchor not in present:
+            present.add(anchor)
+            yield anchor
+    coverage = Coverage(tier)
+    missing = coverage.missing(present)
+    while missing:
+        case = _best(coverage, missing)
+        covered = coverage.covered(case) & missing.keys()
+        if not covered:
+            raise AssertionError(f"{case.id} covers nothing of {sorted(map(str, next(iter(missing))))}")
+        for item in covered:
+            del missing[item]
+        yield case
+
+
+def _best(coverage: Coverage, missing: dict[Item, None]) -> Case:
+    """Return the case that covers the first missing item and most of the others."""
+    first = dict(next(iter(missing)))
+    found: list[tuple[int, Case]] = []
+    for variant in _variants(coverage, first):
+        for turn in range(_TURNS):
+            case = _row(coverage, missing, variant, first, turn)
+            if case is not None:
+                found.append((len(coverage.covered(case) & missing.keys()), case))
+    return max(found, key=lambda pair: pair[0])[1]
+
+
+def _variants(coverage: Coverage, first: dict[str, Any]) -> list[Variant]:
+    """Return the variants that know these levels."""
+    return [
+        variant
+        for name, variant in coverage.variants.items()
+        if first.get("variant", name) == name
+        and first.get("mechanism", variant.mechanism.name) == variant.mechanism.name
+        and first.get("capability", "") in ("", *variant.mechanism.options)
+        and all(level in coverage.known[name, f] for f, level in first.items() if f in coverage.factors)
+    ]
+
+
+def _row(
+    coverage: Coverage, missing: dict[Item, None], variant: Variant, first: dict[str, Any], turn: int
+) -> Case | None:
+    """Return a case of a variant with the first item; None where these levels do not go together."""
+    levels = {factor: level for factor, level in first.items() if factor in coverage.factors}
+    if "capability" in first:
+        levels |= _levels_of(coverage, variant, first["capability"])
+    order = [factor for factor in coverage.factors if factor not in levels]
+    order = order[turn % max(len(order), 1) :] + order[: turn % max(len(order), 1)]
+    for factor in order:
+        fitting = [one for one in coverage.known[variant.name, factor] if _fits(variant, levels | {factor: one}, first)]
+        if not fitting:
+            return None
+        gained = [sum(i in missing for i in coverage.gained(variant.name, levels, factor, one)) for one in fitting]
+        levels[factor] = fitting[gained.index(max(gained))]
+    return variant.case(levels)
+
+
+def _levels_of(coverage: Coverage, variant: Variant, capability: str) -> dict[str, Any]:
+    """Return a level with which a case needs a capability."""
+    for factor in coverage.factors:
+        for level in coverage.known[variant.name, factor]:
+            if capability in required(variant.plain(**{factor: level})):
+                return {factor: level}
+    return {}
+
+
+def _fits(variant: Variant, levels: dict[str, Any], first: dict[str, Any]) -> bool:
+    """Whether levels go together, and some query sees two keys: else only what is about lengths would show."""
+    if "lengths" not in levels:
+        return True
+    if "dtype" in levels and not go_together(levels["lengths"], levels["dtype"]):
+        return False
+    sizes = variant.sizes(PLAIN | levels)
+    return "lengths" in first or shows(variant.mechanism, sizes, {n: f for n, f in levels.items() if n in OPTIONS})
+
+
+def main() -> int:
+    """Append to every tier's list what it lacks; print how much that is."""
+    for tier in TIERS:
+        matrix.cache_clear()
+        made = list(further(tier, matrix(tier)))
+        with path_of(tier).open("a") as file:
+            file.writelines(f"{case.id}\n" for case in made)
+        print(f"{path_of(tier).name}: {len(made)} cases appended")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
