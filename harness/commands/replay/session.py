@@ -134,7 +134,7 @@ def _facts(case: Case) -> Iterator[tuple[str, str]]:
             span = f"{int(numbers.sum())} of {numbers.size} true"
         place = f"strides {tuple(tensor.stride())}" + (f" from {n}" if (n := tensor.storage_offset()) else "")
         yield name, f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}, {place}, {span}"
-    yield "content", f"{case.content}, {case.layout} in memory, seed {case.draw}"
+    yield "content", f"{case.content}, {case.layout} in memory, draw {case.draw}"
     yield "options", ", ".join(f"{name} {value}" for name, value in case.options.items()) or "none"
 
 
