@@ -11,6 +11,7 @@ from attention_harness.cases.ids import parse
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.mutation.diagnosis.response import without_numbers
+from attention_harness.options import required
 from attention_harness.registry import Implementation, mechanisms
 
 _FAILED = 6
@@ -23,7 +24,7 @@ def unlike(failures: Iterable[Verdict]) -> list[Case]:
     for verdict in failures:
         if verdict.status in (Status.FAIL, Status.ERROR):
             case = parse(verdict.case)
-            parts = {case.mechanism, case.dtype, case.content, case.layout, *case.requires, verdict.check}
+            parts = {case.mechanism, case.dtype, case.content, case.layout, *required(case), verdict.check}
             features.setdefault(case, set()).update(parts, {(verdict.check, without_numbers(verdict.reason))})
     left = sorted(features, key=_cost)
     chosen: list[Case] = []
@@ -59,7 +60,7 @@ def _neighbours(cases: Sequence[Case]) -> Iterator[Case]:
         if case.content not in inputs.DISTRIBUTIONS:  # a recording has its own sizes and numbers
             continue
         yield replace(case, sizes={axis: n + _LONGER.get(axis, 0) for axis, n in case.sizes.items()})
-        yield replace(case, seed=case.draw + 1)
+        yield replace(case, draw=case.draw + 1)
         yield from (replace(case, content=content) for content in inputs.DISTRIBUTIONS)
         yield from (replace(case, layout=layout) for layout in inputs.LAYOUTS)
         choices = mechanisms()[case.mechanism].choices

@@ -6,10 +6,11 @@ import itertools
 
 import pytest
 
-from attention_harness.cases import cases
+from attention_harness.cases import ids, space
 from attention_harness.execution import fuzz
 from attention_harness.model.dtypes import DTYPES
 from attention_harness.model.errors import HarnessError
+from attention_harness.options import OPTIONS, required
 from attention_harness.registry import mechanisms
 
 DRAWN = list(fuzz.drawn(0, 2000))
@@ -20,9 +21,9 @@ def test_the_same_seed_draws_the_same_cases():
     assert list(fuzz.drawn(7, 50)) == list(fuzz.drawn(7, 50))
     assert not set(fuzz.drawn(7, 50)) & set(fuzz.drawn(8, 50))
     assert [case.id for case in DRAWN[:3]] == [
-        "dot_product-B1H2Hk2Lq41Lk42D32Dv7-float64-bias=full-nearly_equal-contiguous-515575",
-        "positional_encoding-B1L9E31-float64-plain-outlier-contiguous-773663",
-        "additive-B1H2Lq6Lk6Dq50Dk2Dv2A40-float64-causal=top_left-nearly_equal-contiguous-75548",
+        "dot_product-B1H2Hk2Lq41Lk42D32Dv7-float64-causal=top_left-nearly_equal-contiguous-draw515575",
+        "positional_encoding-B1L2E1-float64-plain-outlier-contiguous-draw897774",
+        "additive-B1H2Lq6Lk6Dq50Dk2Dv2A40-float64-mask=full-nearly_equal-contiguous-draw75548",
     ]
 
 
@@ -48,7 +49,7 @@ def test_a_mechanism_that_does_not_exist_is_refused():
 
 def test_every_case_parses_back():
     """Every drawn case is one that `--case` takes, and no two are the same."""
-    assert DRAWN == [cases.parse(case.id) for case in DRAWN]
+    assert DRAWN == [ids.parse(case.id) for case in DRAWN]
     assert len(DRAWN) == len(set(DRAWN))
 
 
@@ -57,15 +58,16 @@ def test_everything_is_reached():
     asked = {
         (case.mechanism, *(case.options.get(name) for name in mechanisms()[case.mechanism].choices)) for case in DRAWN
     }
-    assert asked == {(variant.mechanism.name, *variant.choices.values()) for variant in cases.variants()}
+    assert asked == {(variant.mechanism.name, *variant.choices.values()) for variant in space.variants()}
     assert {case.dtype for case in DRAWN} == set(DTYPES)
-    options = {option for case in DRAWN for option in case.requires}
+    options = {option for case in DRAWN for option in required(case)}
     assert options == {option for known in mechanisms().values() for option in known.options}
-    for factor in cases.OPTIONAL:
-        assert {case.options.get(factor) for case in DRAWN} >= set(cases.FACTORS[factor]), factor
-    assert {case.content for case in DRAWN} == set(cases.FACTORS["content"])
-    assert {case.layout for case in DRAWN} == set(cases.FACTORS["layout"])
-    assert {axis for case in DRAWN for axis, n in case.sizes.items() if n == 0} == set(cases.MAY_BE_EMPTY)
+    for option in OPTIONS.values():
+        if option.of_sizes is None:
+            assert {case.options.get(option.name) for case in DRAWN} >= {None, *option.forms, *option.more_forms}
+    assert {case.content for case in DRAWN} == set(space.factors()["content"])
+    assert {case.layout for case in DRAWN} == set(space.factors()["layout"])
+    assert {axis for case in DRAWN for axis, n in case.sizes.items() if n == 0} == set(space.MAY_BE_EMPTY)
 
 
 def test_cases_stay_small():
