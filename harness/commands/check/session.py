@@ -38,16 +38,24 @@ from attention_harness.store.results import DIAGNOSIS, Writer, now, read_valid, 
 def check(options: argparse.Namespace) -> int:
     """Judge, keep and tell; 0 when something was checked and all of it conforms."""
     chosen = registry.select(options.names, options.load)
-    items = list(plan_items(chosen, _cases(options), lambda implementation: _own(options, implementation)))
+    drawn = _drawn(options, chosen)
+    cases = [case.on(options.device) for case in drawn.numbers] if drawn else _cases(options)
+    items = list(plan_items(chosen, cases, lambda implementation: _own(options, implementation)))
     writer, kept = writer_of(options, chosen, items)
     with writer or contextlib.nullcontext():
-        return _judged(options, items, writer, kept)
+        return _judged(options, items, drawn, writer, kept)
 
 
-def _judged(options: argparse.Namespace, items: Sequence[Item], writer: Writer | None, kept: Iterable[Verdict]) -> int:
+def _judged(
+    options: argparse.Namespace,
+    items: Sequence[Item],
+    drawn: fuzz.DrawnCases | None,
+    writer: Writer | None,
+    kept: Iterable[Verdict],
+) -> int:
     planned = sum(len(item.checks) for item in items)
     rows = _Rows(writer, spooled=options.json)
-    counted, groups, answered = Tally(_none_yet(items)), fuzz.Groups(), Keys()
+    counted, groups, answered = Tally(_none_yet(items)), fuzz.FailureGroups(), Keys()
     for verdict in _of_plan(kept, items, options):
         answered.add((verdict.implementation, verdict.case, verdict.check))
         counted.add(verdict)
@@ -67,7 +75,7 @@ def _judged(options: argparse.Namespace, items: Sequence[Item], writer: Writer |
             counted.add(verdict)
             groups.add(verdict)
     time_told = costs.summary() if costs.checks else {}
-    found = _smallest(groups, items, options, writer, whole) if options.fuzz else []
+    found = _smallest(drawn, groups, items, options, writer, whole) if drawn else []
     causes = [] if options.no_diagnosis else _causes(_in_order(counted.failures, items), items, options, writer, whole)
     if writer and not writer.facts.get("finished"):
         writer.update(finished=now(), **({"time": time_told} if time_told else {}))
@@ -192,12 +200,18 @@ def _causes(
 
 
 def _smallest(
-    groups: fuzz.Groups, items: Sequence[Item], options: argparse.Namespace, writer: Writer | None, whole: bool
+    drawn: fuzz.DrawnCases,
+    groups: fuzz.FailureGroups,
+    items: Sequence[Item],
+    options: argparse.Namespace,
+    writer: Writer | None,
+    whole: bool,
 ) -> list[fuzz.Smallest]:
     """Return, tell and keep, one after the other, the smallest cases that the failures of a fuzz shrink to."""
     kept = writer.facts.get("smallest", []) if writer and whole else []
     found = [fuzz.Smallest.from_json(one) for one in kept]
-    further = fuzz.shrink(items, groups, options.load, tuple(found), _limits(options))
+    implementations = list({item.implementation.name: item.implementation for item in items}.values())
+    further = fuzz.shrink(drawn, groups, implementations, options.load, tuple(found), _limits(options))
     for smallest in itertools.chain(tuple(found), further):
         console.line(f"smallest of {smallest.failures} such failures:")
         console.failure(smallest.verdict)
@@ -214,19 +228,19 @@ def _limits(options: argparse.Namespace) -> Limits:
     return Limits(options.timeout or ITEM_SECONDS, options.memory)
 
 
+def _drawn(options: argparse.Namespace, chosen: Sequence[registry.Implementation]) -> fuzz.DrawnCases | None:
+    """Return the drawn cases of the run, None where its cases are not drawn."""
+    if not options.fuzz:
+        if options.seed is not None:
+            raise HarnessError("--seed is that of drawn cases: give --fuzz N with it")
+        return None
+    if options.case or options.tier != "default":
+        raise HarnessError("--fuzz draws its own cases: give it without --case, --quick and --thorough")
+    which = {"seed": options.seed or 0, "mechanisms": options.mechanism, "device": options.device}
+    return fuzz.draw_cases(chosen, options.fuzz, **which)
+
+
 def _cases(options: argparse.Namespace) -> list[Case]:
-    if options.seed is not None and not options.fuzz:
-        raise HarnessError("--seed is that of drawn cases: give --fuzz N with it")
-    if options.fuzz:
-        if options.case or options.tier != "default":
-            raise HarnessError("--fuzz draws its own cases: give it without --case, --quick and --thorough")
-        chosen = registry.select(options.names, options.load)
-
-        def takes(case: Case) -> bool:
-            return any(not one.refuses(case.on(options.device)) for one in chosen)
-
-        drawn = fuzz.drawn(options.seed or 0, options.fuzz, options.mechanism, takes)
-        return [case.on(options.device) for case in drawn]
     if options.case:
         if options.mechanism:
             raise HarnessError("--case names its mechanism itself; give --case or --mechanism, not both")
