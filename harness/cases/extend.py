@@ -12,7 +12,7 @@ from typing import Any
 
 from attention_harness.cases.coverage import Coverage, Item, shows
 from attention_harness.cases.given import anchors
-from attention_harness.cases.matrix import TIERS, matrix, path_of
+from attention_harness.cases.matrix import LIST, TIERS, listed, matrix, row
 from attention_harness.cases.space import PLAIN, Variant, go_together
 from attention_harness.model.case import Case
 from attention_harness.options import OPTIONS, required
@@ -101,13 +101,14 @@ def _fits(variant: Variant, levels: dict[str, Any], first: dict[str, Any]) -> bo
 
 
 def main() -> int:
-    """Append to every tier's list what it lacks; print how much that is."""
+    """Append to the list what every tier lacks; print how much that is."""
     for tier in TIERS:
-        matrix.cache_clear()
         made = list(further(tier, matrix(tier)))
-        with path_of(tier).open("a") as file:
-            file.writelines(f"{case.id}\n" for case in made)
-        print(f"{path_of(tier).name}: {len(made)} cases appended")
+        with LIST.open("a") as file:
+            file.writelines(row(tier, case.id) for case in made)
+        listed.cache_clear()
+        matrix.cache_clear()
+        print(f"{tier}: {len(made)} cases appended to {LIST.name}")
     return 0
 
 

@@ -19,6 +19,7 @@ from attention_harness.checks.form import WrongForm
 from attention_harness.checks.interface import Declaration
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
+from attention_harness.options import broken_relations
 from attention_harness.registry import mechanisms
 
 Predicate = Callable[[Declaration, Case], bool]
@@ -52,6 +53,8 @@ class Check:
 
     def holds(self, implementation: Declaration, case: Case) -> bool:
         """Return whether the question makes sense, and the implementation takes all that it needs."""
+        if self.name.removeprefix("relation.") in broken_relations(case):
+            return False
         if not all(condition(implementation, case) for condition in self.conditions):
             return False
         return not any(implementation.refuses(other(case)) for other in self.other_cases)

@@ -24,6 +24,7 @@ __all__ = [
     "Place",
     "Stage",
     "Tensor",
+    "broken_relations",
     "capabilities",
     "cut",
     "interval",
@@ -73,6 +74,16 @@ def required(case: Described) -> tuple[str, ...]:
         elif option.name in case.options:
             needed.append(option.capability(case.options[option.name]))
     return tuple(needed)
+
+
+def broken_relations(case: Described) -> frozenset[str]:
+    """Return the names of the relations that do not hold under a case's options."""
+    present = [
+        option
+        for option in OPTIONS.values()
+        if option.name in case.options or (option.of_sizes is not None and option.of_sizes(case.sizes))
+    ]
+    return frozenset().union(*(option.breaks for option in present))
 
 
 def pipeline() -> tuple[Option, ...]:

@@ -15,7 +15,7 @@ from attention_harness.bounds.judge import judge
 from attention_harness.bounds.perturbed import evaluate
 from attention_harness.cases import inputs
 from attention_harness.cases.ids import parse
-from attention_harness.cases.matrix import matrix, path_of
+from attention_harness.cases.matrix import LIST, matrix
 from attention_harness.checks.accuracy import is_degenerate
 from attention_harness.checks.expected import bound_of
 from attention_harness.commands.main import main
@@ -167,11 +167,7 @@ def test_every_pair_of_levels_is_asked_where_an_error_shows():
     assert set() == asked - useful
 
 
-SHARPER = [
-    line.partition(" ")[0]
-    for line in path_of("default").read_text().splitlines()
-    if "# sees an error of an eighth" in line
-]
+SHARPER = [line.split()[1] for line in LIST.read_text().splitlines() if "# sees an error of an eighth" in line]
 
 
 @pytest.mark.parametrize("text", SHARPER)
