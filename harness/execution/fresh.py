@@ -16,7 +16,7 @@ that it disturbs nothing that is timed.
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import pickle
 import select
@@ -27,6 +27,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from attention_harness.execution import processes
 from attention_harness.execution.fresh_worker import RAISED
 from attention_harness.execution.limits import FRESH_MEMORY, UNLIMITED, out_of_memory
@@ -35,16 +37,16 @@ from attention_harness.execution.output import Output, last_words
 from attention_harness.model import units
 from attention_harness.model.verdict import Status
 
-Record = dict[str, Any]
-
 _LOOK = 0.2  # seconds between two looks at whether the process lives
 _MEMORY_LOOK = 1.0  # and at its memory
+_EXIT_SECONDS = 5.0  # for a process that has nothing more to say to end by itself
 
 
 def run_fresh(
     function: Callable[..., None],
     *arguments: Any,
-    on_record: Callable[[Record], object],
+    on_record: Callable[[Any], object],
+    record_type: Any = dict[str, Any],
     environment: Mapping[str, str] | None = None,
     stall_seconds: float,
     memory: int = UNLIMITED,
@@ -53,6 +55,7 @@ def run_fresh(
 
     Raises `Lost` where the function does not return there; its text says why.
 
+    record_type    of the records as `on_record` gets them: a dict, or a msgspec struct or a tagged union of some
     environment    variables beside this process's: libraries read some when they are loaded
     stall_seconds  a process that neither writes a record nor says that it is alive for so long is ended
     memory         bytes that it may take beyond what a fresh process has, with all that it starts
@@ -72,9 +75,11 @@ def run_fresh(
         )
         os.close(writer)
         try:
-            last = _pass_on(_lines(process, reader, stall_seconds, memory), on_record)
+            last = _pass_on(_lines(process, reader, stall_seconds, memory), on_record, record_type)
         finally:
             os.close(reader)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_EXIT_SECONDS)
             process.kill()
             process.wait()
             output.close()
@@ -89,32 +94,29 @@ def run_fresh(
         raise Lost(Status.ERROR, out_of_memory(last[1], memory))
 
 
-def _pass_on(lines: Iterator[str], on_record: Callable[[Record], object]) -> list[str] | None:
+def _pass_on(lines: Iterator[bytes], on_record: Callable[[Any], object], record_type: Any) -> list[str] | None:
     """Pass each record on. Return the last line, which says how the function ended; None if there is none."""
+    decoder = msgspec.json.Decoder(record_type)
     for line in lines:
-        value = json.loads(line) if line else None
-        if isinstance(value, list):
-            return value
-        if value is not None:
-            on_record(value)
+        if line.startswith(b"["):
+            return msgspec.json.decode(line, type=list[str])
+        if line:
+            on_record(decoder.decode(line))
     return None
 
 
-def _lines(process: subprocess.Popen[bytes], reader: int, stall_seconds: float, memory: int) -> Iterator[str]:
+def _lines(process: subprocess.Popen[bytes], reader: int, stall_seconds: float, memory: int) -> Iterator[bytes]:
     """Yield the whole lines that the process writes, until it has ended: what it died in the middle of is no line."""
     rest, heard, looked = b"", time.monotonic(), time.monotonic()
     while True:
         ended = process.poll() is not None  # before the last read: what it wrote is in the pipe then
-        while select.select([reader], [], [], 0 if ended else _LOOK)[0]:
-            read = os.read(reader, 1 << 16)
-            if not read:
-                ended = True
-                break
+        if select.select([reader], [], [], 0 if ended else _LOOK)[0]:
+            if not (read := os.read(reader, 1 << 16)):
+                return
             heard = time.monotonic()
             *whole, rest = (rest + read).split(b"\n")
-            yield from (line.decode() for line in whole)
-        if ended:
-            process.wait()
+            yield from whole
+        elif ended:
             return
         now = time.monotonic()
         if now - heard > stall_seconds:

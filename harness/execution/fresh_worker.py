@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import faulthandler
-import json
 import os
 import pickle
 import sys
 import time
 from typing import Any
+
+import msgspec
 
 from attention_harness.execution import limits, processes
 from attention_harness.model.errors import describe
@@ -24,19 +25,22 @@ class Channel:
         self._descriptor = descriptor
         self._alive = 0.0
 
-    def write(self, record: dict[str, Any]) -> None:
-        """Send a record, plain data, to the parent. It is there as soon as this returns."""
-        self.write_line(json.dumps(record))
+    def write(self, record: Any) -> None:
+        """Send a record, a dict of plain data or a msgspec struct, to the parent: it is safe when this returns."""
+        self._write_line(msgspec.json.encode(record))
 
     def alive(self) -> None:
         """Say that the process is not stalled, at most once a second: between two records that lie far apart."""
         if time.monotonic() - self._alive > 1:
             self._alive = time.monotonic()
-            self.write_line("")
+            self._write_line(b"")
 
-    def write_line(self, line: str) -> None:
-        """Send a line as it is."""
-        left = memoryview(f"{line}\n".encode())
+    def end(self, *words: str) -> None:
+        """Send the last line: how the function ended."""
+        self._write_line(msgspec.json.encode(words))
+
+    def _write_line(self, line: bytes) -> None:
+        left = memoryview(line + b"\n")
         while left:
             left = left[os.write(self._descriptor, left) :]
 
@@ -53,9 +57,9 @@ def main(descriptor: int) -> None:
         limits.limit_memory(memory + limits.FRESH_MEMORY if memory < limits.UNLIMITED else memory)
         function(channel, *arguments)
     except BaseException as error:
-        channel.write_line(json.dumps([RAISED, describe(error)]))
+        channel.end(RAISED, describe(error))
         raise
-    channel.write_line(json.dumps([ENDED]))
+    channel.end(ENDED)
 
 
 if __name__ == "__main__":

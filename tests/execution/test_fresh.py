@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 
+import msgspec
 import psutil
 import pytest
 
@@ -54,6 +55,17 @@ def write_and(channel: Channel, what: str) -> None:
             channel.alive()
 
 
+class Named(msgspec.Struct, tag=True):
+    """A record with a type."""
+
+    number: int
+
+
+def structs(channel: Channel) -> None:
+    """Write a struct."""
+    channel.write(Named(7))
+
+
 def slow(channel: Channel) -> None:
     """Write nothing for longer than the time for a stall, and say that it lives."""
     began = time.monotonic()
@@ -77,6 +89,13 @@ def test_a_record_may_be_larger_than_a_pipe():
     records = []
     run_fresh(large, on_record=records.append, stall_seconds=60)
     assert [list(range(200_000))] == [record["samples"] for record in records]
+
+
+def test_records_may_be_structs():
+    """They arrive as what they were."""
+    records = []
+    run_fresh(structs, on_record=records.append, record_type=Named, stall_seconds=60)
+    assert [Named(7)] == records
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import pytest
 from attention_harness import registry
 from attention_harness.cases.ids import parse
 from attention_harness.checks.behaviour.anchor import anchor
-from attention_harness.execution import in_process, plan, pool
+from attention_harness.execution import in_process, pool
 from attention_harness.execution.costs import Costs
 from attention_harness.execution.limits import Limits
 from attention_harness.execution.plan import Item, plan_items
 from attention_harness.execution.run import run_checks
-from attention_harness.execution.runner import PoolRunner, _verdicts
+from attention_harness.execution.runner import InProcessRunner, PoolRunner, _verdicts, run_plan
 from attention_harness.model import time_account
 from attention_harness.model.verdict import Status, Verdict
 from tests.registry.sources import TINY, write
@@ -102,6 +102,23 @@ def test_a_worker_gives_the_verdicts_of_this_process(answers):
         assert here == [(verdict.check, verdict.status, verdict.error_ratio, verdict.where) for verdict in verdicts]
 
 
+def test_a_plan_goes_on_where_it_stopped():
+    """An item of which all verdicts are there does not run; of another one the new verdicts alone come."""
+    chosen = registry.select(["eager", "numpy_reference"])
+    items = list(plan_items(chosen, [parse(TINY), parse(OTHER)]))
+
+    def keys(finished=()):
+        found = run_plan(items, InProcessRunner(), finished)
+        return [(one.implementation, one.case, one.check) for _, verdicts in found for one in verdicts]
+
+    whole = keys()
+    assert [key for item in items for key in item.keys] == whole
+    finished = {*items[0].keys, *items[1].keys[1:]}
+    assert [key for key in whole if key not in finished] == keys(finished)
+    ran = [item for item, _ in run_plan(items, InProcessRunner(), finished)]
+    assert items[1:] == ran
+
+
 @pytest.mark.parametrize("raised", [KeyError("boom"), RuntimeError("boom\nand more"), TypeError()])
 def test_whatever_a_worker_raises_is_an_error(raised):
     """What goes wrong around the checks, as in sending an answer, is the verdict of every check of the item."""
@@ -110,32 +127,6 @@ def test_whatever_a_worker_raises_is_an_error(raised):
     assert [check.name for check in item.checks] == [verdict.check for verdict in verdicts]
     expected = f"{type(raised).__name__}: {str(raised).partition(chr(10))[0]}"
     assert {(Status.ERROR, expected)} == {(verdict.status, verdict.reason) for verdict in verdicts}
-
-
-def test_the_plan_keeps_a_device(monkeypatch):
-    """A case @cuda stays there, unsupported by whom it is not declared; a case of no device goes where each runs."""
-    chosen = registry.select(["eager", "onnx_cpu", "onnx_cuda"])
-    monkeypatch.setattr(chosen[2].module, "unavailable", lambda: "")
-
-    def planned(text: str) -> dict[str, tuple[str, object]]:
-        items = plan_items(chosen, [parse(text)])
-        return {item.implementation.name: (item.case.device, item.skip and item.skip[0]) for item in items}
-
-    monkeypatch.setattr(chosen[1].module, "unavailable", lambda: "")
-    for devices, absent in (([], Status.UNAVAILABLE), ([{"name": "H200"}], None)):
-        monkeypatch.setattr(plan, "cuda_devices", lambda devices=devices: devices)
-        assert planned(TINY) == {"eager": ("cpu", None), "onnx_cpu": ("cpu", None), "onnx_cuda": ("cuda", absent)}
-        assert planned(TINY + "@cuda") == {
-            "eager": ("cuda", absent),
-            "onnx_cpu": ("cuda", Status.UNSUPPORTED),
-            "onnx_cuda": ("cuda", absent),
-        }
-
-
-def test_a_case_is_asked_on_its_own_device():
-    """What is judged under the name of a case @cuda is the implementation there, not on the CPU."""
-    for item in plan_items(registry.select(["eager"]), [parse(TINY), parse(TINY + "@cuda")]):
-        assert item.case == in_process.subject(item.implementation, item.case).case
 
 
 def test_what_is_not_checked_needs_no_worker(monkeypatch):
