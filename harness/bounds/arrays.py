@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,7 @@ class Differentiable(Composite, Protocol):
         """Return 1 / |x| along the last axis, which stays with length 1; 0 for a zero vector."""
 
 
+@runtime_checkable
 class Softmax(Protocol):
     """The weights that a differentiable array's `softmax` returns."""
 

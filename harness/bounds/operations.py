@@ -186,12 +186,13 @@ class Tracked:
         a, b = np.abs(self.value), np.abs(other.value)
         value = self.value @ other.value
         squares = self.value**2 @ other.value**2
-        extra = 4 * model.io.roundoff if model.scaled_inputs else 0.0
-        bound = (gamma(k, model.acc.roundoff) + extra) * (a @ b) + model.acc.smallest * k
+        grown = 1 + gamma(k, model.acc.roundoff)
+        if model.scaled_inputs:  # a root of the scale on either side, rounded like its product
+            grown = grown * (1 + gamma(4, model.io.roundoff))
+        bound = (grown - 1) * (a @ b) + model.acc.smallest * k
         variance = sum_variance(k, squares, value, model.acc)
         if model.scaled_inputs:
             variance = variance + 2 * MEAN_SQUARE_ROUNDING * model.io.roundoff**2 * squares
-        grown = 1 + gamma(k, model.acc.roundoff)
         if not isinstance(self.bound, float):
             bound = bound + grown * (self.bound @ b)
             variance = variance + self.variance @ other.value**2
@@ -255,7 +256,7 @@ class Tracked:
         value = np.asarray(constant, np.float64)
         fine = replace(self.model, step=self.model.acc)
         mantissa = np.frexp(value)[0] / self.model.io.roundoff
-        relative = np.where(mantissa == np.rint(mantissa), 0.0, (roundings + 1) * self.model.acc.roundoff)
+        relative = np.where(mantissa == np.rint(mantissa), 0.0, gamma(roundings + 1, self.model.acc.roundoff))
         return Tracked(fine, value, relative * np.abs(value), (relative * value) ** 2 / 12)
 
     @staticmethod
@@ -294,16 +295,16 @@ class Tracked:
 
         For a moved vector, $\frac{x + e}{|x + e|} - \frac{x}{|x|} = \frac{e - x/|x| (|x + e| - |x|)}{|x + e|}$.
         """
-        model, width = self.model, self.shape[-1]
+        model = self.model
         value, length, largest = self._unit()
-        relative = gamma(width, model.acc.roundoff) / 2 + 3 * model.acc.roundoff + model.step.roundoff
+        relative = (1 + self._error_of_length()) * (1 + model.step.roundoff) - 1
         bound, variance = relative * np.abs(value), (relative * value) ** 2 / 12
         if not isinstance(self.bound, float):
             norm = length * largest
             moved = np.sqrt((self.bound**2).sum(-1, keepdims=True))
             least = norm - moved  # the length of the moved vector, at least
             shift = np.divide(self.bound + np.abs(value) * moved, least, out=np.full_like(value, 2.0), where=least > 0)
-            bound = bound + np.minimum(shift, 2.0)
+            bound = bound + (1 + relative) * np.minimum(shift, 2.0)
             variance = variance + np.divide(self.variance, norm**2, out=np.ones_like(value), where=norm > 0)
         return self.rounded(value, bound, variance, model.step)
 
@@ -313,14 +314,21 @@ class Tracked:
         _, length, largest = self._unit()
         length = length * largest
         value = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
-        relative = gamma(self.shape[-1], model.acc.roundoff) / 2 + 3 * model.acc.roundoff
+        relative = self._error_of_length()
         bound, variance = relative * value, (relative * value) ** 2 / 12
         if not isinstance(self.bound, float):
             moved = np.sqrt((self.bound**2).sum(-1, keepdims=True))
             least = length - moved
-            bound = bound + np.divide(moved * value, least, out=np.full_like(value, np.inf), where=least > 0)
+            shift = np.divide(moved * value, least, out=np.full_like(value, np.inf), where=least > 0)
+            bound = bound + (1 + relative) * shift
             variance = variance + np.broadcast_to(self.variance, self.shape).sum(-1, keepdims=True) * value**4
         return self.rounded(value, bound, variance, model.step)
+
+    def _error_of_length(self) -> float:
+        r"""Return the relative error of a length's reciprocal: the root of a sum of squares, and three roundings."""
+        unit = self.model.acc.roundoff
+        sums = gamma(self.shape[-1], unit)
+        return (1 + gamma(3, unit)) / np.sqrt(1 - sums) - 1 if sums < 1 else np.inf
 
     def _unit(self) -> tuple[Array, Array, Array]:
         """Return unit vectors, and the vectors' lengths as a product: in units of the largest entry, and that entry."""

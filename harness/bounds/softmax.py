@@ -57,7 +57,8 @@ class Weights:
         self.growth = np.exp(self.shift)
         lowest = (weights * np.exp(-self.shift)).sum(-1, keepdims=True)
         self.lowest = np.where(self.empty[..., None], 1.0, lowest)
-        self.g = gamma(keys + -(-keys // model.block) * (2 * model.exp_ulp + 2) + 4, unit)
+        sums = gamma(keys + -(-keys // model.block) * (2 * model.exp_ulp + 2) + 4, unit)
+        self.g = sums + keys * model.acc.smallest  # exponentials that vanish; their sum is 1 or more
         self.theta = (1 + model.probabilities.roundoff) * (1 + self.g) ** 2 * (1 + self.merging) - 1  # (..., Lq, 1)
 
     def _log_errors(self, gap: Array, log_sum: Array) -> tuple[Array, Array]:
@@ -128,20 +129,24 @@ class Weights:
         B1: the scores' errors, by Cauchy and Schwarz. B2: the relative errors of sums and stored weights. B3: what
         vanishes below the smallest number. B4: the values' errors. The cap: a weighted mean stays within its values.
         """
-        model, theta = self.model, self.theta
-        magnitude = np.abs(values.value)
+        theta, magnitude = self.theta, np.abs(values.value)
         grown = np.nan_to_num(self.value) * self.growth
         w = np.nan_to_num(self.value) * np.expm1(self.shift)
         with np.errstate(invalid="ignore", over="ignore"):
             b1 = np.sqrt(w.sum(-1, keepdims=True) * _weighted_spread(w, values.value, out)) / self.lowest
             b2 = theta * (grown @ magnitude) / self.lowest
-            b3 = (model.probabilities.half_spacing + model.acc.smallest) * (self.visible.astype(np.float64) @ magnitude)
+            b3 = self.visible.astype(np.float64) @ self._vanishing(magnitude)
             bound = b1 + b2 + b3
             cap = magnitude.max(-2, keepdims=True, initial=0.0) * (1 + theta) + np.abs(out)
             if not isinstance(values.bound, float):
                 bound = bound + (1 + theta) * (grown @ values.bound) / self.lowest
                 cap = cap + (1 + theta) * np.max(values.bound, -2, keepdims=True, initial=0.0)
             return np.minimum(np.nan_to_num(bound, nan=np.inf, posinf=np.inf), cap)
+
+    def _vanishing(self, magnitude: Array) -> Array:
+        """Return what a term of a weighted sum loses where its weight or its product is below the smallest number."""
+        model = self.model
+        return model.probabilities.half_spacing * magnitude + model.acc.smallest * np.maximum(magnitude, 1.0)
 
     def _variance_of_sum(self, values: Bounded, out: Array) -> Array:
         model, unit, v, n = self.model, self.model.acc.roundoff, values.value, self.shape[-1]
@@ -199,12 +204,12 @@ class Weights:
         value = (p * x.value).sum(-1, keepdims=True)
         grown = p * self.growth / self.lowest
         magnitude = np.abs(x.value)
+        theta = (1 + self.theta) * (1 + self.again) - 1
         with np.errstate(invalid="ignore", over="ignore"):
             bound = (p * np.expm1(self.shift) * np.abs(x.value - value)).sum(-1, keepdims=True) / self.lowest
-            bound = bound + self.theta * (grown * magnitude).sum(-1, keepdims=True)
-            bound = bound + (1 + self.theta) * (grown * x.bound).sum(-1, keepdims=True)
-            least = model.probabilities.half_spacing + model.acc.smallest
-            bound = bound + least * (self.visible * magnitude).sum(-1, keepdims=True)
+            bound = bound + theta * (grown * magnitude).sum(-1, keepdims=True)
+            bound = bound + (1 + theta) * (grown * x.bound).sum(-1, keepdims=True)
+            bound = bound + (self.visible * self._vanishing(magnitude)).sum(-1, keepdims=True)
             bound = np.nan_to_num(bound, nan=np.inf, posinf=np.inf)
         if x.by_output is not None:
             bound = np.maximum(bound, x.by_output)

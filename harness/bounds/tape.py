@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.bounds.softmax import Weights
+from attention_harness.bounds.arrays import Softmax
 
 _NUMBERS = itertools.count()
 
@@ -236,7 +236,7 @@ def gradients(outputs: Sequence[tuple[Taped, Any]], leaves: Sequence[Taped]) -> 
 
 def _weighs(x: Any) -> bool:
     """Whether an array is a softmax, or a tape over one."""
-    return isinstance(x, Weights) or (isinstance(x, Taped) and _weighs(x.value))
+    return _weighs(x.value) if isinstance(x, Taped) else isinstance(x, Softmax)
 
 
 def _inner(x: Any) -> Any:
