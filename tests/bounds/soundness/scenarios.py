@@ -12,7 +12,8 @@ from attention_harness.bounds import Model, Tracked
 from attention_harness.bounds.tape import Taped, gradients
 from attention_harness.model.dtypes import DType
 from attention_harness.reference import core
-from tests.bounds.soundness.adversary import Adversary, Simulated
+from tests.bounds.soundness.adversary import Adversary
+from tests.bounds.soundness.simulated import Simulated
 
 COARSE = DType("coarse", 16, 8, -126, 1e38, "", "")
 FINE = DType("fine", 32, 16, -126, 1e38, "", "")

@@ -1,0 +1,134 @@
+"""The softmax of a simulated implementation, and what its backward pass makes of the weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+
+class SimulatedWeights:
+    """The softmax of simulated scores: exponentials of the gaps to the peak through powers of two, with their sum.
+
+    Under `split_keys` the keys come in two parts, each normalised, that are merged through their log-sum-exp.
+    """
+
+    stored = True
+
+    def __init__(self, scores: Any, visible, fully_masked_rows: str):
+        assert fully_masked_rows == "zero"
+        self.model, self.adversary, self.scores, self.visible = scores.model, scores.adversary, scores, visible
+        half = scores.shape[-1] // 2
+        parts = [slice(0, half), slice(half, None)] if self.model.split_keys and half else [slice(None)]
+        self.parts = [self._part(part) for part in parts]
+
+    @property
+    def shape(self):
+        return self.scores.shape
+
+    @property
+    def ndim(self):
+        return self.scores.ndim
+
+    def _part(self, part: slice):
+        """Return exponentials of some keys, their sum, and the peak."""
+        scores, visible, adversary = self.scores.held[..., part], self.visible[..., part], self.adversary
+        acc, exp_ulp = self.model.acc, self.model.exp_ulp
+        peak = np.max(scores, -1, keepdims=True, initial=-np.inf, where=visible)
+        peak = np.where(np.isfinite(peak), peak, 0.0)
+        gap = np.where(visible, scores - peak, 0.0)
+        if adversary.mode != "nearest":  # the factor log2(e), its product with each score, and the difference
+            gap = gap + adversary.direction(gap.shape, 1) * acc.roundoff * (np.abs(gap) + 2 * np.abs(scores) * visible)
+        masses = adversary.flushed(adversary.off(np.exp(gap), 2 * exp_ulp * acc.roundoff), acc)
+        masses = np.where(visible, masses, 0.0)
+        return masses, adversary.sum(masses, acc, -1), peak
+
+    def _shares(self):
+        """Return by which factor each part's normalised weights are merged."""
+        if len(self.parts) == 1:
+            return [1.0]
+        adversary, acc = self.adversary, self.model.acc
+        logs = []
+        for _, total, peak in self.parts:
+            log_sum = adversary.store(np.log(np.where(total > 0, total, 1.0)), acc)
+            logs.append(np.where(total > 0, adversary.store(log_sum + peak, acc), -np.inf))
+        highest = np.maximum(*logs)
+        highest = np.where(np.isfinite(highest), highest, 0.0)
+        whole = adversary.added([np.exp(log - highest) for log in logs], acc, -1)
+        lse = adversary.store(np.log(np.where(whole > 0, whole, 1.0)) + highest, acc, -1)
+        there = [np.isfinite(log) for log in logs]
+        gaps = [np.where(seen, log, lse) - lse for log, seen in zip(logs, there, strict=True)]
+        return [np.where(seen, np.exp(adversary.store(gap, acc)), 0.0) for gap, seen in zip(gaps, there, strict=True)]
+
+    def weights(self, sense: float = 1):
+        """Return the weights in the accumulator."""
+        made = []
+        for (masses, total, _), share in zip(self.parts, self._shares(), strict=True):
+            quotient = masses / np.where(total > 0, total, 1.0)
+            alone = quotient == 1
+            quotient = np.where(alone, 1.0, self.adversary.store(quotient, self.model.acc, sense))
+            made.append(quotient if len(self.parts) == 1 else self.adversary.store(quotient * share, self.model.acc))
+        return np.concatenate(made, -1)
+
+    def as_output(self) -> Any:
+        return self.scores.put(self.weights(), self.model.io)
+
+    def __matmul__(self, values):
+        model, adversary = self.model, self.adversary
+        if model.probabilities is model.io or len(self.parts) > 1:
+            stored = adversary.store(self.weights(), model.probabilities)
+            made = adversary.dot(stored, values.held, model.acc)
+        else:  # the sum of unnormalised products, divided last
+            masses, total, _ = self.parts[0]
+            made = adversary.dot(masses, values.held, model.acc)
+            made = adversary.store(made / np.where(total > 0, total, 1.0), model.acc)
+        result = self.scores.put(made, model.io)
+        result.unstored = made
+        return result
+
+    # --- the way back
+
+    @property
+    def factor(self) -> Any:
+        """The weights as the backward pass multiplies with them: as stored, or computed again from the logarithm."""
+        model, adversary = self.model, self.adversary
+        made = self.weights()
+        if model.fused and adversary.mode != "nearest":
+            log_sum = np.logaddexp.reduce([np.log(np.maximum(total, 1.0)) + peak for _, total, peak in self.parts])
+            made = made * np.exp(adversary.direction(made.shape, 1) * 2 * model.acc.roundoff * np.abs(log_sum))
+        stored = np.where(self.visible, adversary.store(made, model.probabilities), 0.0)
+        return self.scores.like(stored)
+
+    def swapaxes(self, first, second):
+        result = self.factor.swapaxes(first, second)
+        result.model = replace(self.model, partial=self.model.gradient_block)
+        return result
+
+    def __mul__(self, other):
+        return self.factor * other
+
+    def incoming(self, adjoint, values, out):
+        model = self.model
+        factor = adjoint.like(adjoint.held)
+        factor.model = replace(model, partial=0 if model.fused else model.gradient_block)
+        result = factor @ values.swapaxes(-1, -2)
+        if model.from_output:
+            stored = out.held if model.fused else out.unstored
+            products = self.adversary.product(adjoint.held, stored, model.acc)
+            result.by_output = self.adversary.sum(products, model.acc)
+        return result
+
+    def mean(self, x):
+        made = x.by_output
+        if made is None:
+            products = self.adversary.product(self.factor.held, x.held, self.model.acc)
+            made = self.adversary.sum(products, self.model.acc)
+        return self.scores.put(made, self.model.step)
+
+    def scores_gradient(self, adjoint):
+        result = self.factor * (adjoint - self.mean(adjoint))
+        if self.model.probabilities is self.model.io:
+            result = result.as_output()
+        result.model = replace(self.model, partial=self.model.gradient_block)
+        return result
