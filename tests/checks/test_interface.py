@@ -18,7 +18,7 @@ FORBIDDEN_MODULES = (
     "attention_harness.registry.implementations",
     "torch.autograd",
 )
-FORBIDDEN_NAMES = {
+FORBIDDEN_NAMES = {"Implementation", "implementations", "autograd", "backward", "enable_grad", "no_grad", "module"}
     "Implementation",
     "implementations",
     "autograd",
@@ -27,7 +27,7 @@ FORBIDDEN_NAMES = {
     "no_grad",
     "requires_grad",
 }
-FORBIDDEN_NAMES |= {"requires_grad_", "manual_seed", "set_num_threads", "module"}
+FORBIDDEN_NAMES |= {"requires_grad", "requires_grad_", "manual_seed", "set_num_threads"}
 
 
 def reaches(source: str) -> set[str]:
