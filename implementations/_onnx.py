@@ -27,6 +27,7 @@ CAPABILITIES = replace(
     eager.CAPABILITIES,
     dtypes=("float64", "float32", "float16"),
     options=tuple(option for option in eager.CAPABILITIES.options if option != "dropout"),
+    builds=True,
     gradients=False,
     second_derivatives=False,
 )

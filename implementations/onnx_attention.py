@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # float64 is left out: ONNX Runtime 1.31 has no kernel for it and runs the standard's function body as it was before
 # onnx/onnx#8068. There fully masked rows are NaN, bottom-right causality is wrong, a bias beside lengths is a type
 # error, and
-# the root of the scale is a float32. tests/upstream shows each.
+# the root of the scale is a float32. tests/conformance/upstream shows each.
 CAPABILITIES = Capabilities(
     mechanisms=("dot_product", "scaled_dot_product"),
     dtypes=("float32", "bfloat16", "float16"),

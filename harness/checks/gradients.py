@@ -32,12 +32,12 @@ _SAMPLED = 10
 def has_gradient(implementation: Declaration, case: Case) -> bool:
     """Return whether gradients are declared, and the inputs are drawn: examples and recordings add nothing but time.
 
-    Nor does a case with dropout, which acts in training alone. Where gradients are costly, the plain float32 cases
-    and one in ten of the others, by their fingerprint, are judged; lengths of 0 are not.
+    Nor does a case with dropout, which acts in training alone. Of an implementation that is built for each structure,
+    the plain float32 cases and one in ten of the others, by their fingerprint, are judged; lengths of 0 are not.
     """
     capabilities = implementation.capabilities
     drawn = case.content in inputs.DISTRIBUTIONS and "dropout" not in case.options
-    if drawn and capabilities.costly_gradients:
+    if drawn and capabilities.builds:
         plain = case.content == "ordinary" and case.layout == "contiguous" and not case.options
         drawn = case.dtype == "float32" if plain else case.fingerprint % _SAMPLED == 0
         drawn &= not _is_empty(case)

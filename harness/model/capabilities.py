@@ -81,7 +81,8 @@ class Capabilities:
     """What an implementation declares. It chooses the checks; the checks hold the implementation to it.
 
     gradients, second_derivatives   autograd gives them, with respect to every floating tensor
-    costly_gradients                each takes seconds (a compilation): a stated sample of the cases asks for them
+    builds                          preparing it for another structure of inputs takes seconds (a compilation, an
+                                    export): its gradients are judged on a sample of the cases
     weights                         it returns (output, weights)
     fully_masked_rows                      what a query that sees no key gets: "zero", "nan" or "mean"
     poison_safe                     NaN and infinity in what is masked never reach an output or a gradient
@@ -95,7 +96,7 @@ class Capabilities:
     options: tuple[str, ...] = ()
     gradients: bool = False
     second_derivatives: bool = False
-    costly_gradients: bool = False
+    builds: bool = False
     weights: bool = False
     fully_masked_rows: str = "zero"
     poison_safe: bool = False

@@ -38,7 +38,7 @@ import torch
 
 from attention_harness import Capabilities
 
-CAPABILITIES = Capabilities(mechanisms=("dot_product",), gradients=True, costly_gradients=True)
+CAPABILITIES = Capabilities(mechanisms=("dot_product",), gradients=True, builds=True)
 
 
 class Detached(torch.autograd.Function):

@@ -19,14 +19,6 @@ FORBIDDEN_MODULES = (
     "torch.autograd",
 )
 FORBIDDEN_NAMES = {"Implementation", "implementations", "autograd", "backward", "enable_grad", "no_grad", "module"}
-    "Implementation",
-    "implementations",
-    "autograd",
-    "backward",
-    "enable_grad",
-    "no_grad",
-    "requires_grad",
-}
 FORBIDDEN_NAMES |= {"requires_grad", "requires_grad_", "manual_seed", "set_num_threads"}
 
 

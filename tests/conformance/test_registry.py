@@ -1,7 +1,8 @@
-"""The shared suite over the registry: what `check` asks on the command line is asked here, one test an item."""
+"""The shared suite over the registry: what `check` runs on the command line is run here, one test an item."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import pytest
@@ -11,12 +12,9 @@ from attention_harness.cases.matrix import matrix
 from attention_harness.checks.behaviour.anchor import anchor
 from attention_harness.execution.plan import Item, plan_items
 from attention_harness.execution.run import verdicts_of
-from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED
+from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status
 from attention_harness.options import required
-
-BUILT = ("onnx_cpu", "compiled")
-"""For each structure of inputs an export takes a second, a compilation several: these are asked a sample of the quick
-matrix here, and everything by `python -m attention_harness check`."""
+from attention_harness.registry import Implementation
 
 
 def _sample(items: Iterable[Item]) -> list[Item]:
@@ -25,32 +23,64 @@ def _sample(items: Iterable[Item]) -> list[Item]:
     for item in items:
         case = item.case
         facts = {case.mechanism, case.dtype, case.content, case.layout, *required(case)}
-        if item.skip is None:
-            shown[item.id] = item, facts | {check.name for check in item.checks}
-    wanted = set().union(*(facts for _, facts in shown.values()))
-    kept = []
-    while wanted:
-        item, facts = max(shown.values(), key=lambda pair: len(pair[1] & wanted))
-        kept.append(item)
-        wanted -= facts
-    return kept
+        shown[item.id] = item, facts | {check.name for check in item.checks}
+    missing = set().union(*(facts for _, facts in shown.values()))
+    chosen = []
+    while missing:
+        item, facts = max(shown.values(), key=lambda pair: len(pair[1] & missing))
+        chosen.append(item)
+        missing -= facts
+    return chosen
 
 
-def _items() -> list[Item]:
+def _planned(implementation: Implementation) -> list[Item]:
+    """Return the items of an implementation: of the default matrix, or of the quick one for what has to be built.
+
+    An export takes a second for each structure of inputs, a compilation several; `python -m attention_harness check`
+    runs everything.
+    """
+    shared = matrix("quick" if implementation.capabilities.builds else "default")
+    return list(plan_items([implementation], shared, lambda one: {anchor(one)} - set(shared)))
+
+
+PLANNED = {name: _planned(implementation) for name, implementation in registry.implementations().items()}
+
+
+def _run() -> list[Item]:
     found: list[Item] = []
-    for name, one in registry.implementations().items():
-        shared = matrix("quick" if name in BUILT else "default")
-        items = plan_items([one], shared, lambda one, shared=shared: {anchor(one)} - set(shared))
-        found += _sample(items) if name in BUILT else items
+    for name, items in PLANNED.items():
+        here = [item for item in items if item.skip is None]
+        found += _sample(here) if registry.implementations()[name].capabilities.builds else here
     return found
 
 
-@pytest.mark.parametrize("item", [pytest.param(item, id=item.id) for item in _items()])
+@pytest.mark.parametrize("item", [pytest.param(item, id=item.id) for item in _run()])
 def test_conforms(item: Item):
-    """Every check of the implementation on the case conforms, or says why it was not asked."""
+    """Every check of the implementation on the case conforms; something is checked, or the dtype cannot hold it."""
     verdicts = verdicts_of(item)
     bad = [verdict for verdict in verdicts if verdict.status in NONCONFORMING]
     text = "\n".join(f"{v.status} {v.check} at {v.where}: {v.reason}\n  replay: {v.replay}" for v in bad)
     assert not bad, text
-    if all(verdict.status in NOT_CHECKED for verdict in verdicts):
-        pytest.skip(f"{verdicts[0].status}: {verdicts[0].reason}")
+    left = {verdict.reason for verdict in verdicts if verdict.status in NOT_CHECKED}
+    assert len(left) == 0 or all("out of the dtype's range" in reason for reason in left), left
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_what_is_not_run_is_counted_with_its_reason(name, record_property):
+    """Each item runs above or has a reason; where the machine lacks something, it is the same for all: this skip."""
+    items = PLANNED[name]
+    skipped = Counter(item.skip for item in items if item.skip is not None)
+    run = sum(item.skip is None for item in items)
+    assert len(items) == run + skipped.total()
+    for (status, reason), count in skipped.items():
+        assert status in (Status.UNSUPPORTED, Status.UNAVAILABLE)
+        assert reason.strip(), status
+        record_property(f"{status}: {reason}", count)
+    absent = {reason: count for (status, reason), count in skipped.items() if status is Status.UNAVAILABLE}
+    if absent:
+        assert 0 == run, "part of the cases of an implementation is unavailable"
+        [(reason, count)] = absent.items()
+        pytest.skip(f"{name} is unavailable: {reason}: {count} cases")
+    assert run > 0
+    mechanisms = {item.case.mechanism for item in items if item.skip is None}
+    assert set(registry.implementations()[name].capabilities.mechanisms) == mechanisms

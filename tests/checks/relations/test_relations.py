@@ -1,8 +1,7 @@
-"""Every relation holds for every implementation on cases that Hypothesis draws, and a failure shrinks to a smallest
-case.
+"""Every relation holds on cases that Hypothesis draws, and a failure shrinks to a smallest case.
 
-Eager torch and the float64 reference are drawn for; compiled and exported implementations, which take seconds for every
-new structure, are asked the relations on the fixed cases of the suite alone. HYPOTHESIS_PROFILE=deep draws many more.
+Cases are drawn for implementations that take every mechanism and are not built anew for each structure of inputs; the
+others are judged on the fixed cases of the suite alone. HYPOTHESIS_PROFILE=deep draws many more.
 """
 
 from __future__ import annotations
@@ -15,10 +14,14 @@ from attention_harness.checks import Check, of_kind
 from attention_harness.checks.expected import OutOfRange
 from attention_harness.execution import in_process
 from attention_harness.execution.plan import replay_command
-from attention_harness.registry import Implementation
+from attention_harness.registry import Implementation, mechanisms
 from tests.checks.relations.strategies import PROFILE, cases
 
-DRAWN_FOR = ("numpy_reference", "eager")
+DRAWN_FOR = [
+    name
+    for name, implementation in registry.implementations().items()
+    if set(implementation.capabilities.mechanisms) == set(mechanisms()) and not implementation.capabilities.builds
+]
 
 
 def assert_holds(relation: Check, implementation: Implementation, case: Case) -> None:
