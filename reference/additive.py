@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from attention_harness.reference.algebra import SIDE, Algebra, Decided, Patterns
 from attention_harness.reference.core import attend, linear
 from attention_harness.reference.scalars import Scalars
 from attention_harness.reference.specification import ATTENTION, Example, Mechanism, Work, parameter, spread, tensor
@@ -36,6 +37,13 @@ def _work(s: Mapping[str, int], pairs: int) -> Work:
     )
 
 
+def _decided(p: Patterns, options: Mapping[str, Any]) -> Decided:
+    """Return one key that is best for all queries: no sum of features knows a pattern again."""
+    arrays = {"key": p.one_key("key"), "query": p.zeros("query"), "w_v": p.filled("w_v", 1.0)}
+    arrays["W_k"] = p.filled("W_k", np.arange(p.shapes["W_k"][1]) == 0, 1.0)
+    return Decided(arrays, p.middle, 2 * p.sizes["A"] * SIDE * float(np.tanh(SIDE)))
+
+
 MECHANISM = Mechanism(
     name="additive",
     evaluate=additive,
@@ -53,7 +61,7 @@ MECHANISM = Mechanism(
     scores=("B", "H", "Lq", "Lk"),
     features="A",
     source="notes 003 and 004",
-    checks=("relation.sharp_scores",),
+    algebra=Algebra(decided=_decided),
     options=ATTENTION,
     examples=(
         Example(

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from attention_harness.reference.algebra import SIDE, Algebra, Decided, Patterns
 from attention_harness.reference.core import attend, linear
 from attention_harness.reference.scalars import Scalars
 from attention_harness.reference.specification import ATTENTION, Mechanism, Work, parameter, tensor
@@ -37,6 +38,13 @@ def _work(s: Mapping[str, int], pairs: int) -> Work:
     )
 
 
+def _decided(p: Patterns, options: Mapping[str, Any]) -> Decided:
+    """Return one key that is best for all queries: no sum of features knows a pattern again."""
+    arrays = {"key": p.one_key("key"), "query": p.zeros("query"), "b": p.zeros("b")}
+    arrays["W"] = p.filled("W", np.arange(p.shapes["W"][1]) == p.shapes["query"][-1], 1.0)
+    return Decided(arrays, p.middle, 2 * p.sizes["A"] * float(np.tanh(SIDE)))
+
+
 MECHANISM = Mechanism(
     name="concat_tanh",
     evaluate=concat_tanh,
@@ -53,6 +61,6 @@ MECHANISM = Mechanism(
     scores=("B", "H", "Lq", "Lk"),
     features="A",
     source="note 001",
-    checks=("relation.sharp_scores",),
+    algebra=Algebra(decided=_decided),
     options=ATTENTION,
 )

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+from attention_harness.reference.algebra import Algebra
 from attention_harness.reference.core import attend, normalise, repeat_heads
 from attention_harness.reference.scalars import Scalars
 from attention_harness.reference.specification import ATTENTION, Erratum, Mechanism, product_and_sum, tensor
@@ -40,7 +41,7 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
     source="note 000",
-    checks=("relation.cosine_scaling",),
+    algebra=Algebra(checks=("relation.cosine_scaling",)),
     options=(*ATTENTION, "grouped_heads"),
     requires=(("H", "Hk"),),
     errata=(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from attention_harness.reference.algebra import Algebra, Arrays, Decided, Fetched, Patterns, Sizes
 from attention_harness.reference.core import linear
 from attention_harness.reference.scalars import Scalars, table
 from attention_harness.reference.scaled_dot_product import scaled_dot_product
@@ -37,6 +38,18 @@ def _work(s: Mapping[str, int], pairs: int) -> Work:
     return Work(2 * pairs * (s["D"] + s["E"]), 2 * s["B"] * s["E"] * widths)
 
 
+def _fetched(x: Arrays, sizes: Sizes) -> Fetched:
+    """Return the context through its projection, added to the asking sequence."""
+    return Fetched((x["context"] @ x["W_v"].T)[:, None, None], offset=x["sequence"])
+
+
+def _decided(p: Patterns, options: Mapping[str, Any]) -> Decided | None:
+    """Return codes of both sequences that the projections keep."""
+    width = p.sizes["D"]
+    projections = {name: p.repeated(name, width) for name in ("W_q", "W_k")}
+    return p.matched("sequence", "context", width**-0.5, width, **projections)
+
+
 MECHANISM = Mechanism(
     name="cross_attention",
     evaluate=cross_attention,
@@ -52,6 +65,6 @@ MECHANISM = Mechanism(
     output=("B", "Lq", "E"),
     scores=("B", "Lq", "Lk"),
     source="note 000",
-    checks=("relation.cross_with_itself", "relation.sharp_scores"),
+    algebra=Algebra(checks=("relation.cross_with_itself",), linear="W_v", fetched=_fetched, decided=_decided),
     options=ATTENTION,
 )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from attention_harness.reference.algebra import Algebra
 from attention_harness.reference.core import attend, repeat_heads
 from attention_harness.reference.specification import ATTENTION, Example, Mechanism, product_and_sum, tensor
 
@@ -32,7 +33,7 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
     source="note 003, two-dimensional sample",
-    checks=("relation.sharp_scores",),
+    algebra=Algebra(decided=lambda p, options: p.matched("query", "key", 1.0)),
     options=(*ATTENTION, "grouped_heads"),
     requires=(("H", "Hk"),),
     examples=(

@@ -3,6 +3,9 @@
 import math
 from typing import Any
 
+import numpy as np
+
+from attention_harness.reference.algebra import Algebra
 from attention_harness.reference.core import attend
 from attention_harness.reference.scalars import Scalars
 from attention_harness.reference.specification import (
@@ -51,7 +54,10 @@ MECHANISM = Mechanism(
     scores=("B", "H", "Lq", "Lk"),
     features="D",
     source="notes 003 and 004",
-    checks=("relation.gaussian_translation", "relation.sharp_scores", "training"),
+    algebra=Algebra(
+        checks=("relation.gaussian_translation", "training"),
+        decided=lambda p, options: p.matched("query", "key", 1.0, w=np.ones(1)),  # the distance of two patterns
+    ),
     options=ATTENTION,
     examples=(
         Example(

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from attention_harness.reference.algebra import SIDE, Algebra, Arrays, Decided, Fetched, Patterns, Sizes
 from attention_harness.reference.core import attend, linear
 from attention_harness.reference.scalars import Scalars, table
 from attention_harness.reference.specification import (
@@ -48,6 +49,21 @@ def _work(s: Mapping[str, int], pairs: int) -> Work:
     return Work(2 * pairs * s["Dv"], 2 * s["B"] * s["Lq"] * widths)
 
 
+def _fetched(x: Arrays, sizes: Sizes) -> Fetched:
+    """Return the value through its columns of the combining layer, beside the query through the others."""
+    width = x["query"].shape[-1]
+    offset = x["query"] @ x["W_c"][:, :width].T + x["b_c"]
+    return Fetched((x["value"] @ x["W_c"][:, width:].T)[:, None, None], offset)
+
+
+def _decided(p: Patterns, options: Mapping[str, Any]) -> Decided | None:
+    """Return a layer whose rows, one for each position, are codes that meet the query's alone."""
+    width = p.shapes["query"][-1]
+    rows = p.code("W", np.arange(p.keys)) * (np.arange(p.shapes["W"][1]) < width)
+    arrays = {"W": rows, "b": p.zeros("b"), "query": p.code("query", p.best)}
+    return None if width < p.bits else Decided(arrays, p.best, 2 * SIDE**2)
+
+
 MECHANISM = Mechanism(
     name="location",
     evaluate=location,
@@ -65,7 +81,7 @@ MECHANISM = Mechanism(
     output=("B", "Lq", "O"),
     scores=("B", "Lq", "P"),
     source="note 001",
-    checks=("relation.sharp_scores",),
+    algebra=Algebra(shifted="b", fetched=_fetched, decided=_decided),
     options=SCORED,
     examples=(
         Example(

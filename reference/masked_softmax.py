@@ -1,9 +1,11 @@
 """The softmax over the visible keys, on its own."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from attention_harness.reference.algebra import LARGE, Algebra, Arrays, Decided, Fetched, Patterns, Sizes
 from attention_harness.reference.core import visible_weights
 from attention_harness.reference.scalars import Scalars
 from attention_harness.reference.specification import VISIBILITY, Erratum, Example, Mechanism, Work, spread, tensor
@@ -29,6 +31,16 @@ def _exact(s: Scalars) -> tuple[Any, Any]:
     return weights, weights
 
 
+def _fetched(x: Arrays, sizes: Sizes) -> Fetched:
+    """Return that each key gives its own place: the output is the weights."""
+    return Fetched(np.eye(sizes["Lk"])[None, None, None])
+
+
+def _decided(p: Patterns, options: Mapping[str, Any]) -> Decided:
+    """Return scores with one large number in each row."""
+    return Decided({"scores": p.filled("scores", p.best[:, None] == np.arange(p.keys), LARGE)}, p.best, LARGE)
+
+
 MECHANISM = Mechanism(
     name="masked_softmax",
     evaluate=masked_softmax,
@@ -38,7 +50,7 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Lk"),
     scores=("B", "H", "Lq", "Lk"),
     source="note 003",
-    checks=("relation.sharp_scores",),
+    algebra=Algebra(shifted="scores", linear="", fetched=_fetched, decided=_decided),
     options=VISIBILITY,
     examples=(
         Example(

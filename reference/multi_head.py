@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from attention_harness.reference.algebra import Algebra, Arrays, Decided, Fetched, Patterns, Sizes
 from attention_harness.reference.core import linear, merge_heads, split_heads
 from attention_harness.reference.scalars import Scalars, table
 from attention_harness.reference.scaled_dot_product import scaled_dot_product
@@ -59,6 +62,22 @@ def _work(s: Mapping[str, int], pairs: int) -> Work:
     return Work(4 * pairs * (s["E"] // s["H"]), 2 * s["B"] * s["E"] * widths)
 
 
+def _fetched(x: Arrays, sizes: Sizes) -> Fetched:
+    """Return the value through its projection and the head's columns of the output projection, summed over heads."""
+    heads, width = sizes["H"], sizes["E"] // sizes["H"]
+    values = x["value"] @ x["W_v"].T
+    split = values.reshape(*values.shape[:-1], heads, width).swapaxes(1, 2)  # (B, H, Lk, E / H)
+    columns = x["W_o"].reshape(sizes["O"], heads, width)
+    return Fetched(np.einsum("bhkd,ohd->bhko", split, columns)[:, :, None], joined=True)
+
+
+def _decided(p: Patterns, options: Mapping[str, Any]) -> Decided | None:
+    """Return codes of query and key that every head sees whole."""
+    width = p.sizes["E"] // p.sizes["H"]
+    projections = {name: p.repeated(name, width) for name in ("W_q", "W_k")}
+    return p.matched("query", "key", width**-0.5, width, **projections)
+
+
 MECHANISM = Mechanism(
     name="multi_head",
     evaluate=multi_head,
@@ -76,7 +95,7 @@ MECHANISM = Mechanism(
     output=("B", "Lq", "O"),
     scores=("B", "H", "Lq", "Lk"),
     source="note 004",
-    checks=("relation.one_head", "relation.sharp_scores"),
+    algebra=Algebra(checks=("relation.one_head",), fetched=_fetched, decided=_decided),
     options=ATTENTION,
     settings={"heads": "H"},
     requires=(("E", "H"),),

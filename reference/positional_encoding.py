@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from attention_harness.reference.algebra import Algebra
 from attention_harness.reference.core import computed
 from attention_harness.reference.scalars import Scalars, table
 from attention_harness.reference.specification import Erratum, Mechanism, Work, tensor
@@ -56,7 +57,7 @@ MECHANISM = Mechanism(
     output=("B", "L", "E"),
     scores=(),
     source="note 004",
-    checks=("relation.position_distance",),
+    algebra=Algebra(checks=("relation.position_distance",), linear=""),
     errata=(
         Erratum(
             source="note 004, PositionalEncoding",

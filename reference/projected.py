@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from attention_harness.reference.algebra import Algebra, Arrays, Decided, Fetched, Patterns, Sizes
 from attention_harness.reference.core import linear
 from attention_harness.reference.cosine import cosine, exact_score
 from attention_harness.reference.dot_product import dot_product
@@ -58,6 +59,19 @@ def _work(s: Mapping[str, int], pairs: int) -> Work:
     return Work(2 * pairs * (s["D"] + s["Dv"]), 2 * s["B"] * widths)
 
 
+def _fetched(x: Arrays, sizes: Sizes) -> Fetched:
+    """Return the value through its projection."""
+    return Fetched((x["value"] @ x["W_v"].T)[:, None, None])
+
+
+def _decided(p: Patterns, options: Mapping[str, Any]) -> Decided | None:
+    """Return codes of query and key that the projections keep; a cosine is bounded, and decides nothing."""
+    width = p.sizes["D"]
+    factor = {"dot_product": 1.0, "scaled_dot_product": width**-0.5}.get(options["score"])
+    projections = {name: p.repeated(name, width) for name in ("W_q", "W_k")}
+    return None if factor is None else p.matched("query", "key", factor, width, **projections)
+
+
 MECHANISM = Mechanism(
     name="projected",
     evaluate=projected,
@@ -74,6 +88,7 @@ MECHANISM = Mechanism(
     output=("B", "Lq", "Dv"),
     scores=("B", "Lq", "Lk"),
     source="notes 000 and 002",
+    algebra=Algebra(fetched=_fetched, decided=_decided),
     options=ATTENTION,
     choices={"score": ("dot_product", "cosine", "scaled_dot_product")},
     examples=tuple(

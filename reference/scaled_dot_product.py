@@ -1,10 +1,12 @@
 """Scaled dot-product attention: the score is the inner product divided by the square root of its length."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from attention_harness.reference.algebra import Algebra, Decided, Patterns
 from attention_harness.reference.core import attend, computed, repeat_heads
 from attention_harness.reference.specification import (
     ATTENTION,
@@ -34,6 +36,14 @@ def scaled_dot_product(query: Any, key: Any, value: Any, *, scale: Any = None, *
     return attend(scores, repeat_heads(value, heads), **visibility)
 
 
+def _decided(p: Patterns, options: Mapping[str, Any]) -> Decided | None:
+    """Return codes of query and key; a learned scale, or a small or negative one, decides nothing."""
+    scale = options.get("scale", p.shapes["query"][-1] ** -0.5)
+    if not isinstance(scale, float) or ("scale" in options and scale < 2.0**-4):
+        return None
+    return p.matched("query", "key", scale)
+
+
 MECHANISM = Mechanism(
     name="scaled_dot_product",
     evaluate=scaled_dot_product,
@@ -47,7 +57,7 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
     source="notes 001 and 003",
-    checks=("relation.sharp_scores",),
+    algebra=Algebra(decided=_decided),
     options=(*ATTENTION, "scale", "learned_scale", "grouped_heads"),
     requires=(("H", "Hk"),),
     examples=(

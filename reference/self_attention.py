@@ -1,7 +1,11 @@
 """Self-attention: query, key and value are one sequence, with or without positions added."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from attention_harness.reference.algebra import SIDE, Algebra, Decided, Fetched, Patterns
 from attention_harness.reference.positional_encoding import exact_encoding, positional_encoding
 from attention_harness.reference.scalars import Scalars
 from attention_harness.reference.scaled_dot_product import scaled_dot_product
@@ -30,6 +34,19 @@ def _exact(s: Scalars) -> tuple[Any, Any]:
     return s.attend(s.scaled(z.shape[-1]), z, z, z)
 
 
+_BY_POSITION = frozenset(
+    {"permuted_keys", "permuted_queries", "hull", "one_key", "equal_keys", "sharp_scores"}
+)  # what a key gives is known before positions are added to it
+
+
+def _decided(p: Patterns, options: Mapping[str, Any]) -> Decided | None:
+    """Return a sequence that spells its positions: each is nearest to itself."""
+    width, places = p.sizes["E"], np.arange(p.queries)
+    if width < p.bits:
+        return None
+    return Decided({"sequence": p.code("sequence", places)}, places, 2 * SIDE**2 * width**-0.5)
+
+
 MECHANISM = Mechanism(
     name="self_attention",
     evaluate=self_attention,
@@ -39,7 +56,12 @@ MECHANISM = Mechanism(
     output=("B", "L", "E"),
     scores=("B", "L", "L"),
     source="notes 001, 003 and 004",
-    checks=("relation.sharp_scores",),
+    algebra=Algebra(
+        breaks={"sinusoidal": _BY_POSITION},
+        linear="",
+        fetched=lambda x, sizes: Fetched(x["sequence"][:, None, None]),
+        decided=_decided,
+    ),
     options=ATTENTION,
     choices={"positions": ("none", "sinusoidal")},
 )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.options import Group, capabilities
+from attention_harness.reference.algebra import Algebra
 from attention_harness.reference.scalars import Scalars
 
 SCORED = capabilities(Group.SCORES)
@@ -107,7 +108,7 @@ class Mechanism:
     choices    variants of the formula: option -> values, every case names one
     settings   keyword of `evaluate` -> the size axis that holds it, e.g. {"heads": "H"}
     requires   (axis, axis) pairs in which the first length is a multiple of the second
-    checks     names of the checks that hold for this formula, and not for every one
+    algebra    what the formula promises, for checks that need no oracle
     """
 
     name: str
@@ -123,7 +124,7 @@ class Mechanism:
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     requires: tuple[tuple[str, str], ...] = ()
-    checks: tuple[str, ...] = ()
+    algebra: Algebra = field(default_factory=Algebra)
     examples: tuple[Example, ...] = ()
     errata: tuple[Erratum, ...] = ()
 
@@ -133,6 +134,17 @@ class Mechanism:
         letters = [letter for declared in self.inputs for axis in declared.axes for letter in axis.split("+")]
         letters += list(self.settings.values())
         return tuple(dict.fromkeys(axis for axis in letters if not axis.isdigit()))
+
+    @property
+    def weighs_directly(self) -> bool:
+        """Whether the output is the values weighted, with nothing before or after it."""
+        value = next((declared for declared in self.inputs if declared.name == "value"), None)
+        return bool(self.scores) and value is not None and value.axes[-1] == self.output[-1] == "Dv"
+
+    @property
+    def returns_weights(self) -> bool:
+        """Whether the output is the weights themselves."""
+        return bool(self.scores) and self.output == self.scores
 
     @property
     def formula(self) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from attention_harness.reference.algebra import LARGE, SIDE, Algebra, Decided, Patterns
 from attention_harness.reference.core import attend, linear
 from attention_harness.reference.scalars import Scalars
 from attention_harness.reference.specification import ATTENTION, Erratum, Mechanism, Work, parameter, tensor
@@ -33,6 +34,16 @@ def _work(s: Mapping[str, int], pairs: int) -> Work:
     return Work(2 * pairs * (s["Dq"] + s["Dv"]), 2 * keys * s["Dk"] * s["Dq"], keys * s["Dq"])
 
 
+def _decided(p: Patterns, options: Mapping[str, Any]) -> Decided | None:
+    """Return codes of the keys, which are signs behind the tanh, and large ones of the queries."""
+    width = p.sizes["Dq"]
+    if min(width, p.sizes["Dk"]) < p.bits:
+        return None
+    arrays = {"key": p.code("key", np.arange(p.keys)), "W": p.repeated("W", width)}
+    arrays["query"] = p.code("query", p.best, LARGE)
+    return Decided(arrays, p.best, 2 * LARGE * float(np.tanh(SIDE)))
+
+
 MECHANISM = Mechanism(
     name="tanh_gated",
     evaluate=tanh_gated,
@@ -47,7 +58,7 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
     source="note 002",
-    checks=("relation.sharp_scores",),
+    algebra=Algebra(decided=_decided),
     options=ATTENTION,
     errata=(
         Erratum(

@@ -53,7 +53,7 @@ class Check:
 
     def holds(self, implementation: Declaration, case: Case) -> bool:
         """Return whether the question makes sense, and the implementation takes all that it needs."""
-        if self.name.removeprefix("relation.") in broken_relations(case):
+        if self.name.removeprefix("relation.") in broken(case):
             return False
         if not all(condition(implementation, case) for condition in self.conditions):
             return False
@@ -93,6 +93,13 @@ def check(
     return declared
 
 
+def broken(case: Case) -> set[str]:
+    """Return the names of the relations that do not hold under a case's options and choices."""
+    algebra = mechanisms()[case.mechanism].algebra
+    by_choice = {name for value in case.options.values() for name in algebra.breaks.get(str(value), ())}
+    return by_choice | set(broken_relations(case))
+
+
 def of_mechanism(name: str) -> Predicate:
     """Return the predicate that a case's mechanism declares this check: it holds for its formula, not for every one.
 
@@ -102,7 +109,7 @@ def of_mechanism(name: str) -> Predicate:
     def declares(implementation: Declaration, case: Case) -> bool:
         known = mechanisms()
         chosen = (case.options[choice] for choice in known[case.mechanism].choices)
-        return any(name in known[each].checks for each in (case.mechanism, *chosen) if each in known)
+        return any(name in known[each].algebra.checks for each in (case.mechanism, *chosen) if each in known)
 
     return declares
 

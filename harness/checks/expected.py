@@ -68,6 +68,19 @@ _small = functools.lru_cache(maxsize=1024)(_bound_of)  # the default tier, and t
 _large = functools.lru_cache(maxsize=4)(_bound_of)  # each as large as some outputs
 
 
+def axes_of(case: Case, name: str) -> tuple[str, ...]:
+    """Return the axis letters of a tensor of a case, "1" where it is broadcast."""
+    mechanism = mechanisms()[case.mechanism]
+    if (tensor := inputs.option_tensors(case).get(name)) is not None:
+        return tensor.axes(case.options[name], mechanism.scores)
+    return next((declared.axes for declared in mechanism.inputs if declared.name == name), ("1",))
+
+
+def acts_in_training(case: Case) -> bool:
+    """Return whether a case has an option that acts in training alone."""
+    return any(OPTIONS[name].training for name in case.options if name in OPTIONS)
+
+
 def visible(case: Case, arrays: Arrays) -> NDArray[np.bool_]:
     """Return which keys each query sees, in the shape of the scores."""
     conditions = {name: arrays.get(name, form) for name, form in case.options.items() if name in OPTIONS}

@@ -14,7 +14,7 @@ from attention_harness.bounds.gradients import gradient_bounds, second_derivativ
 from attention_harness.bounds.judge import Judgement, judge
 from attention_harness.cases import inputs
 from attention_harness.checks.declaration import check
-from attention_harness.checks.expected import arguments, arrays_of, fully_masked_rows
+from attention_harness.checks.expected import acts_in_training, arguments, arrays_of, axes_of, fully_masked_rows
 from attention_harness.checks.form import numbers, to_array
 from attention_harness.checks.interface import Declaration, Derivatives
 from attention_harness.checks.subject import Subject
@@ -32,11 +32,11 @@ _SAMPLED = 10
 def has_gradient(implementation: Declaration, case: Case) -> bool:
     """Return whether gradients are declared, and the inputs are drawn: examples and recordings add nothing but time.
 
-    Nor does a case with dropout, which acts in training alone. Of an implementation that is built for each structure,
+    Nor does a case with an option that acts in training alone. Of an implementation that is built for each structure,
     the plain float32 cases and one in ten of the others, by their fingerprint, are judged; lengths of 0 are not.
     """
     capabilities = implementation.capabilities
-    drawn = case.content in inputs.DISTRIBUTIONS and "dropout" not in case.options
+    drawn = case.content in inputs.DISTRIBUTIONS and not acts_in_training(case)
     if drawn and capabilities.builds:
         plain = case.content == "ordinary" and case.layout == "contiguous" and not case.options
         drawn = case.dtype == "float32" if plain else case.fingerprint % _SAMPLED == 0
@@ -75,8 +75,7 @@ def _excused(case: Case, name: str, gradient: Any, error_bound: ErrorBound) -> A
     if gradient is None:
         return None
     spread = fully_masked_rows(case).reshape(case.sizes["B"], -1).any(1)
-    axes = next((declared.axes for declared in mechanisms()[case.mechanism].inputs if declared.name == name), ())
-    alone = axes[:1] == ("B",) or case.options.get(name) in ("full", "batch")
+    alone = axes_of(case, name)[:1] == ("B",)
     where = torch.from_numpy(spread.reshape(-1, *[1] * (gradient.ndim - 1)) if alone else spread.any(keepdims=True))
     return torch.where(gradient.isnan() & where, torch.from_numpy(error_bound.value).to(gradient), gradient)
 

@@ -6,7 +6,7 @@ A new option is a new file here. Everything else iterates over `OPTIONS` and nam
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -14,12 +14,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.options.option import Draw, Group, Option, Place, Stage, Tensor
+from attention_harness.options.option import Draw, Group, Hiding, Option, Place, Stage, Tensor
 
 __all__ = [
     "OPTIONS",
     "Draw",
     "Group",
+    "Hiding",
     "Option",
     "Place",
     "Stage",
@@ -27,6 +28,7 @@ __all__ = [
     "broken_relations",
     "capabilities",
     "cut",
+    "hiding",
     "interval",
     "pipeline",
     "required",
@@ -89,6 +91,18 @@ def broken_relations(case: Described) -> frozenset[str]:
 def pipeline() -> tuple[Option, ...]:
     """Return the options in the order in which they act."""
     return tuple(sorted(OPTIONS.values(), key=lambda option: option.stage))
+
+
+def hiding(options: Iterable[str]) -> dict[str, Hiding]:
+    """Return how the tensors of these options hide keys: those that hide any keys first, among them masks."""
+    found = {name: OPTIONS[name] for name in options if name in OPTIONS}
+    ways = {name: option for name, option in found.items() if option.hiding is not None}
+
+    def rank(name: str) -> tuple[bool, bool]:
+        option = ways[name]
+        return not (option.hiding and option.hiding.any_keys), option.stage is not Stage.VISIBILITY
+
+    return {name: way for name in sorted(ways, key=rank) if (way := ways[name].hiding) is not None}
 
 
 def interval(options: Mapping[str, Any], place: Place) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

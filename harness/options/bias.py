@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.options import _conditions
-from attention_harness.options.option import Draw, Group, Option, Stage, Tensor
+from attention_harness.options.option import Draw, Group, Hiding, Option, Stage, Tensor
 
 
 def _draw(draw: Draw) -> NDArray[np.float64]:
@@ -36,6 +36,7 @@ OPTION = Option(
     tensor=Tensor(_conditions.axes, _draw, _conditions.cut),
     apply=lambda scores, bias: scores + bias,
     visible=_visible,
+    hiding=Hiding(lambda shape, keys: np.zeros(shape), lambda bias, hidden: np.where(hidden, -np.inf, bias)),
     lacks=_conditions.lacks,
     breaks=frozenset({"sharp_scores"}),
     argument="full",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.options import _conditions
-from attention_harness.options.option import Draw, Group, Option, Stage, Tensor
+from attention_harness.options.option import Draw, Group, Hiding, Option, Stage, Tensor
 
 
 def _draw(draw: Draw) -> NDArray[np.bool_]:
@@ -35,6 +35,7 @@ OPTION = Option(
     expected=_conditions.EXPECTED,
     tensor=Tensor(_conditions.axes, _draw, _conditions.cut, bytes=1),
     visible=_visible,
+    hiding=Hiding(lambda shape, keys: np.ones(shape, bool), lambda mask, hidden: mask & ~hidden),
     lacks=_conditions.lacks,
     breaks=frozenset({"sharp_scores"}),
     argument="full",

@@ -91,6 +91,23 @@ class Tensor:
     bytes: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Hiding:
+    """How an option's tensor hides keys: for checks that hide some, or want none hidden.
+
+    shown     (shape, number of keys) -> the tensor that hides none
+    hide      (tensor, which keys to hide: one row for all queries or one for each) -> the tensor that hides them too
+    any_keys  whether any keys can be hidden; otherwise the last ones alone
+    moved     (tensor, places, number of keys) -> the tensor after the keys have moved up by so many places, where it
+              counts them; one with an axis of keys moves with that
+    """
+
+    shown: Callable[[tuple[int, ...], int], Numbers]
+    hide: Callable[[Numbers, NDArray[np.bool_]], Numbers]
+    any_keys: bool = True
+    moved: Callable[[Numbers, int, int], Numbers] = lambda array, places, keys: array
+
+
 def _any_scores(form: Any, scores: Axes) -> str:
     return ""
 
@@ -114,6 +131,7 @@ class Option:
     apply         (scores, form or finite tensor) -> scores: operators that `reference.arrays.Array` lists
     visible       (tensor, shape of the scores) -> which keys each query sees, broadcastable to the scores
     interval      (form, place, all options) -> the first and last key that each query sees, as columns; both inclusive
+    hiding        how its tensor hides keys
     lacks         (form, axes of the scores) -> what the mechanism lacks for the form, or ""
     breaks        names of the relations that do not hold under it
     training      whether it acts in training alone: then no formula has it
@@ -135,6 +153,7 @@ class Option:
     apply: Callable[[Any, Any], Any] | None = None
     visible: Callable[[Any, tuple[int, ...]], NDArray[np.bool_]] | None = None
     interval: Callable[[Any, Place, Mapping[str, Any]], tuple[Any, Any]] | None = None
+    hiding: Hiding | None = None
     lacks: Callable[[Any, Axes], str] = _any_scores
     breaks: frozenset[str] = frozenset()
     training: bool = False

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.options.option import Axes, Draw, Group, Option, Stage, Tensor
+from attention_harness.options.option import Axes, Draw, Group, Hiding, Option, Stage, Tensor
 
 _FORMS = ("batch", "query")
 
@@ -39,6 +39,14 @@ def _visible(lens: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return np.arange(shape[-1]) < lens.reshape(lens.shape[0], *heads, lens.shape[1], 1)
 
 
+def _hide(lens: Any, hidden: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return lengths that end before the first hidden key: those behind it must be hidden too."""
+    first = np.where(hidden.any(-1), hidden.argmax(-1), hidden.shape[-1])
+    if (np.arange(hidden.shape[-1]) >= first[..., None]).sum() != hidden.sum():
+        raise ValueError("lengths hide the last keys alone")
+    return np.minimum(lens, first)
+
+
 OPTION = Option(
     name="valid_lens",
     summary="whole numbers for each batch element, or for each query too: keys j < valid_len are seen",
@@ -51,6 +59,12 @@ OPTION = Option(
     expected="batch or query",
     tensor=Tensor(_axes, _draw, _cut, bytes=8),
     visible=_visible,
+    hiding=Hiding(
+        shown=lambda shape, keys: np.full(shape, keys),
+        hide=_hide,
+        any_keys=False,
+        moved=lambda lens, places, keys: np.clip(lens + places, 0, keys),
+    ),
     breaks=frozenset({"permuted_keys", "sharp_scores"}),
     argument="batch",
 )

@@ -9,11 +9,12 @@ import pytest
 
 from attention_harness import registry
 from attention_harness.cases.cases import parse
-from attention_harness.checks import CHECKS, of_kind
+from attention_harness.checks import BY_NAME, CHECKS, of_kind
 from attention_harness.checks.declaration import declared_in
 from attention_harness.execution import plan
 from attention_harness.execution.run import run_checks
 from attention_harness.model.verdict import Status
+from attention_harness.options import OPTIONS
 from attention_harness.registry import mechanisms
 from tests.registry.sources import TINY
 
@@ -84,8 +85,8 @@ def test_a_case_that_is_not_sampled_is_judged_if_it_was_drawn(package):
     """The suite leaves it out; the same numbers of sizes, drawn at random, are judged."""
     [synthetic, _] = declared_in(package(SOURCE))
     [eager] = registry.select(["eager"])
-    many = parse("scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous-0")
-    drawn = parse(many.id.removesuffix("-0") + "-1000001")
+    many = parse("scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous")
+    drawn = parse(f"{many.id}-draw1000001")
     assert synthetic.holds(eager, many)
     assert not synthetic.applies(eager, many)
     assert synthetic.applies(eager, drawn)
@@ -105,13 +106,40 @@ def test_a_name_twice_is_refused(package):
         declared_in(package(SOURCE.replace('"relation.synthetic"', '"refuses"')))
 
 
-def test_what_a_mechanism_declares_is_a_check():
-    """A name in `Mechanism.checks` that no check has would be a check that is silently judged nowhere."""
-    names = {check.name for check in CHECKS}
-    for mechanism in mechanisms().values():
-        assert set(mechanism.checks) <= names, mechanism.name
-    judged_somewhere = {name for mechanism in mechanisms().values() for name in mechanism.checks}
-    assert {"training", "relation.cosine_scaling", "relation.sharp_scores"} <= judged_somewhere
+@pytest.mark.parametrize("mechanism", mechanisms().values(), ids=lambda mechanism: mechanism.name)
+def test_what_a_mechanism_declares_exists(mechanism):
+    """A name that no check, tensor or choice has would be a declaration that silently does nothing."""
+    checks = {check.name for check in CHECKS}
+    relations = {check.name.removeprefix("relation.") for check in of_kind("relation")}
+    algebra, inputs = mechanism.algebra, {declared.name for declared in mechanism.inputs}
+    assert set(algebra.checks) <= checks
+    assert {algebra.linear, algebra.shifted} - {""} <= inputs
+    assert set(algebra.breaks) <= {value for values in mechanism.choices.values() for value in values}
+    assert set().union(*algebra.breaks.values()) <= relations
+    if mechanism.scores:
+        assert mechanism.weighs_directly or algebra.fetched is not None, "no relation would know what a key gives"
+
+
+@pytest.mark.parametrize("option", OPTIONS.values(), ids=lambda option: option.name)
+def test_what_an_option_breaks_exists(option):
+    """A name that no relation has would break nothing."""
+    assert option.breaks <= {check.name.removeprefix("relation.") for check in of_kind("relation")}
+
+
+def test_a_broken_relation_is_not_judged():
+    """By an option of the case, by its sizes, and by a choice of the mechanism."""
+    [eager] = registry.select(["eager"])
+    plain = "scaled_dot_product-B2H4Hk4Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous"
+    sequence = "self_attention-B2L5E16-float32-positions=none-ordinary-contiguous"
+    for relation, holds, breaks in (
+        ("permuted_keys", plain, plain.replace("plain", "valid_lens=batch")),
+        ("permuted_keys", plain, plain.replace("plain", "causal=top_left")),
+        ("permuted_heads", plain, plain.replace("Hk4", "Hk2")),
+        ("equal_keys", sequence, sequence.replace("none", "sinusoidal")),
+    ):
+        check = BY_NAME[f"relation.{relation}"]
+        assert check.holds(eager, parse(holds)), holds
+        assert not check.holds(eager, parse(breaks)), breaks
 
 
 def test_every_kind_is_declared():

@@ -10,7 +10,7 @@ import numpy as np
 
 from attention_harness.bounds.judge import Judgement
 from attention_harness.cases import inputs
-from attention_harness.checks.behaviour.anchor import each_dtype, is_anchor, takes, weighs_directly
+from attention_harness.checks.behaviour.anchor import each_dtype, is_anchor, takes
 from attention_harness.checks.behaviour.finding import by_word, finding
 from attention_harness.checks.declaration import check
 from attention_harness.checks.form import to_array
@@ -29,7 +29,7 @@ _DEEPEST = 60  # bits: more than any accumulator has
 
 def weighs_values(implementation: Declaration, case: Case) -> bool:
     """Return whether the output is a weighted sum of the values themselves."""
-    return weighs_directly(mechanisms()[case.mechanism])
+    return mechanisms()[case.mechanism].weighs_directly
 
 
 @check("behaviour.accumulation", is_anchor, weighs_values)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from attention_harness.cases import inputs
 from attention_harness.checks.interface import Declaration
 from attention_harness.model.case import Case
 from attention_harness.model.dtypes import DTYPES
+from attention_harness.options import OPTIONS, hiding
 from attention_harness.reference.specification import Mechanism
 from attention_harness.registry import mechanisms
 
-_HIDING = {"mask": "full", "bias": "full", "valid_lens": "batch"}
 # Lengths and widths to measure at; the later ones are for kernels that take whole blocks alone. Lq != Lk throughout.
 _SIZES = (
     {"Lq": 5, "Lk": 7, "L": 5, "P": 7, "D": 16, "Dv": 8},
@@ -32,7 +33,7 @@ def anchor(implementation: Declaration) -> Case:
 
     def rank(mechanism: Mechanism) -> tuple[bool, bool, int]:
         taken = set(mechanism.options) & set(capabilities.options)
-        return weighs_directly(mechanism), bool(mechanism.scores), len(taken)
+        return mechanism.weighs_directly, bool(mechanism.scores), len(taken)
 
     mechanism = max(declared, key=rank)
     dtype = next(dtype for dtype in DTYPES if dtype in capabilities.dtypes)
@@ -48,12 +49,6 @@ def _plain(mechanism: Mechanism, dtype: str, sizes: Mapping[str, int]) -> Case:
     return Case(mechanism.name, {axis: lengths[axis] for axis in mechanism.axes}, dtype, options)
 
 
-def weighs_directly(mechanism: Mechanism) -> bool:
-    """Return whether the output is the values weighted, with nothing before or after it."""
-    value = next((declared for declared in mechanism.inputs if declared.name == "value"), None)
-    return bool(mechanism.scores) and value is not None and value.axes[-1] == mechanism.output[-1] == "Dv"
-
-
 # --- what the implementation takes there
 
 
@@ -62,22 +57,18 @@ def takes(implementation: Declaration, case: Case) -> bool:
     return not implementation.refuses(case) and not implementation.known_failure("accuracy", case)
 
 
+def with_option(implementation: Declaration, case: Case, name: str) -> dict[Any, Case]:
+    """Return the forms of an option that the mechanism knows and the implementation takes: form -> the case with it."""
+    known, option = mechanisms()[case.mechanism].options, OPTIONS[name]
+    forms = [form for form in option.forms if option.capability(form) in known]
+    probes = {form: replace(case, options={**case.options, name: form}) for form in forms}
+    return {form: probe for form, probe in probes.items() if takes(implementation, probe)}
+
+
 def ways_to_hide(implementation: Declaration, case: Case) -> dict[str, Case]:
-    """Return the options that hide keys, among those that the implementation takes: option -> the anchor with it."""
-    known = mechanisms()[case.mechanism].options
-    found = {way: replace(case, options={**case.options, way: form}) for way, form in _HIDING.items() if way in known}
-    return {way: probe for way, probe in found.items() if takes(implementation, probe)}
-
-
-def corners(implementation: Declaration, case: Case) -> dict[str, Case]:
-    """Return the corners of causality that the implementation takes: corner -> the anchor with it."""
-    known = mechanisms()[case.mechanism].options
-    found = {
-        corner: replace(case, options={**case.options, "causal": corner})
-        for corner in ("top_left", "bottom_right")
-        if f"causal_{corner}" in known
-    }
-    return {corner: probe for corner, probe in found.items() if takes(implementation, probe)}
+    """Return the options whose tensors hide keys, among those that the implementation takes: option -> a case."""
+    found = {name: with_option(implementation, case, name) for name in hiding(OPTIONS)}
+    return {name: next(iter(probes.values())) for name, probes in found.items() if probes}
 
 
 def each_dtype(implementation: Declaration, case: Case) -> list[Case]:

@@ -7,34 +7,41 @@ from numpy.typing import NDArray
 
 from attention_harness.bounds.judge import Judgement
 from attention_harness.cases import inputs
-from attention_harness.checks.behaviour.anchor import corners, is_anchor, key_axes, number_of_keys
+from attention_harness.checks.behaviour.anchor import is_anchor, key_axes, number_of_keys, with_option
 from attention_harness.checks.behaviour.finding import finding
 from attention_harness.checks.declaration import check
 from attention_harness.checks.form import to_array
 from attention_harness.checks.interface import Declaration
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
+from attention_harness.options import OPTIONS, Place, interval
 from attention_harness.registry import mechanisms
 
 
 def has_corner(implementation: Declaration, case: Case) -> bool:
     """Return whether causality is declared for a mechanism in which queries and keys differ in number."""
-    return bool(corners(implementation, case)) and "Lk" in case.sizes
+    return bool(with_option(implementation, case, "causal")) and "Lk" in case.sizes
 
 
 @check("behaviour.causal_corner", is_anchor, has_corner)
 def causal_corner(subject: Subject) -> Judgement:
     """Which keys a query sees under causality: found by changing one key's value after the other."""
     found = {}
-    for corner, case in corners(subject.implementation, subject.case).items():
+    for corner, case in with_option(subject.implementation, subject.case, "causal").items():
         seen = _seen(subject, case)
         queries, keys = seen.shape
-        shapes = {"top_left": np.tri(queries, keys), "bottom_right": np.tri(queries, keys, keys - queries)}
-        found[corner] = next((name for name, shape in shapes.items() if np.array_equal(seen, shape > 0)), "neither")
+        words = (word for word in OPTIONS["causal"].forms if np.array_equal(seen, _shown(word, queries, keys)))
+        found[corner] = next(words, "neither")
     measured = ", ".join(
         word if word == corner else f"{word} where {corner} is asked" for corner, word in found.items()
     )
     return finding(measured, ", ".join(found), any(corner != word for corner, word in found.items()))
+
+
+def _shown(corner: str, queries: int, keys: int) -> NDArray[np.bool_]:
+    """Return (queries, keys): what a query sees under a corner."""
+    first, last = interval({"causal": corner}, Place(queries, keys))
+    return (first <= np.arange(keys)) & (np.arange(keys) <= last)
 
 
 def _seen(subject: Subject, case: Case) -> NDArray[np.bool_]:

@@ -19,6 +19,7 @@ from attention_harness.checks.form import to_array
 from attention_harness.checks.subject import Subject
 from attention_harness.model.capabilities import FULLY_MASKED_ROWS
 from attention_harness.model.case import Case
+from attention_harness.options import hiding
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,10 +40,13 @@ def fully_masked_rows(subject: Subject) -> Judgement:
 
 def _last_batch_hidden(case: Case, way: str) -> dict[str, Tensor]:
     """Return the case's tensors, with every key hidden from the last batch element and none from the others."""
+    import torch
+
     tensors = inputs.tensors(case)
-    shown, hidden = {"mask": (True, False), "bias": (0.0, -np.inf), "valid_lens": (number_of_keys(case), 0)}[way]
-    tensors[way] = tensors[way].new_full(tensors[way].shape, shown)
-    tensors[way][-1] = hidden
+    keys, rule = number_of_keys(case), hiding([way])[way]
+    shown = rule.shown(tuple(tensors[way].shape), keys)
+    hidden = rule.hide(shown, np.ones((1, keys), bool))
+    tensors[way] = torch.from_numpy(np.concatenate([shown[:-1], hidden[-1:]])).to(tensors[way])
     return tensors
 
 

@@ -14,11 +14,11 @@ from attention_harness.bounds.judge import Judgement, judge
 from attention_harness.cases import inputs
 from attention_harness.checks.behaviour.anchor import (
     can_hide,
-    corners,
     is_anchor,
     key_axes,
     number_of_keys,
     ways_to_hide,
+    with_option,
 )
 from attention_harness.checks.behaviour.finding import NO_CLAIM, by_word, finding
 from attention_harness.checks.declaration import check
@@ -28,6 +28,7 @@ from attention_harness.checks.interface import Declaration, Prepared
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
 from attention_harness.model.dtypes import DType
+from attention_harness.options import OPTIONS, Place, hiding, interval
 from attention_harness.registry import mechanisms
 
 if TYPE_CHECKING:
@@ -43,11 +44,7 @@ def has_keys(implementation: Declaration, case: Case) -> bool:
 def masked_nan(subject: Subject) -> Judgement:
     """Whether NaN, infinity or a huge number in a hidden key and its value reaches an output or a gradient."""
     capabilities = subject.implementation.capabilities
-    ways = ways_to_hide(subject.implementation, subject.case)
-    lengths = subject.case.sizes
-    if lengths.get("Lk", 0) > lengths.get("Lq", 0):  # then nobody sees the last key from the top left corner
-        found = corners(subject.implementation, subject.case)
-        ways |= {"causal": found["top_left"]} if "top_left" in found else {}
+    ways = ways_to_hide(subject.implementation, subject.case) | _unseen(subject)
     with_gradients = next(iter(ways)) if capabilities.gradients else ""
     leaks = {way: _leaks(subject, case, way == with_gradients) for way, case in ways.items()}
     words = {way: _word(leaking) for way, leaking in leaks.items()}
@@ -55,6 +52,17 @@ def masked_nan(subject: Subject) -> Judgement:
     kinds = {kind for leaking in leaks.values() for found in leaking.values() for kind in found}
     contradicted = bool(kinds if capabilities.poison_safe else kinds & {"huge numbers"})
     return finding(by_word(words), "poison_safe" if capabilities.poison_safe else NO_CLAIM, contradicted)
+
+
+def _unseen(subject: Subject) -> dict[str, Case]:
+    """Return options without a tensor under which no query sees the last key: option -> a case."""
+    found = {}
+    for name in (name for name, option in OPTIONS.items() if option.interval is not None):
+        for case in with_option(subject.implementation, subject.case, name).values():
+            queries, keys = inputs.shape_of(mechanisms()[case.mechanism].scores, case.sizes)[-2:]
+            if np.max(interval(case.options, Place(queries, keys))[1]) < keys - 1:
+                found.setdefault(name, case)
+    return found
 
 
 def _word(leaking: Mapping[str, list[str]]) -> str:
@@ -91,13 +99,13 @@ def _around_clean_answer(clean: NDArray[np.float64], error_bound: ErrorBound) ->
 
 def _last_key_hidden(case: Case) -> dict[str, Tensor]:
     """Return the tensors of the case; the last key is hidden from every query, and no other one."""
-    tensors = inputs.tensors(case)
-    for name, shown, hidden in (("mask", True, False), ("bias", 0.0, -np.inf)):
-        if name in tensors:
-            tensors[name] = tensors[name].new_full(tensors[name].shape, shown)
-            tensors[name][..., -1] = hidden
-    if "valid_lens" in tensors:
-        tensors["valid_lens"] = tensors["valid_lens"].new_full(tensors["valid_lens"].shape, number_of_keys(case) - 1)
+    import torch
+
+    tensors, keys = inputs.tensors(case), number_of_keys(case)
+    last = np.arange(keys)[None] == keys - 1
+    for name, rule in hiding(case.options).items():
+        hidden = rule.hide(rule.shown(tuple(tensors[name].shape), keys), last)
+        tensors[name] = torch.from_numpy(hidden).to(tensors[name])
     return tensors
 
 

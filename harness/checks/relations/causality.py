@@ -19,20 +19,21 @@ from attention_harness.checks.relations.problem import Problem, letters
 from attention_harness.checks.relations.sampling import changeable, conditional, conditional_single
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
+from attention_harness.options import Place, interval
 
 
 def _present(case: Case) -> tuple[int, int]:
     """Return a row and its last visible key, with a key after it: the middle one of those rows; (-1, -1) if none."""
     queries, keys = (case.sizes[axis] for axis in letters(case))
-    offset = keys - queries if case.options["causal"] == "bottom_right" else 0
-    least, most = max(0, -offset), min(queries - 1, keys - 2 - offset)
-    row = (least + most) // 2
-    return (row, row + offset) if least <= most else (-1, -1)
+    last = np.asarray(interval(case.options, Place(queries, keys))[1])[:, 0]
+    rows = np.flatnonzero((last >= 0) & (last <= keys - 2))
+    row = int(rows[0] + rows[-1]) // 2 if len(rows) else -1
+    return (row, int(last[row])) if len(rows) else (-1, -1)
 
 
 def has_future(implementation: Declaration, case: Case) -> bool:
-    """Return whether some row has a key in its future."""
-    return "causal" in case.options and _present(case) != (-1, -1)
+    """Return whether some row has a key in its future, by an option without a tensor."""
+    return bool(letters(case)[1]) and _present(case) != (-1, -1)
 
 
 @check("relation.causal_future", changeable, ignores_hidden_keys, has_future, sampled=conditional)

@@ -19,9 +19,9 @@ from attention_harness.checks.relations.problem import Problem, letters
 from attention_harness.checks.relations.sampling import changeable, conditional
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
+from attention_harness.options import Place, hiding, interval
 
 _ADDED = 3  # keys
-_HIDES = {"mask", "bias", "valid_lens"}
 
 
 def ignores_hidden_keys(implementation: Declaration, case: Case) -> bool:
@@ -29,21 +29,36 @@ def ignores_hidden_keys(implementation: Declaration, case: Case) -> bool:
     return implementation.capabilities.fully_masked_rows != "mean"
 
 
-def _comes_first(case: Case) -> bool:
-    """Return whether added keys come first: causality counts from the last key."""
+def _shown(case: Case, more: int = 0) -> NDArray[np.bool_]:
+    """Return (queries, keys) that the options without a tensor show, with so many more keys."""
     queries, keys = letters(case)
-    return case.options.get("causal") == "bottom_right" and queries != keys
+    also_queries = more if queries == keys else 0
+    place = Place(case.sizes[queries] + also_queries, case.sizes[keys] + more)
+    first, last = interval(case.options, place)
+    places = np.arange(place.keys)
+    return (first <= places) & (places <= last)
+
+
+def _place_of_added(case: Case) -> str:
+    """Return where keys can be added that no query sees, and nothing else moves: "last", "first" or "".
+
+    Where causality counts from the last key, added ones come first.
+    """
+    queries, keys = letters(case)
+    before, after = _shown(case), _shown(case, _ADDED)
+    ways = hiding(case.options).values()
+    rows = case.sizes[queries]
+    if np.array_equal(before, after[:rows, : case.sizes[keys]]):
+        return "last" if ways or not after[:rows, case.sizes[keys] :].any() else ""
+    if queries != keys and np.array_equal(before, after[:, _ADDED:]):
+        return "first" if any(way.any_keys for way in ways) or not after[:, :_ADDED].any() else ""
+    return ""
 
 
 def can_add_keys(implementation: Declaration, case: Case) -> bool:
-    """Return whether the case has what hides a further key: a mask, a bias, lengths, or causality before it."""
-    queries, keys = letters(case)
-    if not keys or case.sizes[keys] < 1:
-        return False
-    if _comes_first(case):
-        return bool({"mask", "bias"} & set(case.options))
-    causal = "causal" in case.options and (queries == keys or case.sizes[keys] >= case.sizes[queries])
-    return bool(_HIDES & set(case.options)) or causal
+    """Return whether the case has what hides a further key: an option's tensor, or causality before it."""
+    _, keys = letters(case)
+    return bool(keys) and case.sizes[keys] > 0 and bool(_place_of_added(case))
 
 
 def with_more_keys(case: Case) -> Case:
@@ -69,11 +84,10 @@ def added_keys(subject: Subject) -> Judgement:
     queries, letter = letters(subject.case)
     keys = subject.case.sizes[letter]
     copies = np.arange(_ADDED) % keys
-    first = _comes_first(subject.case)
+    first = _place_of_added(subject.case) == "first"
     whole = problem.taken(letter, np.concatenate([copies, np.arange(keys)] if first else [np.arange(keys), copies]))
     added = np.arange(_ADDED) + (0 if first else keys)
-    if first and "valid_lens" in problem.arrays:
-        whole = whole.changed(valid_lens=problem.arrays["valid_lens"] + _ADDED)
+    whole = whole.moved(_ADDED) if first else whole
     whole = whole.hidden([int(key) for key in added])
     base, more = answer_to(subject, problem), answer_to(subject, whole)
     output, bound = (problem.rows(x, np.arange(subject.case.sizes[queries])) for x in (more.output, more.bound))
@@ -87,7 +101,7 @@ def added_keys(subject: Subject) -> Judgement:
 def can_hide_keys(implementation: Declaration, case: Case) -> bool:
     """Return whether a key can be hidden from every query and another one stays."""
     keys = letters(case)[1]
-    return bool(keys) and bool(_HIDES & set(case.options)) and case.sizes[keys] > 2
+    return bool(keys) and bool(hiding(case.options)) and case.sizes[keys] > 2
 
 
 @check("relation.masked_content", changeable, ignores_hidden_keys, can_hide_keys, sampled=conditional)
@@ -100,7 +114,7 @@ def masked_content(subject: Subject) -> Judgement:
     problem = Problem.of(case)
     queries, letter = letters(case)
     keys = case.sizes[letter]
-    hidden = [keys - 1] if "mask" not in problem.arrays and "bias" not in problem.arrays else [0, keys - 1]
+    hidden = [0, keys - 1] if any(way.any_keys for way in problem.hiding.values()) else [keys - 1]
     problem = problem.hidden(hidden)
     huge = 2.0 ** (int(np.log2(case.format.largest)) // 2 - 6)
     contents = [huge, -huge]

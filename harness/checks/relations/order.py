@@ -8,15 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.bounds.judge import Judgement
-from attention_harness.checks.declaration import check
+from attention_harness.checks.declaration import broken, check
 from attention_harness.checks.interface import Declaration
 from attention_harness.checks.relations.answer import answer_to
 from attention_harness.checks.relations.comparison import agree, worst
-from attention_harness.checks.relations.problem import Problem
+from attention_harness.checks.relations.problem import Problem, letters
 from attention_harness.checks.relations.sampling import changeable, conditional_single, plain, plain_single
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
-from attention_harness.registry import mechanisms
 
 
 def _order(length: int) -> NDArray[np.int64]:
@@ -43,14 +42,13 @@ def _compare_permuted(
     return agree(moved.output, output, moved.bound + bound, what=f"the answers before and after permuting {letter}")
 
 
-def has_unordered_keys(implementation: Declaration, case: Case) -> bool:
-    """Return whether nothing but the keys themselves tells them apart: no lengths, causality or positions."""
-    known = mechanisms()[case.mechanism]
-    ordered = {"valid_lens", "causal"} & set(case.options) or case.options.get("positions") == "sinusoidal"
-    return bool(known.scores) and not ordered and case.sizes[known.scores[-1]] > 1
+def has_keys(implementation: Declaration, case: Case) -> bool:
+    """Return whether there are keys to permute."""
+    letter = letters(case)[1]
+    return bool(letter) and case.sizes[letter] > 1
 
 
-@check("relation.permuted_keys", changeable, has_unordered_keys, sampled=plain)
+@check("relation.permuted_keys", changeable, has_keys, sampled=plain)
 def permuted_keys(subject: Subject) -> Judgement:
     r"""Permuting keys with their values changes nothing: f(Q, ΠK, ΠV) = f(Q, K, V).
 
@@ -62,15 +60,15 @@ def permuted_keys(subject: Subject) -> Judgement:
     return _compare_permuted(subject, problem, problem.taken(letter, order), letter, order)
 
 
-def has_unordered_queries(implementation: Declaration, case: Case) -> bool:
-    """Return whether nothing but the queries themselves tells them apart."""
-    scores = mechanisms()[case.mechanism].scores
-    if not scores or "causal" in case.options or case.sizes[scores[-2]] < 2:
+def has_queries(implementation: Declaration, case: Case) -> bool:
+    """Return whether there are queries to permute; if they are the keys too, nothing may tell those apart."""
+    queries, keys = letters(case)
+    if not queries or case.sizes[queries] < 2:
         return False
-    return scores[-2] != scores[-1] or has_unordered_keys(implementation, case)
+    return queries != keys or "permuted_keys" not in broken(case)
 
 
-@check("relation.permuted_queries", changeable, has_unordered_queries, sampled=plain)
+@check("relation.permuted_queries", changeable, has_queries, sampled=plain)
 def permuted_queries(subject: Subject) -> Judgement:
     r"""Permuting queries permutes rows: f(ΠQ, K, V) = Π f(Q, K, V).
 
@@ -83,9 +81,8 @@ def permuted_queries(subject: Subject) -> Judgement:
 
 
 def has_heads(implementation: Declaration, case: Case) -> bool:
-    """Return whether there are heads, none of which serves another one's queries."""
-    heads = case.sizes.get("H", 1)
-    return heads > 1 and case.sizes.get("Hk", heads) == heads
+    """Return whether there are several heads."""
+    return case.sizes.get("H", 1) > 1
 
 
 @check("relation.permuted_heads", changeable, has_heads, sampled=plain)

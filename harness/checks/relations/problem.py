@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from attention_harness.cases import inputs
 from attention_harness.checks import expected
 from attention_harness.model.case import Case
+from attention_harness.options import Hiding, hiding
 from attention_harness.reference.specification import Mechanism
 from attention_harness.registry import mechanisms
 
@@ -58,10 +59,12 @@ class Problem:
 
     def axes(self, name: str) -> tuple[str, ...]:
         """Return the axis letters of a tensor, "1" where it is broadcast."""
-        brought = inputs.option_tensors(self.case)
-        if name in brought:
-            return brought[name].axes(self.case.options[name], self.mechanism.scores)
-        return next((declared.axes for declared in self.mechanism.inputs if declared.name == name), ("1",))
+        return expected.axes_of(self.case, name)
+
+    @property
+    def hiding(self) -> dict[str, Hiding]:
+        """The ways to hide keys that the case's options bring: those that hide any keys first."""
+        return hiding(self.case.options)
 
     def changed(self, **arrays: NDArray[Any]) -> Problem:
         """Return the problem with some tensors replaced."""
@@ -87,15 +90,16 @@ class Problem:
         return np.take(array, rows, self.mechanism.output.index(self.mechanism.scores[-2]))
 
     def hidden(self, keys: Sequence[int]) -> Problem:
-        """Return the problem with these keys hidden from every query: by mask, by bias, or by lengths if they are last.
+        """Return the problem with these keys hidden from every query by an option's tensor.
 
-        The problem itself where it has none of these: causality then hides them.
+        The problem itself where no option brings one: causality then hides them.
         """
-        for name, hide in (("mask", False), ("bias", -np.inf)):
-            if name in self.arrays:
-                array = self.arrays[name].copy()
-                array[..., list(keys)] = hide
-                return self.changed(**{name: array})
-        if "valid_lens" in self.arrays:
-            return self.changed(valid_lens=np.minimum(self.arrays["valid_lens"], min(keys)))
+        hidden = np.isin(np.arange(self.score_shape[-1]), keys)[None]
+        for name, way in self.hiding.items():
+            return self.changed(**{name: way.hide(self.arrays[name], hidden)})
         return self
+
+    def moved(self, places: int) -> Problem:
+        """Return the problem with what counts its keys following them: they have moved up by so many places."""
+        keys = self.score_shape[-1]
+        return self.changed(**{name: way.moved(self.arrays[name], places, keys) for name, way in self.hiding.items()})

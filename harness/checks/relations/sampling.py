@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from attention_harness.cases.inputs import DISTRIBUTIONS
+from attention_harness.checks.expected import acts_in_training
 from attention_harness.checks.interface import Declaration
 from attention_harness.model.case import Case
 from attention_harness.registry import mechanisms
@@ -19,8 +20,8 @@ def changeable(implementation: Declaration, case: Case) -> bool:
 
 
 def precise(case: Case) -> bool:
-    """Return whether the dtype is single precision or better: a logical relation needs no other; nor is it dropout."""
-    return case.format.single and "dropout" not in case.options
+    """Return whether the dtype is single precision or better: a logical relation needs no other; nor training."""
+    return case.format.single and not acts_in_training(case)
 
 
 def _lengths(case: Case) -> list[int]:

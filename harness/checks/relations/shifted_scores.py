@@ -13,18 +13,14 @@ from attention_harness.checks.relations.problem import Problem
 from attention_harness.checks.relations.sampling import changeable, conditional, plain
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
+from attention_harness.options import OPTIONS, Stage
 from attention_harness.registry import mechanisms
 
 
 def _shifted_name(case: Case) -> str:
     """Return the tensor that is added to the scores, or is the scores; "" if there is none."""
-    mechanism = mechanisms()[case.mechanism]
-    names = [declared.name for declared in mechanism.inputs]
-    if "scores" in names:
-        return "scores"
-    if "b" in names and mechanism.scores and "W_c" in names:
-        return "b"
-    return "bias" if "bias" in case.options else ""
+    added = [name for name in case.options if name in OPTIONS and OPTIONS[name].stage is Stage.BIAS]
+    return mechanisms()[case.mechanism].algebra.shifted or next(iter(added), "")
 
 
 def can_shift_scores(implementation: Declaration, case: Case) -> bool:
@@ -33,8 +29,8 @@ def can_shift_scores(implementation: Declaration, case: Case) -> bool:
 
 
 def _biased(case: Case) -> bool:
-    """Return whether a case has a bias, or is plain where something else is shifted."""
-    return plain(case) or (conditional(case) and "bias" in case.options)
+    """Return whether a case is plain, or an option of it is what is shifted."""
+    return plain(case) or (conditional(case) and _shifted_name(case) in case.options)
 
 
 @check("relation.shifted_scores", changeable, can_shift_scores, sampled=_biased)
@@ -54,7 +50,7 @@ def shifted_scores(subject: Subject) -> Judgement:
         array = problem.arrays[name]
         size = float(np.abs(np.where(np.isfinite(array), array, 0.0)).max(initial=0.0))
         array = on_grid(case, array, size + 2 * abs(constant))
-        one_row = name == "b" or array.shape[-2] == 1
+        one_row = array.ndim < 2 or array.shape[-2] == 1
         by_row = (2.0 if one_row else 1 + np.arange(array.shape[-2])[:, None] % 2) * constant
         base = answer_to(subject, problem.changed(**{name: array}))
         moved = answer_to(subject, problem.changed(**{name: array + by_row}))

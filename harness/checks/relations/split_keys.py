@@ -16,6 +16,7 @@ from attention_harness.checks.relations.problem import Problem, letters
 from attention_harness.checks.relations.sampling import changeable, plain
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
+from attention_harness.options import hiding
 from attention_harness.registry import mechanisms
 
 
@@ -26,15 +27,12 @@ def can_split(implementation: Declaration, case: Case) -> bool:
     """
     queries, keys = letters(case)
     mechanism = mechanisms()[case.mechanism]
-    if not keys or case.sizes[keys] < 2 or "dropout" in case.options:
+    if not keys or case.sizes[keys] < 2 or ("H" in mechanism.scores and "H" not in mechanism.output):
         return False
-    if "H" in mechanism.scores and "H" not in mechanism.output:
-        return False
-    if queries == keys:
-        return bool({"mask", "bias"} & set(case.options)) and implementation.capabilities.weights
-    names = [declared.name for declared in mechanism.inputs]
-    direct = "value" in names and not {"W_v", "W_c"} & set(names)
-    return "causal" not in case.options and (direct or "scores" in names or implementation.capabilities.weights)
+    if queries == keys:  # the halves are hidden from each other, which lengths cannot do
+        any_keys = any(way.any_keys for way in hiding(case.options).values())
+        return any_keys and implementation.capabilities.weights
+    return mechanism.weighs_directly or mechanism.returns_weights or implementation.capabilities.weights
 
 
 @check("relation.split_and_merged", changeable, can_split, sampled=plain)
@@ -53,7 +51,7 @@ def split_and_merged(subject: Subject) -> Judgement:
         part = answer_to(subject, _part(problem, half))
         weight, error = _weight(subject, problem, half, whole)
         output, bound = part.output, part.bound
-        if "scores" in problem.arrays:  # the weights of the half, in their places
+        if problem.mechanism.returns_weights:  # the weights of the half, in their places
             output, bound = (_placed(x, half, keys) for x in (output, bound))
         seen: Any = (np.isin(np.arange(keys), half) & problem.visible).any(-1, keepdims=True)
         output, bound = np.where(seen, output, 0.0), np.where(seen, bound, 0.0)
@@ -69,15 +67,12 @@ def _part(problem: Problem, half: NDArray[np.int64]) -> Problem:
     if queries == letter:
         others = np.setdiff1d(np.arange(problem.score_shape[-1]), half)
         return problem.hidden([int(key) for key in others])
-    cut = problem.taken(letter, half)
-    if "valid_lens" in problem.arrays:
-        cut = cut.changed(valid_lens=np.clip(problem.arrays["valid_lens"] - half[0], 0, len(half)))
-    return cut
+    return problem.taken(letter, half).moved(-int(half[0]))
 
 
 def _weight(subject: Subject, problem: Problem, half: NDArray[np.int64], whole: Answer) -> tuple[Array, Array]:
     """Return the half's part of each row's weight, (..., Lq, 1), and the bound of its error."""
-    if "scores" in problem.arrays:
+    if problem.mechanism.returns_weights:
         weights, bound = whole.output, whole.bound
     elif whole.weights is not None and whole.weights_bound is not None:
         weights, bound = whole.weights, whole.weights_bound

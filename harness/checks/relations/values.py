@@ -9,7 +9,7 @@ from attention_harness.checks.declaration import check
 from attention_harness.checks.interface import Declaration
 from attention_harness.checks.relations.answer import answer_to
 from attention_harness.checks.relations.comparison import agree, on_grid, within, worst
-from attention_harness.checks.relations.fetched import fetched, fetches
+from attention_harness.checks.relations.fetched import fetches, parts_of
 from attention_harness.checks.relations.problem import Problem
 from attention_harness.checks.relations.sampling import changeable, plain
 from attention_harness.checks.subject import Subject
@@ -22,13 +22,12 @@ _OTHER = 16.0  # of the second summand: the two differ in size
 
 def _linear_name(case: Case) -> str:
     """Return the tensor in which the output is linear but for its offset, or ""."""
-    names = [declared.name for declared in mechanisms()[case.mechanism].inputs]
-    return next((name for name in ("value", "W_v") if name in names), "")
+    return mechanisms()[case.mechanism].algebra.linear
 
 
 def is_linear(implementation: Declaration, case: Case) -> bool:
-    """Return whether there are values to be linear in."""
-    return bool(_linear_name(case))
+    """Return whether there are values to be linear in, and the offset is known."""
+    return bool(_linear_name(case)) and fetches(implementation, case)
 
 
 @check("relation.linear_in_values", changeable, is_linear, sampled=plain)
@@ -56,7 +55,7 @@ def zero_values(subject: Subject) -> Judgement:
     problem = Problem.of(subject.case)
     name = _linear_name(subject.case)
     problem = problem.changed(**{name: np.zeros_like(problem.arrays[name])})
-    answer, parts = answer_to(subject, problem), fetched(problem)
+    answer, parts = answer_to(subject, problem), parts_of(problem)
     what = "the output and what stands beside zero values"
     return agree(answer.output, parts.offset, answer.bound, parts.rows(), what)
 
@@ -78,7 +77,7 @@ def hull(subject: Subject) -> Judgement:
 
 
 def _in_hull(subject: Subject, problem: Problem) -> Judgement:
-    answer, parts = answer_to(subject, problem), fetched(problem)
+    answer, parts = answer_to(subject, problem), parts_of(problem)
     seen = parts.seen[..., None]
     whole = np.broadcast_to(parts.parts, np.broadcast_shapes(parts.parts.shape, seen.shape))
     low = parts.join(np.min(whole, -2, initial=np.inf, where=seen))
