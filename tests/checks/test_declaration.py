@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from attention_harness import registry
-from attention_harness.cases.cases import parse
+from attention_harness.cases.ids import parse
 from attention_harness.checks import BY_NAME, CHECKS, of_kind
 from attention_harness.checks.declaration import declared_in
 from attention_harness.execution import plan
