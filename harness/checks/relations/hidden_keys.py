@@ -29,14 +29,17 @@ def ignores_hidden_keys(implementation: Declaration, case: Case) -> bool:
     return implementation.capabilities.fully_masked_rows != "mean"
 
 
-def _shown(case: Case, more: int = 0) -> NDArray[np.bool_]:
-    """Return (queries, keys) that the options without a tensor show, with so many more keys."""
+def _shown(case: Case, more: int = 0, moved: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first and last key that the options without a tensor show the case's queries, with so many more keys.
+
+    moved: places by which the case's keys come later, so that their numbers are those of the case
+    """
     queries, keys = letters(case)
-    also_queries = more if queries == keys else 0
-    place = Place(case.sizes[queries] + also_queries, case.sizes[keys] + more)
-    first, last = interval(case.options, place)
-    places = np.arange(place.keys)
-    return (first <= places) & (places <= last)
+    rows = case.sizes[queries]
+    place = Place(rows + (more if queries == keys else 0), case.sizes[keys] + more)
+    first, last = (np.asarray(bound)[:rows] - moved for bound in interval(case.options, place))
+    none = first > last
+    return np.where(none, 0, first), np.where(none, -1, last)
 
 
 def _place_of_added(case: Case) -> str:
@@ -44,15 +47,22 @@ def _place_of_added(case: Case) -> str:
 
     Where causality counts from the last key, added ones come first.
     """
-    queries, keys = letters(case)
-    before, after = _shown(case), _shown(case, _ADDED)
+    queries, letter = letters(case)
+    keys = case.sizes[letter]
     ways = hiding(case.options).values()
-    rows = case.sizes[queries]
-    if np.array_equal(before, after[:rows, : case.sizes[keys]]):
-        return "last" if ways or not after[:rows, case.sizes[keys] :].any() else ""
-    if queries != keys and np.array_equal(before, after[:, _ADDED:]):
-        return "first" if any(way.any_keys for way in ways) or not after[:, :_ADDED].any() else ""
+    first, last = _shown(case, _ADDED)
+    if all(map(np.array_equal, _shown(case), _within(first, last, keys))):
+        return "last" if ways or not (last >= keys).any() else ""
+    first, last = _shown(case, _ADDED, _ADDED)
+    if queries != letter and all(map(np.array_equal, _shown(case), _within(first, last, keys))):
+        return "first" if any(way.any_keys for way in ways) or not ((first < 0) & (first <= last)).any() else ""
     return ""
+
+
+def _within(first: NDArray[np.int64], last: NDArray[np.int64], keys: int) -> tuple[Any, Any]:
+    """Return the part of intervals that lies among the case's keys; (0, -1) if none does."""
+    first, last = np.maximum(first, 0), np.minimum(last, keys - 1)
+    return np.where(first > last, 0, first), np.where(first > last, -1, last)
 
 
 def can_add_keys(implementation: Declaration, case: Case) -> bool:
