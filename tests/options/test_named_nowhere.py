@@ -20,7 +20,7 @@ ABOUT = {
     "benchmark/models.py": set(mechanisms()),  # a workload names its mechanism
     "benchmark/self_check/planting.py": {"scaled_dot_product"},  # the workload that is slowed down
     "checks/dropout.py": {"dropout"},
-    "checks/relations/causality.py": {"causal"},
+    "checks/behaviour/causal_corner.py": {"causal"},
     "checks/relations/cross_attention.py": {"self_attention"},  # two mechanisms that are one
     "checks/relations/multi_head.py": {"scaled_dot_product"},  # likewise
     "commands/new.py": {"scaled_dot_product"},  # what a file is made for if nobody says
@@ -30,22 +30,6 @@ ABOUT = {
 LEFT: dict[str, set[str]] = {
     # cases: the one recording is of this mechanism with this mask; its record should say so
     "cases/given.py": {"mask", "scaled_dot_product"},
-    # checks
-    "checks/behaviour/anchor.py": {"bias", "causal", "mask", "valid_lens"},
-    "checks/behaviour/fully_masked_rows.py": {"bias", "mask", "valid_lens"},
-    "checks/behaviour/masked_nan.py": {"bias", "causal", "mask", "valid_lens"},
-    "checks/gradients.py": {"dropout"},
-    "checks/relations/hidden_keys.py": {"bias", "causal", "mask", "valid_lens"},
-    "checks/relations/known_weights.py": {"bias", "mask"},
-    "checks/relations/multi_head.py": {"bias", "mask"},
-    "checks/relations/order.py": {"causal", "valid_lens"},
-    "checks/relations/problem.py": {"bias", "mask", "valid_lens"},
-    "checks/relations/sampling.py": {"dropout"},
-    "checks/relations/sharp_scores.py": {
-        *("bias", "causal", "dot_product", "dropout", "mask", "scale", "valid_lens"),
-    },
-    "checks/relations/shifted_scores.py": {"bias"},
-    "checks/relations/split_keys.py": {"bias", "causal", "dropout", "mask", "valid_lens"},
     # benchmark
     "commands/choose.py": {"bias", "mask"},
     "commands/choose_problem.py": {"bias", "causal", "mask", "scale", "valid_lens"},
