@@ -22,6 +22,6 @@ _MET_BY = {
 def onednn_tails(*mechanisms: str, checks: tuple[str, ...]) -> dict[str, str]:
     """Return the known failures of these mechanisms where oneDNN multiplies bfloat16 by AMX; none elsewhere."""
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL")
-    if "amx_bf16" not in processor()["extensions"] or not ("AMX" in limit or limit in ("ALL", "DEFAULT")):
+    if "amx_bf16" not in processor().extensions or not ("AMX" in limit or limit in ("ALL", "DEFAULT")):
         return {}
     return {f"{check}:{_MET_BY[name]}": _ONEDNN for name in mechanisms for check in checks}

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from msgspec import structs
+
 from attention_harness.benchmark import statistics as judging
 from attention_harness.benchmark.statistics import Pass, thinned
 from attention_harness.benchmark.worker import AA_CONTROL
@@ -49,7 +51,7 @@ class Cell:
     def blank(self, name: str, status: str, reason: str) -> Measurement:
         """Return the measurement of an implementation that was not timed."""
         where = (self.case.mechanism, self.workload.name, self.case.id, self.threads)
-        return Measurement(name, *where, status, reason, direction=self.direction)
+        return Measurement(name, *where, status, reason, direction=self.direction)  # type: ignore[arg-type]
 
 
 def combined(cell: Cell, baseline: str) -> Iterator[Measurement]:
@@ -74,7 +76,7 @@ def _timed(cell: Cell, name: str, records: Sequence[dict[str, Any]], lost: str) 
     on_host = cell.case.device == "cpu"
     if any(record.get("allocated") for record in records):
         lost = "; ".join(filter(None, (lost, "the allocator asked the device for memory while it was timed")))
-    return replace(
+    return structs.replace(
         cell.blank(name, "error", "unfinished"),
         status="measured",
         reason=lost,
@@ -100,7 +102,7 @@ def _compared(row: Measurement, cell: Cell, baseline: str) -> Measurement:
         if all(taken.get(name, {}).get("event") == "samples" for name in names)
     ]
     if not common:
-        return replace(row, reason="; ".join(filter(None, (_no_baseline(cell, baseline), row.reason))))
+        return structs.replace(row, reason="; ".join(filter(None, (_no_baseline(cell, baseline), row.reason))))
     arm, base, aa_control = (
         [Pass(tuple(r["wall_s"]), tuple(r["cpu_s"]), frozenset(r.get("cut", ()))) for r in side]
         for side in zip(*common, strict=True)
@@ -110,7 +112,7 @@ def _compared(row: Measurement, cell: Cell, baseline: str) -> Measurement:
     found = judging.compare(arm, base, aa_control, one_thread=one_thread, waits=waits, level=cell.level)
     itself = row.implementation == baseline
     remark = cell.remark if found.answer in ("inconclusive", "unreliable") and not itself else ""
-    return replace(
+    return structs.replace(
         row,
         reason="; ".join(filter(None, (found.reason, row.reason, remark))),
         baseline=baseline,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from attention_harness.benchmark.ceilings import Ceilings
 from attention_harness.benchmark.costs import cost

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attention_harness.model.case import Case
+from attention_harness.model.measurement import SWEPT
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,6 @@ _BASE = "Transformer base (Vaswani et al. 2017, table 3): width 512, 8 heads"
 _NOTE_000 = "note 000's own call: batch 10, length 12, hidden size 256"
 
 SWEEP = (128, 256, 512, 1024, 2048, 4096, 8192)
-SWEPT = "sweep_"  # begins the names of the workloads that time and memory are fitted over
 _CHECKED, _DEFAULT = 1024, 2048  # the longest length that is checked itself, and the longest of the default matrix
 
 

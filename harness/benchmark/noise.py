@@ -12,8 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from attention_harness.benchmark.statistics import PREEMPTED_MOST, SENTINEL
 from attention_harness.model.measurement import Measurement
+from attention_harness.model.run_facts import Noise
 
 MOSTLY_PREEMPTED = 0.50
 SPREAD = 0.015  # between-process standard deviation of a log ratio
@@ -77,12 +80,12 @@ def withheld(threads: int, load: float | None, available: int) -> str:
     )
 
 
-def summary(rows: Iterable[Measurement], records: Sequence[Mapping[str, Any]]) -> Record:
-    """Return what the passes' readings and the measurements say of the noise: plain data, None where not known."""
+def summary(rows: Iterable[Measurement], records: Sequence[Mapping[str, Any]]) -> Noise:
+    """Return what the passes' readings and the measurements say of the noise."""
     measured = [row for row in rows if row.status == "measured"]
     compared = [row for row in measured if row.ratio is not None and row.answer != "baseline"]
     base = [row for row in measured if row.answer == "baseline"]
-    twins = [row.sentinel_ratio for row in base if row.sentinel_ratio is not None]
+    controls = [row.sentinel_ratio for row in base if row.sentinel_ratio is not None]
     spreads = [statistics.stdev(logs) for row in compared if len(logs := [math.log(r) for r in row.pass_ratios]) > 1]
     medians = [[statistics.median(samples) for samples in row.wall_s] for row in base]
     faults = {row.implementation: row.minor_faults_per_call or 0.0 for row in measured}
@@ -91,24 +94,29 @@ def summary(rows: Iterable[Measurement], records: Sequence[Mapping[str, Any]]) -
     loads = _known(records, "load")
     shares = [row.preempted for row in measured if row.preempted is not None]
     starts, ends = ([r for r in records if r.get("when") == when] for when in ("start", "end"))
-    return {
-        "load": statistics.median(loads) if loads else None,
-        "cores": max((r["cores"] for r in records if "cores" in r), default=cores()),
-        "threads": sorted({row.threads for row in measured}),
-        "pressure": max(_known(records, "pressure"), default=None),
-        "steal": _grown(starts, ends, "steal"),
-        "interruptions": _grown(starts, ends, "interruptions"),
-        "preempted": statistics.fmean(shares) if shares else 0.0,
-        "cpu_clock": sum(row.clock == "cpu" for row in compared) / max(len(compared), 1),
-        "sentinel": [statistics.median(twins), min(twins), max(twins)] if twins else None,
-        "unreliable": len({row.cell for row in compared if row.answer == "unreliable"}),
-        "cells": len({row.cell for row in measured}),
-        "spread": statistics.median(spreads) if spreads else None,
-        "drift": statistics.median(max(m) / min(m) - 1 for m in medians) if medians else None,
-        "faults": max(faults.items(), key=lambda item: item[1], default=("", 0.0)),
-        "detectable": statistics.median(found) if (found := [r.detectable for r in compared if r.detectable]) else None,
-        "allocator_pinned": all(r.get("allocator_pinned", True) for r in starts),
-    }
+    most_faults = max(faults, key=lambda name: faults[name], default="")
+    found = Noise(
+        line="",
+        warnings=(),
+        load=statistics.median(loads) if loads else None,
+        cores=max((r["cores"] for r in records if "cores" in r), default=cores()),
+        threads=tuple(sorted({row.threads for row in measured})),
+        pressure_percent=max(_known(records, "pressure"), default=None),
+        steal_ticks=_grown(starts, ends, "steal"),
+        interruptions=_grown(starts, ends, "interruptions"),
+        preempted=statistics.fmean(shares) if shares else 0.0,
+        cpu_clock=sum(row.clock == "cpu" for row in compared) / max(len(compared), 1),
+        control_ratio=(statistics.median(controls), min(controls), max(controls)) if controls else None,
+        unreliable=len({row.cell for row in compared if row.answer == "unreliable"}),
+        cells=len({row.cell for row in measured}),
+        spread=statistics.median(spreads) if spreads else None,
+        drift=statistics.median(max(m) / min(m) - 1 for m in medians) if medians else None,
+        minor_faults=faults.get(most_faults, 0.0),
+        minor_faults_of=most_faults,
+        detectable=statistics.median(seen) if (seen := [r.detectable for r in compared if r.detectable]) else None,
+        allocator_pinned=all(r.get("allocator_pinned", True) for r in starts),
+    )
+    return replace(found, line=line(found), warnings=tuple(warnings(found)))
 
 
 def _known(records: Iterable[Mapping[str, Any]], name: str) -> list[float]:
@@ -126,48 +134,49 @@ def _grown(starts: Sequence[Mapping[str, Any]], ends: Sequence[Mapping[str, Any]
     return sum(grown) if grown else None
 
 
-def line(noise: Mapping[str, Any]) -> str:
+def line(noise: Noise) -> str:
     """Return the one line that the benchmark ends with."""
-    sentinel, (arm, faults) = noise["sentinel"], noise["faults"]
+    control, arm, faults = noise.control_ratio, noise.minor_faults_of, noise.minor_faults
     parts = [
-        f"load {_number(noise['load'], '.1f')}/{noise['cores']} cores",
-        f"pressure {_number(noise['pressure'], '.0f')} %",
-        f"preempted {noise['preempted']:.0%}"
-        + (f" -> CPU-time verdicts in {noise['cpu_clock']:.0%}" if noise["cpu_clock"] else ""),
-        f"A/A sentinel {sentinel[0]:.3f} ({sentinel[1]:.3f} to {sentinel[2]:.3f})" if sentinel else "no A/A sentinel",
-        f"between-process sd {_percent(noise['spread'])}",
-        f"drift of the baseline {_percent(noise['drift'])}",
-        f"steal {_number(noise['steal'], 'd')}",
+        f"load {_number(noise.load, '.1f')}/{noise.cores} cores",
+        f"pressure {_number(noise.pressure_percent, '.0f')} %",
+        f"preempted {noise.preempted:.0%}"
+        + (f" -> CPU-time verdicts in {noise.cpu_clock:.0%}" if noise.cpu_clock else ""),
+        f"A/A control {control[0]:.3f} ({control[1]:.3f} to {control[2]:.3f})" if control else "no A/A control",
+        f"between-process sd {_percent(noise.spread)}",
+        f"drift of the baseline {_percent(noise.drift)}",
+        f"steal {_number(noise.steal_ticks, 'd')}",
         f"minor faults/call {faults:.0f}" + (f" ({arm})" if faults >= 0.5 else ""),
-        f"allocator {'pinned' if noise['allocator_pinned'] else 'not pinned'}",
-        f"smallest detectable {_percent(noise['detectable'])}",
+        f"allocator {'pinned' if noise.allocator_pinned else 'not pinned'}",
+        f"smallest detectable {_percent(noise.detectable)}",
     ]
     return "noise: " + " | ".join(parts)
 
 
-def warnings(noise: Mapping[str, Any]) -> list[str]:
+def warnings(noise: Noise) -> list[str]:
     """Return a sentence for every threshold that was crossed."""
-    load, count, sentinel, (arm, faults) = noise["load"], noise["cores"], noise["sentinel"], noise["faults"]
-    most = max(noise["threads"], default=1)
+    load, count, control = noise.load, noise.cores, noise.control_ratio
+    arm, faults = noise.minor_faults_of, noise.minor_faults
+    most = max(noise.threads, default=1)
     found = [
-        (noise["preempted"] > MOSTLY_PREEMPTED, f"{noise['preempted']:.0%} OF ALL SAMPLES WERE PREEMPTED"),
+        (noise.preempted > MOSTLY_PREEMPTED, f"{noise.preempted:.0%} OF ALL SAMPLES WERE PREEMPTED"),
         (
-            MOSTLY_PREEMPTED >= noise["preempted"] > PREEMPTED_MOST,
+            MOSTLY_PREEMPTED >= noise.preempted > PREEMPTED_MOST,
             "more than 10 % of the samples were preempted: CPU time decides where one thread does the work",
         ),
-        (noise["unreliable"] > 0, f"{noise['unreliable']} of {noise['cells']} cells are unreliable and give no answer"),
+        (noise.unreliable > 0, f"{noise.unreliable} of {noise.cells} cells are unreliable and give no answer"),
         (
-            bool(sentinel) and max(abs(s - 1) for s in sentinel) > SENTINEL,
+            control is not None and max(abs(ratio - 1) for ratio in control) > SENTINEL,
             "an A/A control of the baseline came out more than 2 % from 1",
         ),
-        ((noise["spread"] or 0) > SPREAD, "processes differ by more than 1.5 %: more passes would help"),
-        ((noise["drift"] or 0) > DRIFT, "the baseline drifted by more than 10 %: compare ratios, never milliseconds"),
+        ((noise.spread or 0) > SPREAD, "processes differ by more than 1.5 %: more passes would help"),
+        ((noise.drift or 0) > DRIFT, "the baseline drifted by more than 10 %: compare ratios, never milliseconds"),
         (faults > FAULTS, f"{arm}: {faults:.0f} minor page faults for one call; its time is partly the kernel's"),
         (load is not None and load > count, f"load {load or 0:.1f} on {count} cores: other work ran beside this"),
-        ((noise["pressure"] or 0) > PRESSURE, "processes waited for a core (PSI above 5 %)"),
-        ((noise["steal"] or 0) > 0, "the host took time away (steal): CPU time is suspect too"),
+        ((noise.pressure_percent or 0) > PRESSURE, "processes waited for a core (PSI above 5 %)"),
+        ((noise.steal_ticks or 0) > 0, "the host took time away (steal): CPU time is suspect too"),
         (most >= count and (load or 0) > 0.5, f"{most} threads on {count} cores that others use"),
-        (not noise["allocator_pinned"], "the allocator could not be pinned: what ran before may change a time"),
+        (not noise.allocator_pinned, "the allocator could not be pinned: what ran before may change a time"),
     ]
     return [text for crossed, text in found if crossed]
 

@@ -9,21 +9,26 @@ import json
 from pathlib import Path
 from typing import Any
 
-from attention_harness.store import results
+import msgspec
+
 from attention_harness.store.files import append
+from attention_harness.store.layout import PASSES
+from attention_harness.store.reading import pass_records
 
 Record = dict[str, Any]
 
 
 class Kept:
-    """Records by pass. Without a directory they are kept in memory alone; one that is given has a `results.Writer`.
+    """Records by pass. Without a directory they are kept in memory alone; one that is given has a `Writer`.
 
     go_on   take what the directory holds already: of one campaign. Of several, each begins with none
     """
 
     def __init__(self, directory: Path | None = None, *, go_on: bool = True) -> None:
-        self.path = directory / results.PASSES if directory else None
-        self.records: list[Record] = list(results.pass_records(self.path)) if self.path and go_on else []
+        self.path = directory / PASSES if directory else None
+        self.records: list[Record] = (
+            list(map(msgspec.to_builtins, pass_records(directory))) if directory and go_on else []
+        )
 
     def of(self, number: int, threads: int) -> list[Record]:
         """Return what a pass has brought so far."""

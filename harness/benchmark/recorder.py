@@ -7,25 +7,25 @@ compares - ratio, interval, answer - stands in each entry's `extra_info`.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from attention_harness.execution import machine
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
+from attention_harness.model.run_facts import Environment, Processor, Revision
 
 _SAMPLES = ("wall_s", "cpu_s", "prepare_s")
 
 
-def document(measurements: Iterable[Measurement], environment: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def document(measurements: Iterable[Measurement], environment: Environment | None = None) -> dict[str, Any]:
     """Return the document; `environment` is that of the run, or else this machine's."""
     rows = list(measurements)
     environment = machine.environment() if environment is None else environment
     return {
         "machine_info": machine_info(environment),
-        "commit_info": _commit_info(environment.get("git")),
+        "commit_info": _commit_info(environment.git),
         "benchmarks": [_entry(row) for row in rows if row.status == "measured"],
         "datetime": datetime.now(UTC).isoformat(),
         "version": _version(),
@@ -33,16 +33,16 @@ def document(measurements: Iterable[Measurement], environment: Mapping[str, Any]
     }
 
 
-def machine_info(environment: Mapping[str, Any]) -> dict[str, Any]:
+def machine_info(environment: Environment) -> dict[str, Any]:
     """Return stable facts alone: where they differ, every comparison prints a warning."""
-    processor = environment["processor"]
+    processor = environment.processor or Processor("", "")
     return {
         "node": "",  # a container's name says nothing about its machine
-        "machine": processor["architecture"],
-        "cpu": {"brand_raw": processor["model"], "count": environment["cores"], "flags": processor["extensions"]},
-        "system": environment["platform"],
-        "python_version": environment["python"],
-        "packages": environment["packages"],
+        "machine": processor.architecture,
+        "cpu": {"brand_raw": processor.model, "count": environment.cores, "flags": list(processor.extensions)},
+        "system": environment.platform,
+        "python_version": environment.python,
+        "packages": environment.packages,
     }
 
 
@@ -78,7 +78,7 @@ def _device(row: Measurement) -> str:
 
 def extra_info(row: Measurement) -> dict[str, Any]:
     """Return everything that a measurement states, but for its samples."""
-    names = [f.name for f in fields(row) if f.name not in _SAMPLES]
+    names = [name for name in row.__struct_fields__ if name not in _SAMPLES]
     return {name: getattr(row, name) for name in names} | {"prepare_s": list(row.prepare_s)}
 
 
@@ -105,8 +105,8 @@ def _entry(row: Measurement) -> dict[str, Any]:
     }
 
 
-def _commit_info(git: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {"id": git["commit"] if git else "unversioned", "dirty": bool(git and git["dirty"]), "project": ""}
+def _commit_info(git: Revision | None) -> dict[str, Any]:
+    return {"id": git.commit if git else "unversioned", "dirty": bool(git and git.dirty), "project": ""}
 
 
 def _version() -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from attention_harness.benchmark.models import SWEEP, SWEPT, WORKLOADS, Workload
+from attention_harness.benchmark.models import SWEEP, WORKLOADS, Workload
 
-__all__ = ["SWEEP", "SWEPT", "WORKLOADS", "Workload", "default", "full", "quick", "select"]
+__all__ = ["SWEEP", "WORKLOADS", "Workload", "default", "full", "quick", "select"]
 
 
 def quick() -> tuple[Workload, ...]:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import numpy as np
 
 from attention_harness.cases import inputs
 from attention_harness.cases.given import shown_cases
 from attention_harness.model.case import Case
+from attention_harness.model.run_facts import Heatmap
 from attention_harness.options import required
 from attention_harness.registry import mechanisms
 
 _LARGEST = 64  # rows and columns that a panel can show
 
 
-def heatmaps() -> dict[str, list[dict[str, Any]]]:
+def heatmaps() -> dict[str, list[Heatmap]]:
     """Return, by mechanism, panels of numbers: queries down, keys across; for the encoding, positions and columns."""
-    panels: dict[str, list[dict[str, Any]]] = {name: [] for name in mechanisms()}
+    panels: dict[str, list[Heatmap]] = {name: [] for name in mechanisms()}
     for case in _shown():
         panels[case.mechanism].append(_panel(case))
     return panels
@@ -31,11 +32,17 @@ def _shown() -> list[Case]:
     return [*plain, *told]
 
 
-def _panel(case: Case) -> dict[str, Any]:
+def _panel(case: Case) -> Heatmap:
     known = mechanisms()[case.mechanism]
     output, weights = known.evaluate(**inputs.exact(inputs.tensors(case)), **inputs.arguments(case))
     shown = output if weights is None else weights
     head = shown.reshape(-1, *shown.shape[-2:])[0][:_LARGEST, :_LARGEST]
     axes = ("position", "column") if weights is None else ("query", "key")
     title = "encoded sequence" if weights is None else "weights of the first batch and head"
-    return {"case": case.id, "title": title, "rows": axes[0], "columns": axes[1], "values": np.round(head, 6).tolist()}
+    values = tuple(tuple(map(_shown_number, row)) for row in np.round(head, 6).tolist())
+    return Heatmap(case=case.id, title=title, rows=axes[0], columns=axes[1], values=values)
+
+
+def _shown_number(value: float) -> float | None:
+    """Return a number, None where it is not finite: there is none to show."""
+    return value if math.isfinite(value) else None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+
+from msgspec import structs
 
 from attention_harness import registry
 from attention_harness.benchmark import campaign as benchmark
@@ -26,8 +26,9 @@ from attention_harness.execution.machine import cuda_devices, environment
 from attention_harness.execution.plan import Item
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import DIRECTIONS, Measurement
+from attention_harness.model.run_facts import BenchmarkPlan
 from attention_harness.registry import Implementation
-from attention_harness.store.results import Writer, now, write_json, write_lines
+from attention_harness.store import Writer, encoding, now
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,18 +95,17 @@ class Campaign:
         level = FIRST_LOOK if self.extend else LEVEL
         return benchmark.planned(self.workloads, self.dtypes, self.devices, self.directions, self.threads, level)
 
-    def plan(self, options: argparse.Namespace) -> dict[str, Any]:
+    def plan(self, options: argparse.Namespace) -> BenchmarkPlan:
         """Return what has to agree for a run to be gone on with."""
-        names = [implementation.name for implementation in self.entrants]
-        return {
-            "entrants": names,
-            "cells": [f"{cell.workload.name} {cell.id} {cell.threads}" for cell in self.cells()],
-            "passes": self.passes,
-            "extend": self.extend,
-            "baseline": options.baseline,
-            "seed": options.seed,
-            "time_per_arm": benchmark.TIME_PER_ARM,
-        }
+        return BenchmarkPlan(
+            entrants=tuple(implementation.name for implementation in self.entrants),
+            cells=tuple(f"{cell.workload.name} {cell.id} {cell.threads}" for cell in self.cells()),
+            passes=self.passes,
+            extend=self.extend,
+            baseline=options.baseline,
+            seed=options.seed,
+            time_per_arm_s=benchmark.TIME_PER_ARM,
+        )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -124,19 +124,18 @@ def run(options: argparse.Namespace) -> int:
     expected = _expected(campaign, planned, items, answers, options, writer)
     _ask(items, answers, options, writer)
     until = began + 60 * options.minutes if options.minutes else math.inf
-    measured = _measure(campaign, answers, kept, until, expected.pass_s / max(len(planned), 1), options)
+    measured = _measure(campaign, answers, kept, until, expected.pass_s / max(len(planned), 1), options, writer)
     seen = noise.summary(measured, kept.events("machine"))
     took = f"took {estimate.duration(time.monotonic() - began)}; {expected.told()}"
-    disturbed = {"line": noise.line(seen), "warnings": noise.warnings(seen), **seen}
     if writer:
-        writer.update(finished=now(), noise=disturbed)
-        _keep(options, measured)
+        writer.update(finished=now(), noise=seen)
+        writer.write("benchmark.json", document(measured))
     if options.json:
-        about = {"baseline": options.baseline, "environment": environment(), "noise": disturbed}
-        print(json.dumps(about | {"measurements": [row.to_json() for row in measured]}, indent=1))
+        about = {"baseline": options.baseline, "environment": environment(), "noise": seen}
+        print(encoding.document(about | {"measurements": measured}))
     else:
         print(console.timings(measured, options.baseline))
-        print("\n".join([took, noise.line(seen), *(f"warning: {text}" for text in noise.warnings(seen))]))
+        print("\n".join([took, seen.line, *(f"warning: {text}" for text in seen.warnings)]))
         if writer:
             print(f"run directory: {options.out}\njson: {options.out / 'benchmark.json'}")
     wrong = any(row.wrong for row in measured)
@@ -159,16 +158,16 @@ def _wanted(workload: Workload, options: argparse.Namespace) -> bool:
     return not named or any(not registry.refuses(i.capabilities, case.on(i.device)) for i in named)
 
 
-def _same_plan(writer: Writer | None, plan: dict[str, Any]) -> None:
+def _same_plan(writer: Writer | None, plan: BenchmarkPlan) -> None:
     """Keep the plan of the passes; one that is gone on with has to be the same."""
     if writer is None:
         return
-    before = writer.facts.get("bench")
+    before = writer.facts.bench
     if before is not None and before != plan:
-        different = ", ".join(name for name in plan if before.get(name) != plan[name])
+        different = ", ".join(name for name in plan.__struct_fields__ if getattr(before, name) != getattr(plan, name))
         raise HarnessError(
             f"{writer.directory} holds a benchmark of another plan ({different}); resume with its own command: "
-            f"{writer.facts.get('command')}"
+            f"{writer.facts.command}"
         )
     if before is None:
         writer.update(bench=plan)
@@ -203,7 +202,13 @@ def _ask(items: Sequence[Item], answers: gate.Gate, options: argparse.Namespace,
 
 
 def _measure(
-    campaign: Campaign, answers: gate.Gate, kept: Kept, until: float, cell_s: float, options: argparse.Namespace
+    campaign: Campaign,
+    answers: gate.Gate,
+    kept: Kept,
+    until: float,
+    cell_s: float,
+    options: argparse.Namespace,
+    writer: Writer | None,
 ) -> list[Measurement]:
     """Time the cells; what was measured before an interruption is kept."""
     measured: list[Measurement] = []
@@ -233,13 +238,9 @@ def _measure(
                 error_ratio = (
                     answers.error_ratio(row.implementation, asked, row.direction) if row.status == "measured" else None
                 )
-                measured.append(replace(row, error_ratio=error_ratio))
+                measured.append(structs.replace(row, error_ratio=error_ratio))
         finally:
-            if options.out:
-                write_lines(options.out / "measurements.jsonl", measured)
+            if writer:
+                writer.rewrite(Measurement, measured)
     places = {(c.workload.name, c.case.id, c.direction, c.threads): i for i, c in enumerate(campaign.cells())}
     return sorted(measured, key=lambda row: places[row.cell])
-
-
-def _keep(options: argparse.Namespace, measured: Sequence[Measurement]) -> None:
-    write_json(options.out / "benchmark.json", document(measured))

@@ -8,11 +8,9 @@ interval.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from attention_harness import registry
@@ -26,8 +24,9 @@ from attention_harness.commands.bench import add_matrix_arguments
 from attention_harness.commands.run_setup import writer_of
 from attention_harness.model.case import Case
 from attention_harness.model.measurement import DIRECTIONS, Measurement
+from attention_harness.model.run_facts import Noise
 from attention_harness.registry import Implementation
-from attention_harness.store.results import Writer, now, write_json
+from attention_harness.store import Writer, encoding, now
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         every = versions.loaded(list(arms.values()), version, options.load)
         pairs = [(every[name], every[path.stem]) for name, path in arms.items()]
         rows, readings = _kept(pairs, list(arms.values()), options)
-    seen = noise.summary(rows, readings) if rows else {}
+    seen = noise.summary(rows, readings) if rows else None
     return _told(rows, [(new.name, old.name) for new, old in pairs], version, options, differing, seen)
 
 
@@ -83,7 +82,7 @@ def _kept(
             readings += kept.events("machine")
     if writer:
         writer.update(finished=now(), against=options.against)
-        write_json(options.out / "benchmark.json", document(rows))
+        writer.write("benchmark.json", document(rows))
     return rows, readings
 
 
@@ -153,7 +152,7 @@ def _told(
     version: versions.Version,
     options: argparse.Namespace,
     differing: int,
-    seen: Mapping[str, Any] = MappingProxyType({}),
+    seen: Noise | None = None,
 ) -> int:
     """Tell what was found, and how disturbed the machine was; 0 where all is well, or no implementation differs."""
     wrong = newly_wrong(rows, pairs)
@@ -161,12 +160,11 @@ def _told(
     slower = [row for row in new if row.answer == "slower"]
     if options.json:
         found: dict[str, Any] = {"against": version.told, "slower": len(slower), "newly_wrong": len(wrong)}
-        found["noise"] = {"line": noise.line(seen), "warnings": noise.warnings(seen), **seen} if seen else None
-        print(json.dumps(found | {"measurements": [row.to_json() for row in rows]}, indent=1))
+        print(encoding.document(found | {"noise": seen, "measurements": rows}))
     else:
         print(_text(new, slower, wrong, version, differing))
         if seen:
-            print("\n".join([noise.line(seen), *(f"warning: {text}" for text in noise.warnings(seen))]))
+            print("\n".join([seen.line, *(f"warning: {text}" for text in seen.warnings)]))
         if options.out:
             print(f"run directory: {options.out}")
     nothing = bool(differing) and not any(row.status == "measured" for row in new)

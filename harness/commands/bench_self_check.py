@@ -8,7 +8,6 @@ functions as it comes.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import shlex
@@ -28,7 +27,8 @@ from attention_harness.commands import arguments, console
 from attention_harness.execution.machine import environment
 from attention_harness.model.case import Case
 from attention_harness.model.measurement import Measurement
-from attention_harness.store.results import SCHEMA, Writer, now, write_json
+from attention_harness.model.run_facts import RunFacts
+from attention_harness.store import Writer, encoding, now
 
 REPETITIONS = 10
 FILE = "self_check.json"
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure and tell; 0 when no alarm was false and at least 95 % of the planted slowdowns were found."""
     count = options.repetitions
-    facts = _facts(count)
+    facts = _facts()
     writer = None if options.out is None else Writer.start(options.out, facts)
     chosen = planting.workloads()
     minutes = _minutes((count + 2) * _SECONDS)
@@ -63,21 +63,21 @@ def run(options: argparse.Namespace) -> int:
         load = planting.write(Path(folder), {FIRST: {}, SECOND: {}, SLOWER: turns})
         for number in range(1, count + 1):
             trials += _repetition(Path(folder), load, chosen, number, options.seed)
-            document = _document(facts, turns, chosen, trials, time.monotonic() - began)
+            document = _document(facts, count, turns, chosen, trials, time.monotonic() - began)
             if writer:  # after each: a kill loses one repetition
-                write_json(writer.directory / FILE, document)
+                writer.write(FILE, document)
                 writer.update(self_check=told(document).split("\n"), finished=now() if number == count else None)
             left = (time.monotonic() - began) / (number + 2) * (count - number)
             console.line(f"bench: self-check {number} of {count}, {_minutes(left)} left; {_so_far(trials)}")
-    print(json.dumps(document, indent=1) if options.json else told(document))
+    print(encoding.document(document) if options.json else told(document))
     if writer and not options.json:
         print(f"run directory: {options.out}\njson: {options.out / FILE}")
     return 0 if holds(trials) else 1
 
 
-def _facts(count: int) -> dict[str, Any]:
-    about = {"started": now(), "command": "python -m attention_harness " + shlex.join(sys.argv[1:]), "planned": 0}
-    return {"schema": SCHEMA, **about, "implementations": {}, "repetitions": count, "environment": environment()}
+def _facts() -> RunFacts:
+    command = "python -m attention_harness " + shlex.join(sys.argv[1:])
+    return RunFacts(command=command, started=now(), planned=0, environment=environment())
 
 
 def _minutes(seconds: float) -> str:
@@ -130,12 +130,20 @@ def _so_far(trials: Sequence[Trial]) -> str:
 
 
 def _document(
-    facts: Mapping[str, Any], turns: Mapping[int, int], chosen: Sequence[Workload], trials: Sequence[Trial], s: float
+    facts: RunFacts,
+    repetitions: int,
+    turns: Mapping[int, int],
+    chosen: Sequence[Workload],
+    trials: Sequence[Trial],
+    seconds: float,
 ) -> dict[str, Any]:
     return {
-        **facts,
-        "seconds": round(s, 1),
-        "finished": len(trials) == facts["repetitions"] * len(chosen) * 2,
+        "command": facts.command,
+        "started": facts.started,
+        "environment": encoding.plain(facts.environment),
+        "repetitions": repetitions,
+        "seconds": round(seconds, 1),
+        "finished": len(trials) == repetitions * len(chosen) * 2,
         "holds": holds(trials),
         "realised": [
             realised(trials, one.name) | {"turns": turns[Case.from_id(one.case).sizes["Lk"]]} for one in chosen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from attention_harness.benchmark.ranking import Place, ranked, unreliable
 from attention_harness.benchmark.timing import ROUNDS
 from attention_harness.commands import arguments, console, gating
 from attention_harness.commands.choose_problem import case_of, gated_on
-from attention_harness.commands.run_setup import told_of, writer_of
+from attention_harness.commands.run_setup import implementation_facts, writer_of
 from attention_harness.execution.machine import environment
 from attention_harness.model.capabilities import DEVICES
 from attention_harness.model.case import Case
@@ -26,8 +25,8 @@ from attention_harness.model.dtypes import DTYPES
 from attention_harness.model.measurement import FAR_BEHIND, Measurement
 from attention_harness.registry import Implementation
 from attention_harness.report.changes import incomparable
-from attention_harness.store import results
-from attention_harness.store.results import now
+from attention_harness.store import load, now
+from attention_harness.store.encoding import document
 
 FAR = 10.0  # what takes so many times the fastest's time in a first look is not timed any closer
 _SLOW_S, _FEW_ROUNDS = 2.0, 5  # rounds that take so long are few; the passes stay
@@ -108,7 +107,7 @@ def run(options: argparse.Namespace) -> int:
     if rows is None:
         rows = _measured(answer, candidates, options)
     _place(answer, rows, options.call_memory)
-    print(json.dumps(answer.to_json(), indent=1) if options.json else told(answer, options.call_memory))
+    print(document(answer.to_json()) if options.json else told(answer, options.call_memory))
     return 0 if answer.places else 1
 
 
@@ -127,19 +126,23 @@ def _reused(
     """Return the rows of --reuse, or None with a line that says why they do not serve."""
     if options.reuse is None:
         return None
-    run = results.load(options.reuse)
+    run = load(options.reuse)
     rows = [
         row
         for row in run.measurements
         if (row.case, row.direction, row.threads) == (answer.case.id, answer.direction, answer.threads)
     ]
     missing = [one.name for one in candidates if one.name not in {row.implementation for row in rows}]
-    files = run.facts.get("implementations") or {}
-    changed = [one.name for one in candidates if files.get(one.name, {}).get("sha256") != told_of(one)["sha256"]]
-    elsewhere = incomparable(run.facts.get("environment") or {}, environment())
+    files = run.facts.implementations
+    changed = [
+        one.name
+        for one in candidates
+        if one.name not in files or files[one.name].sha256 != implementation_facts(one).sha256
+    ]
+    elsewhere = incomparable(run.facts.environment, environment())
     why = (
         "it was not finished"
-        if not run.facts.get("finished")
+        if not run.facts.finished
         else f"it was measured elsewhere: {'; '.join(elsewhere)}"
         if elsewhere
         else f"it does not have {answer.case.id} of {', '.join(missing)}"
@@ -281,7 +284,7 @@ def _blank(answer: Answer) -> list[Measurement]:
     status = {word: kept for kept, word in _WORDS.items()}
     where = (answer.case.mechanism, "chosen", answer.case.id, answer.threads)
     return [
-        Measurement(name, *where, status.get(kind, kind), reason, direction=answer.direction)
+        Measurement(name, *where, status.get(kind, kind), reason, direction=answer.direction)  # type: ignore[arg-type]
         for name, (kind, reason) in answer.out.items()
         if kind != "memory"
     ]

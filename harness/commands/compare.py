@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from attention_harness.commands import arguments, console
-from attention_harness.commands.run_setup import told_of
+from attention_harness.commands.run_setup import implementation_facts
 from attention_harness.execution.machine import environment
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
 from attention_harness.report import changes_text
 from attention_harness.report.changes import Changes, CostChange, compare, incomparable, settled
-from attention_harness.store import results
+from attention_harness.store import Run, load
+from attention_harness.store.encoding import document
 from attention_harness.store.files import replaced
-from attention_harness.store.results import Run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,13 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Tell what changed from one run to another; 1 when something is confirmed to be worse, or nothing compares."""
-    base, head = (results.load(directory) for directory in (options.base, options.head))
+    base, head = (load(directory) for directory in (options.base, options.head))
     changes = compare(base, head)
     if options.confirm:
         changes = _confirmed(changes, base, head, options.load)
     what = _next(options, base)
     if options.json:
-        print(json.dumps(changes.to_json(), indent=1))
+        print(document(changes.to_json()))
     elif options.markdown == "-":
         print(changes_text.markdown(changes, what), end="")
     else:
@@ -50,25 +49,26 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _next(options: argparse.Namespace, base: Run) -> str:
-    commit = ((base.facts.get("environment") or {}).get("git") or {}).get("commit", "")
+    git = base.facts.environment.git
+    commit = git.commit if git else ""
     against = f", or measure both in one run with bench against {commit[:12] or 'REV'}"
     return f"measure them again with compare {options.base} {options.head} --confirm{against}"
 
 
-def _confirmed(changes: Changes, base: Run, head: Run, load: Sequence[Path]) -> Changes:
+def _confirmed(changes: Changes, base: Run, head: Run, paths: Sequence[Path]) -> Changes:
     """Measure every suspect again, five new passes each, on this machine if it is the runs' own."""
     if not changes.suspects:
         return changes
-    if why := incomparable(head.facts.get("environment") or {}, environment()):
+    if why := incomparable(head.facts.environment, environment()):
         raise HarnessError(f"--confirm measures here, and HEAD was measured elsewhere: {'; '.join(why)}")
     rows = {row.key: row for row in head.measurements}
-    others = _not_heads(head, load)
+    others = _not_heads(head, paths)
     costs = tuple(_of_heads_file(one, rows[one.key].baseline, others) for one in changes.costs)
     changes = replace(changes, costs=costs)
     if not changes.suspects:
         return changes
     before = {row.key: row for row in base.measurements}
-    again = _again(changes.suspects, rows, load)
+    again = _again(changes.suspects, rows, paths)
     costs = tuple(settled(one, before[one.key], again[one.key]) if one.state == "suspect" else one for one in costs)
     return replace(changes, costs=costs)
 
@@ -77,9 +77,9 @@ def _not_heads(head: Run, load: Sequence[Path]) -> set[str]:
     """Return the implementations of which the file here is not the one that HEAD measured."""
     from attention_harness import registry
 
-    then = head.facts.get("implementations") or {}
+    then = head.facts.implementations
     known = registry.implementations(load).items()
-    return {name for name, own in known if told_of(own)["sha256"] != (then.get(name) or {}).get("sha256")}
+    return {name for name, own in known if name not in then or implementation_facts(own).sha256 != then[name].sha256}
 
 
 def _of_heads_file(one: CostChange, baseline: str, others: set[str]) -> CostChange:

@@ -12,9 +12,9 @@ from attention_harness.model import units
 from attention_harness.model.printable import printable
 
 if TYPE_CHECKING:
+    from attention_harness.model.diagnosis import Diagnosis
     from attention_harness.model.measurement import Measurement
     from attention_harness.model.verdict import Verdict
-    from attention_harness.mutation.diagnosis.isolated import Diagnosis
 
 _EVERY_S = 15.0  # between two lines of progress where there is no terminal
 _PACE_S = 3600.0  # over which the speed is averaged

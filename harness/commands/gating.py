@@ -10,7 +10,7 @@ from attention_harness.commands import console
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import Verdict
 from attention_harness.registry import Implementation
-from attention_harness.store.results import Writer
+from attention_harness.store import Writer
 
 
 def ask(

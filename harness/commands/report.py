@@ -18,10 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write both files and print their paths."""
-    from attention_harness import report
-    from attention_harness.store import results
+    from attention_harness import report, store
 
-    merged = results.merge([results.load(directory) for directory in options.directories])
+    merged = store.merge([store.load(directory) for directory in options.directories])
     for note in merged.notes:
         console.line(note)
     markdown, page = report.write(merged, options.out or options.directories[0])

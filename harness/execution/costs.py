@@ -6,8 +6,8 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from attention_harness.model.run_facts import TimeAccount
 from attention_harness.model.time_account import HARNESS, IMPLEMENTATION, REFERENCE
 
 
@@ -32,19 +32,19 @@ class Costs:
         for account, seconds in spent.items():
             self.seconds[account] += seconds
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> TimeAccount:
         """Return wall seconds, checks for each second, and shares of the workers' time."""
         wall = time.perf_counter() - self.began
         own = self.seconds[HARNESS] + time.process_time() - self.began_cpu
         parts = {IMPLEMENTATION: self.seconds[IMPLEMENTATION], REFERENCE: self.seconds[REFERENCE], HARNESS: own}
         shares = {name: round(seconds / (self.jobs * wall), 4) for name, seconds in parts.items()}
         rate = round(self.checks / wall, 1)
-        return {"seconds": round(wall, 2), "jobs": self.jobs, "checks_per_second": rate, "shares": shares}
+        return TimeAccount(seconds=round(wall, 2), workers=self.jobs, checks_per_second=rate, shares=shares)
 
 
-def sentence(summary: Mapping[str, Any]) -> str:
+def sentence(summary: TimeAccount) -> str:
     """Return the costs of a run in a line."""
-    shares = summary["shares"]
+    shares = summary.shares
     rest = max(0.0, 1 - sum(shares.values()))
     parts = {
         "implementations": shares[IMPLEMENTATION],
@@ -53,5 +53,5 @@ def sentence(summary: Mapping[str, Any]) -> str:
         "starting and waiting": rest,
     }
     listed = ", ".join(f"{name} {share:.0%}" for name, share in parts.items())
-    workers = f"{summary['jobs']} worker{'s' if summary['jobs'] > 1 else ''}"
-    return f"time: {summary['seconds']:.0f} s on {workers}: {listed}; {summary['checks_per_second']:.0f} checks/s"
+    workers = f"{summary.workers} worker{'s' if summary.workers > 1 else ''}"
+    return f"time: {summary.seconds:.0f} s on {workers}: {listed}; {summary.checks_per_second:.0f} checks/s"

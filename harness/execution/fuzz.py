@@ -7,13 +7,14 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from attention_harness.execution.limits import DEFAULT_LIMITS, Limits
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.runner import item_worker
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
+from attention_harness.model.run_facts import Smallest
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.registry import Implementation, mechanism
 
@@ -85,23 +86,6 @@ class FailureGroups:
         if verdict.status in SHRUNK:
             smallest, count = self.found.get(_group(verdict), (verdict, 0))
             self.found[_group(verdict)] = min(smallest, verdict, key=_size), count + 1
-
-
-@dataclass(frozen=True, slots=True)
-class Smallest:
-    """The smallest case found on which an implementation still fails a check, and how many failures it stands for."""
-
-    verdict: Verdict
-    failures: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return {"failures": self.failures, "verdict": self.verdict.to_json()}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild what `to_json` returned."""
-        return cls(Verdict.from_json(data["verdict"]), int(data["failures"]))
 
 
 def shrink(

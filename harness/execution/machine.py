@@ -9,45 +9,40 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+
+from attention_harness.model.run_facts import CudaDevice, Environment, Processor, Revision
 
 PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "triton", "pytest-benchmark")
 _SOURCE = Path(__file__).resolve().parents[2]
 
 
-def environment() -> dict[str, Any]:
-    """Return plain data. Everything but `load` is stable, so that two runs on one machine agree in it.
-
-    memory_bytes  physical memory
-    load          runnable processes over the last 1, 5 and 15 minutes
-    threads       torch's threads for one operator, None where torch is not loaded
-    """
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_bytes": memory_bytes(),
-        "packages": versions(),
-        "threads": _threads(),
-        "cuda": cuda_devices(),
-        "git": git_revision(),
-        "load": [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None,
-    }
+def environment() -> Environment:
+    """Return what this machine and its versions are."""
+    return Environment(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        processor=processor(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        memory_bytes=memory_bytes(),
+        packages=versions(),
+        threads=_threads(),
+        cuda=tuple(cuda_devices()),
+        git=git_revision(),
+        load=tuple(round(value, 2) for value in os.getloadavg()) if hasattr(os, "getloadavg") else None,
+    )
 
 
-def processor() -> dict[str, Any]:
+def processor() -> Processor:
     """Return model and architecture, and the vector extensions that decide which kernels run."""
-    facts = {"model": platform.processor() or "unknown", "architecture": platform.machine(), "extensions": []}
+    model, architecture = platform.processor() or "unknown", platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return facts
+        return Processor(model, architecture)
     values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     flags = values.get("flags", values.get("Features", "")).split()
-    facts["model"] = values.get("model name", facts["model"])
-    facts["extensions"] = sorted(flag for flag in flags if flag.startswith(("avx", "amx", "sve", "asimd", "fma")))
-    return facts
+    extensions = sorted(flag for flag in flags if flag.startswith(("avx", "amx", "sve", "asimd", "fma")))
+    return Processor(values.get("model name", model), architecture, tuple(extensions))
 
 
 def versions() -> dict[str, str]:
@@ -61,10 +56,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_revision() -> dict[str, Any] | None:
+def git_revision() -> Revision | None:
     """Return commit and whether files differ from it, or None outside a checkout."""
     commit = _git("rev-parse", "HEAD")
-    return {"commit": commit, "dirty": bool(_git("status", "--porcelain"))} if commit else None
+    return Revision(commit, bool(_git("status", "--porcelain"))) if commit else None
 
 
 def _git(*arguments: str) -> str:
@@ -89,7 +84,7 @@ def _threads() -> int | None:
     return torch.get_num_threads() if torch is not None else None
 
 
-def cuda_devices() -> list[dict[str, Any]]:
+def cuda_devices() -> list[CudaDevice]:
     """Return the CUDA devices that the driver sees. The driver is asked, not torch: listing must not import that."""
     try:
         driver = ctypes.CDLL("libcuda.so.1" if sys.platform != "win32" else "nvcuda.dll")
@@ -101,11 +96,11 @@ def cuda_devices() -> list[dict[str, Any]]:
     return [_cuda_device(driver, index) for index in range(count.value)]
 
 
-def _cuda_device(driver: ctypes.CDLL, index: int) -> dict[str, Any]:
+def _cuda_device(driver: ctypes.CDLL, index: int) -> CudaDevice:
     name, memory, parts = ctypes.create_string_buffer(256), ctypes.c_size_t(), [ctypes.c_int(), ctypes.c_int()]
     driver.cuDeviceGetName(name, len(name), index)
     driver.cuDeviceTotalMem_v2(ctypes.byref(memory), index)
     for number, part in zip((75, 76), parts, strict=True):  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
         driver.cuDeviceGetAttribute(ctypes.byref(part), number, index)
     capability = ".".join(str(part.value) for part in parts)
-    return {"name": name.value.decode(errors="replace"), "memory_bytes": memory.value, "capability": capability}
+    return CudaDevice(name.value.decode(errors="replace"), memory.value, capability)

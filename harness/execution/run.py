@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from msgspec import structs
+
 from attention_harness.checks import Check, Subject
 from attention_harness.checks.expected import OutOfRange
 from attention_harness.execution import in_process, limits
@@ -57,7 +59,7 @@ def run_checks(item: Item, subject: Subject | None = None) -> Iterator[Verdict]:
         known = item.implementation.known_failure(check.name, item.case)
         if known and not skip:
             found = found.as_known_failure(known)
-        yield replace(found, seconds=round(time.perf_counter() - began, 6))
+        yield structs.replace(found, seconds=round(time.perf_counter() - began, 6))
 
 
 def verdict(item: Item, check: Check, status: Status, **facts: object) -> Verdict:
@@ -110,7 +112,7 @@ def _without_pass(verdict: Verdict, reason: str) -> Verdict:
     """Return a verdict that fails for this reason, unless it is bad already."""
     if verdict.status not in (Status.PASS, Status.UNEXPECTED_PASS, Status.KNOWN_FAILURE):
         return verdict
-    return replace(verdict, status=Status.FAIL, error_ratio=None, error=None, where=None, reason=reason)
+    return structs.replace(verdict, status=Status.FAIL, error_ratio=None, error=None, where=None, reason=reason)
 
 
 def _finite(value: float) -> float | None:

@@ -1,40 +1,38 @@
-"""The value that a benchmark yields for one implementation on one workload: frozen, standard library only."""
+"""The value that a benchmark yields for one implementation in one cell."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Annotated, Literal, get_args
 
+from msgspec import Meta
+
+from attention_harness.model.stored import Amount, Count, Fraction, Name, Positive, Seconds, Stored, Text
 from attention_harness.model.verdict import Status
 
-FAR_BEHIND = "far behind"
-STATUSES = ("measured", "refused", "unsupported", "unavailable", FAR_BEHIND, "error")
-ANSWERS = ("baseline", "faster", "slower", "same", "inconclusive", "unreliable")
-CLOCKS = ("wall", "cpu")
-DIRECTIONS = ("forward", "forward_backward")
+TimedStatus = Literal["measured", "refused", "unsupported", "unavailable", "far behind", "error"]
+Answered = Literal["", "baseline", "faster", "slower", "same", "inconclusive", "unreliable"]
+Clock = Literal["", "wall", "cpu"]
+Direction = Literal["forward", "forward_backward"]
 
-_LATER = (  # fields that older rows lack
-    "direction",
-    "pass_ratios",
-    "cold_s",
-    "device_mhz",
-    "error_ratio",
-    "gated_on",
-    "flops",
-    "moved_bytes",
-    "least_bytes",
-    "written_bytes",
-    "ceiling",
-    "ceiling_share",
-)
+FAR_BEHIND: TimedStatus = "far behind"
+STATUSES: tuple[str, ...] = get_args(TimedStatus)
+ANSWERS: tuple[str, ...] = get_args(Answered)[1:]
+CLOCKS: tuple[str, ...] = get_args(Clock)[1:]
+DIRECTIONS: tuple[str, ...] = get_args(Direction)
+SWEPT = "sweep_"
+"""Begins the name of a workload that is one length of a sweep."""
 
-Passes = tuple[tuple[float, ...], ...]
+PassValues = Annotated[tuple[Seconds, ...], Meta(max_length=1_000)]
+"""A number for each pass."""
+PassSamples = Annotated[
+    tuple[Annotated[tuple[Seconds, ...], Meta(max_length=10_000)], ...],
+    Meta(max_length=1_000),
+]
+"""The samples of each pass."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
+class Measurement(Stored, frozen=True):
     """What was timed, and how it compares with the baseline of the same cell. Times are in seconds for one call.
 
     workload, case, direction, threads name its cell. `case` holds mechanism, sizes, dtype and device.
@@ -69,42 +67,42 @@ class Measurement:
                            ceiling was measured too low
     """
 
-    implementation: str
-    mechanism: str
-    workload: str
-    case: str
-    threads: int
-    status: str
-    reason: str = ""
-    prepare_s: tuple[float, ...] = ()
-    first_call_s: float | None = None
-    calls_per_sample: int = 0
-    wall_s: Passes = ()
-    cpu_s: Passes = ()
-    minor_faults_per_call: float | None = None
-    preempted: float | None = None
-    peak_bytes: int | None = None
-    baseline: str = ""
-    ratio: float | None = None
-    low: float | None = None
-    high: float | None = None
-    level: float | None = None
-    clock: str = ""
-    answer: str = ""
-    detectable: float | None = None
-    sentinel_ratio: float | None = None
-    direction: str = "forward"
-    pass_ratios: tuple[float, ...] = ()
-    cold_s: Passes = ()
-    device_mhz: tuple[float, ...] = ()
-    error_ratio: float | None = None
-    gated_on: str = ""
-    flops: float | None = None
-    moved_bytes: float | None = None
-    least_bytes: float | None = None
-    written_bytes: float | None = None
-    ceiling: str = ""
-    ceiling_share: float | None = None
+    implementation: Name
+    mechanism: Name
+    workload: Name
+    case: Name
+    threads: Positive
+    status: TimedStatus
+    reason: Text = ""
+    prepare_s: PassValues = ()
+    first_call_s: Amount | None = None
+    calls_per_sample: Count = 0
+    wall_s: PassSamples = ()
+    cpu_s: PassSamples = ()
+    minor_faults_per_call: Amount | None = None
+    preempted: Fraction | None = None
+    peak_bytes: Count | None = None
+    baseline: Name = ""
+    ratio: Amount | None = None
+    low: Amount | None = None
+    high: Amount | None = None
+    level: Fraction | None = None
+    clock: Clock = ""
+    answer: Answered = ""
+    detectable: Amount | None = None
+    sentinel_ratio: Amount | None = None
+    direction: Direction = "forward"
+    pass_ratios: PassValues = ()
+    cold_s: PassSamples = ()
+    device_mhz: PassValues = ()
+    error_ratio: Amount | None = None
+    gated_on: Name = ""
+    flops: Amount | None = None
+    moved_bytes: Amount | None = None
+    least_bytes: Amount | None = None
+    written_bytes: Amount | None = None
+    ceiling: Name = ""
+    ceiling_share: Amount | None = None
 
     @property
     def dtype(self) -> str:
@@ -127,6 +125,7 @@ class Measurement:
         return self.implementation, *self.cell
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         subject = f"measurement of {self.implementation} on {self.case}"
         if self.direction not in DIRECTIONS:
             raise ValueError(f"{subject}: direction {self.direction!r} is none of {', '.join(DIRECTIONS)}")
@@ -134,27 +133,13 @@ class Measurement:
         if wrong:
             raise ValueError(f"{subject} ({self.status}): {wrong}")
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild a measurement from `to_json`'s data; rows from before directions were measured are forward."""
-        values = {f.name: data[f.name] for f in fields(cls) if f.name in data or f.name not in _LATER}
-        for name in ("wall_s", "cpu_s", "cold_s"):
-            values[name] = tuple(tuple(samples) for samples in values.get(name, ()))
-        for name in ("prepare_s", "pass_ratios", "device_mhz"):
-            values[name] = tuple(values.get(name, ()))
-        return cls(**values)
-
 
 def _not_measured(row: Measurement) -> str:
     if row.status not in STATUSES:
         return f"unknown status; known: {', '.join(STATUSES)}"
     if not row.reason:
         return "what was not measured needs a reason"
-    blank = {f.name for f in fields(row)} - {"implementation", "mechanism", "workload", "case", "direction", "threads"}
+    blank = {*row.__struct_fields__} - {"implementation", "mechanism", "workload", "case", "direction", "threads"}
     claims = [name for name in sorted(blank - {"status", "reason", "baseline"}) if getattr(row, name)]
     return f"it was not measured, yet it states {', '.join(claims)}" if claims else ""
 

@@ -1,154 +1,62 @@
-"""What came of mutants, equivalent variants and perturbed results: what a run directory keeps, and totals."""
+"""What came of mutants, equivalent variants and perturbed results: what a run directory holds, and totals."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Annotated, Any
 
+from msgspec import Meta
+
+from attention_harness.model.stored import Amount, Count, Name, Stored, Text
 from attention_harness.model.verdict import Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Stored, frozen=True):
     """A mutant, and what the suite made of it.
 
-    witnesses   mechanism -> the first verdict there that accuses the mutant; empty when it is missed
+    witnesses   mechanism -> the first verdict there that accuses the mutant; empty when it survived
     unseen      mechanisms where it changes an output by more than the error bound, and nothing accuses it
-    checks      how many were asked
+    checks      how many were run
     """
 
-    mutant: str
-    kind: str
-    cites: str
-    witnesses: Mapping[str, Verdict]
-    unseen: tuple[str, ...]
-    checks: int
+    mutant: Name
+    kind: Name
+    cites: Text
+    witnesses: Annotated[dict[Name, Verdict], Meta(max_length=200)]
+    unseen: Annotated[tuple[Name, ...], Meta(max_length=200)]
+    checks: Count
 
     @property
     def witness(self) -> Verdict | None:
         """The first verdict that accuses it."""
         return next(iter(self.witnesses.values()), None)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return {
-            "mutant": self.mutant,
-            "kind": self.kind,
-            "cites": self.cites,
-            "witnesses": {mechanism: verdict.to_json() for mechanism, verdict in self.witnesses.items()},
-            "unseen": list(self.unseen),
-            "checks": self.checks,
-        }
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild an outcome from `to_json`'s data."""
-        witnesses = {str(name): Verdict.from_json(verdict) for name, verdict in data["witnesses"].items()}
-        unseen = tuple(map(str, data["unseen"]))
-        return cls(data["mutant"], data["kind"], data["cites"], witnesses, unseen, int(data["checks"]))
+class EquivalenceResult(Stored, frozen=True):
+    """What became of equivalent variants on one part of the cases. checks: variant -> how many were run of it there."""
+
+    part: Count
+    checks: Annotated[dict[Name, Count], Meta(max_length=1_000)]
+    accused: Annotated[tuple[Verdict, ...], Meta(max_length=100_000)]
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """Equivalent variants on one part of the cases. checks: variant -> how many were asked of it there."""
-
-    part: int
-    checks: Mapping[str, int]
-    accused: tuple[Verdict, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return {
-            "part": self.part,
-            "checks": dict(self.checks),
-            "accused": [verdict.to_json() for verdict in self.accused],
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild a trial from `to_json`'s data."""
-        checks = {str(name): int(count) for name, count in data["checks"].items()}
-        return cls(int(data["part"]), checks, tuple(map(Verdict.from_json, data["accused"])))
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A mutant that answers as the implementation does.
-
-    place    1 is the likeliest; mutants that no tried case tells apart share one
-    share    largest difference from the mutant's numbers over what is allowed; None where there were none to compare
-    agreed   of the tried cases, those on which both answer alike
-    """
-
-    mutant: str
-    kind: str
-    cites: str
-    place: int
-    error_ratio: float | None
-    agreed: int
-    cases: int
-
-    def __str__(self) -> str:
-        measure = "fails in the same way" if self.error_ratio is None else f"{self.error_ratio:.2g} of the error bound"
-        return f"{self.mutant} ({measure}, on {self.agreed} of {self.cases} cases)"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Naming:
-    """A mutant, and what its failures were taken for. lost: why there is no answer, or ""."""
-
-    mutant: str
-    kind: str
-    matches: tuple[Match, ...]
-    lost: str = ""
-
-    @property
-    def named(self) -> bool:
-        """Whether it is one of the matches."""
-        return self.mutant in [match.mutant for match in self.matches]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        matches = [match.to_json() for match in self.matches]
-        return {"mutant": self.mutant, "kind": self.kind, "named": self.named, "matches": matches, "lost": self.lost}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild what `to_json` returned."""
-        return cls(data["mutant"], data["kind"], tuple(Match(**match) for match in data["matches"]), data["lost"])
-
-
-@dataclass(frozen=True, slots=True)
-class Sensitivity:
+class Sensitivity(Stored, frozen=True):
     """The smallest error of each kind that a case sees; None when it sees none, or knows no such error.
 
     keys   the most keys that a query sees; 0 where there are none. Scores and weights matter where it is 2 or more
     weak   why the case sees nothing useful, or ""
     """
 
-    case: str
-    dtype: str
-    content: str
-    keys: int
-    amplitude: float | None
-    temperature: float | None
-    weight: float | None
-    dropped: float | None
-    weak: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild what `to_json` returned."""
-        return cls(**data)
+    case: Name
+    dtype: Name
+    content: Name
+    keys: Count
+    amplitude: Amount | None
+    temperature: Amount | None
+    weight: Amount | None
+    dropped: Amount | None
+    weak: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,19 +123,23 @@ def ordered(found: Iterable[Any], mutants: Sequence[str] = ()) -> list[Any]:
     """Return what was tried, in an order that does not depend on which came first: mutants as named, then by name."""
     place = {name: number for number, name in enumerate(mutants)}
 
-    def key(one: Outcome | Trial) -> tuple[int, int, str]:
-        return (1, one.part, "") if isinstance(one, Trial) else (0, place.get(one.mutant, len(place)), one.mutant)
+    def key(one: Outcome | EquivalenceResult) -> tuple[int, int, str]:
+        return (
+            (1, one.part, "")
+            if isinstance(one, EquivalenceResult)
+            else (0, place.get(one.mutant, len(place)), one.mutant)
+        )
 
     return sorted(found, key=key)
 
 
-def count(outcomes: Sequence[Outcome], trials: Sequence[Trial]) -> Power:
+def count(outcomes: Sequence[Outcome], equivalence: Sequence[EquivalenceResult]) -> Power:
     """Return the totals of what was tried."""
     kinds: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         kinds.setdefault(outcome.kind, []).append(outcome)
-    accused = {verdict.implementation.partition(":")[2]: None for trial in trials for verdict in trial.accused}
-    names = {name for trial in trials for name in trial.checks}
+    accused = {verdict.implementation.partition(":")[2]: None for part in equivalence for verdict in part.accused}
+    names = {name for part in equivalence for name in part.checks}
     return Power(
         mutants={kind: (sum(bool(o.witnesses) for o in of), len(of)) for kind, of in kinds.items()},
         mechanisms=_by_mechanism(outcomes),
@@ -237,7 +149,7 @@ def count(outcomes: Sequence[Outcome], trials: Sequence[Trial]) -> Power:
         variants=len(names),
         accused=tuple(accused),
         mutant_checks=sum(outcome.checks for outcome in outcomes),
-        variant_checks=sum(sum(trial.checks.values()) for trial in trials),
+        variant_checks=sum(sum(part.checks.values()) for part in equivalence),
     )
 
 
@@ -253,7 +165,7 @@ def table(power: Power) -> str:
     lines += [f"{name:20} {caught:4} of {of:4} that show there" for name, (caught, of) in power.mechanisms.items()]
     lines += [f"UNSEEN {mutant}, in {mechanism}: accused elsewhere alone" for mechanism, mutant in power.unseen]
     lines += [f"MISSED {mutant}" for mutant in power.missed]
-    lines += [f"ACCUSED {name}, a equivalent variant" for name in power.accused]
+    lines += [f"ACCUSED {name}, an equivalent variant" for name in power.accused]
     lines.append(f"caught {power.caught} of {power.planted} mutants in {power.mutant_checks} checks")
     accused = f"accused {len(power.accused)} of {power.variants} equivalent variants in {power.variant_checks} checks"
     return "\n".join([*lines, accused])

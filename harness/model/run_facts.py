@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, field
 
-from attention_harness.model.fields import Amount, Count, Name, Positive, Seconds, Text
+from attention_harness.model.stored import Amount, Count, Name, Positive, Seconds, Stored, Text, Whole
 from attention_harness.model.verdict import Verdict
 
 FORMAT = 2
@@ -18,15 +19,15 @@ FORMAT = 2
 """
 
 
-class Processor(Struct, frozen=True, forbid_unknown_fields=True):
+class Processor(Stored, frozen=True):
     """Model and architecture, and the vector extensions that decide which kernels run."""
 
     model: Name
     architecture: Name
-    extensions: tuple[Name, ...] = ()
+    extensions: Annotated[tuple[Name, ...], Meta(max_length=1000)] = ()
 
 
-class CudaDevice(Struct, frozen=True, forbid_unknown_fields=True):
+class CudaDevice(Stored, frozen=True):
     """A CUDA device as its driver describes it."""
 
     name: Name
@@ -34,14 +35,14 @@ class CudaDevice(Struct, frozen=True, forbid_unknown_fields=True):
     capability: Name
 
 
-class Revision(Struct, frozen=True, forbid_unknown_fields=True):
+class Revision(Stored, frozen=True):
     """A commit, and whether files differ from it."""
 
     commit: Name
     dirty: bool
 
 
-class Environment(Struct, frozen=True, forbid_unknown_fields=True):
+class Environment(Stored, frozen=True):
     """A machine and its versions. Everything but `load` is stable, so that two runs on one machine agree in it.
 
     memory_bytes  physical memory
@@ -55,7 +56,7 @@ class Environment(Struct, frozen=True, forbid_unknown_fields=True):
     processor: Processor | None = None
     cores: Count | None = None
     memory_bytes: Count | None = None
-    packages: Annotated[dict[Name, Name], Meta(max_length=1000)] = {}
+    packages: Annotated[dict[Name, Name], Meta(max_length=1000)] = field(default_factory=dict)
     threads: Count | None = None
     cuda: Annotated[tuple[CudaDevice, ...], Meta(max_length=1000)] = ()
     git: Revision | None = None
@@ -67,7 +68,7 @@ class Environment(Struct, frozen=True, forbid_unknown_fields=True):
         return self.python, self.platform, self.processor, self.cores, self.packages, self.cuda
 
 
-class ImplementationFacts(Struct, frozen=True, forbid_unknown_fields=True):
+class ImplementationFacts(Stored, frozen=True):
     """An implementation of the run. sha256: of its file, so that a resumed run is of the same one."""
 
     summary: Text = ""
@@ -75,7 +76,7 @@ class ImplementationFacts(Struct, frozen=True, forbid_unknown_fields=True):
     sha256: Name = ""
 
 
-class ErratumFacts(Struct, frozen=True, forbid_unknown_fields=True):
+class ErratumFacts(Stored, frozen=True):
     """A disagreement within the notes: what they say, what is right, and the test that shows it."""
 
     source: Text
@@ -84,7 +85,7 @@ class ErratumFacts(Struct, frozen=True, forbid_unknown_fields=True):
     shown_by: Text
 
 
-class MechanismFacts(Struct, frozen=True, forbid_unknown_fields=True):
+class MechanismFacts(Stored, frozen=True):
     """A formula that the run concerns, as its reference describes it. formula: LaTeX without the dollars."""
 
     summary: Text = ""
@@ -93,14 +94,14 @@ class MechanismFacts(Struct, frozen=True, forbid_unknown_fields=True):
     errata: Annotated[tuple[ErratumFacts, ...], Meta(max_length=1000)] = ()
 
 
-class Smallest(Struct, frozen=True, forbid_unknown_fields=True):
+class Smallest(Stored, frozen=True):
     """The smallest case found on which an implementation still fails a check, and how many failures it stands for."""
 
     verdict: Verdict
     failures: Positive
 
 
-class TimeAccount(Struct, frozen=True, forbid_unknown_fields=True):
+class TimeAccount(Stored, frozen=True):
     """What the checks of a run cost. shares: account -> part of the time that all workers had."""
 
     seconds: Seconds
@@ -109,19 +110,19 @@ class TimeAccount(Struct, frozen=True, forbid_unknown_fields=True):
     shares: Annotated[dict[Name, Amount], Meta(max_length=100)]
 
 
-class BenchmarkPlan(Struct, frozen=True, forbid_unknown_fields=True):
+class BenchmarkPlan(Stored, frozen=True):
     """What has to agree for a benchmark to be resumed. time_per_arm_s: of each arm, cell and pass, at least."""
 
-    entrants: tuple[Name, ...]
-    cells: tuple[Text, ...]
+    entrants: Annotated[tuple[Name, ...], Meta(max_length=1000)]
+    cells: Annotated[tuple[Text, ...], Meta(max_length=100_000)]
     passes: Positive
     extend: bool
     baseline: Name
-    seed: int
+    seed: Whole
     time_per_arm_s: Seconds
 
 
-class Noise(Struct, frozen=True, forbid_unknown_fields=True):
+class Noise(Stored, frozen=True):
     """How disturbed the machine was during a benchmark; None where it is not known.
 
     line, warnings      the same in words
@@ -131,35 +132,36 @@ class Noise(Struct, frozen=True, forbid_unknown_fields=True):
     steal_ticks         taken away by the host; interruptions: of the timing process
     preempted           mean fraction of samples that the scheduler interrupted
     cpu_clock           fraction of the comparisons that rest on CPU time
-    aa_ratio            median, smallest and largest ratio of the A/A controls
+    control_ratio       median, smallest and largest ratio of the A/A controls
     unreliable, cells   cells without an answer for that reason, of so many
     spread              median standard deviation of a log ratio between processes
     drift               median relative range of the baseline's time from pass to pass
-    minor_faults        the most minor page faults for one call, and by whom
+    minor_faults        the most minor page faults for one call, of `minor_faults_of`
     detectable          median of the smallest relative differences that could have shown
     """
 
     line: Text
-    warnings: tuple[Text, ...]
+    warnings: Annotated[tuple[Text, ...], Meta(max_length=1000)]
     load: Amount | None
     cores: Count
-    threads: tuple[Positive, ...]
+    threads: Annotated[tuple[Positive, ...], Meta(max_length=1000)]
     pressure_percent: Amount | None
-    steal_ticks: int | None
-    interruptions: int | None
+    steal_ticks: Whole | None
+    interruptions: Whole | None
     preempted: Amount
     cpu_clock: Amount
-    aa_ratio: tuple[Amount, Amount, Amount] | None
+    control_ratio: Annotated[tuple[Amount, ...], Meta(min_length=3, max_length=3)] | None
     unreliable: Count
     cells: Count
     spread: Amount | None
     drift: Amount | None
-    minor_faults: tuple[Name, Amount]
+    minor_faults: Amount
+    minor_faults_of: Name
     detectable: Amount | None
     allocator_pinned: bool
 
 
-class RunFacts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RunFacts(Stored, frozen=True, kw_only=True):
     """The content of `run.json`. An empty text or None means that the run does not say.
 
     schema           version of the format
@@ -171,7 +173,7 @@ class RunFacts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     self_check       of a self-check: its table, by line
     """
 
-    schema: int = FORMAT
+    schema: Count = FORMAT
     command: Text = ""
     started: Name = ""
     finished: Name | None = None
@@ -179,8 +181,8 @@ class RunFacts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     planned: Count | None = None
     plan: Name = ""
     environment: Environment = Environment()
-    implementations: Annotated[dict[Name, ImplementationFacts], Meta(max_length=1000)] = {}
-    mechanisms: Annotated[dict[Name, MechanismFacts], Meta(max_length=1000)] = {}
+    implementations: Annotated[dict[Name, ImplementationFacts], Meta(max_length=1000)] = field(default_factory=dict)
+    mechanisms: Annotated[dict[Name, MechanismFacts], Meta(max_length=1000)] = field(default_factory=dict)
     smallest: Annotated[tuple[Smallest, ...], Meta(max_length=1000)] | None = None
     time: TimeAccount | None = None
     bench: BenchmarkPlan | None = None
@@ -189,7 +191,7 @@ class RunFacts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     self_check: Annotated[tuple[Text, ...], Meta(max_length=10_000)] = ()
 
 
-class Heatmap(Struct, frozen=True, forbid_unknown_fields=True):
+class Heatmap(Stored, frozen=True):
     """A panel of `heatmaps.json`: rows down, columns across; None where there is no number."""
 
     case: Name
@@ -198,8 +200,14 @@ class Heatmap(Struct, frozen=True, forbid_unknown_fields=True):
     columns: Name
     values: Annotated[tuple[Annotated[tuple[float | None, ...], Meta(max_length=64)], ...], Meta(max_length=64)]
 
+    def __post_init__(self) -> None:
+        if len({len(row) for row in self.values}) > 1:
+            raise ValueError(f"the rows of {self.title} have different lengths")
+        if not all(value is None or math.isfinite(value) for row in self.values for value in row):
+            raise ValueError(f"{self.title} holds a number that is not finite; use None")
 
-class Harm(Struct, frozen=True, forbid_unknown_fields=True):
+
+class Harm(Stored, frozen=True):
     """A row of `reliability.json`: a harm that was planted, and what became of the run beside it.
 
     complete        the others were answered as in a run without it

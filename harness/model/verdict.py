@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
-from typing import Any, Self
+from typing import Annotated
+
+from msgspec import Meta
+from msgspec.structs import force_setattr, replace
+
+from attention_harness.model.stored import Amount, Count, Name, Seconds, Stored, Text
 
 
 class Status(StrEnum):
-    """The answers that a check can have; README.md, "Verdicts", says what each means."""
+    """The results that a check can have; README.md, "Verdicts", says what each means."""
 
     PASS = "pass"
     FAIL = "fail"
@@ -29,42 +31,57 @@ NOT_CHECKED = (Status.UNSUPPORTED, Status.UNAVAILABLE)
 NONCONFORMING = (Status.FAIL, Status.ERROR, Status.CRASH, Status.TIMEOUT, Status.UNEXPECTED_PASS)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The answer to one check of one implementation on one case.
+class Verdict(Stored, frozen=True):
+    """The result of one check of one implementation on one case.
 
-    share     error divided by its error bound at the worst element; at most 1 passes
-    error     absolute error there
-    where     index of the worst element of the output
-    replay    the command that asks the same question again
-    finding   what a behaviour was measured to be, and
-    declared  what is claimed of it; both "" for other checks
+    error_ratio  error divided by its error bound at the worst element; at most 1 passes. None where nothing was
+                 measured, or the error is not finite: then `reason` says what was found
+    error        absolute error there
+    where        index of the worst element of the output
+    replay       the command that runs the same check again
+    finding      what a behaviour was measured to be, and
+    declared     what is declared of it; both "" for other checks
     """
 
-    implementation: str
-    mechanism: str
-    case: str
-    check: str
+    implementation: Name
+    mechanism: Name
+    case: Name
+    check: Name
     status: Status
-    error_ratio: float | None = None
-    error: float | None = None
-    where: tuple[int, ...] | None = None
-    reason: str = ""
-    replay: str = ""
-    seconds: float = 0.0
-    finding: str = ""
-    declared: str = ""
+    error_ratio: Amount | None = None
+    error: Amount | None = None
+    where: Annotated[tuple[Count, ...], Meta(max_length=16)] | None = None
+    reason: Text = ""
+    replay: Text = ""
+    seconds: Seconds = 0.0
+    finding: Text = ""
+    declared: Text = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "status", Status(self.status))
-        subject = f"{self.status} of {self.implementation} on {self.case}, check {self.check}"
+        if type(self.status) is not Status:
+            force_setattr(self, "status", Status(self.status))
+        impossible = self._contradiction()
+        if impossible:
+            raise ValueError(f"{self.status} of {self.implementation} on {self.case}, check {self.check}: {impossible}")
+
+    def _contradiction(self) -> str:
+        """Return what makes this verdict impossible, or ""."""
+        for name, value in (("error_ratio", self.error_ratio), ("error", self.error)):
+            if value is not None and not 0 <= value < float("inf"):
+                return f"{name} is {value}; a number that is negative or not finite is stated as None, with a reason"
         if self.status in (Status.PASS, Status.UNEXPECTED_PASS):
-            if self.error_ratio is None or not 0 <= self.error_ratio <= 1:
-                raise ValueError(f"{subject}: a pass needs a measured share in [0, 1], got {self.error_ratio}")
+            if self.error_ratio is None or self.error_ratio > 1:
+                return f"a pass needs a measured error ratio in [0, 1], got {self.error_ratio}"
         elif not self.reason:
-            raise ValueError(f"{subject}: every answer other than a pass needs a reason")
+            return "every result other than a pass needs a reason"
         if self.status in NOT_CHECKED and self.error_ratio is not None:
-            raise ValueError(f"{subject}: nothing was run, so there is no share to state")
+            return "nothing was run, so there is no error ratio to state"
+        return ""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What names it in a run: implementation, case, check."""
+        return self.implementation, self.case, self.check
 
     def as_known_failure(self, reason: str) -> Verdict:
         """Return this verdict as the declaration of a known upstream failure turns it."""
@@ -74,28 +91,3 @@ class Verdict:
         if self.status in (Status.FAIL, Status.ERROR):
             return replace(self, status=Status.KNOWN_FAILURE, reason=f"{reason} ({self.reason})")
         return self
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data; non-finite numbers become strings, since JSON has none."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild a verdict from `to_json`'s data; rows from before behaviours were measured have no finding."""
-        older = {"finding": "", "declared": ""}
-        values = {f.name: data[f.name] for f in fields(cls) if f.name not in older}
-        values |= {name: data.get(name, default) for name, default in older.items()}
-        where = values["where"]
-        values.update(
-            status=Status(values["status"]),
-            where=None if where is None else tuple(where),
-            error_ratio=None if values["error_ratio"] is None else float(values["error_ratio"]),
-            error=None if values["error"] is None else float(values["error"]),
-        )
-        return cls(**values)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value

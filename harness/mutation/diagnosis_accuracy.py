@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from attention_harness import store
 from attention_harness.cases.matrix import matrix
 from attention_harness.commands import console
 from attention_harness.execution import pool
@@ -16,15 +16,15 @@ from attention_harness.execution.limits import Limits
 from attention_harness.execution.lost import Lost
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
+from attention_harness.model.diagnosis import Naming
 from attention_harness.model.errors import HarnessError
-from attention_harness.model.mutation_results import Naming, ordered
 from attention_harness.model.verdict import NONCONFORMING, Verdict
 from attention_harness.mutation import power
 from attention_harness.mutation.diagnosis import diagnose
 from attention_harness.mutation.mutants import Mutant
 from attention_harness.mutation.restored import state_restored
 from attention_harness.registry import Implementation
-from attention_harness.store import results
+from attention_harness.store.encoding import document, plain
 
 AIM = 0.8
 """The share of the mutants that a diagnosis has to name among its first three."""
@@ -75,7 +75,7 @@ def command(options: argparse.Namespace) -> int:
     plan = repr(("diagnose", options.tier, [(mutant.name, mutant.patches) for mutant in mutants]))
     writer = power.writer_of(options, plan)
     with writer or contextlib.nullcontext():
-        found = list(writer.rows(Naming)) if writer else []
+        found = list(writer.items(Naming)) if writer else []
         done = {one.mutant for one in found}
         left = [mutant for mutant in mutants if mutant.name not in done]
         for one in measure(left, options.tier, options.jobs, memory=options.memory):
@@ -85,11 +85,11 @@ def command(options: argparse.Namespace) -> int:
             if not one.named:
                 taken = ", ".join(match.mutant for match in one.matches) or "nothing"
                 console.line(f"diagnosis: {one.mutant} taken for {taken}" + (f": {one.lost}" if one.lost else ""))
-        if writer and not writer.facts.get("finished"):
-            writer.update(finished=results.now())
-    found = ordered(found, [mutant.name for mutant in mutants])
+        if writer and not writer.facts.finished:
+            writer.update(finished=store.now())
+    found.sort(key=lambda one: [mutant.name for mutant in mutants].index(one.mutant))
     if options.json:
-        print(json.dumps({"aim": AIM, "mutants": [one.to_json() for one in found]}, indent=1))
+        print(document({"aim": AIM, "mutants": [plain(one) | {"named": one.named} for one in found]}))
     else:
         print(table(found))
     return 0 if rate(found) >= AIM else 1
@@ -97,7 +97,7 @@ def command(options: argparse.Namespace) -> int:
 
 def rate(found: Sequence[Naming]) -> float:
     """Return the share of the mutants that were named."""
-    return sum(one.named for one in found) / len(found)
+    return sum(one.named for one in found) / max(len(found), 1)
 
 
 def table(found: Sequence[Naming]) -> str:

@@ -10,16 +10,16 @@ import argparse
 import contextlib
 import functools
 import hashlib
-import json
 import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
+from attention_harness import store
 from attention_harness.cases.ids import parse
 from attention_harness.cases.matrix import matrix
 from attention_harness.checks.form import to_array, wrong_form
@@ -33,15 +33,17 @@ from attention_harness.execution.runner import lost_verdicts
 from attention_harness.execution.worker import start_worker
 from attention_harness.model import mutation_results
 from attention_harness.model.case import Case
+from attention_harness.model.diagnosis import Naming
 from attention_harness.model.errors import HarnessError
-from attention_harness.model.mutation_results import Outcome, Trial
+from attention_harness.model.mutation_results import EquivalenceResult, Outcome
+from attention_harness.model.run_facts import RunFacts
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 from attention_harness.mutation.equivalent import VARIANTS, EquivalentVariant
 from attention_harness.mutation.mutants import MUTANTS, Mutant
 from attention_harness.mutation.patching import eager, source_of_eager
 from attention_harness.mutation.restored import state_restored
 from attention_harness.registry import Implementation
-from attention_harness.store import results
+from attention_harness.store.encoding import document
 
 PART = 8
 """Cases of one task of the variants: enough to share their error bounds, few enough to lose little by a kill."""
@@ -50,7 +52,8 @@ TASK_SECONDS = 4 * ITEM_SECONDS
 # A declared upstream failure that no longer shows accuses nobody: a patch may well avoid it.
 ACCUSES = tuple(status for status in NONCONFORMING if status is not Status.UNEXPECTED_PASS)
 
-Result = Outcome | Trial
+Result = Outcome | EquivalenceResult
+_DONE = (Outcome, EquivalenceResult, Naming)
 
 
 def command(options: argparse.Namespace) -> int:
@@ -60,7 +63,7 @@ def command(options: argparse.Namespace) -> int:
     mutant_cases, variant_cases = ([*map(parse, options.case)] or _in_order(tier) for tier in tiers)
     plan = repr(([(mutant.name, mutant.patches) for mutant in mutants], list(variants)))
     writer = writer_of(options, plan + repr([[case.id for case in own] for own in (mutant_cases, variant_cases)]))
-    found: list[Result] = [*writer.rows(Outcome), *writer.rows(Trial)] if writer else []
+    found: list[Result] = [*writer.items(Outcome), *writer.items(EquivalenceResult)] if writer else []
     parts = [variant_cases[at : at + PART] for at in range(0, len(variant_cases) if variants else 0, PART)]
     planned, told = len(mutants) + len(parts), len(found)
     with writer or contextlib.nullcontext():
@@ -74,21 +77,18 @@ def command(options: argparse.Namespace) -> int:
             if len(found) - told >= 25:
                 told = len(found)
                 console.line(f"mutants: {told} of {planned} tasks done")
-        if writer and not writer.facts.get("finished"):
-            writer.update(finished=results.now())
+        if writer and not writer.facts.finished:
+            writer.update(finished=store.now())
     return _tell(options, mutation_results.ordered(found, [mutant.name for mutant in mutants]))
 
 
 def _tell(options: argparse.Namespace, found: Sequence[Result]) -> int:
     tried = [result for result in found if isinstance(result, Outcome)]
-    trials = [result for result in found if isinstance(result, Trial)]
+    trials = [result for result in found if isinstance(result, EquivalenceResult)]
     power = mutation_results.count(tried, trials)
     if options.json:
-        told = power.to_json() | {
-            "outcomes": [outcome.to_json() for outcome in tried],
-            "accusations": [verdict.to_json() for trial in trials for verdict in trial.accused],
-        }
-        print(json.dumps(told, indent=1))
+        accusations = [verdict for part in trials for verdict in part.accused]
+        print(document(power.to_json() | {"outcomes": tried, "accusations": accusations}))
         return 0 if power.holds else 1
     if options.names:
         for outcome in tried:
@@ -193,7 +193,7 @@ def ask_mutant(mutant: Mutant, ids: Sequence[str]) -> Outcome:
     return Outcome(mutant.name, mutant.kind, mutant.cites, witnesses, tuple(unseen), checks)
 
 
-def ask_variants(variants: Sequence[EquivalentVariant], part: int, ids: Sequence[str]) -> Trial:
+def ask_variants(variants: Sequence[EquivalentVariant], part: int, ids: Sequence[str]) -> EquivalenceResult:
     """Return what the checks on these cases make of every variant: case by case, so that they share its error bounds."""
     checks = dict.fromkeys((variant.name for variant in variants), 0)
     accused: list[Verdict] = []
@@ -204,7 +204,7 @@ def ask_variants(variants: Sequence[EquivalentVariant], part: int, ids: Sequence
                 checks[variant.name] += verdict.status not in NOT_CHECKED
                 if verdict.status in ACCUSES:
                     accused.append(_named(verdict, variant.name))
-    return Trial(part, checks, tuple(accused))
+    return EquivalenceResult(part, checks, tuple(accused))
 
 
 @functools.cache
@@ -278,7 +278,7 @@ def _piece_by_piece(worker: pool.Worker, asked: tuple[Any, ...]) -> Result:
             answer = _piece(worker, ask_variants, ((variant,), part, (case.id,)), variant.implementation(), case)
             counts[variant.name] += 1 if isinstance(answer, Verdict) else answer.checks[variant.name]
             accused += [_named(answer, variant.name)] if isinstance(answer, Verdict) else answer.accused
-    return Trial(part, counts, tuple(accused))
+    return EquivalenceResult(part, counts, tuple(accused))
 
 
 def _piece(worker: pool.Worker, function: Any, asked: tuple[Any, ...], of: Implementation, case: Case) -> Any:
@@ -293,7 +293,7 @@ def _piece(worker: pool.Worker, function: Any, asked: tuple[Any, ...], of: Imple
 # --- keeping
 
 
-def writer_of(options: argparse.Namespace, plan: str) -> results.Writer | None:
+def writer_of(options: argparse.Namespace, plan: str) -> store.Writer | None:
     """Return the writer of --out, if any: of a new run, or of one that is gone on with where its plan is the same."""
     if options.out is None:
         if options.resume:
@@ -301,17 +301,16 @@ def writer_of(options: argparse.Namespace, plan: str) -> results.Writer | None:
         return None
     from attention_harness.execution.machine import environment
 
-    facts = {
-        "command": "python -m attention_harness " + shlex.join(sys.argv[1:]),
-        "started": results.now(),
-        "tier": options.tier,
-        "planned": 0,  # no verdict: what is asked of mutants says nothing about implementations
-        "plan": hashlib.sha256(f"{plan}{source_of_eager()}".encode()).hexdigest(),
-        "environment": environment(),
-        "implementations": {},
-    }
+    facts = RunFacts(
+        command="python -m attention_harness " + shlex.join(sys.argv[1:]),
+        started=store.now(),
+        tier=options.tier,
+        planned=0,  # no verdict: what is asked of mutants says nothing about implementations
+        plan=hashlib.sha256(f"{plan}{source_of_eager()}".encode()).hexdigest(),
+        environment=environment(),
+    )
     if not options.resume:
-        return results.Writer.start(options.out, facts)
-    writer, _, repaired = results.Writer.resume(options.out, facts)
-    console.line(repaired or f"resume: {writer.count()} tasks are done")
+        return store.Writer.start(options.out, facts)
+    writer, _, repaired = store.Writer.resume(options.out, facts)
+    console.line(repaired or f"resume: {sum(len(writer.items(kind)) for kind in _DONE)} tasks are done")
     return writer

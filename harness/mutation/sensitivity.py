@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import math
 import shlex
 import statistics
@@ -26,6 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from attention_harness import store
 from attention_harness.bounds import ErrorBound
 from attention_harness.bounds.judge import judge
 from attention_harness.bounds.perturbed import Change, evaluate
@@ -39,9 +39,10 @@ from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.mutation_results import Sensitivity
+from attention_harness.model.run_facts import RunFacts
 from attention_harness.reference import core
 from attention_harness.registry import mechanisms
-from attention_harness.store import results
+from attention_harness.store.encoding import document
 
 Array = NDArray[np.float64]
 
@@ -234,7 +235,7 @@ def command(options: argparse.Namespace) -> int:
         raise HarnessError("--resume needs --out DIR, the run directory to go on with")
     cases = [parse(text) for text in options.case] or list(matrix(options.tier))
     writer = _writer(options, cases) if options.out else None
-    kept = {one.case: one for one in writer.rows(Sensitivity)} if writer else {}
+    kept = {one.case: one for one in writer.items(Sensitivity)} if writer else {}
     if kept:
         console.line(f"resume: {len(kept)} cases are measured")
     found = []
@@ -247,11 +248,11 @@ def command(options: argparse.Namespace) -> int:
             if writer:
                 writer.add(one)
     if writer:
-        if writer.facts.get("plan") == _plan_of(cases):  # not where a file was added to another run
-            writer.update(finished=results.now())
+        if writer.facts.plan == _plan_of(cases):  # not where a file was added to another run
+            writer.update(finished=store.now())
         writer.close()
     if options.json:
-        print(json.dumps({"sensitivity": [one.to_json() for one in found]}, indent=1))
+        print(document({"sensitivity": found}))
     else:
         print(table(found))
     return 0
@@ -261,25 +262,24 @@ def _plan_of(cases: Sequence[Case]) -> str:
     return hashlib.sha256(repr([case.id for case in cases]).encode()).hexdigest()
 
 
-def _writer(options: argparse.Namespace, cases: Sequence[Case]) -> results.Writer:
+def _writer(options: argparse.Namespace, cases: Sequence[Case]) -> store.Writer:
     """Return the writer of --out. Measured anew, the cases take the place of those that are there."""
     from attention_harness.execution.machine import environment
 
     if (options.out / "run.json").exists():
-        writer = results.Writer.add_to(options.out)
+        writer = store.Writer.add_to(options.out)
         told = writer.repair()
         if told:
             console.line(told)
         if not options.resume:
-            writer.drop(Sensitivity)
+            writer.rewrite(Sensitivity, ())
         return writer
-    facts = {
-        "command": "python -m attention_harness " + shlex.join(sys.argv[1:]),
-        "started": results.now(),
-        "tier": options.tier,
-        "planned": 0,  # no verdict: what the cases see says nothing about implementations
-        "plan": _plan_of(cases),
-        "environment": environment(),
-        "implementations": {},
-    }
-    return results.Writer.start(options.out, facts)
+    facts = RunFacts(
+        command="python -m attention_harness " + shlex.join(sys.argv[1:]),
+        started=store.now(),
+        tier=options.tier,
+        planned=0,  # no verdict: what the cases see says nothing about implementations
+        plan=_plan_of(cases),
+        environment=environment(),
+    )
+    return store.Writer.start(options.out, facts)

@@ -5,19 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from attention_harness.model.errors import HarnessError
-from attention_harness.registry import mechanisms
 from attention_harness.report import markdown, page
 from attention_harness.report.content import Content, assemble
 from attention_harness.report.untrusted import shown
+from attention_harness.store import Run
 from attention_harness.store.files import replaced
-from attention_harness.store.results import Run
 
 __all__ = ["Content", "build", "write"]
 
 
 def build(run: Run) -> Content:
-    """Return what the report of a run says, over every mechanism that is known."""
-    return assemble(shown(run), mechanisms())
+    """Return what the report of a run says."""
+    return assemble(shown(run))
 
 
 def write(run: Run, directory: Path) -> tuple[Path, Path]:

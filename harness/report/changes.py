@@ -17,9 +17,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from attention_harness.model.measurement import Measurement
+from attention_harness.model.run_facts import Environment
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 from attention_harness.report import words
-from attention_harness.store.results import Run
+from attention_harness.store import Run
 
 SUSPECT = 0.05  # smallest change of a ratio between runs that is looked at
 SHARE_FACTOR, SHARE_LEAST = 2.0, 0.1  # an error share moved if by this factor and by this much of the error bound
@@ -129,7 +130,7 @@ class Changes:
 
 def compare(base: Run, head: Run) -> Changes:
     """Return what changed from base to head."""
-    barriers = incomparable(base.facts.get("environment") or {}, head.facts.get("environment") or {})
+    barriers = incomparable(base.facts.environment, head.facts.environment)
     kinds, accuracy, asked = _verdicts(base.verdicts, head.verdicts)
     kinds += _no_longer_timed(base, head, kinds)
     costs, refused, counts = _costs(base, head) if not barriers else ([], {}, {"times": 0, "peaks": 0})
@@ -138,21 +139,21 @@ def compare(base: Run, head: Run) -> Changes:
     )
 
 
-def incomparable(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
+def incomparable(here: Environment, there: Environment) -> list[str]:
     """Return why times under two environments cannot be compared; verdicts can all the same."""
-    readers: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-        "processor": lambda e: (e.get("processor") or {}).get("model"),
-        "vector extensions": lambda e: (e.get("processor") or {}).get("extensions"),
-        "cores": lambda e: e.get("cores"),
-        "CUDA devices": lambda e: [one.get("name") for one in e.get("cuda") or ()],
-        "python": lambda e: e.get("python"),
+    readers: dict[str, Callable[[Environment], Any]] = {
+        "processor": lambda e: e.processor and e.processor.model,
+        "vector extensions": lambda e: e.processor and ", ".join(e.processor.extensions),
+        "cores": lambda e: e.cores,
+        "CUDA devices": lambda e: ", ".join(one.name for one in e.cuda) or "none",
+        "python": lambda e: e.python,
     }
     told = [
         f"{what}: {before} and {after}"
         for what, read in readers.items()
         if (before := read(here)) != (after := read(there))
     ]
-    packages = [environment.get("packages") or {} for environment in (here, there)]
+    packages = [environment.packages for environment in (here, there)]
     told += [
         f"{name}: {before} and {after}"
         for name in sorted({*packages[0], *packages[1]} - {"pytest-benchmark"})
@@ -163,10 +164,10 @@ def incomparable(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]
 
 def _notes(base: Run, head: Run) -> Iterable[str]:
     for name, run in (("BASE", base), ("HEAD", head)):
-        if not run.facts.get("finished"):
+        if not run.facts.finished:
             yield f"{name} ({run.directory}) was not finished: what it lacks is told as gone or new"
-    files = [run.facts.get("implementations") or {} for run in (base, head)]
-    changed = [n for n in files[0] if n in files[1] and files[0][n].get("sha256") != files[1][n].get("sha256")]
+    files = [run.facts.implementations for run in (base, head)]
+    changed = [n for n in files[0] if n in files[1] and files[0][n].sha256 != files[1][n].sha256]
     if changed:
         yield f"files that changed: {', '.join(changed)}"
 
@@ -275,7 +276,7 @@ def _no_longer_timed(base: Run, head: Run, told: Sequence[VerdictChange]) -> lis
     known = {(one.implementation, one.case) for one in told if one.kind == NEWLY_WRONG}
     found: dict[tuple[str, str], VerdictChange] = {}
     for row in head.measurements:
-        if row.key not in earlier or not row.wrong or (row.status == "error" and not head.facts.get("finished")):
+        if row.key not in earlier or not row.wrong or (row.status == "error" and not head.facts.finished):
             continue
         where = row.implementation, earlier[row.key].gated_on or row.case
         if where not in known:
@@ -284,9 +285,9 @@ def _no_longer_timed(base: Run, head: Run, told: Sequence[VerdictChange]) -> lis
 
 
 def _baselines_that_changed(base: Run, head: Run) -> set[str]:
-    files = [run.facts.get("implementations") or {} for run in (base, head)]
+    digests = [{name: one.sha256 for name, one in run.facts.implementations.items()} for run in (base, head)]
     names = {row.baseline for row in head.measurements if row.baseline}
-    return {n for n in names if files[0].get(n, {}).get("sha256") != files[1].get(n, {}).get("sha256")}
+    return {name for name in names if digests[0].get(name) != digests[1].get(name)}
 
 
 def _refused(before: Measurement, after: Measurement, moved: set[str]) -> str:

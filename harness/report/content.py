@@ -6,24 +6,30 @@ plan, and a skipped check keeps its reason.
 
 from __future__ import annotations
 
-import shlex
-import sys
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from attention_harness.model import mutation_results
+import msgspec
+
+from attention_harness.model import mutation_results, run_facts
+from attention_harness.model.diagnosis import Diagnosis
 from attention_harness.model.mutation_results import Sensitivity
+from attention_harness.model.run_facts import (
+    ErratumFacts,
+    Harm,
+    ImplementationFacts,
+    MechanismFacts,
+    Noise,
+    RunFacts,
+)
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
-from attention_harness.mutation.diagnosis.isolated import Diagnosis
-from attention_harness.reference.specification import Erratum, Mechanism
 from attention_harness.report import growth, timings, words
 from attention_harness.report.behaviours import Behaviours, behaviours
 from attention_harness.report.matrix import Cell, Matrix, matrix
-from attention_harness.report.reliability import Survived, survived
-from attention_harness.store.results import Run
+from attention_harness.store import Run
 
 SEVERITY = (
     Status.CRASH,
@@ -83,7 +89,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Heatmap:
-    """A heatmap: rows down, columns across; NaN where there is no number."""
+    """A heatmap as it is drawn: rows down, columns across; NaN where there is no number."""
 
     case: str
     title: str
@@ -100,7 +106,7 @@ class Described:
     summary: str = ""
     formula: str = ""
     source: str = ""
-    errata: tuple[Erratum, ...] = ()
+    errata: tuple[ErratumFacts, ...] = ()
     panels: tuple[Heatmap, ...] = ()
 
 
@@ -116,12 +122,12 @@ class Content:
     behaviours: Behaviours
     power: mutation_results.Power | None
     sensitivity: tuple[Sensitivity, ...]
-    reliability: tuple[Survived, ...]
+    reliability: tuple[Harm, ...]
     failures: tuple[Group, ...]
     causes: tuple[Diagnosis, ...]
     known: tuple[Group, ...]
     timing: timings.Timing
-    noise: Mapping[str, Any]
+    noise: Noise | None
     self_check: tuple[str, ...]
     sweeps: tuple[growth.Sweep, ...]
     fronts: tuple[growth.Front, ...]
@@ -131,15 +137,17 @@ class Content:
     dates: tuple[tuple[str, str], ...]
 
 
-def assemble(run: Run, mechanisms: Mapping[str, Mechanism]) -> Content:
+def assemble(run: Run) -> Content:
     """Return what the report of a run says."""
     verdicts, different = settled(run.verdicts)
     headline = _headline(verdicts, run.facts, (*run.notes, *_contradictions(different)))
-    declared = _dict(run.facts.get("implementations"))
+    declared, mechanisms = run.facts.implementations, run.facts.mechanisms
     names = _union(declared, (v.implementation for v in verdicts), (m.implementation for m in run.measurements))
     formulas = _union(mechanisms, (v.mechanism for v in verdicts))
     table = matrix(verdicts, formulas, names)
-    described = tuple(_described(name, mechanisms.get(name), run.heatmaps) for name in _union(formulas, run.heatmaps))
+    described = tuple(
+        _described(name, mechanisms.get(name), run.heatmaps.get(name, ())) for name in _union(formulas, run.heatmaps)
+    )
     present = [status for status in SEVERITY[::-1] if any(v.status is status for v in verdicts)]
     return Content(
         headline=headline,
@@ -148,20 +156,20 @@ def assemble(run: Run, mechanisms: Mapping[str, Mechanism]) -> Content:
         matrix=table,
         worst=tuple(cell for row in table.rows for cell in row.cells if cell.worst),
         behaviours=behaviours(verdicts),
-        power=mutation_results.count(run.outcomes, run.trials) if run.outcomes or run.trials else None,
+        power=mutation_results.count(run.outcomes, run.equivalence) if run.outcomes or run.equivalence else None,
         sensitivity=run.sensitivity,
-        reliability=survived(run.reliability),
+        reliability=run.reliability,
         failures=_groups([v for v in verdicts if v.status in NONCONFORMING]),
-        causes=tuple(Diagnosis.from_json(one) for one in run.diagnosis),
+        causes=run.diagnosis,
         known=_groups([v for v in verdicts if v.status is Status.KNOWN_FAILURE]),
         timing=timings.timing(run.measurements, verdicts),
-        noise=_dict(run.facts.get("noise")),
-        self_check=tuple(str(line) for line in run.facts.get("self_check") or ()),
+        noise=run.facts.noise,
+        self_check=run.facts.self_check,
         sweeps=growth.sweeps(run.measurements),
         fronts=growth.fronts(run.measurements),
         mechanisms=described,
-        machine=tuple(words.flattened(_dict(run.facts.get("environment")))),
-        command=_command(run.facts.get("command")),
+        machine=tuple(words.flattened(msgspec.to_builtins(run.facts.environment))),
+        command=run.facts.command,
         dates=tuple(_dates(run.facts)),
     )
 
@@ -182,13 +190,13 @@ def settled(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], int]:
     return list(kept.values()), different
 
 
-def _headline(verdicts: Sequence[Verdict], facts: Mapping[str, Any], notes: Sequence[str]) -> Headline:
+def _headline(verdicts: Sequence[Verdict], facts: RunFacts, notes: Sequence[str]) -> Headline:
     skipped = {status: sum(v.status is status for v in verdicts) for status in NOT_CHECKED}
     checked = len(verdicts) - sum(skipped.values())
     wrong = [v for v in verdicts if v.status in NONCONFORMING]
-    planned = facts.get("planned")
-    warnings = [*_gaps(len(verdicts), planned, bool(facts.get("finished"))), *notes]
-    open_ended = planned != len(verdicts) or not facts.get("finished")
+    planned = facts.planned
+    warnings = [*_gaps(len(verdicts), planned, bool(facts.finished)), *notes]
+    open_ended = planned != len(verdicts) or not facts.finished
     word, tone, sentence = _answer(verdicts, checked, wrong, open_ended)
     terms = [f"{words.number(checked)} checked", *(f"{words.number(n)} {s}" for s, n in skipped.items())]
     return Headline(
@@ -223,8 +231,8 @@ def _answer(
     return "Conforms", "good", f"{over}, none of them wrong{upstream}."
 
 
-def _gaps(found: int, planned: Any, finished: bool) -> Iterable[str]:
-    if not isinstance(planned, int) or isinstance(planned, bool):
+def _gaps(found: int, planned: int | None, finished: bool) -> Iterable[str]:
+    if planned is None:
         yield "Incomplete: the run does not say how many verdicts were planned, so what is missing cannot be told."
     elif found < planned:
         yield (
@@ -242,14 +250,20 @@ def _contradictions(different: int) -> Iterable[str]:
         yield f"{words.counted(different, 'question')} answered twice, and differently; the worst answer counts."
 
 
-def _right_side(found: int, planned: Any) -> str:
+def _right_side(found: int, planned: int | None) -> str:
     if planned == found:
         return f"{words.number(found)} planned"
-    known = isinstance(planned, int)
-    return f"{words.number(found)}, {f'but {words.number(planned)} were planned' if known else 'of an unknown plan'}"
+    plan = "of an unknown plan" if planned is None else f"but {words.number(planned)} were planned"
+    return f"{words.number(found)}, {plan}"
 
 
-def _total(name: str, facts: Any, verdicts: Sequence[Verdict], present: Sequence[Status], headline: Headline) -> Total:
+def _total(
+    name: str,
+    facts: ImplementationFacts | None,
+    verdicts: Sequence[Verdict],
+    present: Sequence[Status],
+    headline: Headline,
+) -> Total:
     own = [v for v in verdicts if v.implementation == name]
     counts = Counter(v.status for v in own)
     wrong = sum(counts[status] for status in NONCONFORMING)
@@ -261,13 +275,13 @@ def _total(name: str, facts: Any, verdicts: Sequence[Verdict], present: Sequence
     if not checked:
         word, tone = ("not checked" if own else "not run"), "open"
     measured = [v.error_ratio for v in own if v.error_ratio is not None and v.status is not Status.KNOWN_FAILURE]
-    about = _dict(facts)
-    summary = " ".join(filter(None, (about.get("summary"), _absent(about.get("unavailable")))))
+    about = facts or ImplementationFacts()
+    summary = " ".join(filter(None, (about.summary, _absent(about.unavailable))))
     shown = {status.replace("_", " "): counts[status] for status in present}
     return Total(name, summary, word, tone, shown, words.error_ratio(max(measured, key=words.worse, default=None)))
 
 
-def _absent(reason: Any) -> str:
+def _absent(reason: str) -> str:
     return f"Unavailable on this machine: {reason}" if reason else ""
 
 
@@ -295,29 +309,18 @@ def _group(kind: Sequence[Verdict]) -> Group:
     )
 
 
-def _described(name: str, mechanism: Mechanism | None, heatmaps: Mapping[str, Any]) -> Described:
-    panels = tuple(_heatmap(panel) for panel in heatmaps.get(name, ()))
-    if mechanism is None:
-        return Described(name, panels=panels)
-    module = sys.modules.get(mechanism.evaluate.__module__)
-    summary = ((module.__doc__ if module else "") or "").strip().split("\n")[0]
-    return Described(name, summary, mechanism.formula, mechanism.source, mechanism.errata, panels)
+def _described(name: str, about: MechanismFacts | None, panels: Iterable[run_facts.Heatmap]) -> Described:
+    about = about or MechanismFacts()
+    return Described(name, about.summary, about.formula, about.source, about.errata, tuple(map(_heatmap, panels)))
 
 
-def _heatmap(data: Mapping[str, Any]) -> Heatmap:
-    rows = [[float("nan") if v is None else float(v) for v in row] for row in data.get("values", ())]
-    width = max(map(len, rows), default=0)
-    whole = tuple(tuple(row + [float("nan")] * (width - len(row))) for row in rows if width)
-    case, title, down, across = (str(data.get(key, "")) for key in ("case", "title", "rows", "columns"))
-    return Heatmap(case, title, down, across, whole)
+def _heatmap(panel: run_facts.Heatmap) -> Heatmap:
+    values = tuple(tuple(math.nan if value is None else value for value in row) for row in panel.values)
+    return Heatmap(panel.case, panel.title, panel.rows, panel.columns, values if all(values) else ())
 
 
-def _command(command: Any) -> str:
-    return shlex.join(map(str, command)) if isinstance(command, list | tuple) else str(command or "")
-
-
-def _dates(facts: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    started, finished = (str(facts.get(key) or "") for key in ("started", "finished"))
+def _dates(facts: RunFacts) -> Iterable[tuple[str, str]]:
+    started, finished = (facts.started, facts.finished or "")
     yield "started", started or "not recorded"
     yield "finished", finished or "not recorded"
     try:
@@ -326,11 +329,7 @@ def _dates(facts: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         took = None
     if took is not None:
         yield "took", words.seconds(took)
-    yield "tier", words.plain(facts.get("tier"))
-
-
-def _dict(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    yield "tier", words.plain(facts.tier)
 
 
 def _union(*names: Iterable[str]) -> list[str]:

@@ -7,10 +7,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from attention_harness.benchmark.models import SWEPT
 from attention_harness.benchmark.scaling import Growth, growth
 from attention_harness.model.case import Case
-from attention_harness.model.measurement import Measurement
+from attention_harness.model.measurement import SWEPT, Measurement
 from attention_harness.report import words
 
 

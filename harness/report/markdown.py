@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from attention_harness.model.mutation_results import Power, Sensitivity
+from attention_harness.model.run_facts import Harm, Noise
 from attention_harness.report import mutation, reliability, words
 from attention_harness.report.behaviours import Behaviours, Found
 from attention_harness.report.content import Content, Described, Group, Heatmap
 from attention_harness.report.growth import Front, Sweep
 from attention_harness.report.matrix import Cell, Matrix
-from attention_harness.report.reliability import Survived
 from attention_harness.report.timings import Line, Panel, Timing
 
 SHADES = " ░▒▓█"
@@ -169,11 +168,11 @@ def _sensitivity(found: Sequence[Sensitivity]) -> Iterator[str]:
         yield from ("", "</details>")
 
 
-def _reliability(found: Sequence[Survived]) -> Iterator[str]:
+def _reliability(found: Sequence[Harm]) -> Iterator[str]:
     if not found:
         return
     yield from ("## Reliability", "", reliability.sentence(found), "")
-    yield from table(reliability.HEADER, ([code(one.mutant), *map(escaped, one.cells)] for one in found))
+    yield from table(reliability.HEADER, ([code(one.harm), *map(escaped, reliability.cells(one))] for one in found))
 
 
 def _found(cell: Found) -> str:
@@ -234,11 +233,11 @@ def _group(group: Group) -> Iterator[str]:
         yield ""
 
 
-def _noise(noise: Mapping[str, Any]) -> Iterator[str]:
+def _noise(noise: Noise | None) -> Iterator[str]:
     if noise:
-        yield from (escaped(str(noise.get("line", ""))), "")
-        for warning in noise.get("warnings", ()):
-            yield f"- **Warning**: {escaped(str(warning))}"
+        yield from (escaped(noise.line), "")
+        for warning in noise.warnings:
+            yield f"- **Warning**: {escaped(warning)}"
         yield ""
 
 
@@ -266,7 +265,7 @@ def _self_check(lines: Sequence[str]) -> Iterator[str]:
         yield from ("How often the method itself errs, measured:", "", "```text", *lines, "```", "")
 
 
-def _timing(found: Timing, noise: Mapping[str, Any], self_check: Sequence[str]) -> Iterator[str]:
+def _timing(found: Timing, noise: Noise | None, self_check: Sequence[str]) -> Iterator[str]:
     yield from ("## Times relative to the baseline", "")
     yield from _self_check(self_check)
     if not found.panels:

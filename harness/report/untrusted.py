@@ -6,15 +6,18 @@ Markup is escaped where it is written, by the page and by the Markdown; this is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from enum import Enum
 from typing import Any
+
+from msgspec import structs
 
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.printable import printable
+from attention_harness.model.stored import Stored
 from attention_harness.model.verdict import Verdict
-from attention_harness.store.results import Run
+from attention_harness.store import Run
 
 MOST = {"implementations": 200, "mechanisms": 200, "checks": 1000, "classes of mutants": 200}
 """Names that a table has a row or a column for: a table of both has as many cells as their product."""
@@ -29,7 +32,7 @@ def shown(run: Run) -> Run:
 
 def _check_tables(run: Run) -> None:
     rows: list[Verdict | Measurement] = [*run.verdicts, *run.measurements]
-    declared = run.facts.get("implementations") or {}
+    declared = run.facts.implementations
     found: dict[str, set[str]] = {
         "implementations": {row.implementation for row in rows} | set(declared),
         "mechanisms": {row.mechanism for row in rows} | set(run.heatmaps),
@@ -48,10 +51,10 @@ def _told(value: Any) -> Any:
         return value
     if isinstance(value, str):
         return value if value.isprintable() else printable(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        own = ((one.name, getattr(value, one.name)) for one in fields(value))
-        changed = {name: new for name, old in own if (new := _told(old)) is not old}
-        return replace(value, **changed) if changed else value
+    if isinstance(value, Stored):
+        own = {name: getattr(value, name) for name in value.__struct_fields__}
+        changed = {name: new for name, old in own.items() if (new := _told(old)) is not old}
+        return structs.replace(value, **changed) if changed else value
     if isinstance(value, Mapping):
         return {_told(key): _told(item) for key, item in value.items()}
     if isinstance(value, tuple | list):

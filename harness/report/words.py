@@ -32,13 +32,13 @@ def error_ratio(value: float | None) -> str:
 
 
 def worse(value: float | None) -> float:
-    """Return a key that sorts error ratios: none, then finite, then infinite, then not a number."""
-    return -1.0 if value is None else math.inf if math.isnan(value) else min(value, 1e308)
+    """Return a key that sorts the error ratios of failures: the worst is one without a number that could be stated."""
+    return math.inf if value is None else value
 
 
 def amount(value: float | None) -> str:
     """Return an error or an error bound with three digits."""
-    return error_ratio(value) if value is None or not math.isfinite(value) else f"{value:.3g}"
+    return NOTHING if value is None else f"{value:.3g}"
 
 
 def seconds(value: float | None) -> str:
@@ -79,7 +79,7 @@ def flattened(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         name = f"{prefix} {key}".strip().replace("_", " ")
         if isinstance(value, Mapping) and value:
             yield from flattened(value, name)
-        elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
             yield from flattened({str(place): item for place, item in enumerate(value)}, name)
         elif str(key).endswith("_bytes") and isinstance(value, int | float):
             yield name.removesuffix(" bytes"), size(value)

@@ -49,8 +49,8 @@ def append(path: Path, content: bytes) -> None:
         ) from error
 
 
-def replaced(path: Path, text: str) -> Path:
-    """Put a text in the place of a file as a whole, on the disk too, or leave the file as it was; return the path.
+def replaced(path: Path, content: str | bytes) -> Path:
+    """Put a content in the place of a file as a whole, on the disk too, or leave the file as it was; return the path.
 
     A link is replaced, not followed. Raise HarnessError where it cannot be written.
     """
@@ -58,7 +58,7 @@ def replaced(path: Path, text: str) -> Path:
     try:
         part.unlink(missing_ok=True)
         with part.open("xb") as file:
-            file.write(text.encode())
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)

@@ -16,7 +16,7 @@ FILE = ".lock"
 """Stays in the directory: removing it would let two runs hold two files of one name."""
 
 _SECONDS = 1.0  # a reader that looks holds the lock for an instant; a run just killed, until it is dead
-_NAME = 4000  # characters of a holder's name
+_NAME_BYTES = 4000  # characters of a holder's name
 
 
 def take(directory: Path) -> int:
@@ -24,31 +24,31 @@ def take(directory: Path) -> int:
     import fcntl  # here: POSIX alone, and reading a run needs none
 
     path = directory / FILE
-    held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     deadline = time.monotonic() + _SECONDS
     while True:
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except OSError as error:
             busy = isinstance(error, BlockingIOError)
             if busy and time.monotonic() < deadline:
                 time.sleep(0.05)
                 continue
-            writer = _named(held)
-            os.close(held)
+            name = _writer(descriptor)
+            os.close(descriptor)
             if busy:
                 raise HarnessError(
-                    f"{directory} is being written by {writer}: wait for its end, or give another --out"
+                    f"{directory} is being written by {name}: wait for its end, or give another --out"
                 ) from None
             raise HarnessError(
                 f"cannot lock {path}: {error.strerror}; give an --out on a file system that can"
             ) from error
-    text = f"{os.getpid()} {shlex.join(['python', '-m', 'harness', *sys.argv[1:]])}"[:_NAME]
+    text = f"{os.getpid()} {shlex.join(['python', '-m', 'attention_harness', *sys.argv[1:]])}"[:_NAME_BYTES]
     with contextlib.suppress(OSError):  # a full disk: the lock holds without a name
-        os.ftruncate(held, 0)
-        os.write(held, text.encode(errors="replace"))
-    return held
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, text.encode(errors="replace"))
+    return descriptor
 
 
 def holder(directory: Path) -> str:
@@ -57,26 +57,26 @@ def holder(directory: Path) -> str:
         import fcntl
 
         # A stranger's directory may hold a pipe that nobody writes, or a link to anything.
-        looked = os.open(directory / FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(directory / FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except (ImportError, OSError):
         return ""
     try:
-        if not stat.S_ISREG(os.fstat(looked).st_mode):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return ""
-        fcntl.flock(looked, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _named(looked)
+        return _writer(descriptor)
     except OSError:
         return ""
     finally:
-        os.close(looked)
+        os.close(descriptor)
     return ""
 
 
-def _named(held: int) -> str:
+def _writer(descriptor: int) -> str:
     """Return the process that stands in an open lock file: a holder writes itself there."""
     try:
-        number, _, command = os.pread(held, _NAME, 0).decode(errors="replace").partition(" ")
+        number, _, command = os.pread(descriptor, _NAME_BYTES, 0).decode(errors="replace").partition(" ")
     except OSError:
         number, command = "", ""
     return f"process {number} ({command})" if number.isdecimal() else "another process"

@@ -16,7 +16,7 @@ from attention_harness import registry
 from attention_harness.benchmark import campaign, renamed, versions
 from attention_harness.commands import bench_against, gating
 from attention_harness.model.errors import HarnessError
-from attention_harness.store import results
+from attention_harness.store.reading import pass_records
 from tests.report.compare.conftest import measured
 
 KERNEL = '''"""Additive scores."""
@@ -133,7 +133,7 @@ def test_passes_are_kept_and_the_limit_on_memory_holds(harness, repository, monk
     answer = harness(*command, "--out", tmp_path / "run")
     assert [3 * 2**30] * 2 == asked
     assert answer.err.endswith("interrupted; what was finished is kept\n")
-    assert ["ready"] == [one["event"] for one in results.pass_records(tmp_path / "run" / results.PASSES)]
+    assert ["ready"] == [one["event"] for one in pass_records(tmp_path / "run")]
 
 
 def test_what_names_no_version_is_a_mistake(mistake, repository, tmp_path):

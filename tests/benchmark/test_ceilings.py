@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from attention_harness.benchmark import ceilings, columns
 from attention_harness.benchmark.ceilings import Ceilings
@@ -71,7 +72,7 @@ def test_a_share_rests_on_the_clock_of_the_time() -> None:
     kept.records = MACHINE
     [wall] = columns.filled([ROW], kept)
     shares = {"baseline": "eager", "ratio": 1.5, "low": 1.4, "high": 1.6, "level": 0.95, "answer": "slower"}
-    [cpu] = columns.filled([replace(ROW, clock="cpu", **shares)], kept)
+    [cpu] = columns.filled([structs.replace(ROW, clock="cpu", **shares)], kept)
 
     assert ("matrix product", 2 * 64 * 64 * 128) == (wall.ceiling, wall.flops)
     assert pytest.approx(2 * 64 * 64 * 128 / 2e9 / 1e-3) == wall.ceiling_share == cpu.ceiling_share
@@ -82,7 +83,7 @@ def test_more_than_everything_is_warned_of_and_not_clipped() -> None:
     """Then the ceiling was measured while others held the machine."""
     kept = Kept()
     kept.records = MACHINE
-    [row] = columns.filled([replace(ROW, wall_s=((1e-5,),))], kept)
+    [row] = columns.filled([structs.replace(ROW, wall_s=((1e-5,),))], kept)
 
     assert row.ceiling_share is not None
     assert row.ceiling_share > 1

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from attention_harness import registry, report
+from attention_harness import registry, report, store
 from attention_harness.benchmark import campaign, gate
 from attention_harness.cases.ids import parse
-from attention_harness.model.measurement import Measurement
 from attention_harness.model.verdict import Status, Verdict
-from attention_harness.store import results
+from attention_harness.store.encoding import encode
 
 WORKLOAD = "minilm_layer4"
 CASE = "dot_product-B1H2Hk2Lq3Lk5D4Dv4-float32-plain-ordinary-contiguous"
@@ -71,7 +70,7 @@ def test_a_wrong_copy_is_refused_a_rank(
     monkeypatch.setattr(campaign, "QUICK_PASSES", 2)
     file, out = written(tmp_path, "dropping", WRONG), tmp_path / "run"
     answer = harness("bench", "dropping", "--load", file, "--workload", WORKLOAD, "--quick", "--out", out)
-    run = results.load(out)
+    run = store.load(out)
     [wrong] = [row for row in run.measurements if row.implementation == "dropping"]
 
     assert answer.status == 1
@@ -82,17 +81,15 @@ def test_a_wrong_copy_is_refused_a_rank(
     pages = [path.read_text() for path in report.write(run, tmp_path / "report")]
     assert all("refused" in page and "fail, accuracy: " in page for page in pages)
     assert "noise: load" in answer.out
-    assert run.facts["noise"]["line"] in answer.out
+    assert run.facts.noise.line in answer.out
     assert all("drift of the baseline" in page for page in pages)
     same = ("bench", "dropping", "--load", file, "--workload", WORKLOAD, "--quick", "--out", out)
     again = harness(*same, "--resume", "--json")
     assert "verdicts are there" in again.err
     document = json.loads(again.out)
-    assert run.facts["noise"] == document["noise"]
-    assert [row.to_json() for row in run.measurements] == [
-        Measurement.from_json(row).to_json() for row in document["measurements"]
-    ]
-    assert run.measurements == results.load(out).measurements  # nothing was left to measure
+    assert json.loads(encode(run.facts.noise)) == document["noise"]
+    assert json.loads(encode(run.measurements)) == document["measurements"]
+    assert run.measurements == store.load(out).measurements  # nothing was left to measure
     data = json.loads((out / "benchmark.json").read_text())
     assert ["eager"] == [entry["params"]["implementation"] for entry in data["benchmarks"]]
     assert ["dropping"] == [entry["implementation"] for entry in data["attention_harness"]["not_measured"]]

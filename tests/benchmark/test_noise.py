@@ -5,29 +5,34 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from attention_harness.benchmark import noise
 from attention_harness.model.measurement import Measurement
+from attention_harness.model.run_facts import Noise
 
 WHERE = ("dot_product", "w", "dot_product-B1-float32", 1, "measured")
-QUIET: dict[str, Any] = {
-    "load": 0.3,
-    "cores": 4,
-    "threads": [1],
-    "pressure": 1.0,
-    "steal": 0,
-    "interruptions": 3,
-    "preempted": 0.02,
-    "cpu_clock": 0.0,
-    "sentinel": [1.001, 0.998, 1.002],
-    "unreliable": 0,
-    "cells": 3,
-    "spread": 0.004,
-    "drift": 0.03,
-    "faults": ("eager", 0.0),
-    "detectable": 0.021,
-    "allocator_pinned": True,
-}
+QUIET = Noise(
+    line="",
+    warnings=(),
+    load=0.3,
+    cores=4,
+    threads=(1,),
+    pressure_percent=1.0,
+    steal_ticks=0,
+    interruptions=3,
+    preempted=0.02,
+    cpu_clock=0.0,
+    control_ratio=(1.001, 0.998, 1.002),
+    unreliable=0,
+    cells=3,
+    spread=0.004,
+    drift=0.03,
+    minor_faults=0.0,
+    minor_faults_of="eager",
+    detectable=0.021,
+    allocator_pinned=True,
+)
 
 
 def row(name: str, answer: str, ratios: tuple[float, ...], times: tuple[float, ...], **facts: Any) -> Measurement:
@@ -43,7 +48,7 @@ def test_a_quiet_machine_is_one_line_without_warnings() -> None:
     """Load, pressure, preemption, sentinel, spread, drift, steal, faults, allocator, smallest difference."""
     assert [] == noise.warnings(QUIET)
     assert noise.line(QUIET) == (
-        "noise: load 0.3/4 cores | pressure 1 % | preempted 2% | A/A sentinel 1.001 (0.998 to 1.002) | "
+        "noise: load 0.3/4 cores | pressure 1 % | preempted 2% | A/A control 1.001 (0.998 to 1.002) | "
         "between-process sd 0.4 % | drift of the baseline 3.0 % | steal 0 | minor faults/call 0 | allocator pinned | "
         "smallest detectable 2.1 %"
     )
@@ -54,28 +59,28 @@ def test_a_quiet_machine_is_one_line_without_warnings() -> None:
     [
         ({"preempted": 0.11}, "CPU time decides"),
         ({"preempted": 0.51}, "51% OF ALL SAMPLES"),
-        ({"sentinel": [1.0, 0.97, 1.0]}, "more than 2 % from 1"),
+        ({"control_ratio": (1.0, 0.97, 1.0)}, "more than 2 % from 1"),
         ({"unreliable": 1}, "1 of 3 cells"),
         ({"spread": 0.016}, "1.5 %"),
         ({"drift": 0.11}, "never milliseconds"),
-        ({"faults": ("kernel", 11.0)}, "kernel: 11 minor page faults"),
+        ({"minor_faults": 11.0, "minor_faults_of": "kernel"}, "kernel: 11 minor page faults"),
         ({"load": 4.1}, "load 4.1 on 4 cores"),
-        ({"pressure": 5.1}, "PSI"),
-        ({"steal": 1}, "steal"),
-        ({"threads": [1, 4], "load": 0.6}, "4 threads on 4 cores"),
+        ({"pressure_percent": 5.1}, "PSI"),
+        ({"steal_ticks": 1}, "steal"),
+        ({"threads": (1, 4), "load": 0.6}, "4 threads on 4 cores"),
         ({"allocator_pinned": False}, "allocator"),
     ],
 )
 def test_each_threshold_has_its_warning(crossed: dict[str, Any], told: str) -> None:
     """And none of the others."""
-    [warning] = noise.warnings(QUIET | crossed)
+    [warning] = noise.warnings(replace(QUIET, **crossed))
     assert told in warning
 
 
 def test_rows_that_nothing_interrupted_count() -> None:
     """Nine of ten samples of the one row, none of the nine others: 9 % of all."""
     rows = [row("kernel", "same", (1.0,), (1.0,), preempted=0.0 if n else 0.9) for n in range(10)]
-    assert 0.09 == pytest.approx(noise.summary(rows, [])["preempted"])
+    assert 0.09 == pytest.approx(noise.summary(rows, []).preempted)
 
 
 def test_the_summary_is_made_of_rows_and_readings() -> None:
@@ -92,16 +97,19 @@ def test_the_summary_is_made_of_rows_and_readings() -> None:
     ]
     found = noise.summary(rows, readings)
 
-    assert (2.0, 2, 2.0, 4, 6) == tuple(found[n] for n in ("load", "cores", "pressure", "steal", "interruptions"))
-    assert (0.0, pytest.approx(0.2), ("kernel", 4.0)) == (found["spread"], found["drift"], found["faults"])
-    assert ([1.01, 1.01, 1.01], 0.02, False) == tuple(found[n] for n in ("sentinel", "detectable", "allocator_pinned"))
+    assert (2.0, 2, 2.0) == (found.load, found.cores, found.pressure_percent)
+    assert (4, 6) == (found.steal_ticks, found.interruptions)
+    assert (0.0, pytest.approx(0.2)) == (found.spread, found.drift)
+    assert ("kernel", 4.0) == (found.minor_faults_of, found.minor_faults)
+    assert ((1.01, 1.01, 1.01), 0.02, False) == (found.control_ratio, found.detectable, found.allocator_pinned)
+    assert (noise.line(found), tuple(noise.warnings(found))) == (found.line, found.warnings)
 
 
 def test_nothing_measured_is_no_noise() -> None:
     """Every row was refused: the line still stands."""
     found = noise.summary([], [])
 
-    assert "no A/A sentinel" in noise.line(found)
+    assert "no A/A control" in noise.line(found)
     assert [] == noise.warnings(found)
 
 

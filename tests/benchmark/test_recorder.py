@@ -9,15 +9,15 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
+from attention_harness import store
 from attention_harness.benchmark.recorder import document
 from attention_harness.benchmark.self_check.stock import without_pytest
 from attention_harness.execution import machine
-from attention_harness.store import results
 from tests.report.compare.conftest import measured, run_of
 
 ROOT = Path(__file__).parents[2]
@@ -64,14 +64,14 @@ def test_every_cell_has_names_of_its_own():
     """A workload of two dtypes, directions and numbers of threads is eight groups, and nothing shares a name."""
     cells = itertools.product(("float32", "bfloat16"), ("forward", "forward_backward"), (1, 2))
     every = [
-        replace(row, case=row.case.replace("float32", dtype), direction=direction, threads=threads)
+        structs.replace(row, case=row.case.replace("float32", dtype), direction=direction, threads=threads)
         for dtype, direction, threads in cells
         for row in rows(1.0)
     ]
     entries = document(every, machine.environment())["benchmarks"]
     assert (16, 8) == (len({entry["name"] for entry in entries}), len({entry["group"] for entry in entries}))
     assert 16 == len({tuple(entry["params"].values()) for entry in entries})
-    there = [replace(row, case=f"{row.case}@cuda") for row in every]
+    there = [structs.replace(row, case=f"{row.case}@cuda") for row in every]
     assert 32 == len({entry["name"] for entry in document(every + there, machine.environment())["benchmarks"]})
 
 
@@ -100,7 +100,7 @@ def test_the_replay_clock_hands_our_samples_to_the_plugin(tmp_path):
     """The matrix under pytest with `--benchmark-enable` records what a run directory measured, number by number."""
     given = rows(1.0)
     run = run_of(*given)
-    writer = results.Writer.start(tmp_path / "run", json.loads(json.dumps(dict(run.facts))))
+    writer = store.Writer.start(tmp_path / "run", run.facts)
     writer.add(*run.measurements)
     kept = tmp_path / "kept.json"
     command = [

@@ -6,8 +6,9 @@ import json
 import math
 
 import pytest
+from msgspec.structs import replace
 
-from attention_harness import report
+from attention_harness import report, store
 from attention_harness.benchmark.self_check import planting, rates, stock
 from attention_harness.benchmark.self_check.planting import FIRST, SECOND, SLOWER
 from attention_harness.benchmark.self_check.rates import PLANTED, SAME, Trial, holds, wilson
@@ -15,7 +16,6 @@ from attention_harness.cases.ids import parse
 from attention_harness.commands import bench_self_check
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
-from attention_harness.store import results
 from tests.report.compare.conftest import measured
 
 
@@ -133,9 +133,7 @@ def fake(monkeypatch, ratios: dict[str, float], answers: dict[str, str]) -> None
             about = {"baseline": FIRST, "cpu_s": ()}
             base = measured(1.0, name=FIRST, **about | {"answer": "baseline", "low": None, "high": None, "level": None})
             arms = [measured(ratios[name], name=name, **about | {"answer": answers[name]}) for name in names]
-            found += [
-                Measurement.from_json(r.to_json() | {"case": one.case, "workload": one.name}) for r in (base, *arms)
-            ]
+            found += [replace(r, case=one.case, workload=one.name) for r in (base, *arms)]
         return found
 
     def timed(folder, load, cases, arms):
@@ -165,7 +163,7 @@ def test_status_table_and_file(harness, monkeypatch, tmp_path, status, second, s
     assert [1, 2, 3] == [one["turns"] for one in document["realised"]]
     assert [0.06] * 3 == pytest.approx([one["share"] for one in document["realised"]])
     assert ("does NOT keep" in answer.out) == bool(status)
-    run = results.merge([results.load(tmp_path / "run")])
+    run = store.merge([store.load(tmp_path / "run")])
     assert bench_self_check.told(document) in "\n".join(report.markdown.render(report.build(run)).split("\n"))
     assert "6 comparisons of each kind" in report.page.render(report.build(run))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from attention_harness import registry
+from attention_harness import registry, store
 from attention_harness.benchmark import campaign, recorder, workloads
 from attention_harness.execution import machine
 from attention_harness.execution.plan import plan_items
@@ -20,7 +20,6 @@ from attention_harness.execution.run import run_checks
 from attention_harness.model.case import Case
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.verdict import NONCONFORMING
-from attention_harness.store import results
 
 LATEST = Path(__file__).parents[2] / "reports" / "latest"
 
@@ -40,7 +39,7 @@ def recorded(config: pytest.Config) -> tuple[Measurement, ...]:
     asked: Path | None = config.getoption("measurements", default=None)
     latest = [path.parent for path in sorted(LATEST.glob("*/measurements.jsonl"))]
     directory = asked or next(iter(latest), None)
-    return results.load(directory).measurements if directory else ()
+    return store.load(directory).measurements if directory else ()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

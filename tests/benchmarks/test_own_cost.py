@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from attention_harness import registry
+from attention_harness import registry, store
 from attention_harness.cases.matrix import matrix
 from attention_harness.checks import subject
 from attention_harness.execution.costs import sentence
@@ -20,7 +20,7 @@ from attention_harness.model import time_account
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import NOT_CHECKED
 from attention_harness.registry import Implementation
-from attention_harness.store import results
+from attention_harness.store.encoding import plain
 
 FEW, MANY = 6, 24
 
@@ -68,9 +68,9 @@ def test_a_check_spends_little_on_itself(benchmark, tmp_path):
     benchmark.group = "own cost"
     command = [sys.executable, "-m", "attention_harness", "check", "--quick", "--mechanism", "cosine", "--jobs", "2"]
     benchmark.pedantic(subprocess.run, args=([*command, "--out", str(tmp_path / "run")],), rounds=1)
-    told = results.load(tmp_path / "run").facts["time"]
-    benchmark.extra_info.update(told)
-    assert told["shares"]["harness"] < 0.15, sentence(told)
+    told = store.load(tmp_path / "run").facts.time
+    benchmark.extra_info.update(plain(told))
+    assert told.shares["harness"] < 0.15, sentence(told)
 
 
 def test_a_further_implementation_costs_no_reference():

@@ -6,20 +6,21 @@ import json
 
 import pytest
 
+from attention_harness.model.run_facts import Environment, RunFacts
 from attention_harness.model.verdict import Status, Verdict
-from attention_harness.store.results import Writer
+from attention_harness.store import Writer
 
 RUN_JSON = {
-    "bad JSON": (b'{"schema": 1,', "run.json cannot be read: "),
+    "bad JSON": (b'{"schema": 2,', "run.json cannot be read: "),
     "binary junk": (bytes(range(256)), "run.json cannot be read: "),
     "nothing": (b"", "run.json cannot be read: "),
-    "brackets": (b"[" * 100_000, "run.json cannot be read: "),
+    "brackets": (b"[" * 100_000, "is of format null; this version reads format 2"),
     "an older schema": (
         b'{"schema": 0, "command": "python -m attention_harness check"}',
-        "schema 0, this version reads 1; run the command again: python -m attention_harness check",
+        "is of format 0; this version reads format 2: run its command again: python -m attention_harness check",
     ),
-    "no schema": (b'{"planned": 3}', "schema None, this version reads 1"),
-    "a list": (b"[]", "schema None, this version reads 1"),
+    "no schema": (b'{"planned": 3}', "is of format null; this version reads format 2"),
+    "a list": (b"[]", "is of format null; this version reads format 2"),
 }
 
 
@@ -46,7 +47,7 @@ def test_a_directory_without_a_run(mistake, tmp_path):
 @pytest.mark.parametrize("name", ["verdicts.jsonl", "measurements.jsonl"])
 def test_a_corrupt_line_is_named_by_its_number(mistake, tmp_path, name, junk):
     """The third line of four is the wrong one, and the message says so."""
-    writer = Writer.start(tmp_path, {"planned": 2, "environment": {}})
+    writer = Writer.start(tmp_path, RunFacts(planned=2))
     verdict = Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, error_ratio=0.5)
     writer.add(verdict, verdict)
     good = (tmp_path / "verdicts.jsonl").read_bytes() if name == "verdicts.jsonl" else b""
@@ -60,7 +61,7 @@ def test_a_corrupt_line_is_named_by_its_number(mistake, tmp_path, name, junk):
 def test_two_machines_are_not_one_report(mistake, tmp_path):
     """Runs of different machines are told apart and not mixed."""
     for name, cores in (("a", 2), ("b", 64)):
-        Writer.start(tmp_path / name, {"environment": {"cores": cores}})
+        Writer.start(tmp_path / name, RunFacts(environment=Environment(cores=cores)))
     line = mistake("report", tmp_path / "a", tmp_path / "b")
     assert "come from different machines or versions" in line
 
@@ -72,7 +73,7 @@ def test_no_directory_is_usage(harness):
 
 def test_a_good_run_is_reported(harness, tmp_path):
     """The same directory undamaged gives both files, and their paths as JSON."""
-    with Writer.start(tmp_path, {"planned": 1, "environment": {}, "command": "check", "implementations": {}}) as writer:
+    with Writer.start(tmp_path, RunFacts(planned=1, command="check")) as writer:
         writer.add(Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, error_ratio=0.5))
     answer = harness("report", tmp_path, "--json")
     assert (answer.status, answer.err) == (0, "")

@@ -1,15 +1,17 @@
-"""An impossible verdict cannot be constructed, and a possible one survives JSON, infinities included."""
+"""An impossible verdict cannot be constructed, nor read; a possible one survives JSON."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
+from attention_harness.store.encoding import decode, encode, plain
 
 NAMES = {"implementation": "eager", "mechanism": "cosine", "case": "cosine-B1", "check": "accuracy"}
 RAN = [status for status in Status if status not in NOT_CHECKED]
@@ -21,7 +23,7 @@ def verdict(status: Status, **facts: object) -> Verdict:
 
 
 def test_statuses_are_those_of_the_contract():
-    """Nine answers; five of them do not conform, two were not asked."""
+    """Nine results; five of them do not conform, two were not run."""
     names = "pass fail error crash timeout unsupported unavailable known_failure unexpected_pass"
     assert names.split() == [str(status) for status in Status]
     assert {"fail", "error", "crash", "timeout", "unexpected_pass"} == set(NONCONFORMING)
@@ -30,24 +32,26 @@ def test_statuses_are_those_of_the_contract():
 
 @pytest.mark.parametrize("status", PASSES)
 @pytest.mark.parametrize("error_ratio", [None, -0.1, 1.0001, math.nan, math.inf])
-def test_a_pass_has_a_measured_share(status, error_ratio):
+def test_a_pass_has_a_measured_error_ratio(status, error_ratio):
     """A pass without an error, or with one beyond its error bound, is impossible."""
-    with pytest.raises(ValueError, match=r"a pass needs a measured share in \[0, 1\]"):
+    with pytest.raises(
+        ValueError, match=r"a pass needs a measured error ratio in \[0, 1\]|not finite is stated as None"
+    ):
         verdict(status, error_ratio=error_ratio, reason="because")
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status not in PASSES])
 def test_everything_else_has_a_reason(status):
     """Whatever is no pass says why."""
-    with pytest.raises(ValueError, match="every answer other than a pass needs a reason"):
+    with pytest.raises(ValueError, match="every result other than a pass needs a reason"):
         verdict(status)
     assert verdict(status, reason="because").reason == "because"
 
 
 @pytest.mark.parametrize("status", NOT_CHECKED)
-def test_what_was_not_run_has_no_share(status):
-    """A share of what was not asked is impossible."""
-    with pytest.raises(ValueError, match="nothing was run, so there is no share to state"):
+def test_what_was_not_run_has_no_error_ratio(status):
+    """An error of what was not run is impossible."""
+    with pytest.raises(ValueError, match="nothing was run, so there is no error ratio to state"):
         verdict(status, reason="no device", error_ratio=0.5)
 
 
@@ -71,7 +75,7 @@ def test_a_verdict_is_frozen():
         verdict(Status.FAIL, reason="wrong").status = Status.PASS
 
 
-numbers = st.none() | st.floats(min_value=0)
+numbers = st.none() | st.floats(min_value=0, allow_infinity=False)
 verdicts = st.builds(
     lambda status, error_ratio, error, where, reason: verdict(
         status,
@@ -86,7 +90,7 @@ verdicts = st.builds(
     ),
     st.sampled_from(Status),
     numbers,
-    numbers | st.just(math.nan),
+    numbers,
     st.none() | st.lists(st.integers(0, 99)).map(tuple),
     st.text(min_size=1),
 )
@@ -94,45 +98,57 @@ verdicts = st.builds(
 
 @settings(deadline=None, derandomize=True)
 @given(verdicts)
-def test_json_and_back(given_verdict):
-    """The line that is written is strict JSON, and reads back as an equal verdict, NaN as NaN."""
-    text = json.dumps(given_verdict.to_json(), allow_nan=False)
-    assert len(text.splitlines()) == 1
-    again = Verdict.from_json(json.loads(text))
-    assert repr(given_verdict) == repr(again)
+def test_json_and_back(whole):
+    """The line that is written is strict JSON, and reads back as an equal verdict."""
+    line = encode(whole)
+    assert len(line.splitlines()) == 1
+    json.loads(line, parse_constant=pytest.fail)
+    again = decode(line, Verdict)
+    assert repr(whole) == repr(again)
     assert type(again.status) is Status
 
 
-@pytest.mark.parametrize(("number", "text"), [(math.inf, "inf"), (-math.inf, "-inf"), (math.nan, "nan"), (0.5, 0.5)])
-def test_json_has_no_infinity(number, text):
-    """What JSON lacks is written as a string."""
-    assert text == verdict(Status.FAIL, reason="far off", error=number).to_json()["error"]
+@pytest.mark.parametrize("field", ["error_ratio", "error"])
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan, -0.5])
+def test_a_number_that_json_does_not_have_is_none_with_a_reason(field, number):
+    """Neither an infinite error nor a NaN is a number that could be stored or compared: the reason says it."""
+    with pytest.raises(ValueError, match=f"{field} is .*stated as None, with a reason"):
+        verdict(Status.FAIL, reason="far off", **{field: number})
+    assert verdict(Status.FAIL, reason="far off", **{field: None}).reason == "far off"
 
 
 @pytest.mark.parametrize(
-    "damage", [{"status": "fine"}, {"status": "pass", "error_ratio": None}, {"error_ratio": "much"}]
+    ("damage", "complaint"),
+    [
+        ({"status": "fine"}, "Invalid enum value 'fine' - at `$.status`"),
+        ({"error_ratio": None}, "a pass needs a measured error ratio"),
+        ({"error_ratio": 1.5}, "a pass needs a measured error ratio"),
+        ({"error_ratio": "inf"}, "Expected `float | null`, got `str` - at `$.error_ratio`"),
+        ({"error_ratio": -0.5}, "Expected `float` >= 0.0 - at `$.error_ratio`"),
+        ({"where": [0.5]}, "Expected `int`, got `float` - at `$.where[0]`"),
+        ({"where": [0] * 17}, "Expected `array` of length <= 16 - at `$.where`"),
+        ({"case": "x" * 1001}, "Expected `str` of length <= 1000 - at `$.case`"),
+        ({"seconds": -1.0}, "Expected `float` >= 0.0 - at `$.seconds`"),
+        ({"colour": "red"}, "Object contains unknown field `colour`"),
+    ],
 )
-def test_a_changed_line_is_refused(damage):
-    """JSON that says the impossible does not become a verdict."""
-    data = verdict(Status.PASS, error_ratio=0.5).to_json() | damage
-    with pytest.raises(ValueError, match=r"'fine' is not a valid Status|measured share|'much'"):
-        Verdict.from_json(data)
+def test_a_changed_line_is_refused(damage, complaint):
+    """JSON that says the impossible, or something else, does not become a verdict; the complaint says where."""
+    data = plain(verdict(Status.PASS, error_ratio=0.5)) | damage
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        decode(json.dumps(data).encode(), Verdict)
 
 
-def test_a_missing_field_is_refused():
-    """Nothing is filled in for a field that a line lacks."""
-    data = verdict(Status.PASS, error_ratio=0.5).to_json()
-    for name in data.keys() - {"finding", "declared"}:
-        with pytest.raises(KeyError, match=name):
-            Verdict.from_json({key: value for key, value in data.items() if key != name})
-
-
-def test_a_line_from_before_findings_is_read():
-    """What a behaviour was found to be is missing in older run directories, and empty then."""
-    data = verdict(Status.PASS, error_ratio=0.5, finding="zero", declared="zero").to_json()
-    assert "zero" == Verdict.from_json(data).finding
-    older = Verdict.from_json({key: value for key, value in data.items() if key not in ("finding", "declared")})
-    assert ("", "") == (older.finding, older.declared)
+def test_a_missing_field_is_refused_or_says_nothing():
+    """Nothing is made up for a field that a line lacks: it is needed, or it is as if nothing had been found."""
+    data = plain(verdict(Status.FAIL, reason="wrong", error_ratio=2.0, where=(1,), seconds=1.0))
+    for name in data:
+        less = json.dumps({key: value for key, value in data.items() if key != name}).encode()
+        if name in (*NAMES, "status", "reason"):
+            with pytest.raises(ValueError, match=rf"required field `{name}`|needs a reason"):
+                decode(less, Verdict)
+        else:
+            assert getattr(decode(less, Verdict), name) in (None, "", 0.0)
 
 
 @pytest.mark.parametrize(

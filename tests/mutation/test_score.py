@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
+from attention_harness import store
 from attention_harness.cases.matrix import matrix
 from attention_harness.commands.main import main
 from attention_harness.model import mutation_results
 from attention_harness.model.errors import HarnessError
-from attention_harness.model.mutation_results import Outcome, Trial
+from attention_harness.model.mutation_results import EquivalenceResult, Outcome
+from attention_harness.model.run_facts import RunFacts
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.mutation import power
 from attention_harness.mutation.equivalent import EquivalentVariant
 from attention_harness.mutation.mutants import Mutant
 from attention_harness.mutation.patching import eager
-from attention_harness.store import results
+from attention_harness.store.encoding import decode, encode
 
 CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float64-plain-ordinary-contiguous"
 OTHER = "masked_softmax-B1H1Lq2Lk3-float64-plain-ordinary-contiguous"
@@ -48,7 +51,7 @@ def test_a_missed_mutant_is_told():
 
 def test_an_accused_variant_is_told():
     """A equivalent variant that some verdict accuses is named once, however often it is accused."""
-    trials = [Trial(n, {"backwards": 5, "forwards": 5}, (verdict("variant:backwards"),)) for n in range(2)]
+    trials = [EquivalenceResult(n, {"backwards": 5, "forwards": 5}, (verdict("variant:backwards"),)) for n in range(2)]
     counted = mutation_results.count([], trials)
     assert (("backwards",), 2, 20) == (counted.accused, counted.variants, counted.checks)
     assert "ACCUSED backwards" in mutation_results.table(counted)
@@ -80,9 +83,9 @@ def test_nothing_asked_is_no_proof():
 def test_values_travel():
     """What is kept comes back as it was."""
     tried = outcome("a", "mask", ("cosine",), ("additive",))
-    trial = Trial(3, {"backwards": 5}, (verdict("variant:backwards"),))
-    assert tried == Outcome.from_json(json.loads(json.dumps(tried.to_json())))
-    assert trial == Trial.from_json(json.loads(json.dumps(trial.to_json())))
+    part = EquivalenceResult(3, {"backwards": 5}, (verdict("variant:backwards"),))
+    assert tried == decode(encode(tried), Outcome)
+    assert part == decode(encode(part), EquivalenceResult)
 
 
 # --- asking
@@ -122,7 +125,9 @@ def test_what_hangs_is_caught():
 def test_a_variant_that_is_wrong_is_accused():
     """Every accusation is listed, and what is asked is counted."""
     right = EquivalentVariant("right", ((ATTEND, ATTEND.replace("weights @ value", "(value.mT @ weights.mT).mT")),))
-    wrong = replace(right, name="wrong", patches=((ATTEND, ATTEND.replace("weights @ value", "weights @ value / 2")),))
+    wrong = dataclasses.replace(
+        right, name="wrong", patches=((ATTEND, ATTEND.replace("weights @ value", "weights @ value / 2")),)
+    )
     trial = power.ask_variants([right, wrong], 0, [CASE, OTHER])
     assert {"variant:wrong"} == {v.implementation for v in trial.accused}
     assert trial.checks["right"] == trial.checks["wrong"] > len(trial.accused) > 0
@@ -179,21 +184,21 @@ def test_a_resumed_run_is_the_whole_run(tmp_path, capsys):
     """Killed after any task, it goes on to the same outcomes; a torn line is asked again."""
     command = ["mutants", *NAMES, "--case", CASE, "--case", OTHER, "--jobs", "1", "--out"]
     assert 0 == main([*command, str(tmp_path / "whole")])
-    whole = results.load(tmp_path / "whole")
-    assert (2, 1) == (len(whole.outcomes), len(whole.trials))
+    whole = store.load(tmp_path / "whole")
+    assert (2, 1) == (len(whole.outcomes), len(whole.equivalence))
 
     assert 0 == main([*command, str(tmp_path / "cut")])
     path = tmp_path / "cut" / "outcomes.jsonl"
     first, second = path.read_text().splitlines(keepends=True)
     path.write_text(first + second[:40])
-    (tmp_path / "cut" / "trials.jsonl").unlink()
+    (tmp_path / "cut" / "equivalence.jsonl").unlink()
     capsys.readouterr()
     assert 0 == main([*command, str(tmp_path / "cut"), "--resume"])
     assert "dropped 40 bytes of an unfinished last line" in capsys.readouterr().err
-    cut = results.load(tmp_path / "cut")
+    cut = store.load(tmp_path / "cut")
     assert [_timeless(o) for o in whole.outcomes] == [_timeless(o) for o in cut.outcomes]
-    assert whole.trials == cut.trials
-    assert cut.facts["finished"]
+    assert whole.equivalence == cut.equivalence
+    assert cut.facts.finished
 
     assert 2 == main(["mutants", "last key dropped", "--out", str(tmp_path / "cut"), "--resume"])
     assert "holds another run" in capsys.readouterr().err
@@ -207,16 +212,16 @@ def test_the_report_tells_what_is_caught(tmp_path):
     """The section stands in both formats, with every missed mutant by name; without a measurement there is none."""
     from attention_harness.report import build, markdown, page
 
-    facts = {"planned": 0, "environment": {}, "finished": "2026-01-01T00:00:00+00:00"}
+    facts = RunFacts(planned=0, finished="2026-01-01T00:00:00+00:00")
     tried = (outcome("seen", "mask"), outcome("never seen", "scale", ()))
-    trials = (Trial(0, {"backwards": 1000}, (verdict("variant:backwards"),)),)
-    told = build(results.Run(tmp_path, facts, outcomes=tried, trials=trials))
+    trials = (EquivalenceResult(0, {"backwards": 1000}, (verdict("variant:backwards"),)),)
+    told = build(store.Run(tmp_path, facts, outcomes=tried, equivalence=trials))
     for text in (markdown.render(told), page.render(told)):
         assert "Mutation score" in text
         assert "1 of 2 mutants killed, 1 of 1 equivalent variant accused, over 1,020 checks" in text
         assert "never seen" in text
         assert "backwards" in text
-    assert "## Mutation score" not in markdown.render(build(results.Run(tmp_path, facts)))
+    assert "## Mutation score" not in markdown.render(build(store.Run(tmp_path, facts)))
 
 
 def test_only_known_names():

@@ -16,14 +16,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from attention_harness import store
 from attention_harness.model.errors import HarnessError
+from attention_harness.model.run_facts import RunFacts
 from attention_harness.model.verdict import Status, Verdict
-from attention_harness.store import results
+from attention_harness.store.writer import write_document
 from tests.conftest import ROOT
 from tests.reliability.test_kills import CASES, alive, begin, end, facts_of, finish, uninterrupted
 
 PASS = Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, error_ratio=0.25)
-FACTS = {"command": "check", "planned": 1, "plan": "a", "environment": {}, "implementations": {}}
+FACTS = RunFacts(command="check", planned=1, plan="a")
 
 
 @contextlib.contextmanager
@@ -40,7 +42,7 @@ def full(size: int) -> Iterator[None]:
 @pytest.mark.parametrize("room", [0, 1, 200])
 def test_an_append_that_does_not_fit_is_taken_back(tmp_path, room):
     """What was there stays, to the byte, and is gone on with; of the lines that did not fit nothing is left."""
-    writer = results.Writer.start(tmp_path, FACTS)
+    writer = store.Writer.start(tmp_path, FACTS)
     writer.add(PASS)
     before = (tmp_path / "verdicts.jsonl").read_bytes()
     complaint = r"cannot write .*verdicts\.jsonl: .*make room, then go on with --resume"
@@ -48,15 +50,15 @@ def test_an_append_that_does_not_fit_is_taken_back(tmp_path, room):
         writer.add(PASS, PASS)
     assert before == (tmp_path / "verdicts.jsonl").read_bytes()
     writer.close()
-    assert (PASS,) == tuple(results.Writer.resume(tmp_path, FACTS)[1])
+    assert (PASS,) == tuple(store.Writer.resume(tmp_path, FACTS)[1])
 
 
 def test_a_replacement_that_does_not_fit_leaves_the_old_file(tmp_path):
     """And nothing beside it."""
     path = tmp_path / "run.json"
-    results.write_json(path, {"old": True})
+    write_document(path, {"old": True})
     with pytest.raises(HarnessError, match=r"cannot write .*run\.json: .*; it is left as it was"), full(50):
-        results.write_json(path, {"new": "x" * 100})
+        write_document(path, {"new": "x" * 100})
     assert ['{\n "old": true\n}\n'] == [file.read_text() for file in tmp_path.iterdir()]
 
 
@@ -93,15 +95,15 @@ def test_a_disk_that_fills_up(tmp_path, request, reliability):
         assert 2 == status, text
         assert f"attention-harness: cannot write {out / what}: File too large" in text
         assert "Traceback" not in text
-        assert results.load(out).facts["planned"] == whole["plan"][1]
+        assert store.load(out).facts.planned == whole["plan"][1]
         finish([*arguments, "--out", str(out)], out, 0)
         assert whole == facts_of(out)
     reliability(
-        fault="full disk",
+        harm="full disk",
         planted="no room in verdicts.jsonl, then in heatmaps.json",
         reported=["one line that names the file, exit status 2; --resume ended with the whole run's results"],
         complete=True,
-        left=0,
+        processes_left=0,
     )
 
 
@@ -124,9 +126,9 @@ def test_interrupted(tmp_path, reliability):
     status, text = end(process)
     assert (130, "attention-harness: interrupted; what was finished is kept; --resume goes on\n") == (status, text)
     assert not alive(process.pid)
-    kept = len(results.load(out).verdicts)
+    kept = len(store.load(out).verdicts)
     assert kept > 0
     (tmp_path / "go").write_text("")
     finish([*arguments, "--out", str(out)], out, 0)
-    assert kept < len(facts_of(out)["verdicts"]) == results.load(out).facts["planned"]
-    reliability(fault="Ctrl-C", planted="SIGINT to the group", reported=["status 130"], complete=True, left=0)
+    assert kept < len(facts_of(out)["verdicts"]) == store.load(out).facts.planned
+    reliability(harm="Ctrl-C", planted="SIGINT to the group", reported=["status 130"], complete=True, processes_left=0)

@@ -115,11 +115,11 @@ def test_it_is_blamed_and_the_others_are_answered(name, alone, together, tmp_pat
     blamed = told(fault, ran)
     complete = all(ran.of("right", case) == alone.of("right", case) for case in (TINY, OTHER))
     reliability(
-        fault=name,
+        harm=name,
         planted=(fault.body if fault.body != "pass" else fault.bottom or fault.top).strip(),
         reported=sorted({f"{v['status']}: {v['reason']}" if v["reason"] else v["status"] for v in blamed}),
         complete=complete and ran.count == ran.planned,
-        left=len(ran.left),
+        processes_left=len(ran.left),
     )
     assert blamed
     assert {fault.status} == {verdict["status"] for verdict in blamed}

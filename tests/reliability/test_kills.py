@@ -18,7 +18,9 @@ from typing import Any
 
 import pytest
 
-from attention_harness.store import lock, results
+from attention_harness import store
+from attention_harness.store import lock
+from attention_harness.store.encoding import plain
 from tests.conftest import ROOT
 from tests.reliability.processes import hears_interrupts
 
@@ -111,17 +113,17 @@ def finish(arguments: list[str], out: Path, wanted: int) -> str:
 
 def facts_of(out: Path) -> dict[str, Any]:
     """Return what a finished run says, but for times; every verdict once."""
-    run = results.load(out)
+    run = store.load(out)
     keys = [(v.implementation, v.case, v.check) for v in run.verdicts]
     assert len(set(keys)) == len(keys)
     kept = {path.name for path in out.iterdir()}
     assert not [name for name in kept if name.endswith(".part")]
     return {
         "files": kept - {lock.FILE},
-        "finished": bool(run.facts["finished"]),
-        "plan": (run.facts["plan"], run.facts["planned"]),
-        "verdicts": {key: timeless(v.to_json()) for key, v in zip(keys, run.verdicts)},
-        "outcomes": [timeless(one.to_json()) for one in (*run.outcomes, *run.trials)],
+        "finished": bool(run.facts.finished),
+        "plan": (run.facts.plan, run.facts.planned),
+        "verdicts": {key: timeless(plain(v)) for key, v in zip(keys, run.verdicts)},
+        "outcomes": [timeless(plain(one)) for one in (*run.outcomes, *run.equivalence)],
         "diagnosis": run.diagnosis,
         "heatmaps": run.heatmaps,
         "notes": run.notes,
@@ -138,7 +140,7 @@ def readable(out: Path) -> int:
     """Return how many rows a killed run holds: whatever it was killed at, what was finished can be read."""
     if not (out / "run.json").exists():
         return 0
-    run = results.load(out)
+    run = store.load(out)
     return len(run.verdicts) + len(run.outcomes) + len(run.trials)
 
 
@@ -173,11 +175,11 @@ def test_killed_at_random(kind, wanted, tmp_path, request, reliability):
         if whole != facts_of(out):
             lost.append(number)
     reliability(
-        fault=f"`{kind}` killed {killed} times",
+        harm=f"`{kind}` killed {killed} times",
         planted=f"SIGKILL at moments drawn evenly over a run; {sum(map(bool, kept))} times some results were there",
         reported=["--resume ended with the results of an uninterrupted run"],
         complete=not lost,
-        left=left,
+        processes_left=left,
     )
     assert [] == lost
     assert killed

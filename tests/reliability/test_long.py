@@ -50,9 +50,9 @@ def test_16384_queries_and_keys(option, request, reliability):
     assert {"accuracy": "pass", "purity": "pass", "gradient": "unsupported"} == told
     assert 0 < most < GIGABYTE
     reliability(
-        fault=f"16,384 queries and keys, {option}",
+        harm=f"16,384 queries and keys, {option}",
         planted="scores of 2 GB in float64, if they were there at once",
         reported=[f"judged; the largest process held {most / 1e6:.0f} MB"],
         complete=True,
-        left=0,
+        processes_left=0,
     )

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from attention_harness import registry
+from attention_harness.commands.run_setup import mechanism_facts
 from attention_harness.model.measurement import Measurement
+from attention_harness.model.run_facts import Environment, Heatmap, RunFacts
 from attention_harness.model.verdict import NOT_CHECKED, Status, Verdict
-from attention_harness.store.results import Run
+from attention_harness.store import Run
 
 CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float32-plain-ordinary-contiguous"
 
@@ -68,7 +71,7 @@ def run() -> Callable[..., Run]:
     def make(
         verdicts: tuple[Verdict, ...] | list[Verdict] = (),
         measurements: tuple[Measurement, ...] | list[Measurement] = (),
-        heatmaps: dict[str, Any] | None = None,
+        heatmaps: dict[str, tuple[Heatmap, ...]] | None = None,
         **facts: Any,
     ) -> Run:
         whole = {
@@ -77,9 +80,9 @@ def run() -> Callable[..., Run]:
             "finished": "2026-01-02T03:05:05+00:00",
             "tier": "quick",
             "planned": len(verdicts),
-            "environment": {"python": "3.11", "memory_bytes": 2**30, "packages": {"numpy": "2.0"}, "cuda": []},
-            "implementations": {},
+            "environment": Environment(python="3.11", memory_bytes=2**30, packages={"numpy": "2.0"}),
+            "mechanisms": mechanism_facts(registry.mechanisms()),
         }
-        return Run(Path("run"), whole | facts, tuple(verdicts), tuple(measurements), heatmaps or {})
+        return Run(Path("run"), RunFacts(**whole | facts), tuple(verdicts), tuple(measurements), heatmaps or {})
 
     return make

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from attention_harness.report import build, growth, markdown, page
 from attention_harness.report.figures import curves
+from tests.benchmark.test_noise import QUIET
 
 CASE = "scaled_dot_product-B1H1Hk1Lq{n}Lk{n}D64Dv64-float32-plain-ordinary-contiguous"
 
@@ -59,7 +61,7 @@ def test_a_front_compares_the_same_work_alone(measurement):
 
 def test_both_formats_tell_growth_front_and_noise(swept, run):
     """With the counts of the formula, and the warnings."""
-    noise = {"line": "noise: load 9.0/2 cores", "warnings": ["load 9.0 on 2 cores"]}
+    noise = replace(QUIET, line="noise: load 9.0/2 cores", warnings=("load 9.0 on 2 cores",))
     told = build(run(measurements=swept, noise=noise))
     for text in (markdown.render(told), page.render(told)):
         assert "noise: load 9.0/2 cores" in text
@@ -78,8 +80,8 @@ def test_figures_draw_what_was_measured_alone(swept):
     assert "least possible" in curves.scaling(sweep, inks, True, "s")
 
 
-def test_a_run_from_before_says_nothing_of_it(run, measurement):
-    """Rows without counts and runs without noise are reported as they were."""
+def test_a_run_without_counts_says_nothing_of_it(run, measurement):
+    """Nor does one without noise."""
     told = build(run(measurements=[measurement(), measurement("other")]))
-    assert ({}, (), ()) == (told.noise, told.sweeps, told.fronts)
+    assert (None, (), ()) == (told.noise, told.sweeps, told.fronts)
     assert "Growth with length" not in page.render(told) + markdown.render(told)

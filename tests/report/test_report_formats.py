@@ -10,15 +10,24 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from attention_harness.model.errors import HarnessError
+from attention_harness.model.run_facts import (
+    CudaDevice,
+    Environment,
+    ErratumFacts,
+    Heatmap,
+    ImplementationFacts,
+    MechanismFacts,
+)
 from attention_harness.model.verdict import Status
 from attention_harness.report import build, markdown, page, write
 from attention_harness.report.figures import formulas
-from attention_harness.store.results import Writer
+from attention_harness.store import Writer
 
 HOSTILE = "<script>alert(1)</script> | a\nb `c` $d$ [e](http://f) \"g\" 'h' & _i_ "
-HEATMAP = {"case": "a", "title": "weights", "rows": "query", "columns": "key", "values": [[0.25, 0.75], [1.0, 0.0]]}
+HEATMAP = Heatmap("a", "weights", "query", "key", ((0.25, 0.75), (1.0, 0.0)))
 VOID = {"meta", "br", "wbr"}
 
 
@@ -61,13 +70,14 @@ def hostile(run, verdict, measurement):
     return run(
         verdicts,
         rows,
-        {HOSTILE: [HEATMAP | {"case": HOSTILE, "title": HOSTILE, "rows": HOSTILE, "columns": HOSTILE}]},
+        {HOSTILE: [Heatmap(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HEATMAP.values)]},
         command=HOSTILE,
         tier=HOSTILE,
         started=HOSTILE,
         finished=HOSTILE,
-        environment={HOSTILE: HOSTILE, "deep": [{HOSTILE: [HOSTILE]}]},
-        implementations={HOSTILE: {"summary": HOSTILE, "unavailable": HOSTILE}},
+        environment=Environment(HOSTILE, HOSTILE, packages={HOSTILE: HOSTILE}, cuda=(CudaDevice(HOSTILE, 1, HOSTILE),)),
+        implementations={HOSTILE: ImplementationFacts(HOSTILE, HOSTILE)},
+        mechanisms={HOSTILE: MechanismFacts(HOSTILE, HOSTILE, HOSTILE, (ErratumFacts(*[HOSTILE] * 4),))},
     )
 
 
@@ -178,17 +188,17 @@ def test_a_formula_that_mathtext_cannot_read_is_shown_as_its_source():
     assert len(formulas.formula(r"a, \quad b", "f")) == 2
 
 
-@pytest.mark.parametrize("values", [[], [[]], [[None, 1.0]], [[0.0]], [[-1.0, float("inf")]], [[0.5], [0.5, 0.5]]])
+@pytest.mark.parametrize("values", [(), ((),), ((None, 1.0),), ((0.0,),), ((-1.0, None),)])
 def test_any_heatmap_can_be_told(run, values):
-    """Empty, ragged, without a finite number, negative."""
-    told = build(run(heatmaps={"cosine": [HEATMAP | {"values": values}]}))
+    """Empty, without a finite number, negative."""
+    told = build(run(heatmaps={"cosine": [replace(HEATMAP, values=values)]}))
     assert "weights" in page.render(told)
     assert "weights" in markdown.render(told)
 
 
 def test_a_large_heatmap_in_characters_says_that_it_is_averaged(run):
     """64 columns become 32, two characters each."""
-    text = markdown.render(build(run(heatmaps={"cosine": [HEATMAP | {"values": [[1.0] * 64] * 64}]})))
+    text = markdown.render(build(run(heatmaps={"cosine": [replace(HEATMAP, values=((1.0,) * 64,) * 64)]})))
     assert "means of blocks of 2 by 2" in text
     assert text.count("│" + "██" * 32 + "│") == 32
 
@@ -227,7 +237,7 @@ def test_a_report_is_rebuilt_from_files_without_torch(run, verdict, measurement,
         writer.add(item)
     program = (
         "import sys; from pathlib import Path; from attention_harness.report import write\n"
-        "from attention_harness.store.results import load\n"
+        "from attention_harness.store import load\n"
         "write(load(Path(sys.argv[1])), Path(sys.argv[1])); print('torch' in sys.modules)"
     )
     root = Path(page.__file__).resolve().parents[2]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 
 import pytest
 
+from attention_harness.model.run_facts import RunFacts
 from attention_harness.model.verdict import NONCONFORMING, Status
-from attention_harness.report import build, markdown, page
+from attention_harness.report import build, markdown, page, words
 from attention_harness.report.content import settled
 
 
@@ -44,8 +45,7 @@ def test_an_empty_run_shows_nothing_to_conform(run):
 
 def test_a_run_without_any_fact_can_be_told(run):
     """A report of half a run is better than a traceback."""
-    empty = dict.fromkeys(("command", "started", "finished", "tier", "planned", "environment", "implementations"))
-    told = build(run(**empty))
+    told = build(replace(run(), facts=RunFacts()))
     assert len(told.headline.warnings) == 2
     assert "The command was not recorded." in page.render(told)
 
@@ -136,22 +136,21 @@ def test_reasons_that_differ_in_their_mechanism_alone_are_one_note(run, verdict)
     assert (cell(told).notes, cell(told, mechanism="additive").notes) == ((1,), (1, 2))
 
 
-@pytest.mark.parametrize(("error_ratio", "word"), [(math.nan, "not a number"), (math.inf, "infinite")])
-def test_shares_that_are_no_numbers_are_the_worst(run, verdict, error_ratio, word):
-    """They survive every format and are told before any finite share."""
+def test_a_failure_without_a_number_is_the_worst(run, verdict):
+    """An output that is not finite has no error ratio: it is told before any number, with its reason."""
     told = build(
         run(
             [
                 verdict(Status.FAIL, error_ratio=1e300),
-                verdict(Status.FAIL, error_ratio=error_ratio, error=error_ratio),
+                verdict(Status.FAIL, error_ratio=None, reason="nan where 0.5 is right"),
                 verdict(),
             ]
         )
     )
-    assert (word, 2) == (told.failures[0].error_ratio, told.failures[0].count)
-    assert word == told.totals[0].worst
-    assert word in markdown.render(told)
-    assert word in page.render(told)
+    assert (words.NOTHING, 2) == (told.failures[0].error_ratio, told.failures[0].count)
+    assert "nan where 0.5 is right" == told.failures[0].worst.reason
+    assert "1.0e+300" == told.totals[0].worst
+    assert all("nan where 0.5 is right" in text for text in (markdown.render(told), page.render(told)))
 
 
 def test_a_failure_just_above_its_bound_does_not_read_as_one(run, verdict):

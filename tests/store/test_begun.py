@@ -7,9 +7,8 @@ import hashlib
 
 import pytest
 
-from attention_harness import registry
-from attention_harness.commands.run_setup import mechanism_facts, told_of, writer_of
-from attention_harness.store import results
+from attention_harness import registry, store
+from attention_harness.commands.run_setup import implementation_facts, mechanism_facts, writer_of
 from tests.registry.sources import write
 
 
@@ -17,11 +16,11 @@ def test_a_file_is_known_by_its_digest(tmp_path):
     """The one that `sha256sum` prints."""
     path = write(tmp_path / "mine.py")
     [own] = registry.select(["mine"], [path])
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == told_of(own)["sha256"]
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == implementation_facts(own).sha256
 
 
 @pytest.mark.parametrize(
-    ("given", "tier"),
+    ("arguments", "tier"),
     [
         ({"quick": True, "full": False}, "quick"),
         ({"quick": False, "full": True}, "full"),
@@ -29,12 +28,12 @@ def test_a_file_is_known_by_its_digest(tmp_path):
         ({"tier": "thorough"}, "thorough"),
     ],
 )
-def test_its_size_is_kept(tmp_path, monkeypatch, given, tier):
+def test_its_size_is_kept(tmp_path, monkeypatch, arguments, tier):
     """That of a check, and that of a benchmark."""
     monkeypatch.setattr("attention_harness.cases.heatmaps.heatmaps", dict)
-    writer, _ = writer_of(argparse.Namespace(out=tmp_path, **given), [], [])
+    writer, _ = writer_of(argparse.Namespace(out=tmp_path, **arguments), [], [])
     writer.close()
-    assert tier == results.load(tmp_path).facts["tier"]
+    assert tier == store.load(tmp_path).facts.tier
 
 
 def test_its_mechanisms_are_described():

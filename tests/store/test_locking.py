@@ -9,19 +9,22 @@ import time
 
 import pytest
 
+from attention_harness import store
 from attention_harness.model.errors import HarnessError
+from attention_harness.model.run_facts import RunFacts
 from attention_harness.model.verdict import Status, Verdict
-from attention_harness.store import lock, results
+from attention_harness.store import lock
 from tests.conftest import ROOT
 
 PASS = Verdict("eager", "cosine", "cosine-B1", "accuracy", Status.PASS, error_ratio=0.25)
-FACTS = {"command": "check", "planned": 1, "plan": "a", "environment": {}, "implementations": {}}
+FACTS = RunFacts(command="check", planned=1, plan="a")
 HOLDS = """
 import sys, time
 from pathlib import Path
-from attention_harness import results
-writer = results.Writer.start(Path(sys.argv[1]), {"planned": 1, "plan": "a", "environment": {}, "implementations": {}})
-print("held", flush=True)
+from attention_harness.model.run_facts import RunFacts
+from attention_harness.store import Writer
+writer = Writer.start(Path(sys.argv[1]), RunFacts(planned=1, plan="a"))
+print("locked", flush=True)
 time.sleep(600)
 """
 
@@ -30,7 +33,7 @@ time.sleep(600)
 def other(tmp_path):
     """A process that is writing the directory."""
     process = subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
-    assert b"held\n" == process.stdout.readline()
+    assert b"locked\n" == process.stdout.readline()
     yield process
     process.kill()
     process.wait()
@@ -41,7 +44,7 @@ def test_two_runs_refuse_each_other(tmp_path, other, monkeypatch):
     """Whoever comes second is told the process that was first, and changes nothing."""
     monkeypatch.setattr(lock, "_SECONDS", 0.1)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    for attempt in (results.Writer.start, results.Writer.resume):
+    for attempt in (store.Writer.start, store.Writer.resume):
         with pytest.raises(HarnessError) as caught:
             attempt(tmp_path, FACTS)
         assert f"{tmp_path} is being written by process {other.pid} (python -m attention_harness" in str(caught.value)
@@ -52,9 +55,9 @@ def test_a_kill_frees_the_directory(tmp_path, other):
     """The kernel releases the lock: nobody has to remove a file."""
     other.kill()
     other.wait()
-    writer, kept, repaired = results.Writer.resume(tmp_path, FACTS)
+    writer, verdicts, repaired = store.Writer.resume(tmp_path, FACTS)
     writer.add(PASS)
-    assert ((PASS,), "") == (tuple(kept), repaired)
+    assert ([], "", [PASS]) == (verdicts, repaired, writer.items(Verdict))
 
 
 def test_report_of_a_run_that_goes_on(tmp_path, other, harness):
@@ -69,11 +72,11 @@ def test_report_of_a_run_that_goes_on(tmp_path, other, harness):
 
 def test_a_writer_that_is_closed_lets_others_in(tmp_path):
     """By `with`, and by going out of use: in one process a run can follow another."""
-    with results.Writer.start(tmp_path, FACTS):
+    with store.Writer.start(tmp_path, FACTS):
         assert f"process {os.getpid()}" in lock.holder(tmp_path)
     assert "" == lock.holder(tmp_path)
-    results.Writer.resume(tmp_path, FACTS)
-    results.Writer.resume(tmp_path, FACTS)[0].close()
+    store.Writer.resume(tmp_path, FACTS)
+    store.Writer.resume(tmp_path, FACTS)[0].close()
 
 
 def test_looking_is_not_holding(tmp_path):
@@ -81,11 +84,11 @@ def test_looking_is_not_holding(tmp_path):
     import fcntl
     import threading
 
-    results.Writer.start(tmp_path, FACTS).close()
+    store.Writer.start(tmp_path, FACTS).close()
     looking = os.open(tmp_path / lock.FILE, os.O_RDONLY)
     fcntl.flock(looking, fcntl.LOCK_SH)
     threading.Thread(target=lambda: (time.sleep(0.2), os.close(looking))).start()
-    with results.Writer.resume(tmp_path, FACTS)[0]:
+    with store.Writer.resume(tmp_path, FACTS)[0]:
         assert f"process {os.getpid()}" in lock.holder(tmp_path)
 
 

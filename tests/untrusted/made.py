@@ -4,17 +4,43 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attention_harness.execution.fuzz import Smallest
+from msgspec import structs
+
 from attention_harness.execution.machine import environment
+from attention_harness.model.diagnosis import Diagnosis, Match, Naming
 from attention_harness.model.measurement import Measurement
-from attention_harness.model.mutation_results import Outcome, Trial
+from attention_harness.model.mutation_results import EquivalenceResult, Outcome, Sensitivity
+from attention_harness.model.pass_records import (
+    Begun,
+    Ceiling,
+    Ended,
+    Failed,
+    MachineRead,
+    Prepared,
+    Ready,
+    Record,
+    Sampled,
+)
+from attention_harness.model.run_facts import (
+    BenchmarkPlan,
+    ErratumFacts,
+    Harm,
+    Heatmap,
+    ImplementationFacts,
+    MechanismFacts,
+    Noise,
+    RunFacts,
+    Smallest,
+    TimeAccount,
+)
 from attention_harness.model.verdict import NOT_CHECKED, Status, Verdict
-from attention_harness.mutation.diagnosis import Diagnosis, Match
-from attention_harness.mutation.sensitivity import Sensitivity
-from attention_harness.store.results import Writer, write_json
+from attention_harness.store import Writer
+from attention_harness.store.encoding import encode
+from attention_harness.store.files import append
+from attention_harness.store.layout import DIAGNOSIS, HEATMAPS, PASSES, RELIABILITY
 
 CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float32-plain-ordinary-contiguous"
-PANEL = {"case": CASE, "title": "weights", "rows": "query", "columns": "key", "values": [[0.25, 0.75], [1.0, 0.0]]}
+VALUES = ((0.25, 0.75), (1.0, None))
 
 
 def verdicts(text: str = "") -> list[Verdict]:
@@ -23,7 +49,7 @@ def verdicts(text: str = "") -> list[Verdict]:
     for status in Status:
         passed, skipped = status in (Status.PASS, Status.UNEXPECTED_PASS), status in NOT_CHECKED
         error_ratio, reason = (
-            None if skipped else 0.25 if passed else float("inf"),
+            None if skipped else 0.25 if passed else 3.5,
             text or ("" if passed else "because"),
         )
         where = None if skipped else (0, 1)
@@ -45,32 +71,81 @@ def measurements(text: str = "") -> list[Measurement]:
     ]
 
 
+def passes(text: str = "") -> list[Record]:
+    """Return a record of each kind."""
+    where = {"number": 0, "threads": 1}
+    arm = {"cell": text or CASE, "arm": text or "eager"}
+    times = {"prepare_s": 0.1, "first_call_s": 0.2, "wall_s": (0.1, 0.2), "cpu_s": (0.1, 0.1), "cut": (1,)}
+    facts = {"calls": 1, "peak_bytes": 2048, "one_thread": True, "waits": False, "faults": 0.0}
+    on_device = {"cold_s": (0.3,), "device_mhz": 1980.0, "allocated": True}
+    rate = {"kind": text or "copy in L2", "dtype": "bytes", "wall": 1e9, "cpu": None, "caches": {text or "L2": 2**21}}
+    looked = {"process": 7, "allocator_pinned": True, "junk": 3, "cores": 2, "load": 0.5, "steal": 0}
+    return [
+        Sampled(**where, **arm, **times, **facts, **on_device),
+        Ceiling(**where, when="end", **rate),
+        MachineRead(**where, when="start", pressure=0.5, interruptions=1, **looked),
+        Failed(**where, **arm, reason=text or "because"),
+        Ready(**where),
+        Begun(**where, **arm),
+        Prepared(**where, cell=arm["cell"]),
+        Ended(**where, cell=arm["cell"]),
+    ]
+
+
 def everything(directory: Path, text: str = "") -> Path:
     """Write the run; text: stands wherever a run can hold a text."""
     own = verdicts(text)
-    about = {"summary": text or "Mine.", "unavailable": text, "sha256": text or "00"}
-    facts = {
-        "command": text or "python -m attention_harness check",
-        "started": text or "2026-01-02T03:04:05+00:00",
-        "finished": text or "2026-01-02T03:05:05+00:00",
-        "tier": text or "quick",
-        "planned": len(own),
-        "plan": text or "a1",
-        "environment": environment() | ({text: {text: [text, {text: text}]}} if text else {}),
-        "implementations": {text or "eager": about},
-        "smallest": [Smallest(own[1], 2).to_json()],
-    }
+    facts = RunFacts(
+        command=text or "python -m attention_harness check",
+        started=text or "2026-01-02T03:04:05+00:00",
+        finished=text or "2026-01-02T03:05:05+00:00",
+        tier=text or "quick",
+        planned=len(own),
+        plan=text or "a1",
+        environment=structs.replace(environment(), packages={text or "numpy": text or "2.0"}, platform=text or "Linux"),
+        implementations={text or "eager": ImplementationFacts(text or "Mine.", text, text or "00")},
+        mechanisms={text or "cosine": MechanismFacts(text or "A.", text and "x", text, (ErratumFacts(*[text] * 4),))},
+        smallest=(Smallest(own[1], 2),),
+        self_check=(text or "a line",),
+        time=TimeAccount(1.5, 2, 30.5, {text or "harness": 0.25}),
+        bench=BenchmarkPlan((text or "eager",), (text or CASE,), 5, True, text or "eager", 7, 0.1),
+        noise=Noise(
+            line=text or "noise: none",
+            warnings=(text or "a warning",),
+            load=0.5,
+            cores=2,
+            threads=(1, 2),
+            pressure_percent=0.0,
+            steal_ticks=0,
+            interruptions=3,
+            preempted=0.01,
+            cpu_clock=0.0,
+            control_ratio=(1.0, 0.99, 1.01),
+            unreliable=0,
+            cells=1,
+            spread=0.01,
+            drift=0.02,
+            minor_faults=0.5,
+            minor_faults_of=text or "eager",
+            detectable=0.03,
+            allocator_pinned=True,
+        ),
+        against=text,
+    )
     writer = Writer.start(directory, facts)
     writer.add(*own, *measurements(text))
     writer.add(Outcome(text or "mutant", text or "score", text, {text or "cosine": own[1]}, (text or "additive",), 3))
-    writer.add(Outcome(f"{text}missed", text or "score", text, {}, (), 3), Trial(0, {text or "a": 1}, (own[1],)))
+    writer.add(
+        Outcome(f"{text}missed", text or "score", text, {}, (), 3), EquivalenceResult(0, {text or "a": 1}, (own[1],))
+    )
     match = Match(text or "mutant", text or "score", text, 1, 0.5, 2, 3)
     causes = [Diagnosis(text or "eager", (match,)), Diagnosis(text or "mine", (), text or "none explains it")]
-    write_json(directory / "diagnosis.json", [cause.to_json() for cause in causes])
+    writer.write(DIAGNOSIS, causes)
     seen = Sensitivity(text or CASE, text or "float32", text or "ordinary", 3, 0.1, None, 0.2, None, text or "weak")
     writer.add(seen)
-    row = {"mutant": text or "aborts", "planted": text, "reported": [text], "complete": not text, "left": 0}
-    write_json(directory / "reliability.json", [row])
-    panel = {name: text or value if isinstance(value, str) else value for name, value in PANEL.items()}
-    write_json(directory / "heatmaps.json", {text or "cosine": [panel]})
+    writer.add(Naming(text or "mutant", text or "score", (match,), text))
+    append(directory / PASSES, b"".join(encode(record) + b"\n" for record in passes(text)))
+    writer.write(RELIABILITY, [Harm(text or "aborts", text, (text,), not text, 0)])
+    panel = Heatmap(text or CASE, text or "weights", text or "query", text or "key", VALUES)
+    writer.write(HEATMAPS, {text or "cosine": [panel]})
     return directory

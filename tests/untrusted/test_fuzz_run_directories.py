@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attention_harness.model.run_facts import RunFacts
 from attention_harness.model.verdict import Status, Verdict
-from attention_harness.store import lock
-from attention_harness.store.results import Writer, write_json
+from attention_harness.store import Writer
+from attention_harness.store.writer import write_document
 from tests.registry.sources import TINY
 from tests.untrusted.inside import HOSTILE, answer, clear, profile, tree
 from tests.untrusted.made import everything
@@ -141,7 +142,7 @@ def resumable(no_work, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / "heatmaps.json").unlink()
     case = {"mechanism": "scaled_dot_product", "case": TINY, "check": "accuracy"}
     verdict = Verdict("numpy_reference", **case, status=Status.FAIL, error_ratio=2.0, reason="because")
-    with Writer(directory, lock.take(directory), json.loads((directory / "run.json").read_text())) as writer:
+    with Writer.add_to(directory) as writer:
         writer.add(verdict)
     assert answer("check", "numpy_reference", "--case", TINY, "--out", directory, "--resume").status == 1
     return directory
@@ -167,14 +168,14 @@ def test_a_pipe_is_not_waited_for(run_directory, tmp_path, name):
         assert f"{name} is no file" in given_answer.err
 
 
-@pytest.mark.parametrize("deep", [20, 900])
+@pytest.mark.parametrize("deep", [2, 900])
 def test_what_nests_deeper_than_any_run_is_refused(tmp_path, deep):
-    """Parsed it may be, but whatever walks through it later has no such bound."""
-    facts = '{"schema": 1, "environment": {"a": ' + "[" * deep + "]" * deep + "}}"
+    """Every field has a type, and no type nests without end."""
+    facts = '{"schema": 2, "environment": {"load": ' + "[" * deep + "]" * deep + "}}"
     (tmp_path / "run.json").write_text(facts)
     given_answer = answer("report", tmp_path)
     assert clear(given_answer)
-    assert "it nests deeper than 20" in given_answer.err
+    assert "Expected `float`, got `array` - at `$.environment.load[0]`" in given_answer.err
 
 
 def test_sizes_are_bounded_before_they_are_read(run_directory, tmp_path):
@@ -189,5 +190,5 @@ def test_sizes_are_bounded_before_they_are_read(run_directory, tmp_path):
         given_answer = answer("report", tmp_path / name)
         assert clear(given_answer)
         assert complaint in given_answer.err
-    write_json(tmp_path / "run.json" / "run.json", {"schema": 1})
+    write_document(tmp_path / "run.json" / "run.json", RunFacts())
     assert answer("report", tmp_path / "run.json").status == 0

@@ -9,7 +9,9 @@ import shutil
 import pytest
 
 from attention_harness.model.errors import HarnessError
-from attention_harness.store.results import Writer, write_json
+from attention_harness.model.run_facts import RunFacts
+from attention_harness.store import Writer
+from attention_harness.store.writer import write_document
 from tests.registry.sources import TINY
 from tests.untrusted.inside import answer, clear, tree
 from tests.untrusted.made import everything, verdicts
@@ -40,7 +42,7 @@ def test_a_report_replaces_links_and_follows_none(tmp_path, dear, name):
 def test_a_resumed_run_follows_no_link(tmp_path, dear, name):
     """What is appended or replaced stays in the directory; what was a link's is left as it is."""
     run = tmp_path / "run"
-    facts = {"plan": "a", "planned": 1, "implementations": {}, "environment": {}}
+    facts = RunFacts(plan="a", planned=1)
     Writer.start(run, facts).add(verdicts()[0])
     if name in tree(run):
         dear.write_bytes((run / name).read_bytes())
@@ -57,7 +59,7 @@ def test_a_resumed_run_follows_no_link(tmp_path, dear, name):
 def test_json_beside_a_link(tmp_path, dear):
     """The part that becomes the file is made anew."""
     (tmp_path / "heatmaps.json.part").symlink_to(dear)
-    write_json(tmp_path / "heatmaps.json", {"a": 1})
+    write_document(tmp_path / "heatmaps.json", {"a": 1})
     assert KEPT == dear.read_text()
     assert json.loads((tmp_path / "heatmaps.json").read_text()) == {"a": 1}
 

@@ -23,16 +23,16 @@ MODULES = (
     "jinja2",
     "matplotlib",
     "torch",
-    "fastjsonschema",
+    "msgspec",
     "rich",
     "harness_plugin",
     "sitecustomize",
     "conftest",
 )
 RUNS = "import pathlib; pathlib.Path(__file__).with_name('ran').write_text(__name__)\n"
-# what a process has just pickled itself is no data of others'
+# what a process has just pickled itself, or its parent has sent it, is no data of others'
 PICKLES = re.compile(
-    r"\b(pickle|cPickle|dill|cloudpickle|marshal|shelve)\.(?!dumps|loads\(pickle\.dumps\()|torch\.load\(|np\.load\((?!.*allow_pickle=False)"
+    r"\b(pickle|cPickle|dill|cloudpickle|marshal|shelve)\.(?!dumps|loads\(pickle\.dumps\(|load\(sys\.stdin\.buffer\))|torch\.load\(|np\.load\((?!.*allow_pickle=False)"
 )
 
 

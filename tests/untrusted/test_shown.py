@@ -9,14 +9,15 @@ from html.parser import HTMLParser
 
 import pytest
 
+from attention_harness import store
 from attention_harness.commands import console
 from attention_harness.commands.check import summary
 from attention_harness.commands.tally import tally
+from attention_harness.model.diagnosis import Diagnosis
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.printable import one_line, printable
-from attention_harness.mutation.diagnosis import Diagnosis
+from attention_harness.model.run_facts import RunFacts
 from attention_harness.report import build, markdown, page
-from attention_harness.store import results
 from tests.untrusted.inside import HOSTILE, answer
 from tests.untrusted.made import everything, measurements, verdicts
 
@@ -43,7 +44,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """Return the content of a run in which every text is hostile, read from its files."""
-    return build(results.load(everything(tmp_path_factory.mktemp("hostile") / "run", HOSTILE)))
+    return build(store.load(everything(tmp_path_factory.mktemp("hostile") / "run", HOSTILE)))
 
 
 @pytest.fixture(scope="module")
@@ -138,9 +139,9 @@ def test_text_that_can_be_seen_stays():
 @pytest.mark.parametrize(("kind", "count"), [("implementations", 201), ("checks", 1001)])
 def test_a_table_without_end_is_refused(tmp_path, kind, count):
     """A table has a cell for every pair of names; what would make too many is a line."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     field = {"implementations": "implementation", "checks": "check"}[kind]
-    results.Writer.start(tmp_path, {}).add(*(replace(verdicts()[0], **{field: f"n{n}"}) for n in range(count)))
+    store.Writer.start(tmp_path, RunFacts()).add(*(replace(verdicts()[0], **{field: f"n{n}"}) for n in range(count)))
     with pytest.raises(HarnessError, match=f"names {count} {kind}; a report has room for {count - 1}"):
-        build(results.load(tmp_path))
+        build(store.load(tmp_path))

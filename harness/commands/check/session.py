@@ -5,9 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import json
-import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -19,7 +16,7 @@ from attention_harness.cases.narrow import cases_for
 from attention_harness.checks.behaviour.anchor import anchor
 from attention_harness.commands import console
 from attention_harness.commands.check import summary
-from attention_harness.commands.run_setup import Keys, writer_of
+from attention_harness.commands.run_setup import writer_of
 from attention_harness.commands.tally import Tally
 from attention_harness.execution import fuzz, pool
 from attention_harness.execution.costs import Costs, sentence
@@ -27,12 +24,15 @@ from attention_harness.execution.limits import ITEM_SECONDS, Limits
 from attention_harness.execution.plan import Item, plan_items, unexercised
 from attention_harness.execution.runner import PoolRunner
 from attention_harness.model.case import Case
+from attention_harness.model.diagnosis import Diagnosis
 from attention_harness.model.errors import HarnessError
+from attention_harness.model.run_facts import Smallest, TimeAccount
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 from attention_harness.mutation.diagnosis import diagnose_run
-from attention_harness.mutation.diagnosis.isolated import Diagnosis
-from attention_harness.store.documents import pieces
-from attention_harness.store.results import DIAGNOSIS, Writer, now, read_valid, write_json
+from attention_harness.store import Writer, now
+from attention_harness.store.encoding import document
+from attention_harness.store.layout import DIAGNOSIS
+from attention_harness.store.reading import read
 
 
 def check(options: argparse.Namespace) -> int:
@@ -41,9 +41,9 @@ def check(options: argparse.Namespace) -> int:
     drawn = _drawn(options, chosen)
     cases = [case.on(options.device) for case in drawn.numbers] if drawn else _cases(options)
     items = list(plan_items(chosen, cases, lambda implementation: _own(options, implementation)))
-    writer, kept = writer_of(options, chosen, items)
+    writer, resumed = writer_of(options, chosen, items)
     with writer or contextlib.nullcontext():
-        return _judged(options, items, drawn, writer, kept)
+        return _judged(options, items, drawn, writer, resumed)
 
 
 def _judged(
@@ -51,13 +51,13 @@ def _judged(
     items: Sequence[Item],
     drawn: fuzz.DrawnCases | None,
     writer: Writer | None,
-    kept: Iterable[Verdict],
+    resumed: Sequence[Verdict],
 ) -> int:
     planned = sum(len(item.checks) for item in items)
-    rows = _Rows(writer, spooled=options.json)
-    counted, groups, answered = Tally(_none_yet(items)), fuzz.FailureGroups(), Keys()
-    for verdict in _of_plan(kept, items, options):
-        answered.add((verdict.implementation, verdict.case, verdict.check))
+    verdicts = _of_plan(resumed, items, options)
+    answered = {verdict.key for verdict in verdicts}
+    counted, groups = Tally(_none_yet(items)), fuzz.FailureGroups()
+    for verdict in verdicts:
         counted.add(verdict)
         groups.add(verdict)
 
@@ -65,47 +65,43 @@ def _judged(
         return any(key not in answered for key in item.keys)
 
     whole = not any(map(open_ended, items))  # then what was made of the same verdicts before stands
-    if writer and not whole and writer.facts.get("finished"):
+    if writer and not whole and writer.facts.finished:
         writer.update(finished=None)
     costs = Costs(options.jobs or pool.default_jobs())
     for reached in _told(filter(open_ended, items), options, planned, counted.total.total(), costs):
-        new = [v for v in reached if (v.implementation, v.case, v.check) not in answered]
-        rows.add(new)
+        new = [verdict for verdict in reached if verdict.key not in answered]
+        verdicts += new
+        if writer:
+            writer.add(*new)
         for verdict in new:
             counted.add(verdict)
             groups.add(verdict)
-    time_told = costs.summary() if costs.checks else {}
+    account = costs.summary() if costs.checks else None
     found = _smallest(drawn, groups, items, options, writer, whole) if drawn else []
     causes = [] if options.no_diagnosis else _causes(_in_order(counted.failures, items), items, options, writer, whole)
-    if writer and not writer.facts.get("finished"):
-        writer.update(finished=now(), **({"time": time_told} if time_told else {}))
+    if writer and not writer.facts.finished:
+        writer.update(finished=now(), time=account or writer.facts.time)
     if options.json:
-        _print_document(options, planned, rows, causes, found, time_told)
+        _print_document(options, planned, verdicts, causes, found, account)
     else:
-        if time_told:
-            print(sentence(time_told))
+        if account:
+            print(sentence(account))
         _print_summary(options, planned, counted, items)
         if writer:
             print(f"run directory: {options.out}")
     return 0 if counted.conforms else 1
 
 
-def _of_plan(kept: Iterable[Verdict], items: Sequence[Item], options: argparse.Namespace) -> Iterator[Verdict]:
-    """Yield the verdicts that a run has; one that it was not asked for is an error."""
-    kept = iter(kept)
-    first = next(kept, None)
-    if first is None:  # a new run: nothing to hold against the plan, whose names take room
-        return
-    planned = Keys()
-    for key in (key for item in items for key in item.keys):
-        planned.add(key)
-    for verdict in itertools.chain([first], kept):
-        if (verdict.implementation, verdict.case, verdict.check) not in planned:
+def _of_plan(verdicts: Sequence[Verdict], items: Sequence[Item], options: argparse.Namespace) -> list[Verdict]:
+    """Return the verdicts that a run has; one that is not in its plan is an error."""
+    planned = {key for item in items for key in item.keys}
+    for verdict in verdicts:
+        if verdict.key not in planned:
             raise HarnessError(
                 f"{options.out}/verdicts.jsonl: {verdict.check} of {verdict.implementation} on {verdict.case} is not "
-                "in the plan of this run; take the line out"
+                "in the plan of this run; remove the line"
             )
-        yield verdict
+    return list(verdicts)
 
 
 def _none_yet(items: Iterable[Item]) -> dict[str, Counter[Status]]:
@@ -115,7 +111,7 @@ def _none_yet(items: Iterable[Item]) -> dict[str, Counter[Status]]:
 
 def _in_order(failures: Iterable[Verdict], items: Sequence[Item]) -> list[Verdict]:
     """Return failures in the order of the plan: they came as workers finished, which must not decide a diagnosis."""
-    failed = {(verdict.implementation, verdict.case, verdict.check): verdict for verdict in failures}
+    failed = {verdict.key: verdict for verdict in failures}
     planned = (key for item in items for key in item.keys if key in failed)
     return [failed[key] for key in planned]
 
@@ -123,23 +119,15 @@ def _in_order(failures: Iterable[Verdict], items: Sequence[Item]) -> list[Verdic
 def _print_document(
     options: argparse.Namespace,
     planned: int,
-    rows: _Rows,
+    verdicts: Sequence[Verdict],
     causes: Sequence[Diagnosis],
-    found: Sequence[fuzz.Smallest],
-    time_told: dict[str, Any],
+    found: Sequence[Smallest],
+    account: TimeAccount | None,
 ) -> None:
-    document: dict[str, Any] = {
-        "planned": planned,
-        "time": time_told,
-        "verdicts": iter(rows),
-        "diagnosis": [cause.to_json() for cause in causes],
-    }
+    answer: dict[str, Any] = {"planned": planned, "time": account, "verdicts": verdicts, "diagnosis": causes}
     if options.fuzz:
-        smallest = [one.to_json() for one in found]
-        document["fuzz"] = {"seed": options.seed or 0, "cases": options.fuzz, "smallest": smallest}
-    for piece in pieces(document):
-        sys.stdout.write(piece)
-    print()
+        answer["fuzz"] = {"seed": options.seed or 0, "cases": options.fuzz, "smallest": found}
+    print(document(answer))
 
 
 def _print_summary(options: argparse.Namespace, planned: int, counted: Tally, items: Sequence[Item]) -> None:
@@ -154,27 +142,6 @@ def _print_summary(options: argparse.Namespace, planned: int, counted: Tally, it
         print(summary.drawn(options.seed or 0, options.fuzz))
 
 
-class _Rows:
-    """The verdicts of a run as plain data, kept on the disk: in its directory, or else in a file without a name."""
-
-    def __init__(self, writer: Writer | None, *, spooled: bool) -> None:
-        self._writer = writer
-        self._spool = tempfile.TemporaryFile("w+") if spooled and not writer else None  # noqa: SIM115
-
-    def add(self, verdicts: Sequence[Verdict]) -> None:
-        if self._writer:
-            self._writer.add(*verdicts)
-        elif self._spool:
-            self._spool.writelines(json.dumps(verdict.to_json()) + "\n" for verdict in verdicts)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        if self._writer:
-            yield from (verdict.to_json() for verdict in self._writer.rows(Verdict))
-        elif self._spool:
-            self._spool.seek(0)
-            yield from map(json.loads, self._spool)
-
-
 def _causes(
     failures: Sequence[Verdict], items: Sequence[Item], options: argparse.Namespace, writer: Writer | None, whole: bool
 ) -> list[Diagnosis]:
@@ -183,7 +150,7 @@ def _causes(
     whole: nothing was asked since the directory was written, so that what it says of a cause still holds.
     """
     path = writer.directory / DIAGNOSIS if writer else None
-    found = [Diagnosis.from_json(one) for one in read_valid(path)] if whole and path and path.exists() else []
+    found: list[Diagnosis] = list(read(path, ())) if whole and path else []
     if path and not found:
         path.unlink(missing_ok=True)
     for cause in found:
@@ -194,8 +161,8 @@ def _causes(
     for cause in diagnose_run(left, options.load, further, options.memory):
         console.cause(cause)
         found.append(cause)
-        if path:
-            write_json(path, [one.to_json() for one in found])
+        if writer:
+            writer.write(DIAGNOSIS, found)
     return found
 
 
@@ -206,10 +173,9 @@ def _smallest(
     options: argparse.Namespace,
     writer: Writer | None,
     whole: bool,
-) -> list[fuzz.Smallest]:
+) -> list[Smallest]:
     """Return, tell and keep, one after the other, the smallest cases that the failures of a fuzz shrink to."""
-    kept = writer.facts.get("smallest", []) if writer and whole else []
-    found = [fuzz.Smallest.from_json(one) for one in kept]
+    found = list(writer.facts.smallest or ()) if writer and whole else []
     implementations = list({item.implementation.name: item.implementation for item in items}.values())
     further = fuzz.shrink(drawn, groups, implementations, options.load, tuple(found), _limits(options))
     for smallest in itertools.chain(tuple(found), further):
@@ -218,9 +184,9 @@ def _smallest(
         if smallest not in found:
             found.append(smallest)
             if writer:
-                writer.update(smallest=[one.to_json() for one in found])
+                writer.update(smallest=tuple(found))
     if writer and not found:
-        writer.update(smallest=[])
+        writer.update(smallest=())
     return found
 
 

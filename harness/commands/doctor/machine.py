@@ -39,8 +39,8 @@ def findings() -> Iterator[Finding]:
 
 def _processor() -> Iterator[Finding]:
     about = machine.processor()
-    flags = set(about["extensions"])
-    yield Finding("processor", "model", OK, f"{about['model']}, {about['architecture']}")
+    flags = set(about.extensions)
+    yield Finding("processor", "model", OK, f"{about.model}, {about.architecture}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding("processor", "cores", OK, str(cores), "one worker process for each, 8 at most; --jobs N changes it")
     if not flags:
@@ -64,7 +64,7 @@ def _accelerator() -> Iterator[Finding]:
         yield Finding("accelerator", "CUDA", "absent", "no driver with a device", "onnx_cuda needs an NVIDIA GPU")
         return
     for device in devices:
-        about = f"{device['name']}, {units.size(device['memory_bytes'])}, capability {device['capability']}"
+        about = f"{device.name}, {units.size(device.memory_bytes)}, capability {device.capability}"
         yield Finding("accelerator", "CUDA", OK, f"{about}, driver for CUDA {_driver()}")
     if "+cpu" in version("torch"):
         advice = "install a torch that is built for CUDA: its own site has the command for this driver"

@@ -6,13 +6,10 @@ The implementation runs in a worker process with a time limit, so that a crash i
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -32,10 +29,11 @@ from attention_harness.execution.run import run_checks, verdicts_of
 from attention_harness.execution.runner import lost_verdicts
 from attention_harness.execution.worker import implementation
 from attention_harness.model.case import Case
+from attention_harness.model.diagnosis import Diagnosis
 from attention_harness.model.printable import printable
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Verdict
 from attention_harness.mutation.diagnosis import diagnose_run
-from attention_harness.mutation.diagnosis.isolated import Diagnosis
+from attention_harness.store.encoding import document
 
 DRAWN = frozenset({"accuracy", "weights", "example"})  # what judges the elements that a map shows
 
@@ -49,11 +47,6 @@ class Replayed:
     worst: Worst | None = None
     maps: tuple[Map, ...] = ()
     causes: tuple[Diagnosis, ...] = field(default=())
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data; a number that is not finite is a string."""
-        told = {name: _plain(value) for name, value in asdict(self).items()}
-        return told | {"verdicts": [verdict.to_json() for verdict in self.verdicts]}
 
 
 def replay(options: argparse.Namespace) -> int:
@@ -69,7 +62,7 @@ def replay(options: argparse.Namespace) -> int:
         causes = tuple(diagnose_run(found.verdicts, options.load, memory=options.memory))
         found = Replayed(found.verdicts, found.facts, found.worst, found.maps, causes)
     if options.json:
-        print(json.dumps(found.to_json(), indent=1, allow_nan=False))
+        print(document(found))
     else:
         print(printable("\n".join(text(item, found, drawn=_can_draw()))))
     if options.save:
@@ -177,12 +170,3 @@ def text(item: Item, found: Replayed, *, drawn: bool) -> Iterator[str]:
 
 def _can_draw() -> bool:
     return sys.stdout.isatty() and "utf" in (sys.stdout.encoding or "").lower()
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON's own values."""
-    if isinstance(value, dict):
-        return {name: _plain(own) for name, own in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(own) for own in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

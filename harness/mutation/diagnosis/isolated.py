@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
 
 from attention_harness.bounds import PAIRS
 from attention_harness.cases.ids import parse
@@ -15,33 +13,14 @@ from attention_harness.execution.lost import Lost
 from attention_harness.execution.worker import implementation
 from attention_harness.model.capabilities import FULLY_MASKED_ROWS
 from attention_harness.model.case import Case
+from attention_harness.model.diagnosis import Diagnosis, Match
 from attention_harness.model.errors import describe
-from attention_harness.model.mutation_results import Match
 from attention_harness.model.verdict import NONCONFORMING, Status, Verdict
 from attention_harness.mutation.diagnosis.search import diagnose
 from attention_harness.mutation.mutants import MUTANTS
 
 _LIMIT = 120.0
 """Seconds after which a diagnosis is given up; one case of a compiled function may take long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """What was found for one implementation. note: why nothing was, or "" when there are matches."""
-
-    implementation: str
-    matches: tuple[Match, ...]
-    note: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild a diagnosis from `to_json`'s data."""
-        matches = tuple(Match(**match) for match in data["matches"])
-        return cls(str(data["implementation"]), matches, str(data["note"]))
 
 
 def diagnose_run(

@@ -16,7 +16,7 @@ from dataclasses import replace
 from attention_harness.checks import Check
 from attention_harness.execution.plan import plan_items
 from attention_harness.model.case import Case
-from attention_harness.model.mutation_results import Match
+from attention_harness.model.diagnosis import Match
 from attention_harness.model.verdict import Verdict
 from attention_harness.mutation.diagnosis.candidates import near, unlike
 from attention_harness.mutation.diagnosis.difference import difference

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
-
 import pytest
 import torch
+from msgspec import structs
 
 from attention_harness import Arithmetic, registry
 from attention_harness.checks import BY_NAME, of_kind
@@ -16,6 +14,7 @@ from attention_harness.execution.plan import Item, plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.report.behaviours import behaviours as rows
+from attention_harness.store.encoding import decode, encode
 from tests.checks.behaviour import made as m
 
 
@@ -215,10 +214,10 @@ def test_the_finding_reaches_the_table_and_the_report():
     item = Item(liar, anchor(liar), (check,))
     [verdict] = run_checks(item)
     assert (Status.FAIL, "nan", "zero") == (verdict.status, verdict.finding, verdict.declared)
-    again = Verdict.from_json(json.loads(json.dumps(verdict.to_json())))
+    again = decode(encode(verdict), Verdict)
     assert verdict == again
     assert ["made", "fully_masked_rows", "FAIL", "nan", "zero"] == summary.behaviours([again]).splitlines()[1].split()
     [(name, [cell])] = rows([again]).rows
     assert ("fully_masked_rows", "fail", "nan", "zero") == (name, cell.state, cell.measured, cell.declared)
-    unasked = replace(again, status=Status.UNSUPPORTED, reason="not here", finding="", declared="")
+    unasked = structs.replace(again, status=Status.UNSUPPORTED, reason="not here", finding="", declared="")
     assert "" == summary.behaviours([unasked])

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import operator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from attention_harness import report
+from attention_harness import report, store
 from attention_harness.benchmark import campaign
 from attention_harness.benchmark.probing import Look
 from attention_harness.commands import choose
-from attention_harness.store import results
+from attention_harness.model.run_facts import RunFacts
+from attention_harness.store.layout import PASSES
+from attention_harness.store.writer import write_document
 from tests.report.compare.conftest import measured
 
 KERNEL = '''"""Additive scores."""
@@ -86,7 +88,7 @@ def quiet_machine(monkeypatch):
         for one in implementations:
             seconds, case = looks[one.name].seconds, workloads[0].case
             row = measured(seconds / 1e-3, name=one.name, wall_s=((seconds,) * 15,) * 5, cpu_s=())
-            yield dataclasses.replace(row, case=case, mechanism="additive", peak_bytes=looks[one.name].peak_bytes)
+            yield replace(row, case=case, mechanism="additive", peak_bytes=looks[one.name].peak_bytes)
 
     monkeypatch.setattr(campaign, "run", run)
 
@@ -106,7 +108,7 @@ def test_the_fastest_that_conforms_is_recommended(harness, files, quiet_machine)
 def test_a_report_of_a_choice_is_whole(harness, files, quiet_machine, tmp_path):
     """Nothing that was planned is missing, and what is far behind is no error."""
     harness("choose", *SHAPE, *files, "--out", tmp_path / "run")
-    run = results.load(tmp_path / "run")
+    run = store.load(tmp_path / "run")
     statuses = {row.implementation: row.status for row in run.measurements}
     assert {"once": "measured", "thrice": "measured", "far": "far behind", "wrong": "refused"} == {
         name: status for name, status in statuses.items() if name != "narrow"
@@ -129,8 +131,8 @@ def test_what_was_timed_survives_an_interruption(harness, files, quiet_machine, 
     answer = harness("choose", *SHAPE, *files, "--out", tmp_path / "run")
     assert 130 == answer.status
     assert answer.err.endswith("interrupted; what was finished is kept\n")
-    assert [tmp_path / "run" / results.PASSES] == [kept.path for kept in asked]
-    kept = results.load(tmp_path / "run").measurements
+    assert [tmp_path / "run" / PASSES] == [kept.path for kept in asked]
+    kept = store.load(tmp_path / "run").measurements
     assert {"once", "wrong", "narrow", "far"} == {row.implementation for row in kept}
     again = harness("choose", *SHAPE, *files, "--reuse", tmp_path / "run")
     assert "is reused: it was not finished" in again.err
@@ -154,13 +156,13 @@ def test_what_does_not_serve_is_measured_anew(harness, files, tmp_path, monkeypa
     asked = []
     monkeypatch.setattr(choose, "_measured", lambda *given: asked.append(given) or [])
     (tmp_path / "run").mkdir()
-    facts = {"schema": 1, "environment": choose.environment(), "finished": "now"}
-    (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
+    facts = RunFacts(environment=choose.environment(), finished="now")
+    write_document(tmp_path / "run" / "run.json", facts)
     answer = harness("choose", *SHAPE, *only, "--reuse", tmp_path / "run")
     assert (1, 1) == (answer.status, len(asked))
     assert "nothing of" in answer.err
     assert "does not have additive-" in answer.err
-    (tmp_path / "run" / "run.json").write_text(json.dumps(facts | {"finished": None}))
+    write_document(tmp_path / "run" / "run.json", replace(facts, finished=None))
     assert "it was not finished" in harness("choose", *SHAPE, *only, "--reuse", tmp_path / "run").err
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from attention_harness.benchmark.ranking import ranked, unreliable
 from attention_harness.commands import choose

@@ -12,7 +12,7 @@ from attention_harness.cases.ids import parse
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.capabilities import Arithmetic, Capabilities
-from attention_harness.model.mutation_results import Match
+from attention_harness.model.diagnosis import Match
 from attention_harness.model.verdict import NONCONFORMING
 from attention_harness.mutation import diagnosis_accuracy
 from attention_harness.mutation.diagnosis import diagnose

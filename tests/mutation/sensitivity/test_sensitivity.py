@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from attention_harness import store
 from attention_harness.bounds.judge import judge
 from attention_harness.bounds.perturbed import evaluate
 from attention_harness.cases import inputs
@@ -21,11 +22,12 @@ from attention_harness.checks.expected import bound_of
 from attention_harness.commands.main import main
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.dtypes import DTYPES
+from attention_harness.model.mutation_results import Sensitivity
+from attention_harness.model.run_facts import RunFacts
 from attention_harness.mutation import sensitivity as s
 from attention_harness.options import required
 from attention_harness.reference import core
 from attention_harness.registry import mechanisms
-from attention_harness.store import results
 
 PLAIN = "scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous"
 MASKED = "additive-B2H3Lq5Lk7Dq16Dk9Dv8A19-float64-mask=full+valid_lens=query-shifted-contiguous-draw3"
@@ -187,7 +189,7 @@ def test_the_command_prints_and_keeps(tmp_path, capsys):
     assert f"weak: {list(WEAK)[1]}: no query sees a key" in text
     assert "weak: 1 of 2 cases, 1 of them since they ask about lengths and masks" in text
     kept = [json.loads(line) for line in (tmp_path / "run" / "sensitivity.jsonl").read_text().splitlines()]
-    assert [s.sensitivity(parse(case)) for case in (PLAIN, list(WEAK)[1])] == [s.Sensitivity.from_json(k) for k in kept]
+    assert [s.sensitivity(parse(case)) for case in (PLAIN, list(WEAK)[1])] == [Sensitivity(**row) for row in kept]
     assert 0 == s.command(options(tmp_path, json=True))
     assert kept == json.loads(capsys.readouterr().out)["sensitivity"]
 
@@ -195,8 +197,8 @@ def test_the_command_prints_and_keeps(tmp_path, capsys):
 def test_a_new_directory_becomes_a_run(tmp_path, capsys):
     """`report` reads it, and tells what the cases see."""
     assert 0 == main(["mutants", "sensitivity", "--case", PLAIN, "--out", str(tmp_path / "new" / "run")])
-    kept = results.load(tmp_path / "new" / "run")
-    assert kept.facts["finished"]
+    kept = store.load(tmp_path / "new" / "run")
+    assert kept.facts.finished
     assert [PLAIN] == [one.case for one in kept.sensitivity]
     assert 0 == main(["report", str(tmp_path / "new" / "run")])
     assert "Not measured in this run" not in (tmp_path / "new" / "run" / "report.md").read_text()
@@ -204,10 +206,10 @@ def test_a_new_directory_becomes_a_run(tmp_path, capsys):
 
 def test_a_run_that_is_there_stays(tmp_path, capsys):
     """One file is added, or replaced; no fact of the run changes."""
-    results.Writer.start(tmp_path, {"planned": 3, "environment": {}, "command": "check"})
+    store.Writer.start(tmp_path, RunFacts(planned=3, command="check"))
     before = (tmp_path / "run.json").read_bytes()
     for text in (PLAIN, list(WEAK)[1]):
         assert 0 == main(["mutants", "sensitivity", "--case", text, "--out", str(tmp_path)])
-        assert [text] == [one.case for one in results.load(tmp_path).sensitivity]
+        assert [text] == [one.case for one in store.load(tmp_path).sensitivity]
     assert before == (tmp_path / "run.json").read_bytes()
     assert {".lock", "run.json", "sensitivity.jsonl"} == {path.name for path in tmp_path.iterdir()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from attention_harness import store
 from attention_harness.execution import machine
 from attention_harness.model.measurement import Measurement
+from attention_harness.model.run_facts import ImplementationFacts, RunFacts
 from attention_harness.model.verdict import Verdict
-from attention_harness.store import results
-from attention_harness.store.results import Run
+from attention_harness.store import Run
 
 CASE = "dot_product-B1H2Hk2Lq32Lk32D16Dv16-float32-plain-ordinary-contiguous"
 
@@ -53,10 +53,10 @@ environment = functools.cache(machine.environment)  # it asks git
 
 def run_of(*items: Verdict | Measurement, **facts: Any) -> Run:
     """Return a finished run of this machine."""
-    about = {name: {"sha256": name} for name in ("kernel", "eager")}
+    about = {name: ImplementationFacts(sha256=name) for name in ("kernel", "eager")}
     known = {"environment": environment(), "finished": "now", "implementations": about, "command": "check"}
     verdicts = tuple(item for item in items if isinstance(item, Verdict))
-    return Run(Path("run"), known | facts, verdicts, tuple(i for i in items if isinstance(i, Measurement)))
+    return Run(Path("run"), RunFacts(**known | facts), verdicts, tuple(i for i in items if isinstance(i, Measurement)))
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def kept(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that writes a run directory."""
 
     def keep(name: str, run: Run) -> Path:
-        writer = results.Writer.start(tmp_path / name, json.loads(json.dumps(dict(run.facts))))
+        writer = store.Writer.start(tmp_path / name, run.facts)
         writer.add(*run.verdicts, *run.measurements)
         return tmp_path / name
 

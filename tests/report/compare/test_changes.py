@@ -6,8 +6,10 @@ import math
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from attention_harness.model.measurement import Measurement
+from attention_harness.model.run_facts import CudaDevice, ImplementationFacts, Processor
 from attention_harness.report.changes import compare, difference, incomparable, settled
 from tests.report.compare.conftest import CASE, environment, measured, run_of, verdict
 
@@ -110,11 +112,11 @@ def test_only_what_agrees_when_measured_again_is_confirmed(again, state, regress
 def test_a_long_cell_that_is_wrong_is_told_once():
     """Its verdict is of the shorter case that stood for it; and one case in two directions is one regression."""
     short = CASE.replace("Lq32Lk32", "Lq8Lk8")
-    base = run_of(measured(1.0, gated_on=short), replace(verdict("accuracy"), case=short))
+    base = run_of(measured(1.0, gated_on=short), structs.replace(verdict("accuracy"), case=short))
     refused = not_timed("refused", "fail, accuracy: far off")
-    head = run_of(refused, replace(verdict("accuracy", "fail"), case=short))
+    head = run_of(refused, structs.replace(verdict("accuracy", "fail"), case=short))
     assert ["accuracy"] == [one.check for one in compare(base, head).regressions]
-    both = [replace(row, direction="forward_backward") for row in (measured(1.0), refused)]
+    both = [structs.replace(row, direction="forward_backward") for row in (measured(1.0), refused)]
     assert 1 == len(compare(run_of(measured(1.0), both[0]), run_of(refused, both[1])).regressions)
 
 
@@ -144,18 +146,18 @@ def test_a_larger_peak_is_confirmed_by_a_peak():
 @pytest.mark.parametrize(
     ("what", "change"),
     [
-        ("processor", {"processor": {"model": "another", "extensions": []}}),
+        ("processor", {"processor": Processor("another", "x86_64")}),
         ("cores", {"cores": 64}),
         ("python", {"python": "3.99"}),
         ("torch", {"packages": {"torch": "1.0"}}),
-        ("CUDA devices", {"cuda": [{"name": "a device"}]}),
+        ("CUDA devices", {"cuda": (CudaDevice("a device", 1, "9.0"),)}),
     ],
 )
 def test_other_machines_and_versions_are_refused(what, change):
     """Times are not compared, the reason is named, and verdicts are compared all the same."""
-    elsewhere = environment() | change
+    elsewhere = structs.replace(environment(), **change)
     base, head = run_of(measured(1.0), verdict("accuracy")), run_of(measured(2.0), verdict("accuracy", "fail"))
-    found = compare(base, replace(head, facts={**head.facts, "environment": elsewhere}))
+    found = compare(base, replace(head, facts=structs.replace(head.facts, environment=elsewhere)))
     assert any(barrier.startswith(what) for barrier in found.barriers)
     assert ((), 1) == (found.costs, len(found.regressions))
     assert [] == incomparable(environment(), environment())
@@ -181,7 +183,7 @@ def test_cells_that_do_not_compare_are_refused(why, after):
 
 def test_other_threads_are_other_cells():
     """Nothing is compared across them, and both are counted with the reason."""
-    found = compare(run_of(measured(1.0)), run_of(replace(measured(2.0), threads=2)))
+    found = compare(run_of(measured(1.0)), run_of(structs.replace(measured(2.0), threads=2)))
     assert (0, ()) == (found.compared["times"], found.costs)
     assert found.refused == {
         "timed in BASE alone: 1 threads there, 2 in the other run": 1,
@@ -191,7 +193,7 @@ def test_other_threads_are_other_cells():
 
 def test_a_cell_of_one_run_is_counted():
     """Whatever the other run has instead."""
-    other, nothing = replace(measured(1.0), workload="large"), run_of(verdict("accuracy"))
+    other, nothing = structs.replace(measured(1.0), workload="large"), run_of(verdict("accuracy"))
     assert {"timed in BASE alone": 1} == compare(run_of(measured(1.0)), nothing).refused
     assert {"timed in HEAD alone": 1} == compare(nothing, run_of(other)).refused
     gone = run_of(not_timed("unavailable", "no such device"))
@@ -220,7 +222,7 @@ def test_what_is_wrong_where_it_was_timed_is_a_regression(regressions, status, r
 
 def test_a_baseline_that_changed_spoils_every_ratio():
     """Its own slowdown would look like everybody's speedup."""
-    about = {"kernel": {"sha256": "kernel"}, "eager": {"sha256": "another"}}
+    about = {"kernel": ImplementationFacts(sha256="kernel"), "eager": ImplementationFacts(sha256="another")}
     found = compare(run_of(measured(1.0)), run_of(measured(0.5), implementations=about))
     [reason] = found.refused
     assert "bench against" in reason

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from attention_harness import registry
 from attention_harness.commands import compare
-from attention_harness.commands.run_setup import told_of
+from attention_harness.commands.run_setup import implementation_facts
 from attention_harness.execution import machine
+from attention_harness.model.run_facts import ImplementationFacts
 from tests.registry.sources import write
 from tests.report.compare.conftest import measured, run_of, verdict
 
@@ -28,7 +29,7 @@ def test_times_that_cannot_be_compared_are_not_passed_over(harness, kept):
     """Neither those of other threads nor those of another machine: the headline says so."""
     base = run_of(verdict("accuracy"), measured(1.0))
     threads = run_of(verdict("accuracy"), replace(measured(1.0), threads=2))
-    elsewhere = run_of(verdict("accuracy"), measured(1.0), environment=machine.environment() | {"cores": 999})
+    elsewhere = run_of(verdict("accuracy"), measured(1.0), environment=replace(machine.environment(), cores=999))
     for name, head in (("b", threads), ("c", elsewhere)):
         answer = harness("compare", kept(f"a{name}", base), kept(name, head))
         assert "no regression in verdicts; no time could be compared" in answer.out
@@ -52,7 +53,12 @@ def test_a_newly_wrong_verdict_is_status_1(harness, kept):
 
 def test_a_suspect_is_status_0_until_it_is_confirmed(harness, kept, monkeypatch):
     """Unconfirmed it says how to confirm; measured again and slower it is 1; measured again and not, 0."""
-    files = {"implementations": {"kernel": {"sha256": "kernel"}, "eager": told_of(registry.select(["eager"])[0])}}
+    files = {
+        "implementations": {
+            "kernel": ImplementationFacts(sha256="kernel"),
+            "eager": implementation_facts(registry.select(["eager"])[0]),
+        }
+    }
     paths = kept("a", run_of(measured(1.0), **files)), kept("b", run_of(measured(1.2), **files))
     answer = harness("compare", *paths)
     assert 0 == answer.status
@@ -68,8 +74,8 @@ def test_a_suspect_is_status_0_until_it_is_confirmed(harness, kept, monkeypatch)
 def test_another_file_confirms_nothing(harness, kept, tmp_path, monkeypatch, changed):
     """Where the file here, or the baseline's, is not HEAD's, its time says nothing of HEAD's: nothing is measured."""
     path = write(tmp_path / "kernel.py")
-    files = {one.name: told_of(one) for one in registry.select(["kernel", "eager"], [path])}
-    files[changed] |= {"sha256": "another"}
+    files = {one.name: implementation_facts(one) for one in registry.select(["kernel", "eager"], [path])}
+    files[changed] = replace(files[changed], sha256="another")
     runs = (run_of(measured(ratio), implementations=files) for ratio in (1.0, 1.2))
     paths = [kept(name, run) for name, run in zip("ab", runs)]
     monkeypatch.setattr(compare, "_again", None)
@@ -81,7 +87,7 @@ def test_another_file_confirms_nothing(harness, kept, tmp_path, monkeypatch, cha
 
 def test_what_was_measured_elsewhere_cannot_be_confirmed_here(mistake, kept):
     """A usage error, not a comparison of two machines."""
-    environment = machine.environment() | {"cores": 999}
+    environment = replace(machine.environment(), cores=999)
     runs = (run_of(measured(ratio), environment=environment) for ratio in (1.0, 1.2))
     paths = [kept(name, run) for name, run in zip("ab", runs)]
     assert "HEAD was measured elsewhere: cores: 999 and" in mistake("compare", *paths, "--confirm")

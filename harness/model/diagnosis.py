@@ -1,0 +1,55 @@
+"""What may have caused the failures of an implementation: the mutants that fail in the same way."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from attention_harness.model.stored import Amount, Count, Name, Positive, Stored, Text
+
+
+class Match(Stored, frozen=True):
+    """A mutant that answers as the implementation does.
+
+    place        1 is the likeliest; mutants that no tried case tells apart share one
+    error_ratio  largest difference from the mutant's numbers over what is allowed; None where none compare
+    agreed       of the tried cases, those on which both answer alike
+    """
+
+    mutant: Name
+    kind: Name
+    cites: Text
+    place: Positive
+    error_ratio: Amount | None
+    agreed: Count
+    cases: Count
+
+    def __str__(self) -> str:
+        measure = "fails in the same way" if self.error_ratio is None else f"{self.error_ratio:.2g} of the error bound"
+        return f"{self.mutant} ({measure}, on {self.agreed} of {self.cases} cases)"
+
+
+Matches = Annotated[tuple[Match, ...], Meta(max_length=1_000)]
+
+
+class Diagnosis(Stored, frozen=True):
+    """What was found for one implementation. note: why nothing was, or "" when there are matches."""
+
+    implementation: Name
+    matches: Matches
+    note: Text = ""
+
+
+class Naming(Stored, frozen=True):
+    """A mutant, and what its failures were taken for. lost: why there is no answer, or ""."""
+
+    mutant: Name
+    kind: Name
+    matches: Matches
+    lost: Text = ""
+
+    @property
+    def named(self) -> bool:
+        """Whether it is one of the matches."""
+        return self.mutant in [match.mutant for match in self.matches]

@@ -1,0 +1,109 @@
+"""The lines of `passes.jsonl`: what a pass of a benchmark did, as it did it. Measurements are made of these."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, field
+
+from attention_harness.model.stored import Amount, Count, Name, Positive, Seconds, Stored, Text
+
+Samples = Annotated[tuple[Seconds, ...], Meta(max_length=1_000_000)]
+
+
+class PassRecord(Stored, frozen=True, kw_only=True, omit_defaults=True, tag_field="event"):
+    """What every record says: of which pass, with how many threads for one call."""
+
+    number: Count = field(name="pass")
+    threads: Positive
+
+
+class MachineRead(PassRecord, frozen=True, kw_only=True, tag="machine"):
+    """A look at the machine. A pass may need several processes; each looks when it starts and when it ends.
+
+    junk  blocks of memory allocated before anything else, so that addresses differ from process to process
+    """
+
+    when: Literal["start", "end"]
+    process: Count
+    allocator_pinned: bool
+    junk: Count
+    cores: Count
+    load: Amount | None = None
+    pressure: Amount | None = None
+    steal: Count | None = None
+    interruptions: Count | None = None
+
+
+class Ready(PassRecord, frozen=True, kw_only=True, tag="ready"):
+    """The process has imported what it needs."""
+
+
+class Ceiling(PassRecord, frozen=True, kw_only=True, tag="ceiling"):
+    """The best rate of an operation. wall, cpu: units a second on that clock; caches: bytes of each level."""
+
+    when: Literal["start", "end"]
+    kind: Name
+    dtype: Name
+    wall: Amount | None
+    cpu: Amount | None
+    caches: Annotated[dict[Name, Count], Meta(max_length=100)] = field(default_factory=dict)
+
+
+class Begun(PassRecord, frozen=True, kw_only=True, tag="begin"):
+    """An arm of a cell is about to be prepared; or, without an arm, the cell is about to be timed."""
+
+    cell: Text
+    arm: Name
+
+
+class Failed(PassRecord, frozen=True, kw_only=True, tag="error"):
+    """An arm, or without one the whole cell, is lost to this pass."""
+
+    cell: Text
+    arm: Name
+    reason: Text
+
+
+class Prepared(PassRecord, frozen=True, kw_only=True, tag="prepared"):
+    """Every arm of a cell has been prepared and called once."""
+
+    cell: Text
+
+
+class Sampled(PassRecord, frozen=True, kw_only=True, tag="samples"):
+    """The samples of an arm.
+
+    calls       between two readings of the clock
+    faults      median of the minor page faults of a call
+    cut         places of the samples that the scheduler interrupted
+    one_thread  one thread did the work, so that its CPU time tells
+    waits       a call waits for something else than its own work
+    cold_s      on an accelerator: single calls after its cache was flushed
+    allocated   on an accelerator: memory was asked for while it was timed
+    """
+
+    cell: Text
+    arm: Name
+    prepare_s: Seconds
+    first_call_s: Seconds
+    calls: Positive
+    peak_bytes: Count | None
+    one_thread: bool
+    waits: bool = False
+    faults: Amount
+    wall_s: Samples
+    cpu_s: Samples
+    cut: Annotated[tuple[Count, ...], Meta(max_length=1_000_000)] = ()
+    cold_s: Samples = ()
+    device_mhz: Amount | None = None
+    allocated: bool = False
+
+
+class Ended(PassRecord, frozen=True, kw_only=True, tag="end"):
+    """A cell is timed."""
+
+    cell: Text
+
+
+Record = MachineRead | Ready | Ceiling | Begun | Failed | Prepared | Sampled | Ended
