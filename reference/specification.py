@@ -108,6 +108,7 @@ class Mechanism:
     choices    variants of the formula: option -> values, every case names one
     settings   keyword of `evaluate` -> the size axis that holds it, e.g. {"heads": "H"}
     requires   (axis, axis) pairs in which the first length is a multiple of the second
+    letters    size letters that no other mechanism has: letter -> (the letter whose length it follows, how much longer)
     algebra    what the formula promises, for checks that need no oracle
     """
 
@@ -124,6 +125,7 @@ class Mechanism:
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     requires: tuple[tuple[str, str], ...] = ()
+    letters: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     algebra: Algebra = field(default_factory=Algebra)
     examples: tuple[Example, ...] = ()
     errata: tuple[Erratum, ...] = ()

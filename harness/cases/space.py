@@ -150,4 +150,5 @@ def sizes_of(
         "Ev": value_width,
         "O": value_width + 1,
     }
+    every |= {letter: every[like] + longer for letter, (like, longer) in known.letters.items()}
     return {axis: every[axis] for axis in known.axes}

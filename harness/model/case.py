@@ -14,7 +14,7 @@ from attention_harness.model.dtypes import DTYPES, DType
 from attention_harness.model.errors import HarnessError
 
 AXES = ("B", "H", "Hk", "Lq", "Lk", "L", "P", "D", "Dq", "Dk", "Dv", "E", "Eq", "Ek", "Ev", "A", "O")
-"""Every size letter, in the order in which a case's id names them."""
+"""The size letters that mechanisms share, in the order in which a case's id names them; others follow by alphabet."""
 
 FORMAT = "mechanism-sizes-dtype-options-content-layout[-drawN][@device]"
 """What an id looks like."""
@@ -49,7 +49,7 @@ class Case:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        ordered = {axis: self.sizes[axis] for axis in sorted(self.sizes, key=AXES.index)}
+        ordered = {axis: self.sizes[axis] for axis in sorted(self.sizes, key=_axis_order)}
         object.__setattr__(self, "sizes", MappingProxyType(ordered))
         options = {name: self.options[name] for name in sorted(self.options)}
         object.__setattr__(self, "options", MappingProxyType(options))
@@ -73,9 +73,6 @@ class Case:
         if len(tail) != 3 or not text.isprintable():
             raise HarnessError(f"malformed case id {text!r}; expected {FORMAT}")
         sizes = {axis: int(length) for axis, length in _SIZES.findall(rest[0])}
-        unknown = [axis for axis in sizes if axis not in AXES]
-        if unknown:
-            raise HarnessError(f"malformed case id {text!r}: unknown size {unknown[0]!r}; known: {', '.join(AXES)}")
         options: dict[str, Any] = {}
         for item in tail[0].split("+") if tail[0] != "plain" else ():
             name, equals, form = item.partition("=")
@@ -111,6 +108,10 @@ class Case:
 
     def __str__(self) -> str:
         return self.id
+
+
+def _axis_order(axis: str) -> tuple[int, str]:
+    return (AXES.index(axis) if axis in AXES else len(AXES), axis)
 
 
 def spelt(form: Any) -> str:

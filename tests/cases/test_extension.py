@@ -34,8 +34,15 @@ TILT = Option(
 
 
 def add_mechanism(patch: pytest.MonkeyPatch) -> None:
+    """Add one with a size letter of its own."""
     known = mechanisms()["dot_product"]
-    patch.setitem(mechanisms(), "leaning", replace(known, name="leaning"))
+
+    def renamed(axes: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple("R" if axis == "Dv" else axis for axis in axes)
+
+    inputs_of = tuple(replace(declared, axes=renamed(declared.axes)) for declared in known.inputs)
+    new = replace(known, name="leaning", inputs=inputs_of, output=renamed(known.output), letters={"R": ("Dv", 2)})
+    patch.setitem(mechanisms(), "leaning", new)
 
 
 def add_option(patch: pytest.MonkeyPatch) -> None:

@@ -76,7 +76,7 @@ def test_tiers_grow():
         (("H3Hk3", "H3Hk2"), "H must be a multiple of Hk"),
         (("H3Hk3", "H3Hk0"), "H must be a multiple of Hk"),
         (("Dv8", ""), "has the sizes B H Lq D Hk Lk Dv, got B H Hk Lq Lk D"),
-        (("Dv8", "Dw8"), "unknown size 'Dw'; known: B, H"),
+        (("Dv8", "Dw8"), "has the sizes B H Lq D Hk Lk Dv, got B H Hk Lq Lk D Dw"),
         (("B2", "B02"), "its canonical form is 'scaled_dot_product-B2H3"),
         (("contiguous", "contiguous@tpu"), "unknown device 'tpu'; known: cpu, cuda"),
         (("contiguous", "contiguous@cuda:1"), "unknown device 'cuda:1'; known: cpu, cuda"),

@@ -106,7 +106,7 @@ def test_every_axis_has_a_length(mechanism):
     inputs = {letter for declared in mechanism.inputs for axis in declared.axes for letter in axis.split("+")}
     letters = set(mechanism.axes)
     assert letters == (inputs | set(mechanism.settings.values())) - {"1"}
-    assert set(mechanism.output) | set(mechanism.scores) <= letters <= set(AXES)
+    assert set(mechanism.output) | set(mechanism.scores) <= letters <= {*AXES, *mechanism.letters}
     assert {axis for pair in mechanism.requires for axis in pair} <= letters
 
 
