@@ -28,7 +28,7 @@ def visible_keys(shape: tuple[int, ...], *, place: Place | None = None, **option
     unknown = [name for name in options if name not in OPTIONS]
     if unknown:
         raise TypeError(f"unknown option {unknown[0]!r}; known: {', '.join(OPTIONS)}")
-    place = place or Place(*shape[-2:])
+    place = place or Place(shape[-2], shape[-1])
     keys = np.arange(shape[-1])
     first, last = interval(options, place)
     visible = np.array(np.broadcast_to((first <= keys) & (keys <= last), shape))

@@ -69,7 +69,7 @@ def capabilities(*groups: Group) -> tuple[str, ...]:
 
 def required(case: Described) -> tuple[str, ...]:
     """Return the capabilities that an implementation needs for a case."""
-    needed = []
+    needed: list[str] = []
     for option in OPTIONS.values():
         if option.of_sizes is not None and option.of_sizes(case.sizes):
             needed += option.capabilities
