@@ -145,5 +145,4 @@ def test_the_oracle_imports_numpy_alone():
     ours = {name.removeprefix("attention_harness.") for name in loaded if name.startswith("attention_harness.")}
     assert {name.partition(".")[0] for name in loaded} <= {"attention_harness", "numpy"}
     assert ours <= {"reference", "options", "model"}
-    shared = {"arrays", "core", "scalars", "specification"}
-    assert {name.removeprefix("attention_harness.reference.") for name in modules} == NAMES | shared
+    assert {f"attention_harness.reference.{name}" for name in NAMES} < set(modules)
