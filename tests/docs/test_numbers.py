@@ -1,4 +1,4 @@
-"""The numbers that README.md and CHANGELOG.md state are those of the code."""
+"""The numbers that README.md, docs/ and CHANGELOG.md state are those of the code."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ ROOT = Path(__file__).parents[2]
     ("file", "text"),
     [
         ("README.md", f"[{len(MUTANTS)} mutants]"),
-        ("README.md", f"[{len(VARIANTS)} correct attentions]"),
-        ("README.md", f"| {len(of_kind('relation'))} relations without an oracle"),
+        ("README.md", f"[{len(VARIANTS)} equivalent variants]"),
+        ("docs/checks.md", f"There are {len(of_kind('relation'))} metamorphic relations."),
+        ("docs/mutation.md", f"There are {len(MUTANTS)}."),
+        ("docs/mutation.md", f"There are {len(VARIANTS)}."),
         ("CHANGELOG.md", f"- {len(MUTANTS)} mutants"),
         ("CHANGELOG.md", f"- {len(VARIANTS)} equivalent variants"),
     ],
