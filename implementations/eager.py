@@ -42,6 +42,7 @@ CAPABILITIES = Capabilities(
         "mask",
         "scale",
         "learned_scale",
+        "softcap",
         "valid_lens",
     ),
     gradients=True,
@@ -62,7 +63,7 @@ KNOWN_FAILURES = onednn_tails(
 
 def prepare(case: Case) -> functools.partial[Any]:
     """Return the mechanism's function with what is not a tensor filled in."""
-    names = ("causal", "scale", "score", "positions", "dropout")
+    names = ("causal", "scale", "softcap", "score", "positions", "dropout")
     settings = {name: case.options[name] for name in names if name in case.options}
     if settings.get("scale") == "learned":  # then it comes with the call
         del settings["scale"]
@@ -233,8 +234,11 @@ def softmax(
     bias: Tensor | None = None,
     valid_lens: Tensor | None = None,
     causal: str | None = None,
+    softcap: float | None = None,
 ) -> Tensor:
     """Return the softmax of scores and bias over the keys that every condition allows; a fully masked row is zero."""
+    if softcap is not None:
+        scores = softcap * (scores / softcap).tanh()
     if bias is not None:
         scores = scores + bias
     visible = visible_keys(scores, mask, bias, valid_lens, causal)
