@@ -48,6 +48,8 @@ def _best(coverage: Coverage, missing: dict[Item, None]) -> Case:
             case = _row(coverage, missing, variant, first, turn)
             if case is not None:
                 found.append((len(coverage.covered(case) & missing.keys()), case))
+    if not found:
+        raise ValueError(f"no case has {first} and a query that sees two keys: choose other levels")
     return max(found, key=lambda pair: pair[0])[1]
 
 
