@@ -44,6 +44,7 @@ CAPABILITIES = Capabilities(
         "learned_scale",
         "softcap",
         "valid_lens",
+        "window",
     ),
     gradients=True,
     second_derivatives=True,
@@ -63,7 +64,7 @@ KNOWN_FAILURES = onednn_tails(
 
 def prepare(case: Case) -> functools.partial[Any]:
     """Return the mechanism's function with what is not a tensor filled in."""
-    names = ("causal", "scale", "softcap", "score", "positions", "dropout")
+    names = ("causal", "scale", "softcap", "window", "score", "positions", "dropout")
     settings = {name: case.options[name] for name in names if name in case.options}
     if settings.get("scale") == "learned":  # then it comes with the call
         del settings["scale"]
@@ -235,8 +236,11 @@ def softmax(
     valid_lens: Tensor | None = None,
     causal: str | None = None,
     softcap: float | None = None,
+    window: tuple[int, int] | None = None,
 ) -> Tensor:
     """Return the softmax of scores and bias over the keys that every condition allows; a fully masked row is zero."""
+    if window is not None:
+        mask = windowed(mask, scores, window, causal)
     if softcap is not None:
         scores = softcap * (scores / softcap).tanh()
     if bias is not None:
@@ -269,6 +273,17 @@ def visible_keys(
         last = torch.arange(queries, device=scores.device) + {"top_left": 0, "bottom_right": keys - queries}[causal]
         conditions.append(position <= last[:, None])
     return functools.reduce(torch.logical_and, conditions) if conditions else None
+
+
+def windowed(mask: Tensor | None, scores: Tensor, window: tuple[int, int], causal: str | None) -> Tensor:
+    """Return the mask with the window in it: which keys lie around each query's own place, under causality's corner."""
+    import torch
+
+    (queries, keys), (left, right) = scores.shape[-2:], window
+    place = torch.arange(queries, device=scores.device) + (keys - queries if causal == "bottom_right" else 0)
+    distance = torch.arange(keys, device=scores.device) - place[:, None]
+    near = (distance >= -left) & (distance <= right)
+    return near if mask is None else near & mask
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -1,0 +1,39 @@
+"""A sliding window: a query sees l keys before its own place, its own and r after it.
+
+Its place is i under the corner of the case's `causal`: i itself (top_left) or i + Lk - Lq (bottom_right). Without
+`causal` it is i, the top-left corner's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attention_harness.options.causal import own_place
+from attention_harness.options.option import Group, Option, Place, Stage
+
+
+def _accepts(window: Any) -> bool:
+    whole = isinstance(window, tuple) and len(window) == 2
+    return whole and all(isinstance(side, int) and side >= 0 for side in window)
+
+
+def _interval(window: tuple[int, int], place: Place, options: Mapping[str, Any]) -> tuple[Any, Any]:
+    own, (left, right) = own_place(options, place), window
+    return own - left, own + right
+
+
+OPTION = Option(
+    name="window",
+    summary="l,r: a query sees l keys before its place, that of causal's corner (top_left without), and r after it",
+    capability=lambda window: "window",
+    capabilities=("window",),
+    group=Group.PAIRS,
+    stage=Stage.VISIBILITY,
+    forms=((2, 1), (1, 3)),  # causality leaves two keys of each
+    more_forms=((0, 3), (3, 0), (0, 0), (8, 16)),
+    accepts=_accepts,
+    expected="two whole numbers, keys before and after the query's own place, such as 2,1",
+    interval=_interval,
+    breaks=frozenset({"permuted_keys", "permuted_queries", "sharp_scores", "split_and_merged"}),
+)
