@@ -10,8 +10,12 @@ def wide(x):
     return x if x.dtype == torch.float64 else x.float()
 
 
-def finished(scores, *, mask=None, bias=None, valid_lens=None, causal=None):
+def finished(scores, *, mask=None, bias=None, valid_lens=None, causal=None, softcap=None, window=None):
     # The scores in float32 or better, -inf where a key is hidden.
+    if softcap is not None:
+        scores = softcap * (scores / softcap).tanh()
+    if window is not None:
+        mask = windowed(mask, scores, window, causal)
     visible = visible_keys(scores, mask, bias, valid_lens, causal)
     if bias is not None:
         scores = scores + bias.masked_fill(bias == -math.inf, 0.0)

@@ -8,7 +8,16 @@ from attention_harness.mutation.equivalent.variant import EquivalentVariant
 
 _SCALED = "    scores = scores / math.sqrt(query.shape[-1]) if scale is None else scores * scale\n"
 
+_CAP = "        scores = softcap * (scores / softcap).tanh()\n"
+
 VARIANTS = (
+    EquivalentVariant(
+        "softcap by the inverse", ((_CAP, "        scores = (scores * (1 / softcap)).tanh() * softcap\n"),)
+    ),
+    EquivalentVariant(
+        "softcap in single precision or better",
+        (WITH_HELPERS, (_CAP, "        scores = (softcap * (wide(scores) / softcap).tanh()).to(scores.dtype)\n")),
+    ),
     EquivalentVariant("scores by einsum", scores_of('torch.einsum("...id,...jd->...ij", query, key)')),
     EquivalentVariant("scores as the transposed product", scores_of("(key @ query.mT).mT")),
     EquivalentVariant(

@@ -6,7 +6,24 @@ from attention_harness.mutation.equivalent.variant import EquivalentVariant
 
 _MASKED = "scores = scores.masked_fill(~visible, -math.inf).masked_fill(empty, 0.0)"
 
+_NEAR = "near = (distance >= -left) & (distance <= right)"
+
 VARIANTS = (
+    EquivalentVariant(
+        "window by two triangles",
+        (
+            (
+                _NEAR,
+                "near = torch.ones_like(distance, dtype=torch.bool)\n"
+                "    first = int(place[0]) if queries else 0\n"
+                "    near = near.tril(first + right) & near.triu(first - left)",
+            ),
+        ),
+    ),
+    EquivalentVariant(
+        "window by the distance from its middle",
+        ((_NEAR, "near = (2 * distance - right + left).abs() <= right + left"),),
+    ),
     EquivalentVariant(
         "mask added as minus infinity",
         (

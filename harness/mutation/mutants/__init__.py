@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from attention_harness.mutation.mutant import Mutant
-from attention_harness.mutation.mutants import behaviours, score, structure, training, visibility, weighting
+from attention_harness.mutation.mutants import behaviours, pipeline, score, structure, training, visibility, weighting
 from attention_harness.mutation.mutants.cited import CITES
 
 _ALL = (
-    score.MUTANTS + visibility.MUTANTS + weighting.MUTANTS + structure.MUTANTS + training.MUTANTS + behaviours.MUTANTS
+    score.MUTANTS
+    + pipeline.MUTANTS
+    + visibility.MUTANTS
+    + weighting.MUTANTS
+    + structure.MUTANTS
+    + training.MUTANTS
+    + behaviours.MUTANTS
 )
 MUTANTS: tuple[Mutant, ...] = tuple(replace(mutant, cites=CITES.get(mutant.name, mutant.cites)) for mutant in _ALL)
 
