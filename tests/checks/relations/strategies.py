@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, assume, settings
@@ -18,7 +19,8 @@ from attention_harness.checks.declaration import DRAWN
 from attention_harness.model.case import Case
 from attention_harness.model.dtypes import DTYPES
 from attention_harness.options import OPTIONS
-from attention_harness.registry import Implementation, mechanisms
+from attention_harness.reference.specification import Mechanism
+from attention_harness.registry import Implementation
 
 LENGTHS = ("B", "Lq", "Lk", "L", "P")
 _LONGEST, _WIDEST = 40, 40
@@ -40,63 +42,43 @@ PROFILE = PROFILES[os.environ.get("HYPOTHESIS_PROFILE", "plain")]
 # heap.
 _LAYOUTS = ("contiguous", "transposed", "offset")
 
-# What a relation cannot be asked without: drawn always, where it would otherwise be drawn rarely.
-_HIDES = ("mask", "bias", "valid_lens")
-NEEDS: dict[str, tuple[str, ...]] = {
-    "relation.added_keys": _HIDES,
-    "relation.masked_content": _HIDES,
-    "relation.shifted_scores": ("bias",),
-    "relation.one_key": ("mask", "bias"),
-    "relation.causal_future": ("causal",),
-    "relation.causal_gradient": ("causal",),
-}
-NEVER: dict[str, tuple[str, ...]] = {
-    "relation.permuted_keys": ("valid_lens", "causal"),
-    "relation.permuted_queries": ("causal",),
-    "relation.split_and_merged": ("causal",),
-    "relation.sharp_scores": ("mask", "bias", "valid_lens", "causal"),
-}
 _LEAST = {"relation.grouped_heads": {"H": 2}, "relation.permuted_heads": {"H": 2}, "relation.batch_alone": {"B": 2}}
 
 
 @st.composite
 def cases(draw: st.DrawFn, relation: Check, implementation: Implementation, among: Collection[str] = ()) -> Case:
     """Draw a case, of the mechanisms named or any, that the implementation takes and of which the relation is true."""
-    found = [pair for pair in _variants(relation, implementation) if not among or pair[0] in among]
-    name, choices = draw(st.sampled_from(found))
-    known = mechanisms()[name]
+    found = [place for place in _places(relation, implementation) if not among or place.mechanism.name in among]
+    place = draw(st.sampled_from(found))
     least = _LEAST.get(relation.name, {})
-    sizes = {axis: draw(st.integers(least.get(axis, _least(axis)), _most(axis))) for axis in known.axes}
+    sizes = {axis: draw(st.integers(least.get(axis, _least(axis)), _most(axis))) for axis in place.mechanism.axes}
     if relation.name == "relation.permuted_heads" and "Hk" in sizes:
         sizes["Hk"] = sizes["H"]
-    for whole, part in known.requires:
+    for whole, part in place.mechanism.requires:
         sizes[whole] = sizes[part] * draw(st.integers(1, 3 if whole == "H" else 8))
-    options = dict(choices)
-    needed = draw(st.sampled_from(needs)) if (needs := _known(NEEDS.get(relation.name, ()), known.options)) else ""
-    for option in ("mask", "bias", "valid_lens", "causal", "scale"):
-        levels = [None, *_levels(option, known)]
-        if option in NEVER.get(relation.name, ()) or len(levels) == 1:
-            continue
+    options = dict(place.choices)
+    needed = draw(st.sampled_from(place.needs)) if place.needs else ""
+    for option, forms in _options(relation, place.mechanism).items():
         # few options at once: with all of them together hardly a key is seen
         if option == needed or draw(st.integers(0, 3)) == 3:
-            options[option] = draw(st.sampled_from(levels[1:]))
+            options[option] = draw(st.sampled_from(forms))
     dtype = draw(st.sampled_from([dtype for dtype in DTYPES if dtype in implementation.capabilities.dtypes]))
     content = draw(st.sampled_from(list(inputs.DISTRIBUTIONS)))
     layout = draw(st.sampled_from(_LAYOUTS[: 3 if DTYPES[dtype].single else 2]))
-    case = Case(name, sizes, dtype, options, content, layout, DRAWN + draw(st.integers(0, 1000)))
+    case = Case(place.mechanism.name, sizes, dtype, options, content, layout, DRAWN + draw(st.integers(0, 1000)))
     assume(not implementation.refuses(case) and relation.holds(implementation, case))
     return parse(case.id)
 
 
-def _known(options: tuple[str, ...], declared: tuple[str, ...]) -> list[str]:
-    return [option for option in options if set(OPTIONS[option].capabilities) & set(declared)]
-
-
-def _levels(option: str, known: Any) -> list[Any]:
-    """Return the forms of an option that the mechanism knows."""
-    declared = OPTIONS[option]
-    forms = [form for form in declared.forms if declared.capability(form) in known.options]
-    return [form for form in forms if not declared.lacks(form, known.scores)]
+def _options(relation: Check, mechanism: Mechanism) -> dict[str, list[Any]]:
+    """Return the forms of the options that the mechanism knows and that do not break the relation, by option."""
+    found = {}
+    for option in OPTIONS.values():
+        forms = [form for form in option.forms if option.capability(form) in mechanism.options]
+        forms = [form for form in forms if not option.lacks(form, mechanism.scores)]
+        if forms and not option.training and relation.name.removeprefix("relation.") not in option.breaks:
+            found[option.name] = forms
+    return found
 
 
 def _least(axis: str) -> int:
@@ -107,29 +89,39 @@ def _most(axis: str) -> int:
     return {"B": 3, "H": 4, "Hk": 2}.get(axis, _LONGEST if axis in LENGTHS else _WIDEST)
 
 
+@dataclass(frozen=True)
+class Place:
+    """A mechanism with its choices of which a relation is true somewhere; needs: options, one of which it needs."""
+
+    mechanism: Mechanism
+    choices: Mapping[str, str]
+    needs: tuple[str, ...]
+
+
 @functools.cache
-def _variants(relation: Check, implementation: Implementation) -> list[tuple[str, dict[str, str]]]:
-    """Return the mechanisms, with their choices, of which the relation is true somewhere."""
+def _places(relation: Check, implementation: Implementation) -> list[Place]:
+    """Return where a relation is true, and what it needs there, found by trying one option after the other."""
     found = []
     for variant in variants():
-        if variant.mechanism.name in implementation.capabilities.mechanisms and _ever(
-            relation, implementation, variant
-        ):
-            found.append((variant.mechanism.name, dict(variant.choices)))
+        mechanism, choices = variant.mechanism, dict(variant.choices)
+        if mechanism.name not in implementation.capabilities.mechanisms:
+            continue
+        if _ever(relation, implementation, mechanism, [choices]):
+            found.append(Place(mechanism, choices, ()))
+            continue
+        needs = tuple(
+            option
+            for option, forms in _options(relation, mechanism).items()
+            if _ever(relation, implementation, mechanism, [choices | {option: form} for form in forms])
+        )
+        if needs:
+            found.append(Place(mechanism, choices, needs))
     return found
 
 
-def _ever(relation: Check, implementation: Implementation, variant: Any) -> bool:
-    """Whether the relation is true of a case of the variant with the options that it needs."""
-    known = variant.mechanism
-    needs = [*_known(NEEDS.get(relation.name, ()), known.options), ""]
-    sizes = dict.fromkeys(known.axes, 8) | {"B": 2, "H": 2} if "H" in known.axes else dict.fromkeys(known.axes, 8)
-    shapes = [sizes, sizes | {"Hk": 1}] if "Hk" in known.axes else [sizes]
-    shapes = [shape | ({"Hk": 2} if index == 0 and "Hk" in shape else {}) for index, shape in enumerate(shapes)]
-    for option in needs:
-        for level in _levels(option, known) if option else [None]:
-            for shape in shapes:
-                options = dict(variant.choices) | ({option: level} if option else {})
-                if relation.holds(implementation, Case(known.name, shape, "float32", options)):
-                    return True
-    return False
+def _ever(relation: Check, implementation: Implementation, mechanism: Mechanism, options: Sequence[Any]) -> bool:
+    """Return whether the relation is true of a case with one of these options."""
+    sizes = dict.fromkeys(mechanism.axes, 8) | ({"B": 2, "H": 2} if "H" in mechanism.axes else {})
+    shapes = [sizes | {"Hk": heads} for heads in (1, 2)] if "Hk" in mechanism.axes else [sizes]
+    tried = (Case(mechanism.name, shape, "float32", each) for shape in shapes for each in options)
+    return any(relation.holds(implementation, case) for case in tried)
