@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from attention_harness.model.diagnosis import Diagnosis
     from attention_harness.model.measurement import Measurement
     from attention_harness.model.verdict import Verdict
+
+EXAMPLES = 3
+"""Failures of one kind that are printed."""
 
 _EVERY_S = 15.0  # between two lines of progress where there is no terminal
 _PACE_S = 3600.0  # over which the speed is averaged
@@ -94,6 +98,22 @@ def failure(verdict: Verdict) -> None:
     line(f"{verdict.status.upper()} {verdict.implementation}, {verdict.check}, {verdict.case}{where}")
     line(f"  {verdict.reason}")
     line(f"  replay: {verdict.replay}")
+
+
+class Failures:
+    """Prints the first failures of each kind as they come, which are of one implementation, check and status."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str, str]] = Counter()
+
+    def show(self, verdict: Verdict) -> None:
+        """Print a failure, unless there were enough of its kind."""
+        kind = (verdict.implementation, verdict.check, verdict.status)
+        self._counts[kind] += 1
+        if self._counts[kind] <= EXAMPLES:
+            failure(verdict)
+        elif self._counts[kind] == EXAMPLES + 1:
+            line(f"more like it, counted below: {verdict.status} of {verdict.implementation}, {verdict.check}")
 
 
 def cause(found: Diagnosis) -> None:

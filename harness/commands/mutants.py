@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from attention_harness.commands import arguments
+from attention_harness.commands import arguments, console
+
+if TYPE_CHECKING:
+    from attention_harness.model.mutation_results import EquivalenceResult, Outcome
+    from attention_harness.model.verdict import Verdict
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +26,69 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print the mutation score; 0 when every mutant is killed and no equivalent variant is accused."""
+    from attention_harness.commands import run_setup
+    from attention_harness.model.mutation_results import EquivalenceResult, Outcome, ordered
     from attention_harness.mutation import power
+    from attention_harness.store import now
 
-    return power.command(options)
+    work = power.plan(options.names, options.tier, options.case)
+    writer, results = None, []
+    if run_setup.wants_directory(options):
+        # No verdict is planned: what is checked of mutants says nothing about implementations.
+        writer, _ = run_setup.begin(options, run_setup.run_facts(tier=options.tier, plan=work.digest))
+        results = [*writer.items(Outcome), *writer.items(EquivalenceResult)]
+        if options.resume:
+            console.line(f"resume: {len(results)} tasks are done")
+    with writer or contextlib.nullcontext(), console.progress("mutants") as show:
+        tasks = (work.mutants, work.mutant_cases, work.variants, work.parts)
+        for result in power.measure(*tasks, jobs=options.jobs, memory=options.memory, done=tuple(results)):
+            results.append(result)
+            if writer:
+                writer.add(result)
+            for text in _news(result):
+                console.line(f"mutants: {text}")
+            show("tasks", len(results), len(work))
+        if writer and not writer.facts.finished:
+            writer.update(finished=now())
+    return _print(options, ordered(results, [mutant.name for mutant in work.mutants]))
+
+
+def _print(options: argparse.Namespace, results: Sequence[Outcome | EquivalenceResult]) -> int:
+    from attention_harness.model.mutation_results import Outcome, count
+    from attention_harness.report import mutation
+    from attention_harness.store.encoding import document
+
+    outcomes = [result for result in results if isinstance(result, Outcome)]
+    equivalence = [result for result in results if not isinstance(result, Outcome)]
+    score = count(outcomes, equivalence)
+    if options.json:
+        accusations = [verdict for result in equivalence for verdict in result.accused]
+        print(document(score.to_json() | {"outcomes": outcomes, "accusations": accusations}))
+        return 0 if score.holds else 1
+    for outcome in outcomes if options.names else ():
+        print(f"{outcome.mutant} ({outcome.kind}{'; ' + outcome.cites if outcome.cites else ''})")
+        for verdict in outcome.witnesses.values():
+            print(f"  {_accusation(verdict)}\n    replay: {verdict.replay}")
+    print("\n".join(mutation.score_lines(score)))
+    return 0 if score.holds else 1
+
+
+def _news(result: Outcome | EquivalenceResult) -> Iterator[str]:
+    """Yield what went wrong in a task: a survivor, or by accused variant its first accusation."""
+    from attention_harness.model.mutation_results import Outcome
+
+    if isinstance(result, Outcome):
+        if not result.witnesses:
+            yield f"SURVIVED {result.mutant} ({result.kind})"
+        return
+    by_variant: dict[str, list[Verdict]] = {}
+    for verdict in result.accused:
+        by_variant.setdefault(verdict.implementation, []).append(verdict)
+    for name, accusations in by_variant.items():
+        more = f"; and {len(accusations) - 1} more here" if len(accusations) > 1 else ""
+        yield f"ACCUSED {name}: {_accusation(accusations[0])}{more}"
+
+
+def _accusation(verdict: Verdict) -> str:
+    ratio = "" if verdict.error_ratio is None else f" (error ratio {verdict.error_ratio:.3g})"
+    return f"{verdict.status} of {verdict.check} on {verdict.case}: {verdict.reason}{ratio}"

@@ -1,4 +1,4 @@
-"""Begins the run directory of a command, or goes on with it: what was planned, of what, on which machine."""
+"""Begins the run directory of a command, or resumes it: what was planned, of what, on which machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import inspect
 import itertools
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from attention_harness import registry
 from attention_harness.commands import console
@@ -23,51 +24,70 @@ from attention_harness.store.layout import HEATMAPS
 def writer_of(
     options: argparse.Namespace, chosen: Sequence[registry.Implementation], items: Sequence[Item]
 ) -> tuple[Writer | None, list[Verdict]]:
-    """Return the writer of --out, if any, and the verdicts that a resumed run already has."""
-    resume = getattr(options, "resume", False)
-    if options.out is None:
-        if resume:
-            raise HarnessError("--resume needs --out DIR, the run directory to go on with")
+    """Return the writer of --out for a run of checks, if any, and the verdicts that a resumed run already has."""
+    if not wants_directory(options):
         return None, []
     from attention_harness.cases.heatmaps import heatmaps
-    from attention_harness.execution.machine import environment
 
-    planned = sum(len(item.checks) for item in items)
     drawn = getattr(options, "fuzz", 0)
-    facts = RunFacts(
-        command="python -m attention_harness " + shlex.join(sys.argv[1:]),
-        started=now(),
+    facts = run_facts(
         tier=f"drawn from seed {options.seed or 0}" if drawn else _tier(options),
-        planned=planned,
-        plan=_plan_of(items),
-        environment=environment(),
+        plan=digest_of(key for item in items for key in item.keys),
+        planned=sum(len(item.checks) for item in items),
         implementations={one.name: implementation_facts(one) for one in chosen},
         mechanisms=mechanism_facts(item.case.mechanism for item in items),
     )
-    if resume:
-        begins = (lambda count: _plan_of(items, count)) if drawn else None  # more cases of a seed: the same run
-        writer, verdicts, repaired = Writer.resume(options.out, facts, begins)
-        console.line(repaired or f"resume: {len(verdicts)} of {planned} verdicts are there")
-    else:
-        writer = Writer.start(options.out, facts)
-        verdicts = []
+
+    def plan_of_first(count: int) -> str:  # more cases of a seed: the same run
+        return digest_of(itertools.islice((key for item in items for key in item.keys), count))
+
+    writer, verdicts = begin(options, facts, plan_of_first if drawn else None)
+    if getattr(options, "resume", False):
+        console.line(f"resume: {len(verdicts)} of {facts.planned} verdicts are there")
     if not (options.out / HEATMAPS).exists():
         writer.write(HEATMAPS, heatmaps())
     return writer, verdicts
 
 
-def _plan_of(items: Sequence[Item], count: int | None = None) -> str:
-    """Return what identifies a plan, or its first checks: the digest of their names, without holding them all."""
+def wants_directory(options: argparse.Namespace) -> bool:
+    """Return whether results are to be kept; --resume alone is a mistake."""
+    if options.out is None and getattr(options, "resume", False):
+        raise HarnessError("--resume needs --out DIR, the run directory to go on with")
+    return options.out is not None
+
+
+def run_facts(*, tier: str, plan: str, planned: int = 0, **facts: Any) -> RunFacts:
+    """Return what run.json says of a run that begins now. planned: its verdicts on implementations."""
+    from attention_harness.execution.machine import environment
+
+    command = "python -m attention_harness " + shlex.join(sys.argv[1:])
+    given = {"tier": tier, "plan": plan, "planned": planned} | facts
+    return RunFacts(command=command, started=now(), environment=environment(), **given)
+
+
+def begin(
+    options: argparse.Namespace, facts: RunFacts, plan_of_first: Callable[[int], str] | None = None
+) -> tuple[Writer, list[Verdict]]:
+    """Return the writer of a new run, or of a resumed one of the same plan, and the verdicts that it already has."""
+    if not getattr(options, "resume", False):
+        return Writer.start(options.out, facts), []
+    writer, verdicts, repaired = Writer.resume(options.out, facts, plan_of_first)
+    if repaired:
+        console.line(repaired)
+    return writer, verdicts
+
+
+def digest_of(parts: Iterable[object]) -> str:
+    """Return what identifies a plan: the digest of its parts."""
     digest = hashlib.sha256()
-    keys: Iterator[tuple[str, str, str]] = (key for item in items for key in item.keys)
-    for key in itertools.islice(keys, count):
-        digest.update(f"{key!r}\n".encode())
+    for part in parts:
+        digest.update(f"{part!r}\n".encode())
     return digest.hexdigest()
 
 
 def _tier(options: argparse.Namespace) -> str:
-    given = [size for size in ("quick", "full") if getattr(options, size, False)]
-    return str(getattr(options, "tier", given[0] if given else "default"))
+    sizes: Iterator[str] = (size for size in ("quick", "full") if getattr(options, size, False))
+    return str(getattr(options, "tier", next(sizes, "default")))
 
 
 def mechanism_facts(names: Iterable[str]) -> dict[str, MechanismFacts]:

@@ -157,15 +157,3 @@ def _by_mechanism(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
     shown = sorted({name for outcome in outcomes for name in (*outcome.witnesses, *outcome.unseen)})
     caught = {name: sum(name in outcome.witnesses for outcome in outcomes) for name in shown}
     return {name: (caught[name], caught[name] + sum(name in o.unseen for o in outcomes)) for name in shown}
-
-
-def table(power: Power) -> str:
-    """Return caught mutants by class and by mechanism, and by name every missed one and every accused variant."""
-    lines = [f"{kind:14} {caught:4} of {of:4} caught" for kind, (caught, of) in power.mutants.items()]
-    lines += [f"{name:20} {caught:4} of {of:4} that show there" for name, (caught, of) in power.mechanisms.items()]
-    lines += [f"UNSEEN {mutant}, in {mechanism}: accused elsewhere alone" for mechanism, mutant in power.unseen]
-    lines += [f"MISSED {mutant}" for mutant in power.missed]
-    lines += [f"ACCUSED {name}, an equivalent variant" for name in power.accused]
-    lines.append(f"caught {power.caught} of {power.planted} mutants in {power.mutant_checks} checks")
-    accused = f"accused {len(power.accused)} of {power.variants} equivalent variants in {power.variant_checks} checks"
-    return "\n".join([*lines, accused])

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from attention_harness import store
 from attention_harness.cases.matrix import matrix
-from attention_harness.commands import console
+from attention_harness.commands import console, run_setup
 from attention_harness.execution import pool
 from attention_harness.execution.limits import Limits
 from attention_harness.execution.lost import Lost
@@ -73,9 +73,13 @@ def command(options: argparse.Namespace) -> int:
             "`python -m attention_harness list mutants`"
         )
     plan = repr(("diagnose", options.tier, [(mutant.name, mutant.patches) for mutant in mutants]))
-    writer = power.writer_of(options, plan)
+    writer = None
+    if run_setup.wants_directory(options):
+        writer, _ = run_setup.begin(options, run_setup.run_facts(tier=options.tier, plan=run_setup.digest_of([plan])))
     with writer or contextlib.nullcontext():
         found = list(writer.items(Naming)) if writer else []
+        if options.resume:
+            console.line(f"resume: {len(found)} tasks are done")
         done = {one.mutant for one in found}
         left = [mutant for mutant in mutants if mutant.name not in done]
         for one in measure(left, options.tier, options.jobs, memory=options.memory):

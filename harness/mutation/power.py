@@ -6,24 +6,20 @@ everything. Both run in worker processes: one that dies or hangs costs its own t
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import functools
 import hashlib
 import os
 import shlex
-import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
 
-from attention_harness import store
 from attention_harness.cases.ids import parse
 from attention_harness.cases.matrix import matrix
 from attention_harness.checks.form import to_array, wrong_form
-from attention_harness.commands import console
 from attention_harness.execution import in_process, pool
 from attention_harness.execution.limits import ITEM_SECONDS, Limits
 from attention_harness.execution.lost import Lost
@@ -31,19 +27,16 @@ from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.execution.runner import lost_verdicts
 from attention_harness.execution.worker import start_worker
-from attention_harness.model import mutation_results
 from attention_harness.model.case import Case
 from attention_harness.model.diagnosis import Naming
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.mutation_results import EquivalenceResult, Outcome
-from attention_harness.model.run_facts import RunFacts
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 from attention_harness.mutation.equivalent import VARIANTS, EquivalentVariant
 from attention_harness.mutation.mutants import MUTANTS, Mutant
 from attention_harness.mutation.patching import eager, source_of_eager
 from attention_harness.mutation.restored import state_restored
 from attention_harness.registry import Implementation
-from attention_harness.store.encoding import document
 
 PART = 8
 """Cases of one task of the variants: enough to share their error bounds, few enough to lose little by a kill."""
@@ -56,62 +49,31 @@ Result = Outcome | EquivalenceResult
 _DONE = (Outcome, EquivalenceResult, Naming)
 
 
-def command(options: argparse.Namespace) -> int:
-    """Plant, ask, keep and tell; 0 when every mutant is caught and no variant is accused."""
-    mutants, variants = select(options.names)
-    tiers = (options.tier, "quick" if options.tier == "quick" else "thorough")
-    mutant_cases, variant_cases = ([*map(parse, options.case)] or _in_order(tier) for tier in tiers)
-    plan = repr(([(mutant.name, mutant.patches) for mutant in mutants], list(variants)))
-    writer = writer_of(options, plan + repr([[case.id for case in own] for own in (mutant_cases, variant_cases)]))
-    found: list[Result] = [*writer.items(Outcome), *writer.items(EquivalenceResult)] if writer else []
+@dataclass(frozen=True)
+class Plan:
+    """What is run on what. parts: the cases of the variants, in tasks. digest: what a resumed run has to agree in."""
+
+    mutants: list[Mutant]
+    mutant_cases: list[Case]
+    variants: list[EquivalentVariant]
+    parts: list[list[Case]]
+    digest: str
+
+    def __len__(self) -> int:
+        """How many tasks there are."""
+        return len(self.mutants) + len(self.parts)
+
+
+def plan(names: Sequence[str], tier: str, case_ids: Sequence[str]) -> Plan:
+    """Return the plan for mutants and variants of these names, on single cases or on those of a tier."""
+    mutants, variants = select(names)
+    tiers = (tier, "quick" if tier == "quick" else "thorough")
+    mutant_cases, variant_cases = ([*map(parse, case_ids)] or _in_order(one) for one in tiers)
     parts = [variant_cases[at : at + PART] for at in range(0, len(variant_cases) if variants else 0, PART)]
-    planned, told = len(mutants) + len(parts), len(found)
-    with writer or contextlib.nullcontext():
-        given = {"jobs": options.jobs, "memory": options.memory, "done": found}
-        for result in measure(mutants, mutant_cases, variants, parts, **given):
-            found.append(result)
-            if writer:
-                writer.add(result)
-            for line in _news(result):
-                console.line(f"mutants: {line}")
-            if len(found) - told >= 25:
-                told = len(found)
-                console.line(f"mutants: {told} of {planned} tasks done")
-        if writer and not writer.facts.finished:
-            writer.update(finished=store.now())
-    return _tell(options, mutation_results.ordered(found, [mutant.name for mutant in mutants]))
-
-
-def _tell(options: argparse.Namespace, found: Sequence[Result]) -> int:
-    tried = [result for result in found if isinstance(result, Outcome)]
-    trials = [result for result in found if isinstance(result, EquivalenceResult)]
-    power = mutation_results.count(tried, trials)
-    if options.json:
-        accusations = [verdict for part in trials for verdict in part.accused]
-        print(document(power.to_json() | {"outcomes": tried, "accusations": accusations}))
-        return 0 if power.holds else 1
-    if options.names:
-        for outcome in tried:
-            print(f"{outcome.mutant} ({outcome.kind}{'; ' + outcome.cites if outcome.cites else ''})")
-            for verdict in outcome.witnesses.values():
-                print(f"  {_accusation(verdict)}\n    replay: {verdict.replay}")
-    print(mutation_results.table(power))
-    return 0 if power.holds else 1
-
-
-def _news(result: Result) -> list[str]:
-    if isinstance(result, Outcome):
-        return [] if result.witnesses else [f"MISSED {result.mutant} ({result.kind})"]
-    told: dict[str, list[Verdict]] = {}
-    for verdict in result.accused:
-        told.setdefault(verdict.implementation, []).append(verdict)
-    more = {name: f"; and {len(of) - 1} more here" if len(of) > 1 else "" for name, of in told.items()}
-    return [f"ACCUSED {name}: {_accusation(of[0])}{more[name]}" for name, of in told.items()]
-
-
-def _accusation(verdict: Verdict) -> str:
-    error_ratio = "" if verdict.error_ratio is None else f" (share {verdict.error_ratio:.3g})"
-    return f"{verdict.status} of {verdict.check} on {verdict.case}: {verdict.reason}{error_ratio}"
+    named = [(mutant.name, mutant.patches) for mutant in mutants], list(variants)
+    identity = repr((named, [[case.id for case in cases] for cases in (mutant_cases, variant_cases)]))
+    digest = hashlib.sha256(f"{identity}{source_of_eager()}".encode()).hexdigest()
+    return Plan(mutants, mutant_cases, variants, parts, digest)
 
 
 def select(names: Sequence[str]) -> tuple[list[Mutant], list[EquivalentVariant]]:
@@ -288,29 +250,3 @@ def _piece(worker: pool.Worker, function: Any, asked: tuple[Any, ...], of: Imple
         return worker.ask(function, *asked)
     except Lost as gone:
         return lost_verdicts(item, gone)[0]
-
-
-# --- keeping
-
-
-def writer_of(options: argparse.Namespace, plan: str) -> store.Writer | None:
-    """Return the writer of --out, if any: of a new run, or of one that is gone on with where its plan is the same."""
-    if options.out is None:
-        if options.resume:
-            raise HarnessError("--resume needs --out DIR, the run directory to go on with")
-        return None
-    from attention_harness.execution.machine import environment
-
-    facts = RunFacts(
-        command="python -m attention_harness " + shlex.join(sys.argv[1:]),
-        started=store.now(),
-        tier=options.tier,
-        planned=0,  # no verdict: what is asked of mutants says nothing about implementations
-        plan=hashlib.sha256(f"{plan}{source_of_eager()}".encode()).hexdigest(),
-        environment=environment(),
-    )
-    if not options.resume:
-        return store.Writer.start(options.out, facts)
-    writer, _, repaired = store.Writer.resume(options.out, facts)
-    console.line(repaired or f"resume: {sum(len(writer.items(kind)) for kind in _DONE)} tasks are done")
-    return writer

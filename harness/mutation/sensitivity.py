@@ -14,18 +14,11 @@ its error bound alone.
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import math
-import shlex
-import statistics
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness import store
 from attention_harness.bounds import ErrorBound
 from attention_harness.bounds.judge import judge
 from attention_harness.bounds.perturbed import Change, evaluate
@@ -34,15 +27,11 @@ from attention_harness.cases.ids import parse
 from attention_harness.cases.matrix import matrix
 from attention_harness.checks import accuracy
 from attention_harness.checks.expected import bound_of
-from attention_harness.commands import console
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
-from attention_harness.model.errors import HarnessError
 from attention_harness.model.mutation_results import Sensitivity
-from attention_harness.model.run_facts import RunFacts
 from attention_harness.reference import core
 from attention_harness.registry import mechanisms
-from attention_harness.store.encoding import document
 
 Array = NDArray[np.float64]
 
@@ -189,97 +178,11 @@ class _Problem:
 # --- all cases
 
 
+def select(case_ids: Sequence[str], tier: str) -> list[Case]:
+    """Return the named cases, or those of a tier."""
+    return [parse(text) for text in case_ids] or list(matrix(tier))
+
+
 def measure(cases: Iterable[Case]) -> Iterator[Sensitivity]:
     """Yield the sensitivity of each case."""
     return (sensitivity(case) for case in cases)
-
-
-def rows(found: Iterable[Sensitivity]) -> Iterator[tuple[str, str, int, int, tuple[str, ...]]]:
-    """Yield dtype, content, cases, those in which weights matter, and by kind: median, worst of the smallest errors."""
-    groups: dict[tuple[str, str], list[Sensitivity]] = {}
-    for one in found:
-        content = one.content.partition(".")[0]
-        groups.setdefault((one.dtype, "all"), []).append(one)
-        groups.setdefault((one.dtype, content), []).append(one)
-    order = sorted(groups.items(), key=lambda group: (group[0][0], group[0][1] != "all", group[0][1]))
-    for (dtype, content), members in order:
-        weighing = [one for one in members if one.keys >= 2]
-        asked = {kind: members if kind == "amplitude" else weighing for kind in KINDS}
-        cells = tuple(_told([getattr(one, kind) for one in asked[kind]]) for kind in KINDS)
-        yield dtype, content, len(members), len(weighing), cells
-
-
-def table(found: Sequence[Sensitivity]) -> str:
-    """Return, by dtype and content, median and worst of each kind, and every weak case with the reason."""
-    lines = [f"{'smallest error seen: median, worst':47}" + "".join(f"{kind:>22}" for kind in KINDS)]
-    for dtype, content, cases, weighing, cells in rows(found):
-        told = "".join(f"{cell:>22}" for cell in cells)
-        lines.append(f"{dtype:9} {content:14} {cases:4} cases {weighing:4} weigh {told}")
-    weak = [one for one in found if one.weak]
-    lines += [f"weak: {one.case}: {one.weak}" for one in weak]
-    inherent = sum(one.weak in INHERENT for one in weak)
-    lines.append(f"weak: {len(weak)} of {len(found)} cases, {inherent} of them since they ask about lengths and masks")
-    return "\n".join(lines)
-
-
-def _told(values: Sequence[float | None]) -> str:
-    seen = [math.inf if value is None else value for value in values]
-    if not seen:
-        return "-"
-    return ", ".join("none" if math.isinf(x) else f"{x:.2g}" for x in (statistics.median_high(seen), max(seen)))
-
-
-def command(options: argparse.Namespace) -> int:
-    """Measure a tier's cases, or the named ones; print, and keep them in --out: a run that is there, or a new one."""
-    if options.resume and not options.out:
-        raise HarnessError("--resume needs --out DIR, the run directory to go on with")
-    cases = [parse(text) for text in options.case] or list(matrix(options.tier))
-    writer = _writer(options, cases) if options.out else None
-    kept = {one.case: one for one in writer.items(Sensitivity)} if writer else {}
-    if kept:
-        console.line(f"resume: {len(kept)} cases are measured")
-    found = []
-    for case in cases:
-        if case.id in kept:
-            found.append(kept[case.id])
-            continue
-        for one in measure([case]):
-            found.append(one)
-            if writer:
-                writer.add(one)
-    if writer:
-        if writer.facts.plan == _plan_of(cases):  # not where a file was added to another run
-            writer.update(finished=store.now())
-        writer.close()
-    if options.json:
-        print(document({"sensitivity": found}))
-    else:
-        print(table(found))
-    return 0
-
-
-def _plan_of(cases: Sequence[Case]) -> str:
-    return hashlib.sha256(repr([case.id for case in cases]).encode()).hexdigest()
-
-
-def _writer(options: argparse.Namespace, cases: Sequence[Case]) -> store.Writer:
-    """Return the writer of --out. Measured anew, the cases take the place of those that are there."""
-    from attention_harness.execution.machine import environment
-
-    if (options.out / "run.json").exists():
-        writer = store.Writer.add_to(options.out)
-        told = writer.repair()
-        if told:
-            console.line(told)
-        if not options.resume:
-            writer.rewrite(Sensitivity, ())
-        return writer
-    facts = RunFacts(
-        command="python -m attention_harness " + shlex.join(sys.argv[1:]),
-        started=store.now(),
-        tier=options.tier,
-        planned=0,  # no verdict: what the cases see says nothing about implementations
-        plan=_plan_of(cases),
-        environment=environment(),
-    )
-    return store.Writer.start(options.out, facts)

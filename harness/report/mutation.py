@@ -24,6 +24,17 @@ def score(found: Power) -> str:
     )
 
 
+def score_lines(found: Power) -> Iterator[str]:
+    """Yield the killed mutants by class and by mechanism, and every survivor and every accused variant by name."""
+    yield from (f"{kind:14} {killed:4} of {of:4} killed" for kind, (killed, of) in found.mutants.items())
+    yield from (f"{name:20} {killed:4} of {of:4} that show there" for name, (killed, of) in found.mechanisms.items())
+    yield from (f"NOT KILLED in {mechanism}, only elsewhere: {mutant}" for mechanism, mutant in found.unseen)
+    yield from (f"SURVIVED {mutant}" for mutant in found.missed)
+    yield from (f"ACCUSED {name}, an equivalent variant" for name in found.accused)
+    yield f"killed {found.caught} of {found.planted} mutants in {found.mutant_checks} checks"
+    yield f"accused {len(found.accused)} of {found.variants} equivalent variants in {found.variant_checks} checks"
+
+
 def gaps(found: Power) -> dict[str, list[str]]:
     """Return what the suite did wrong, by name: nothing of it may be left out."""
     wrong = {
@@ -58,6 +69,17 @@ def sensitivity_table(found: Sequence[Sensitivity]) -> Iterator[list[str]]:
         weighing = [one for one in cases if one.keys >= 2]
         cells = (_thresholds([getattr(one, k) for one in (cases if k == "amplitude" else weighing)]) for k in KINDS)
         yield [dtype, content, str(len(cases)), str(len(weighing)), *cells]
+
+
+def sensitivity_lines(found: Sequence[Sensitivity], inherent: Sequence[str]) -> Iterator[str]:
+    """Yield the table of thresholds, and every case that sees nothing useful. inherent: reasons that are no defect."""
+    yield f"{'smallest error seen: median, worst':47}" + "".join(f"{kind:>22}" for kind in KINDS)
+    for dtype, content, cases, weighing, *cells in sensitivity_table(found):
+        yield f"{dtype:9} {content:14} {cases:>4} cases {weighing:>4} weigh " + "".join(f"{c:>22}" for c in cells)
+    weak = [one for one in found if one.weak]
+    yield from (f"weak: {one.case}: {one.weak}" for one in weak)
+    about_lengths = sum(one.weak in inherent for one in weak)
+    yield f"weak: {len(weak)} of {len(found)} cases, {about_lengths} of them since they are about lengths and masks"
 
 
 def _thresholds(values: Sequence[float | None]) -> str:

@@ -20,6 +20,7 @@ from attention_harness.mutation import power
 from attention_harness.mutation.equivalent import EquivalentVariant
 from attention_harness.mutation.mutants import Mutant
 from attention_harness.mutation.patching import eager
+from attention_harness.report.mutation import score_lines
 from attention_harness.store.encoding import decode, encode
 
 CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float64-plain-ordinary-contiguous"
@@ -44,8 +45,8 @@ def test_a_missed_mutant_is_told():
     """A planted change that alters nothing is missed, by name, and never caught."""
     counted = mutation_results.count([outcome("changes nothing", "none", ())], [])
     assert ("changes nothing",) == counted.missed
-    assert "MISSED changes nothing" in mutation_results.table(counted)
-    assert "caught 0 of 1 mutants in 10 checks" in mutation_results.table(counted)
+    assert "SURVIVED changes nothing" in "\n".join(score_lines(counted))
+    assert "killed 0 of 1 mutants in 10 checks" in "\n".join(score_lines(counted))
     assert not counted.holds
 
 
@@ -54,7 +55,7 @@ def test_an_accused_variant_is_told():
     trials = [EquivalenceResult(n, {"backwards": 5, "forwards": 5}, (verdict("variant:backwards"),)) for n in range(2)]
     counted = mutation_results.count([], trials)
     assert (("backwards",), 2, 20) == (counted.accused, counted.variants, counted.checks)
-    assert "ACCUSED backwards" in mutation_results.table(counted)
+    assert "ACCUSED backwards" in "\n".join(score_lines(counted))
     assert not counted.holds
 
 
@@ -164,7 +165,7 @@ def test_the_exit_status_and_the_witness(capsys):
     told = capsys.readouterr().out
     assert f"fail of accuracy on {CASE}: |error|" in told
     assert f"replay: python -m attention_harness mutants 'cosine by the L1 norm' --case {CASE}" in told
-    assert "caught 1 of 1 mutants" in told
+    assert "killed 1 of 1 mutants" in told
     assert 2 == main(["mutants", "no such mutant"])
     assert "no mutant or variant 'no such mutant'" in capsys.readouterr().err
 

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from attention_harness import store
-from attention_harness.commands import tally
-from attention_harness.commands.check import session as check
+from attention_harness.commands import console
+from attention_harness.commands.check.session import Session
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.runner import PoolRunner
 from attention_harness.model.case import Case
@@ -67,9 +67,9 @@ def judged(monkeypatch, tmp_path, count: int, *, json_: bool, out: bool) -> tupl
             yield item, [verdict(item, check, next(numbers)) for check in item.checks]
 
     monkeypatch.setattr(PoolRunner, "run", answered)
-    monkeypatch.setattr(check.console, "failure", lambda verdict: None)
+    monkeypatch.setattr(console, "failure", lambda verdict: None)
     written = io.StringIO() if total < 2000 else Sink()
-    monkeypatch.setattr(check.sys, "stdout", written)
+    monkeypatch.setattr("sys.stdout", written)
     options = SimpleNamespace(
         fuzz=0,
         json=json_,
@@ -86,7 +86,7 @@ def judged(monkeypatch, tmp_path, count: int, *, json_: bool, out: bool) -> tupl
     gc.collect()
     gc.set_threshold(*COLLECTOR)
     tracemalloc.start()
-    assert 1 == check._judged(options, planned, writer, ())
+    assert 1 == Session(options, planned, writer, ()).run()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     gc.set_threshold(*before)
@@ -129,18 +129,6 @@ def test_the_document_holds_every_verdict(monkeypatch, tmp_path):
     assert [encode(one) for one in store.load(tmp_path / "run").verdicts] == [
         json.dumps(one, separators=(",", ":")).encode() for one in told[0]["verdicts"]
     ]
-
-
-def test_counts_are_exact_whatever_is_kept():
-    """Of 1,000 failures and as many reasons a few are kept, and all are counted."""
-    [item] = items(1)
-    many = [verdict(item, item.checks[0], number) for number in range(4000)]
-    counted = tally.tally(many)
-    assert {Status.PASS: 2000, Status.FAIL: 1000, Status.UNSUPPORTED: 1000} == dict(counted.total)
-    assert many[2 : 4 * tally.FIRST : 4] == counted.failures
-    assert 1000 == sum(counted.reasons.values())
-    assert tally.REASONS + 1 == len(counted.reasons)
-    assert 1000 - tally.REASONS == counted.reasons["eager", Status.UNSUPPORTED, tally.OTHER]
 
 
 def test_the_lock_is_not_a_result(tmp_path):

@@ -14,6 +14,7 @@ from hypothesis import settings
 from attention_harness.benchmark import campaign
 from attention_harness.cases import given
 from attention_harness.cases.matrix import matrix
+from attention_harness.commands.check import cases as check_cases
 from attention_harness.commands.check import session as check
 from attention_harness.commands.main import main
 from attention_harness.commands.replay import session as replay
@@ -59,9 +60,9 @@ def no_work() -> Iterator[None]:
             (diagnosis_accuracy, "measure"),
         ):
             patch.setattr(module, name, lambda *_, **__: iter(()))
-        for module in (check, power, sensitivity):
+        for module in (check_cases, power, sensitivity):
             patch.setattr(module, "matrix", quick)
-        patch.setattr(check, "cases_for", lambda *_: ())
+        patch.setattr(check_cases, "cases_for", lambda *_: ())
         patch.setattr(sensitivity, "measure", lambda cases: iter(()))
         patch.setattr(check, "diagnose_run", lambda *_, **__: iter(()))
         patch.setattr(replay, "run", lambda *_, **__: replay.Replayed(()))

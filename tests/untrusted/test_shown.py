@@ -12,7 +12,6 @@ import pytest
 from attention_harness import store
 from attention_harness.commands import console
 from attention_harness.commands.check import summary
-from attention_harness.commands.tally import tally
 from attention_harness.model.diagnosis import Diagnosis
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.printable import one_line, printable
@@ -112,7 +111,7 @@ def test_no_terminal_is_steered(capsys):
         console.failure(verdict)
     console.cause(Diagnosis(HOSTILE, (), HOSTILE))
     console.table("cases", [{"id": HOSTILE}])
-    print(summary.summary(tally(verdicts(HOSTILE)), 3), summary.behaviours(verdicts(HOSTILE)))
+    print(summary.summary(verdicts(HOSTILE), 3), summary.behaviours(verdicts(HOSTILE)))
     print(console.timings(measurements(HOSTILE), HOSTILE))
     shown = "".join(capsys.readouterr())
     assert r"\x1b[31mred\x1b]0;owned\x07 \x00 \u202eRTL\u2066" in shown

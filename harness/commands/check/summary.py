@@ -2,42 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
-from attention_harness.commands.tally import Tally
 from attention_harness.model import units
 from attention_harness.model.printable import printable
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 
-_REASONS = 4  # why something was not checked: so many for each implementation
+_GROUPS = 4  # failing checks, and reasons of what was not checked: so many for each implementation
 
 
-def summary(counted: Tally, planned: int) -> str:
-    """Return one line for each implementation, and the sum that has to add up."""
-    lines = []
-    width = max(map(len, counted.counts), default=0)
-    for name, count in counted.counts.items():
-        error_ratio = f"; worst error ratio {units.error_ratio(counted.worst[name])}" if name in counted.worst else ""
-        lines.append(f"{name:{width}}  " + ", ".join(f"{n} {status}" for status, n in count.items()) + error_ratio)
-        own = [(n, status, reason) for (who, status, reason), n in counted.reasons.most_common() if who == name]
-        lines += [f"    {n} {status}: {reason}" for n, status, reason in own[:_REASONS]]
-        if len(own) > _REASONS:
-            rest = sum(n for n, _, _ in own[_REASONS:])
-            lines.append(f"    {rest} more, for {len(own) - _REASONS} other reasons; --out and --json keep each")
-    total = counted.total
+def conforms(verdicts: Iterable[Verdict]) -> bool:
+    """Return whether something was checked, and all of it conforms."""
+    statuses = {verdict.status for verdict in verdicts}
+    return bool(statuses.difference(NOT_CHECKED)) and statuses.isdisjoint(NONCONFORMING)
+
+
+def summary(verdicts: Sequence[Verdict], planned: int, implementations: Iterable[str] = ()) -> str:
+    """Return the counts of each implementation, and the sum that has to add up; those named first keep their order."""
+    by_name: dict[str, list[Verdict]] = {name: [] for name in implementations}
+    for verdict in verdicts:
+        by_name.setdefault(verdict.implementation, []).append(verdict)
+    width = max(map(len, by_name), default=0)
+    lines = [line for name, found in by_name.items() for line in _implementation(f"{name:{width}}", found)]
+    total = Counter(verdict.status for verdict in verdicts)
+    checked = total.total() - sum(total[status] for status in NOT_CHECKED)
     skipped = " + ".join(f"{total[status]} {status}" for status in NOT_CHECKED)
-    lines.append(f"checked {counted.checked} + {skipped} = {total.total()} of {planned} planned")
-    bad = sum(total[status] for status in NONCONFORMING)
-    if counted.checked == 0:
+    lines.append(f"checked {checked} + {skipped} = {total.total()} of {planned} planned")
+    wrong = sum(total[status] for status in NONCONFORMING)
+    if not checked:
         lines.append("nothing was checked")
     else:
-        whole = bad == 0 and total.total() == planned
-        lines.append("conforms" if whole else f"does not conform: {bad} of {counted.checked}")
+        whole = not wrong and total.total() == planned
+        lines.append("conforms" if whole else f"does not conform: {wrong} of {checked}")
     return printable("\n".join(lines))
 
 
+def _implementation(name: str, verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """Yield a line of counts, then the most frequent failing checks and reasons of what was not checked."""
+    counts = Counter(verdict.status for verdict in verdicts)
+    ratios = [v.error_ratio for v in verdicts if v.error_ratio is not None and v.status is not Status.KNOWN_FAILURE]
+    worst = f"; worst error ratio {units.error_ratio(max(ratios))}" if ratios else ""
+    yield f"{name}  " + ", ".join(f"{n} {status}" for status, n in counts.items()) + worst
+    wrong = Counter((v.status, f"check {v.check}") for v in verdicts if v.status in NONCONFORMING)
+    skipped = Counter((v.status, v.reason) for v in verdicts if v.status in NOT_CHECKED)
+    for kind, groups in (("checks", wrong), ("reasons", skipped)):
+        for (status, what), n in groups.most_common(_GROUPS):
+            yield f"    {n} {status}: {what}"
+        if left := groups.most_common()[_GROUPS:]:
+            yield f"    {sum(n for _, n in left)} more, of {len(left)} other {kind}; --out and --json have each"
+
+
 def behaviours(verdicts: Iterable[Verdict]) -> str:
-    """Return a table for each implementation: behaviour, what was measured and is declared; "" when none was asked."""
+    """Return a table of implementation, behaviour, what was measured and is declared; "" when none was measured."""
     rows = [("", "behaviour", "measured", "declared")]
     for verdict in verdicts:
         name = verdict.check.removeprefix("behaviour.")
@@ -48,10 +65,5 @@ def behaviours(verdicts: Iterable[Verdict]) -> str:
     rows[1:] = sorted(rows[1:], key=lambda row: row[0])  # stable: the behaviours keep their order
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines.append("Where nothing is claimed nothing is required, but that hidden finite numbers never matter.")
+    lines.append("Where nothing is declared, one thing alone is required: hidden finite numbers never matter.")
     return printable("\n".join(lines)) if len(rows) > 1 else ""
-
-
-def drawn(seed: int, count: int) -> str:
-    """Return the line that says which cases were drawn, and how to go on."""
-    return f"fuzz: {count} cases of seed {seed}; the same and as many more: --seed {seed} --fuzz {2 * count}"

@@ -6,7 +6,6 @@ import functools
 import itertools
 import json
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -178,19 +177,16 @@ def test_what_was_added_to_see_more_sees_more(text):
     assert "" == s.sensitivity(parse(text)).weak
 
 
-def options(tmp_path, **given):
-    return SimpleNamespace(**{"case": [PLAIN, list(WEAK)[1]], "tier": "quick", "out": None, "resume": False} | given)
-
-
 def test_the_command_prints_and_keeps(tmp_path, capsys):
     """A table by dtype and content, weak cases by name; the same as JSON, in a run directory."""
-    assert 0 == s.command(options(tmp_path, json=False, out=tmp_path / "run"))
+    named = ["mutants", "sensitivity", "--case", PLAIN, "--case", list(WEAK)[1]]
+    assert 0 == main([*named, "--out", str(tmp_path / "run")])
     text = capsys.readouterr().out
     assert f"weak: {list(WEAK)[1]}: no query sees a key" in text
-    assert "weak: 1 of 2 cases, 1 of them since they ask about lengths and masks" in text
+    assert "weak: 1 of 2 cases, 1 of them since they are about lengths and masks" in text
     kept = [json.loads(line) for line in (tmp_path / "run" / "sensitivity.jsonl").read_text().splitlines()]
     assert [s.sensitivity(parse(case)) for case in (PLAIN, list(WEAK)[1])] == [Sensitivity(**row) for row in kept]
-    assert 0 == s.command(options(tmp_path, json=True))
+    assert 0 == main([*named, "--json"])
     assert kept == json.loads(capsys.readouterr().out)["sensitivity"]
 
 

@@ -1,0 +1,53 @@
+"""Which implementations `check` runs on which cases."""
+
+from __future__ import annotations
+
+import argparse
+
+from attention_harness import registry
+from attention_harness.cases.ids import parse
+from attention_harness.cases.matrix import matrix
+from attention_harness.cases.narrow import cases_for
+from attention_harness.checks.behaviour.anchor import anchor
+from attention_harness.execution import fuzz
+from attention_harness.execution.plan import Item, plan_items
+from attention_harness.model.case import Case
+from attention_harness.model.errors import HarnessError
+from attention_harness.registry import Implementation
+
+
+def plan(options: argparse.Namespace) -> tuple[list[Implementation], list[Item]]:
+    """Return the implementations that the arguments name, and the plan of their checks."""
+    chosen = registry.select(options.names, options.load)
+    shared = _shared_cases(options, chosen)
+
+    def added(implementation: Implementation) -> list[Case]:
+        """Return the cases that a narrow declaration adds to the shared ones, and the one of its behaviours."""
+        if options.case or options.fuzz:
+            return []
+        found = [] if options.device != "cpu" else list(cases_for(implementation.capabilities, options.tier))
+        measured = anchor(implementation).on(options.device)
+        found += [measured] if measured not in {*shared, *found} else []
+        return [case for case in found if not options.mechanism or case.mechanism in options.mechanism]
+
+    return chosen, list(plan_items(chosen, shared, added))
+
+
+def _shared_cases(options: argparse.Namespace, chosen: list[Implementation]) -> list[Case]:
+    if options.seed is not None and not options.fuzz:
+        raise HarnessError("--seed is that of drawn cases: give --fuzz N with it")
+    if options.fuzz:
+        if options.case or options.tier != "default":
+            raise HarnessError("--fuzz draws its own cases: give it without --case, --quick and --thorough")
+
+        def takes(case: Case) -> bool:
+            return any(not one.refuses(case.on(options.device)) for one in chosen)
+
+        drawn = fuzz.drawn(options.seed or 0, options.fuzz, options.mechanism, takes)
+        return [case.on(options.device) for case in drawn]
+    if options.case:
+        if options.mechanism:
+            raise HarnessError("--case names its mechanism itself; give --case or --mechanism, not both")
+        return [parse(text) for text in options.case]
+    wanted = [registry.mechanism(name).name for name in options.mechanism]
+    return [case.on(options.device) for case in matrix(options.tier) if not wanted or case.mechanism in wanted]
