@@ -56,7 +56,7 @@ def _next(options: argparse.Namespace, base: Run) -> str:
 
 
 def _confirmed(changes: Changes, base: Run, head: Run, paths: Sequence[Path]) -> Changes:
-    """Measure every suspect again, five new passes each, on this machine if it is the runs' own."""
+    """Measure every suspect again, five new passes each, on this machine if it is that of the runs."""
     if not changes.suspects:
         return changes
     if why := incomparable(head.facts.environment, environment()):
@@ -79,7 +79,11 @@ def _not_heads(head: Run, load: Sequence[Path]) -> set[str]:
 
     then = head.facts.implementations
     known = registry.implementations(load).items()
-    return {name for name, own in known if name not in then or implementation_facts(own).sha256 != then[name].sha256}
+    return {
+        name
+        for name, implementation in known
+        if name not in then or implementation_facts(implementation).sha256 != then[name].sha256
+    }
 
 
 def _of_heads_file(one: CostChange, baseline: str, others: set[str]) -> CostChange:
@@ -113,8 +117,8 @@ def _again(
         case = parse(case_id)
         chosen = registry.select([*names, *([baseline] if baseline and baseline not in names else [])], load)
         cell = Workload(workload, "measured again", case_id, gated_on=gated_on)
-        asked = replace(parse(gated_on), dtype=case.dtype, device=case.device) if gated_on else case
-        answers = gating.ask(chosen, [(asked, direction)], load)
+        checked = replace(parse(gated_on), dtype=case.dtype, device=case.device) if gated_on else case
+        answers = gating.ask(chosen, [(checked, direction)], load)
         for row in campaign.run(
             chosen,
             [cell],

@@ -81,7 +81,7 @@ def cases(options: argparse.Namespace) -> Rows:
 
 
 def checks(options: argparse.Namespace) -> Rows:
-    """Return the questions that are asked."""
+    """Return the checks."""
     from attention_harness.checks import CHECKS
 
     return [{"name": check.name, "summary": check.summary} for check in CHECKS]

@@ -50,7 +50,7 @@ def writer_of(
 
 
 def wants_directory(options: argparse.Namespace) -> bool:
-    """Return whether results are to be kept; --resume alone is a mistake."""
+    """Return whether results are to be written; --resume alone is a mistake."""
     if options.out is None and getattr(options, "resume", False):
         raise HarnessError("--resume needs --out DIR, the run directory to go on with")
     return options.out is not None
@@ -61,8 +61,8 @@ def run_facts(*, tier: str, plan: str, planned: int = 0, **facts: Any) -> RunFac
     from attention_harness.execution.machine import environment
 
     command = "python -m attention_harness " + shlex.join(sys.argv[1:])
-    given = {"tier": tier, "plan": plan, "planned": planned} | facts
-    return RunFacts(command=command, started=now(), environment=environment(), **given)
+    values = {"tier": tier, "plan": plan, "planned": planned} | facts
+    return RunFacts(command=command, started=now(), environment=environment(), **values)
 
 
 def begin(

@@ -21,8 +21,8 @@ def build(run: Run) -> Content:
 
 def write(run: Run, directory: Path) -> tuple[Path, Path]:
     """Write `report.md` and `index.html` into the directory, each as a whole, and return their paths."""
-    told = build(run)
-    texts = {"report.md": markdown.render(told), "index.html": page.render(told)}
+    content = build(run)
+    texts = {"report.md": markdown.render(content), "index.html": page.render(content)}
     try:
         directory.mkdir(parents=True, exist_ok=True)
         written = [replaced(directory / name, text) for name, text in texts.items()]

@@ -13,7 +13,7 @@ PREFIX = "behaviour."
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one implementation does. state: the verdict's status, or "none" where it was not asked."""
+    """What one implementation does. state: the verdict's status, or "none" where it was not measured."""
 
     state: str
     measured: str
@@ -29,12 +29,12 @@ class Behaviours:
 
 
 def behaviours(verdicts: Sequence[Verdict]) -> Behaviours:
-    """Return a row for each behaviour that was asked of any implementation."""
-    asked = {(v.check.removeprefix(PREFIX), v.implementation): v for v in verdicts if v.check.startswith(PREFIX)}
-    names = tuple(dict.fromkeys(implementation for _, implementation in asked))
-    checks = dict.fromkeys(check for check, _ in asked)
+    """Return a row for each behaviour that was measured of any implementation."""
+    measured = {(v.check.removeprefix(PREFIX), v.implementation): v for v in verdicts if v.check.startswith(PREFIX)}
+    names = tuple(dict.fromkeys(implementation for _, implementation in measured))
+    checks = dict.fromkeys(check for check, _ in measured)
     return Behaviours(
-        names, tuple((check, tuple(_found(asked.get((check, name))) for name in names)) for check in checks)
+        names, tuple((check, tuple(_found(measured.get((check, name))) for name in names)) for check in checks)
     )
 
 

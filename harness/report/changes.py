@@ -131,11 +131,17 @@ class Changes:
 def compare(base: Run, head: Run) -> Changes:
     """Return what changed from base to head."""
     barriers = incomparable(base.facts.environment, head.facts.environment)
-    kinds, accuracy, asked = _verdicts(base.verdicts, head.verdicts)
+    kinds, accuracy, counted = _verdicts(base.verdicts, head.verdicts)
     kinds += _no_longer_timed(base, head, kinds)
     costs, refused, counts = _costs(base, head) if not barriers else ([], {}, {"times": 0, "peaks": 0})
     return Changes(
-        tuple(kinds), tuple(accuracy), tuple(costs), tuple(barriers), refused, tuple(_notes(base, head)), asked | counts
+        tuple(kinds),
+        tuple(accuracy),
+        tuple(costs),
+        tuple(barriers),
+        refused,
+        tuple(_notes(base, head)),
+        counted | counts,
     )
 
 
@@ -148,24 +154,24 @@ def incomparable(here: Environment, there: Environment) -> list[str]:
         "CUDA devices": lambda e: ", ".join(one.name for one in e.cuda) or "none",
         "python": lambda e: e.python,
     }
-    told = [
+    differences = [
         f"{what}: {before} and {after}"
         for what, read in readers.items()
         if (before := read(here)) != (after := read(there))
     ]
     packages = [environment.packages for environment in (here, there)]
-    told += [
+    differences += [
         f"{name}: {before} and {after}"
         for name in sorted({*packages[0], *packages[1]} - {"pytest-benchmark"})
         if (before := packages[0].get(name, "none")) != (after := packages[1].get(name, "none"))
     ]
-    return told
+    return differences
 
 
 def _notes(base: Run, head: Run) -> Iterable[str]:
     for name, run in (("BASE", base), ("HEAD", head)):
         if not run.facts.finished:
-            yield f"{name} ({run.directory}) was not finished: what it lacks is told as gone or new"
+            yield f"{name} ({run.directory}) was not finished: what it lacks is listed as gone or new"
     files = [run.facts.implementations for run in (base, head)]
     changed = [n for n in files[0] if n in files[1] and files[0][n].sha256 != files[1][n].sha256]
     if changed:
@@ -187,11 +193,16 @@ def _verdicts(
 
 def _changed(key: tuple[str, str, str], before: Verdict | None, after: Verdict | None) -> VerdictChange | None:
     kind = _kind(before.status if before else None, after.status if after else None)
-    told = after or before
-    if not kind or told is None:
+    latest = after or before
+    if not kind or latest is None:
         return None
     return VerdictChange(
-        kind, *key, str(before.status if before else ""), str(after.status if after else ""), told.reason, told.replay
+        kind,
+        *key,
+        str(before.status if before else ""),
+        str(after.status if after else ""),
+        latest.reason,
+        latest.replay,
     )
 
 
@@ -209,7 +220,7 @@ def _kind(before: Status | None, after: Status | None) -> str:
         return f"newly {after}"
     if after is Status.KNOWN_FAILURE:
         return "newly a known failure"
-    return "newly asked" if before in NOT_CHECKED else "newly right"
+    return "newly checked" if before in NOT_CHECKED else "newly right"
 
 
 def _moved(before: Verdict, after: Verdict) -> AccuracyChange | None:
@@ -267,13 +278,13 @@ def _alone(run: Run, other: Run, name: str) -> Iterator[str]:
             yield f"timed in {name} alone"
 
 
-def _no_longer_timed(base: Run, head: Run, told: Sequence[VerdictChange]) -> list[VerdictChange]:
+def _no_longer_timed(base: Run, head: Run, changes: Sequence[VerdictChange]) -> list[VerdictChange]:
     """Return what was timed before and is wrong now, where no verdict of its says so already.
 
     Once for a case, whatever directions and threads it was timed with. What an interrupted run lacks is no error.
     """
     earlier = {row.key: row for row in base.measurements if row.status == "measured"}
-    known = {(one.implementation, one.case) for one in told if one.kind == NEWLY_WRONG}
+    known = {(one.implementation, one.case) for one in changes if one.kind == NEWLY_WRONG}
     found: dict[tuple[str, str], VerdictChange] = {}
     for row in head.measurements:
         if row.key not in earlier or not row.wrong or (row.status == "error" and not head.facts.finished):
@@ -346,10 +357,10 @@ def settled(change: CostChange, before: Measurement, again: Measurement) -> Cost
         return replace(change, state="unconfirmed", reason=f"{again.status}: {again.reason}")
     if change.quantity == "memory":
         found = _memory(before, again)
-        told = f"measured again: {words.size(again.peak_bytes)}"
+        reason = f"measured again: {words.size(again.peak_bytes)}"
     elif why := _refused(before, again, set()):
         return replace(change, state="unconfirmed", reason=why)
     else:
-        found, told = time_change(before, again), f"measured again: ratio {again.ratio:.3f}"
+        found, reason = time_change(before, again), f"measured again: ratio {again.ratio:.3f}"
     agrees = found is not None and found.worse == change.worse
-    return replace(change, state="confirmed" if agrees else "refuted", reason=told)
+    return replace(change, state="confirmed" if agrees else "refuted", reason=reason)

@@ -71,7 +71,7 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Answers of one kind: implementation, mechanism, check and status. `worst` is told in full, others are named."""
+    """Answers of one kind: implementation, mechanism, check and status. `worst` is shown in full, others are named."""
 
     worst: Verdict
     count: int
@@ -175,19 +175,19 @@ def assemble(run: Run) -> Content:
 
 
 def settled(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], int]:
-    """Return one verdict for each question, the worst if it was answered twice, and how many had different answers.
+    """Return one verdict for each check, the worst if it ran twice, and how many had different verdicts.
 
-    A benchmark asks again what it is to time; counted twice that would hide a question that was never asked.
+    A benchmark checks again what it is to time; counted twice that would hide a check that was never run.
     """
-    kept: dict[tuple[str, str, str], Verdict] = {}
+    worst: dict[tuple[str, str, str], Verdict] = {}
     different = 0
     for verdict in verdicts:
-        question = (verdict.implementation, verdict.case, verdict.check)
-        earlier = kept.get(question)
+        key = (verdict.implementation, verdict.case, verdict.check)
+        earlier = worst.get(key)
         different += earlier is not None and earlier.status is not verdict.status
         if earlier is None or SEVERITY.index(verdict.status) < SEVERITY.index(earlier.status):
-            kept[question] = verdict
-    return list(kept.values()), different
+            worst[key] = verdict
+    return list(worst.values()), different
 
 
 def _headline(verdicts: Sequence[Verdict], facts: RunFacts, notes: Sequence[str]) -> Headline:
@@ -215,8 +215,8 @@ def _answer(
     names = list(dict.fromkeys(v.implementation for v in wrong))
     known = sum(v.status is Status.KNOWN_FAILURE for v in verdicts)
     upstream = f"; {words.counted(known, 'known upstream failure')} among them" if known else ""
-    asked = len({v.implementation for v in verdicts if v.status not in NOT_CHECKED})
-    over = f"{words.counted(checked, 'check')} of {words.counted(asked, 'implementation')}"
+    implementations = len({v.implementation for v in verdicts if v.status not in NOT_CHECKED})
+    over = f"{words.counted(checked, 'check')} of {words.counted(implementations, 'implementation')}"
     if wrong:
         so_far = " so far" if open_ended else ""
         return (
@@ -233,7 +233,7 @@ def _answer(
 
 def _gaps(found: int, planned: int | None, finished: bool) -> Iterable[str]:
     if planned is None:
-        yield "Incomplete: the run does not say how many verdicts were planned, so what is missing cannot be told."
+        yield "Incomplete: the run does not say how many verdicts were planned, so what is missing is not known."
     elif found < planned:
         yield (
             f"Incomplete: {words.number(planned - found)} of {words.number(planned)} planned verdicts are missing. "
@@ -247,7 +247,7 @@ def _gaps(found: int, planned: int | None, finished: bool) -> Iterable[str]:
 
 def _contradictions(different: int) -> Iterable[str]:
     if different:
-        yield f"{words.counted(different, 'question')} answered twice, and differently; the worst answer counts."
+        yield f"{words.counted(different, 'check')} ran twice, with different verdicts; the worst counts."
 
 
 def _right_side(found: int, planned: int | None) -> str:
@@ -264,17 +264,17 @@ def _total(
     present: Sequence[Status],
     headline: Headline,
 ) -> Total:
-    own = [v for v in verdicts if v.implementation == name]
-    counts = Counter(v.status for v in own)
+    found = [v for v in verdicts if v.implementation == name]
+    counts = Counter(v.status for v in found)
     wrong = sum(counts[status] for status in NONCONFORMING)
-    checked = len(own) - sum(counts[status] for status in NOT_CHECKED)
+    checked = len(found) - sum(counts[status] for status in NOT_CHECKED)
     whole = headline.whole
     word, tone = (
         ("does not conform", "bad") if wrong else ("conforms", "good") if whole else ("none wrong so far", "open")
     )
     if not checked:
-        word, tone = ("not checked" if own else "not run"), "open"
-    measured = [v.error_ratio for v in own if v.error_ratio is not None and v.status is not Status.KNOWN_FAILURE]
+        word, tone = ("not checked" if found else "not run"), "open"
+    measured = [v.error_ratio for v in found if v.error_ratio is not None and v.status is not Status.KNOWN_FAILURE]
     about = facts or ImplementationFacts()
     summary = " ".join(filter(None, (about.summary, _absent(about.unavailable))))
     shown = {status.replace("_", " "): counts[status] for status in present}

@@ -73,8 +73,8 @@ def _kind(row: Measurement) -> tuple[str, str, str, int]:
 
 def _title(kind: tuple[str, str, str, int]) -> str:
     mechanism, dtype, direction, threads = kind
-    told = [mechanism, dtype, direction.replace("_", " and ")]
-    return ", ".join([*told, words.counted(threads, "thread")] if threads > 1 else told)
+    parts = [mechanism, dtype, direction.replace("_", " and ")]
+    return ", ".join([*parts, words.counted(threads, "thread")] if threads > 1 else parts)
 
 
 def sweeps(rows: Sequence[Measurement]) -> tuple[Sweep, ...]:
@@ -83,7 +83,7 @@ def sweeps(rows: Sequence[Measurement]) -> tuple[Sweep, ...]:
     for row in rows:
         if row.status == "measured" and row.workload.startswith(SWEPT):
             kinds.setdefault(_kind(row), []).append(row)
-    found = (_sweep(_title(kind), own) for kind, own in kinds.items())
+    found = (_sweep(_title(kind), rows) for kind, rows in kinds.items())
     return tuple(sweep for sweep in found if sweep.curves)
 
 
@@ -94,11 +94,11 @@ def _sweep(title: str, rows: Sequence[Measurement]) -> Sweep:
     curves = tuple(
         Curve(
             name,
-            {n: _seconds(row) for n, row in own.items()},
-            {n: float(row.peak_bytes or 0) for n, row in own.items()},
+            {n: _seconds(row) for n, row in measured.items()},
+            {n: float(row.peak_bytes or 0) for n, row in measured.items()},
         )
-        for name, own in by_name.items()
-        if len(own) > 1
+        for name, measured in by_name.items()
+        if len(measured) > 1
     )
     least = {_length(row): row.least_bytes for row in rows if row.least_bytes}
     written = {_length(row): row.written_bytes for row in rows if row.written_bytes}
@@ -122,7 +122,7 @@ def fronts(rows: Sequence[Measurement]) -> tuple[Front, ...]:
         placed = row.ratio is not None and row.error_ratio is not None and row.answer != "unreliable"
         if row.status == "measured" and placed:
             kinds.setdefault(_kind(row), []).append(row)
-    found = (_front(_title(kind), own) for kind, own in kinds.items())
+    found = (_front(_title(kind), rows) for kind, rows in kinds.items())
     return tuple(front for front in found if len(front.spots) > 1)
 
 
@@ -132,9 +132,9 @@ def _front(title: str, rows: Sequence[Measurement]) -> Front:
     for row in rows:
         by_name.setdefault(row.implementation, {})[row.workload] = row
     most = max(map(len, by_name.values()))
-    whole = {name: own for name, own in by_name.items() if 2 * len(own) >= most}
-    shared = [w for w in next(iter(whole.values())) if all(w in own for own in whole.values())]
-    spots = [_spot(name, [own[w] for w in shared]) for name, own in whole.items()] if shared else []
+    whole = {name: measured for name, measured in by_name.items() if 2 * len(measured) >= most}
+    shared = [w for w in next(iter(whole.values())) if all(w in measured for measured in whole.values())]
+    spots = [_spot(name, [measured[w] for w in shared]) for name, measured in whole.items()] if shared else []
     ahead = [s for s in spots if not any(_beats(other, s) for other in spots)]
     marked = tuple(Spot(s.implementation, s.ratio, s.error_ratio, s in ahead) for s in spots)
     return Front(title, tuple(shared), tuple(sorted(marked, key=lambda spot: spot.ratio)))

@@ -24,20 +24,20 @@ ABSOLUTE = (
 )
 
 
-def render(told: Content) -> str:
+def render(content: Content) -> str:
     """Return the report."""
     sections = (
-        _summary(told),
-        _matrix(told.matrix, told.worst),
-        _behaviours(told.behaviours),
-        _power(told.power),
-        _sensitivity(told.sensitivity),
-        _reliability(told.reliability),
-        _failures(told),
-        _timing(told.timing, told.noise, told.self_check),
-        _growth(told.sweeps, told.fronts),
-        _mechanisms(told.mechanisms),
-        _machine(told),
+        _summary(content),
+        _matrix(content.matrix, content.worst),
+        _behaviours(content.behaviours),
+        _power(content.power),
+        _sensitivity(content.sensitivity),
+        _reliability(content.reliability),
+        _failures(content),
+        _timing(content.timing, content.noise, content.self_check),
+        _growth(content.sweeps, content.fronts),
+        _mechanisms(content.mechanisms),
+        _machine(content),
     )
     return "\n".join(line for section in map(list, sections) if section for line in (*section, "")).rstrip("\n") + "\n"
 
@@ -79,20 +79,20 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]
 # --- the sections
 
 
-def _summary(told: Content) -> Iterator[str]:
-    head = told.headline
+def _summary(content: Content) -> Iterator[str]:
+    head = content.headline
     yield from ("# Attention conformance and benchmark report", "")
     yield from (f"**{escaped(head.word)}.** {escaped(head.sentence)}", "", escaped(head.sum))
     for warning in head.warnings:
         yield from ("", f"> **{escaped(warning)}**")
     yield ""
-    yield from table([status for status, _ in told.statuses], [[words.number(n) for _, n in told.statuses]])
-    if told.totals:
-        counted = list(told.totals[0].counts)
+    yield from table([status for status, _ in content.statuses], [[words.number(n) for _, n in content.statuses]])
+    if content.totals:
+        counted = list(content.totals[0].counts)
         header = ["implementation", "answer", *counted, "worst error ratio", "what it is"]
         rows = (
             [code(t.implementation), t.word, *map(words.number, t.counts.values()), t.worst, escaped(t.summary)]
-            for t in told.totals
+            for t in content.totals
         )
         yield from ("", *table(header, rows))
 
@@ -139,15 +139,15 @@ def _worst(cell: Cell) -> list[str]:
     ]
 
 
-def _behaviours(told: Behaviours) -> Iterator[str]:
+def _behaviours(found: Behaviours) -> Iterator[str]:
     yield from ("## Behaviours", "")
-    if not told.rows:
+    if not found.rows:
         yield "None was measured in this run."
         return
     yield "What each implementation was measured to do, and in brackets what it declares. What contradicts it fails."
     yield ""
-    rows = ([code(name), *map(_found, cells)] for name, cells in told.rows)
-    yield from table(["behaviour", *map(code, told.implementations)], rows)
+    rows = ([code(name), *map(_found, cells)] for name, cells in found.rows)
+    yield from table(["behaviour", *map(code, found.implementations)], rows)
 
 
 def _sensitivity(found: Sequence[Sensitivity]) -> Iterator[str]:
@@ -190,14 +190,14 @@ def _power(power: Power | None) -> Iterator[str]:
         yield from ("", f"**{what}**: {', '.join(map(escaped, names))}")
 
 
-def _failures(told: Content) -> Iterator[str]:
+def _failures(content: Content) -> Iterator[str]:
     yield from ("## Failures", "")
-    if not told.failures:
-        checked = told.headline.word != "Nothing was checked"
+    if not content.failures:
+        checked = content.headline.word != "Nothing was checked"
         yield "None among the checks that were run." if checked else "None, since nothing was checked."
-    for group in told.failures:
+    for group in content.failures:
         yield from _group(group)
-    for cause in told.causes:
+    for cause in content.causes:
         found = [f"matches: {match}" for match in cause.matches] or [cause.note]
         yield from (
             f"### Likely cause in {code(cause.implementation)}",
@@ -205,7 +205,7 @@ def _failures(told: Content) -> Iterator[str]:
             *(f"- {escaped(one)}" for one in found),
             "",
         )
-    if told.known:
+    if content.known:
         yield from (
             "",
             "## Known failures",
@@ -213,7 +213,7 @@ def _failures(told: Content) -> Iterator[str]:
             "Declared with an upstream reason; they do not count against conformance.",
             "",
         )
-        for group in told.known:
+        for group in content.known:
             yield from _group(group)
 
 
@@ -372,10 +372,10 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _machine(told: Content) -> Iterator[str]:
+def _machine(content: Content) -> Iterator[str]:
     yield from ("## Machine, versions, and how to run this again", "")
-    yield from table(["", ""], ([escaped(name), escaped(text)] for name, text in (*told.dates, *told.machine)))
+    yield from table(["", ""], ([escaped(name), escaped(text)] for name, text in (*content.dates, *content.machine)))
     yield from ("", "The whole run again:", "")
-    yield from block(told.command) if told.command else ["The command was not recorded."]
+    yield from block(content.command) if content.command else ["The command was not recorded."]
     yield from ("", "One case:", "")
     yield from block("python -m attention_harness check NAME --case CASE", "sh")

@@ -37,7 +37,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Why checks of an implementation were not asked: a reason, how many checks, of which mechanisms."""
+    """Why checks of an implementation were not run: a reason, how many checks, of which mechanisms."""
 
     number: int
     implementation: str
@@ -73,7 +73,7 @@ class Matrix:
 
 
 def matrix(verdicts: Sequence[Verdict], mechanisms: Iterable[str], implementations: Sequence[str]) -> Matrix:
-    """Return a cell for every pair, whether or not anything was asked there."""
+    """Return a cell for every pair, whether or not anything was run there."""
     notes = _notes(verdicts, implementations)
     numbers = {(n.implementation, n.status, _shape(n.reason, n.mechanisms[0])): n.number for n in notes}
     by_cell: dict[tuple[str, str], list[Verdict]] = {}
@@ -82,20 +82,22 @@ def matrix(verdicts: Sequence[Verdict], mechanisms: Iterable[str], implementatio
     rows = []
     for mechanism in mechanisms:
         found = [(name, by_cell.get((mechanism, name), [])) for name in implementations]
-        rows.append(Row(mechanism, tuple(_cell(mechanism, name, own, numbers) for name, own in found)))
+        rows.append(Row(mechanism, tuple(_cell(mechanism, name, found, numbers) for name, found in found)))
     return Matrix(tuple(implementations), tuple(rows), notes)
 
 
 def _cell(
-    mechanism: str, implementation: str, own: Sequence[Verdict], numbers: dict[tuple[str, str, str], int]
+    mechanism: str, implementation: str, found: Sequence[Verdict], numbers: dict[tuple[str, str, str], int]
 ) -> Cell:
-    counts = Counter(v.status for v in own)
+    counts = Counter(v.status for v in found)
     wrong = any(counts[status] for status in NONCONFORMING)
     # a known failure beyond its error bound is not the share of the pass beside it
-    told = own if wrong or not counts[Status.PASS] else [v for v in own if v.status is Status.PASS]
-    worst = max((v for v in told if v.error_ratio is not None), key=lambda v: words.worse(v.error_ratio), default=None)
+    judged = found if wrong or not counts[Status.PASS] else [v for v in found if v.status is Status.PASS]
+    worst = max(
+        (v for v in judged if v.error_ratio is not None), key=lambda v: words.worse(v.error_ratio), default=None
+    )
     state, text, extras = parts(counts, words.error_ratio(worst.error_ratio) if worst else "")
-    keys = [(v.implementation, str(v.status), _shape(v.reason, mechanism)) for v in own if v.status in NOT_CHECKED]
+    keys = [(v.implementation, str(v.status), _shape(v.reason, mechanism)) for v in found if v.status in NOT_CHECKED]
     cited = tuple(sorted({numbers[key] for key in keys}))
     return Cell(mechanism, implementation, state, text, extras, cited, worst)
 
@@ -132,20 +134,20 @@ def _notes(verdicts: Iterable[Verdict], implementations: Sequence[str]) -> tuple
     for v in verdicts:
         if v.status in NOT_CHECKED:
             found.setdefault((v.implementation, str(v.status), _shape(v.reason, v.mechanism)), []).append(v)
-    ordered = sorted(found.values(), key=lambda own: implementations.index(own[0].implementation))
+    ordered = sorted(found.values(), key=lambda found: implementations.index(found[0].implementation))
     return tuple(
         Note(
             number,
-            own[0].implementation,
-            str(own[0].status),
-            own[0].reason,
-            len(own),
-            tuple(dict.fromkeys(v.mechanism for v in own)),
+            found[0].implementation,
+            str(found[0].status),
+            found[0].reason,
+            len(found),
+            tuple(dict.fromkeys(v.mechanism for v in found)),
         )
-        for number, own in enumerate(ordered, 1)
+        for number, found in enumerate(ordered, 1)
     )
 
 
 def _shape(reason: str, mechanism: str) -> str:
-    """Return a reason without the name of its mechanism, so that equal reasons can be told."""
+    """Return a reason without the name of its mechanism, so that equal reasons are one."""
     return re.sub(rf"\b{re.escape(mechanism)}\b", "\0", reason)

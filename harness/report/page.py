@@ -33,7 +33,7 @@ def render(content: Content) -> str:
     environment.filters["soft"] = lambda text: Markup(str(escape(text)).replace("_", "_<wbr>"))
     style = STYLE.read_text(encoding="utf-8")
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        told=content,
+        content=content,
         growth=GROWTH,
         mutation=mutation,
         reliability=reliability,

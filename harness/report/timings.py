@@ -92,8 +92,8 @@ def timing(measurements: Sequence[Measurement], verdicts: Sequence[Verdict] = ()
     order = list(dict.fromkeys(panel.mechanism for panel in panels))
     panels.sort(key=lambda panel: order.index(panel.mechanism))
     counts = Counter((line.implementation, line.answer) for panel in panels for line in panel.lines)
-    given = {answer for _, answer in counts}
-    answers = tuple(a for a in (*ANSWERS, "not compared", *STATUSES) if a in given)
+    present = {answer for _, answer in counts}
+    answers = tuple(a for a in (*ANSWERS, "not compared", *STATUSES) if a in present)
     names = dict.fromkeys(name for name, _ in counts)
     return Timing(tuple(panels), answers, tuple((n, tuple(counts[n, a] for a in answers)) for n in names))
 
@@ -128,7 +128,7 @@ def _kind(row: Measurement) -> str:
 
 
 def _rank(line: Line) -> tuple[bool, bool, bool, float]:
-    """Return a key that sorts by ratio what was measured; an answer that was withheld comes after those given."""
+    """Return a key that sorts by ratio what was measured; an answer that was withheld comes after the others."""
     ratio = line.point[0] if line.point else 0.0
     return line.kind != "measured", line.point is None, line.answer == "unreliable", ratio
 

@@ -26,8 +26,8 @@ MOST = {"implementations": 200, "mechanisms": 200, "checks": 1000, "classes of m
 def shown(run: Run) -> Run:
     """Return the run with every text printable; HarnessError where its tables would have no end."""
     _check_tables(run)
-    told = {one.name: _told(getattr(run, one.name)) for one in fields(run) if one.name != "directory"}
-    return replace(run, **told)
+    printed = {one.name: _printable(getattr(run, one.name)) for one in fields(run) if one.name != "directory"}
+    return replace(run, **printed)
 
 
 def _check_tables(run: Run) -> None:
@@ -45,20 +45,20 @@ def _check_tables(run: Run) -> None:
             raise HarnessError(f"{run.directory} names {len(names)} {kind}; a report has room for {MOST[kind]}")
 
 
-def _told(value: Any) -> Any:
+def _printable(value: Any) -> Any:
     """Return a value with every text in it printable, the value itself where all of it is."""
     if isinstance(value, Enum) or value is None:
         return value
     if isinstance(value, str):
         return value if value.isprintable() else printable(value)
     if isinstance(value, Stored):
-        own = {name: getattr(value, name) for name in value.__struct_fields__}
-        changed = {name: new for name, old in own.items() if (new := _told(old)) is not old}
+        values = {name: getattr(value, name) for name in value.__struct_fields__}
+        changed = {name: new for name, old in values.items() if (new := _printable(old)) is not old}
         return structs.replace(value, **changed) if changed else value
     if isinstance(value, Mapping):
-        return {_told(key): _told(item) for key, item in value.items()}
+        return {_printable(key): _printable(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        items = [_told(item) for item in value]
+        items = [_printable(item) for item in value]
         if all(new is old for new, old in zip(items, value, strict=True)):
             return value
         return tuple(items) if isinstance(value, tuple) else items

@@ -125,8 +125,8 @@ def save(path: Path, implementation: Implementation, case: Case, check: str) -> 
     error_bound = bound_of(case, declared.arithmetic, declared.fully_masked_rows)[place]
     if error_bound is None:
         raise HarnessError(f"--save: {case.mechanism} has no weights; give --check accuracy")
-    given = inputs.tensors(case)
-    stored = given | _judged(error_bound)
+    tensors = inputs.tensors(case)
+    stored = tensors | _judged(error_bound)
     packed = {name: zlib.compress(bytes(tensor.untyped_storage().cpu()), 9) for name, tensor in stored.items()}
     small = sum(map(len, packed.values())) <= _INLINE_BYTES
     text = {name: repr(base64.b64encode(raw).decode()) if small else repr(name) for name, raw in packed.items()}
@@ -141,7 +141,7 @@ def save(path: Path, implementation: Implementation, case: Case, check: str) -> 
         if small
         else 'np.load(Path(__file__).with_suffix(".npz"), allow_pickle=False)[text].tobytes()',
         implementation=loading,
-        given=repr(tuple(given)),
+        given=repr(tuple(tensors)),
         place=place,
         dtype=case.dtype,
         what=("output", "weights")[place],
@@ -216,9 +216,11 @@ def _loading(implementation: Implementation) -> tuple[str, list[str]]:
         return f"module = importlib.import_module({name!r})", [f"the package that has {name}"]
     path = implementation.path.resolve()
     source = path.read_text(encoding="utf-8")
-    own = _imported(source) <= _STAND_INS
-    declared = "" if not own else _DECLARATIONS + "\n".join(map(_stand_in, (Capabilities, Arithmetic))) + "\n\n"
-    needs = [] if own else ["attention-harness"]
+    declarations_only = _imported(source) <= _STAND_INS
+    declared = (
+        "" if not declarations_only else _DECLARATIONS + "\n".join(map(_stand_in, (Capabilities, Arithmetic))) + "\n\n"
+    )
+    needs = [] if declarations_only else ["attention-harness"]
     if len(source.splitlines()) > _INLINE_LINES:
         lines = [
             f'spec = importlib.util.spec_from_file_location("{path.stem}", {str(path)!r})',

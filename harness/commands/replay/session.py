@@ -1,6 +1,6 @@
 """One case again: every check's verdict, where the errors lie, what went in, and what may have caused them.
 
-The implementation runs in a worker process with a time limit, so that a crash is told with its signal.
+The implementation runs in a worker process with a time limit, so that a crash is reported with its signal.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ class Replayed:
 
 
 def replay(options: argparse.Namespace) -> int:
-    """Run one case again, tell and save; 0 when it was asked and conforms."""
-    [own] = registry.select([options.implementation], options.load)
-    [item] = plan_items([own], [parse(options.case)])
-    asked = _asked(item, options.check)
+    """Run one case again, print and save; 0 when it was checked and conforms."""
+    [chosen] = registry.select([options.implementation], options.load)
+    [item] = plan_items([chosen], [parse(options.case)])
+    selected = _with_check(item, options.check)
     if options.save:
         need_new_file(options.save)
     seconds = options.timeout or ITEM_SECONDS
-    found = run(asked, options.load, seconds=seconds, memory=options.memory)
+    found = run(selected, options.load, seconds=seconds, memory=options.memory)
     if not options.no_diagnosis:
         causes = tuple(diagnose_run(found.verdicts, options.load, memory=options.memory))
         found = Replayed(found.verdicts, found.facts, found.worst, found.maps, causes)
@@ -66,13 +66,13 @@ def replay(options: argparse.Namespace) -> int:
     else:
         print(printable("\n".join(text(item, found, drawn=_can_draw()))))
     if options.save:
-        for path in save(options.save, own, item.case, options.check or _to_save(found.verdicts)):
+        for path in save(options.save, chosen, item.case, options.check or _to_save(found.verdicts)):
             console.line(f"wrote {path}")
     statuses = {verdict.status for verdict in found.verdicts}
     return 0 if statuses - set(NOT_CHECKED) and not statuses & set(NONCONFORMING) else 1
 
 
-def _asked(item: Item, name: str | None) -> Item:
+def _with_check(item: Item, name: str | None) -> Item:
     """Return the item with one check alone, if one is named."""
     checks = tuple(check for check in item.checks if name in (None, check.name))
     if not checks:
@@ -94,8 +94,8 @@ def run(item: Item, load: Sequence[Path] = (), *, seconds: float = ITEM_SECONDS,
         return Replayed(tuple(run_checks(item)))
     names = tuple(check.name for check in item.checks)
     try:
-        asked = (item.implementation.name, tuple(load), item.case.id, names)
-        return pool.run_alone(_work, *asked, seconds=seconds + item.allowance, memory=memory)
+        arguments = (item.implementation.name, tuple(load), item.case.id, names)
+        return pool.run_alone(_work, *arguments, seconds=seconds + item.allowance, memory=memory)
     except Lost as lost:
         return Replayed(tuple(lost_verdicts(item, lost)), tuple(_facts(item.case)))
 
@@ -103,8 +103,8 @@ def run(item: Item, load: Sequence[Path] = (), *, seconds: float = ITEM_SECONDS,
 def _work(name: str, load: tuple[Path, ...], case_id: str, checks: tuple[str, ...]) -> Replayed:
     before = process_state()
     [item] = plan_items([implementation(name, load)], [parse(case_id)])
-    asked = tuple(check for check in item.checks if check.name in checks)
-    verdicts = tuple(verdicts_of(Item(item.implementation, item.case, asked, item.skip), before))
+    selected = tuple(check for check in item.checks if check.name in checks)
+    verdicts = tuple(verdicts_of(Item(item.implementation, item.case, selected, item.skip), before))
     try:
         facts = tuple(_facts(item.case))
         worst, maps = (

@@ -34,24 +34,24 @@ def scaling(sweep: Sweep, inks: Mapping[str, tuple[str, str]], memory: bool, nam
     """Return time or memory of one call over the length, both logarithmic: a power is a straight line."""
     units, what = (_UNITS_B, "memory added") if memory else (_UNITS_S, "time of one call")
     lines = {c.implementation: dict(c.bytes if memory else c.seconds) for c in sweep.curves}
-    lines = {who: {n: v for n, v in sorted(own.items()) if v > 0} for who, own in lines.items()}
-    lines = {who: own for who, own in lines.items() if len(own) > 1}
+    lines = {who: {n: v for n, v in sorted(points.items()) if v > 0} for who, points in lines.items()}
+    lines = {who: points for who, points in lines.items() if len(points) > 1}
     if not lines:
         return ""
     with drawing():
         width, height = 4.9, 3.1
         figure = blank(width, height)
         axes = figure.add_axes((0.66 / width, 0.5 / height, (width - 2.05) / width, 1 - 0.72 / height))
-        for who, own in lines.items():
+        for who, points in lines.items():
             colour, mark = inks[who]
-            axes.plot(list(own), list(own.values()), color=colour, marker=mark, ms=4, lw=1.4)
-        ends = {who: list(own.values())[-1] for who, own in lines.items()}
+            axes.plot(list(points), list(points.values()), color=colour, marker=mark, ms=4, lw=1.4)
+        ends = {who: list(points.values())[-1] for who, points in lines.items()}
         if memory:
             _bounds(axes, sweep)
-            ends |= {label: list(own.values())[-1] for label, own in _references(sweep).items()}
+            ends |= {label: list(points.values())[-1] for label, points in _references(sweep).items()}
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
-        lengths = sorted({n for own in lines.values() for n in own})
+        lengths = sorted({n for points in lines.values() for n in points})
         axes.set_xticks(lengths, [f"{n:,}" for n in lengths])
         axes.minorticks_off()
         axes.grid(color=FAINT, lw=0.5)
@@ -60,8 +60,8 @@ def scaling(sweep: Sweep, inks: Mapping[str, tuple[str, str]], memory: bool, nam
         axes.set_title(what, loc="left", fontsize=9, color=INK)
         _unit_ticks(axes, units)
         _labels(axes, ends, {who: inks[who][0] for who in lines})
-        told = ", ".join(f"{who} {own[max(own)]:.3g} at {max(own)}" for who, own in lines.items())
-        return svg(figure, name, f"{what} over length, {sweep.title}: {told}")
+        described = ", ".join(f"{who} {points[max(points)]:.3g} at {max(points)}" for who, points in lines.items())
+        return svg(figure, name, f"{what} over length, {sweep.title}: {described}")
 
 
 def _references(sweep: Sweep) -> dict[str, Mapping[int, float]]:
@@ -69,8 +69,8 @@ def _references(sweep: Sweep) -> dict[str, Mapping[int, float]]:
 
 
 def _bounds(axes: Axes, sweep: Sweep) -> None:
-    for own, style in zip(_references(sweep).values(), (":", "--"), strict=True):
-        axes.plot(list(own), list(own.values()), color=INK, lw=1, ls=style, alpha=0.6)
+    for points, style in zip(_references(sweep).values(), (":", "--"), strict=True):
+        axes.plot(list(points), list(points.values()), color=INK, lw=1, ls=style, alpha=0.6)
 
 
 def _unit_ticks(axes: Axes, units: Sequence[tuple[float, str]]) -> None:
@@ -130,8 +130,8 @@ def front(found: Front, inks: Mapping[str, tuple[str, str]], name: str) -> str:
         axes.set_xlabel("time ÷ baseline's time  (left: faster)")
         axes.set_title("worst error ratio  (down: more accurate)", loc="left", fontsize=9, color=INK)
         _key(axes, found, inks)
-        told = ", ".join(f"{s.implementation} {s.ratio:.3g} and {s.error_ratio:.2g}" for s in found.spots)
-        return svg(figure, name, f"Time ratio and error ratio, {found.title}: {told}")
+        described = ", ".join(f"{s.implementation} {s.ratio:.3g} and {s.error_ratio:.2g}" for s in found.spots)
+        return svg(figure, name, f"Time ratio and error ratio, {found.title}: {described}")
 
 
 def _inside(tick: float, limits: tuple[float, float]) -> bool:

@@ -44,8 +44,8 @@ def intervals(panel: timings.Panel, frame: Frame, name: str) -> str:
 
 def alternative(panel: timings.Panel) -> str:
     """Return what an interval figure shows, for who cannot see it."""
-    told = [f"{line.implementation} {line.ratio} ({line.answer})" for line in panel.plotted]
-    return f"Time over that of {panel.baseline} on {panel.workload}: {', '.join(told)}"
+    described = [f"{line.implementation} {line.ratio} ({line.answer})" for line in panel.plotted]
+    return f"Time over that of {panel.baseline} on {panel.workload}: {', '.join(described)}"
 
 
 def frame(panels: Sequence[timings.Panel]) -> Frame:

@@ -58,7 +58,7 @@ def require() -> None:
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Draw in our style, whatever the user's own; a glyph that a font lacks is the browser's to find."""
+    """Draw in our style, whatever the user's is; a glyph that a font lacks is the browser's to find."""
     require()
     import matplotlib
 

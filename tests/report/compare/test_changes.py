@@ -26,7 +26,7 @@ from tests.report.compare.conftest import CASE, environment, measured, run_of, v
         ("newly a known failure", "fail", "known_failure"),
         ("newly unsupported", "pass", "unsupported"),
         ("newly unavailable", "pass", "unavailable"),
-        ("newly asked", "unavailable", "pass"),
+        ("newly checked", "unavailable", "pass"),
     ],
 )
 def test_a_verdict_changes_in_one_way(kind, before, after):
