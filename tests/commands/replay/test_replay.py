@@ -35,12 +35,12 @@ def test_a_wrong_one_is_shown(harness, tmp_path):
 
 
 def test_json_says_the_same(harness, tmp_path):
-    """One document: verdicts, worst element, maps, causes; numbers that are not finite are strings."""
+    """One document: verdicts, worst element, maps, causes; a number that is not finite is null."""
     path = write(tmp_path / "nan.py", scores="query @ key.mT * float('nan')")
     answer = harness("replay", TINY, "--implementation", "nan", "--load", path, "--json", "--no-diagnosis")
     told = json.loads(answer.out, parse_constant=lambda text: pytest.fail(f"{text} is not JSON"))
     assert answer.status == 1
-    assert (told["worst"]["what"], told["worst"]["error_ratio"]) == ("output", "inf")
+    assert (told["worst"]["what"], told["worst"]["error_ratio"]) == ("output", None)
     assert {"fail"} == {verdict["status"] for verdict in told["verdicts"] if verdict["check"] == "accuracy"}
 
 
