@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from attention_harness import store
 from attention_harness.execution import machine
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.run_facts import ImplementationFacts, RunFacts
@@ -57,15 +53,3 @@ def run_of(*items: Verdict | Measurement, **facts: Any) -> Run:
     known = {"environment": environment(), "finished": "now", "implementations": about, "command": "check"}
     verdicts = tuple(item for item in items if isinstance(item, Verdict))
     return Run(Path("run"), RunFacts(**known | facts), verdicts, tuple(i for i in items if isinstance(i, Measurement)))
-
-
-@pytest.fixture
-def kept(tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that writes a run directory."""
-
-    def keep(name: str, run: Run) -> Path:
-        writer = store.Writer.start(tmp_path / name, run.facts)
-        writer.add(*run.verdicts, *run.measurements)
-        return tmp_path / name
-
-    return keep

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from attention_harness import registry
+from attention_harness import registry, store
 from attention_harness.commands import compare
 from attention_harness.commands.run_setup import implementation_facts
 from attention_harness.execution import machine
 from attention_harness.model.run_facts import ImplementationFacts
+from attention_harness.store import Run
 from tests.registry.sources import write
 from tests.report.compare.conftest import measured, run_of, verdict
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a run directory."""
+
+    def keep(name: str, run: Run) -> Path:
+        writer = store.Writer.start(tmp_path / name, run.facts)
+        writer.add(*run.verdicts, *run.measurements)
+        return tmp_path / name
+
+    return keep
 
 
 def test_two_runs_without_a_change(harness, kept):
