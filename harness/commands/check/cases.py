@@ -16,10 +16,11 @@ from attention_harness.model.errors import HarnessError
 from attention_harness.registry import Implementation
 
 
-def plan(options: argparse.Namespace) -> tuple[list[Implementation], list[Item]]:
-    """Return the implementations that the arguments name, and the plan of their checks."""
+def plan(options: argparse.Namespace) -> tuple[list[Implementation], list[Item], fuzz.DrawnCases | None]:
+    """Return the implementations that the arguments name, the plan of their checks, and the drawn cases of --fuzz."""
     chosen = registry.select(options.names, options.load)
-    shared = _shared_cases(options, chosen)
+    drawn = _drawn_cases(options, chosen)
+    shared = [case.on(options.device) for case in drawn.numbers] if drawn else _named_cases(options)
 
     def added(implementation: Implementation) -> list[Case]:
         """Return the cases that a narrow declaration adds to the shared ones, and the one of its behaviours."""
@@ -30,21 +31,21 @@ def plan(options: argparse.Namespace) -> tuple[list[Implementation], list[Item]]
         found += [measured] if measured not in {*shared, *found} else []
         return [case for case in found if not options.mechanism or case.mechanism in options.mechanism]
 
-    return chosen, list(plan_items(chosen, shared, added))
+    return chosen, list(plan_items(chosen, shared, added)), drawn
 
 
-def _shared_cases(options: argparse.Namespace, chosen: list[Implementation]) -> list[Case]:
-    if options.seed is not None and not options.fuzz:
-        raise HarnessError("--seed is that of drawn cases: give --fuzz N with it")
-    if options.fuzz:
-        if options.case or options.tier != "default":
-            raise HarnessError("--fuzz draws its own cases: give it without --case, --quick and --thorough")
+def _drawn_cases(options: argparse.Namespace, chosen: list[Implementation]) -> fuzz.DrawnCases | None:
+    if not options.fuzz:
+        if options.seed is not None:
+            raise HarnessError("--seed is that of drawn cases: give --fuzz N with it")
+        return None
+    if options.case or options.tier != "default":
+        raise HarnessError("--fuzz draws its own cases: give it without --case, --quick and --thorough")
+    which = {"seed": options.seed or 0, "mechanisms": options.mechanism, "device": options.device}
+    return fuzz.draw_cases(chosen, options.fuzz, **which)
 
-        def takes(case: Case) -> bool:
-            return any(not one.refuses(case.on(options.device)) for one in chosen)
 
-        drawn = fuzz.drawn(options.seed or 0, options.fuzz, options.mechanism, takes)
-        return [case.on(options.device) for case in drawn]
+def _named_cases(options: argparse.Namespace) -> list[Case]:
     if options.case:
         if options.mechanism:
             raise HarnessError("--case names its mechanism itself; give --case or --mechanism, not both")
