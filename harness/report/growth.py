@@ -12,6 +12,9 @@ from attention_harness.model.case import Case
 from attention_harness.model.measurement import SWEPT, Measurement
 from attention_harness.report import words
 
+HEADER = ("implementation", "exponent of time", "exponent of memory", "over lengths", "slopes between neighbours")
+"""What a curve's `row` holds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Curve:

@@ -5,36 +5,26 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from pathlib import Path
 from typing import Any
 
-from attention_harness.model.errors import HarnessError
-from attention_harness.report import mutation, reliability
+from attention_harness.report import mutation, reliability, templates
 from attention_harness.report.content import Content
 from attention_harness.report.figures import curves, formulas, heatmaps, intervals, svg
-from attention_harness.report.markdown import GROWTH
-
-TEMPLATE = Path(__file__).with_name("page.html.j2")
-STYLE = Path(__file__).with_name("page.css")
+from attention_harness.report.growth import HEADER
 
 
 def render(content: Content) -> str:
     """Return the page. Whatever comes from a run is escaped; only the figures and the style sheet are markup."""
-    try:
-        import jinja2
-        from markupsafe import Markup, escape
-    except ImportError as error:
-        raise HarnessError(svg.MISSING) from error
+    environment = templates.environment(autoescape=True)
     svg.require()
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    from markupsafe import Markup, escape
+
     environment.filters["slug"] = _slug
     environment.filters["soft"] = lambda text: Markup(str(escape(text)).replace("_", "_<wbr>"))
-    style = STYLE.read_text(encoding="utf-8")
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    style = (templates.FOLDER / "page.css").read_text(encoding="utf-8")
+    return environment.get_template("page.html.j2").render(
         content=content,
-        growth=GROWTH,
+        growth=HEADER,
         mutation=mutation,
         reliability=reliability,
         style=Markup(style),

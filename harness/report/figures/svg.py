@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from attention_harness.model.errors import HarnessError
+from attention_harness.report.templates import MISSING
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-MISSING = "a report needs matplotlib and Jinja2: pip install attention-harness[report]"
 
 # Colours that no figure would draw by itself, and what stands for them in the page.
 INK, FAINT = "#010203", "#010204"

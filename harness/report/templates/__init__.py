@@ -1,0 +1,26 @@
+"""The templates of a report, which Jinja fills in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attention_harness.model.errors import HarnessError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+FOLDER = Path(__file__).parent
+MISSING = "a report needs matplotlib and Jinja2: pip install attention-harness[report]"
+
+
+def environment(**options: Any) -> Environment:
+    """Return an environment that finds the templates and knows no undefined name."""
+    try:
+        import jinja2
+    except ImportError as error:
+        raise HarnessError(MISSING) from error
+    loader = jinja2.FileSystemLoader(FOLDER)
+    return jinja2.Environment(
+        loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options
+    )
