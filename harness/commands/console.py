@@ -22,19 +22,10 @@ EXAMPLES = 3
 
 _EVERY_S = 15.0  # between two lines of progress where there is no terminal
 _PACE_S = 3600.0  # over which the speed is averaged
-_COLUMNS = {
-    "implementations": ("name", "summary", "unavailable"),
-    "mechanisms": ("name", "inputs", "options", "source"),
-    "cases": ("id",),
-    "checks": ("name", "summary"),
-    "mutants": ("kind", "name", "cites"),
-    "workloads": ("name", "case", "cites"),
-}
 
 
-def table(kind: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+def table(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Print rows of `list` or `doctor` on standard output; piped, one line each and nothing cut off."""
-    columns = columns or _COLUMNS[kind]
     if not sys.stdout.isatty():
         for row in rows:
             print("\t".join(text for column in columns if (text := _cell(row[column]))))
@@ -43,7 +34,7 @@ def table(kind: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] =
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=kind, title_justify="left", header_style="bold")
+    shown = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
         shown.add_column(column, overflow="fold")
     for row in rows:

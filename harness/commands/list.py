@@ -23,12 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print a table of the kind; of implementations and mechanisms where none is named."""
     kinds = [options.kind] if options.kind else ["implementations", "mechanisms"]
-    rows = {kind: KINDS[kind](options) for kind in kinds}
+    rows = {kind: KINDS[kind][0](options) for kind in kinds}
     if options.json:
         print(json.dumps(rows[options.kind] if options.kind else rows, indent=1))
         return 0
     for kind in kinds:
-        console.table(kind, rows[kind])
+        console.table(kind, rows[kind], KINDS[kind][1])
     return 0
 
 
@@ -104,11 +104,12 @@ def workloads(options: argparse.Namespace) -> Rows:
     ]
 
 
-KINDS: dict[str, Callable[[argparse.Namespace], Rows]] = {
-    "implementations": implementations,
-    "mechanisms": mechanisms,
-    "cases": cases,
-    "checks": checks,
-    "mutants": mutants,
-    "workloads": workloads,
+KINDS: dict[str, tuple[Callable[[argparse.Namespace], Rows], tuple[str, ...]]] = {
+    "implementations": (implementations, ("name", "summary", "unavailable")),
+    "mechanisms": (mechanisms, ("name", "inputs", "options", "source")),
+    "cases": (cases, ("id",)),
+    "checks": (checks, ("name", "summary")),
+    "mutants": (mutants, ("kind", "name", "cites")),
+    "workloads": (workloads, ("name", "case", "cites")),
 }
+"""For each kind its rows, and the columns of its table; JSON has all."""

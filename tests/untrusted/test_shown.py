@@ -110,7 +110,7 @@ def test_no_terminal_is_steered(capsys):
     for verdict in verdicts(HOSTILE):
         console.failure(verdict)
     console.cause(Diagnosis(HOSTILE, (), HOSTILE))
-    console.table("cases", [{"id": HOSTILE}])
+    console.table("cases", [{"id": HOSTILE}], ("id",))
     print(summary.summary(verdicts(HOSTILE), 3), summary.behaviours(verdicts(HOSTILE)))
     print(console.timings(measurements(HOSTILE), HOSTILE))
     shown = "".join(capsys.readouterr())

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import shutil
 import sys
 import sysconfig
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,12 +16,13 @@ from attention_harness.commands.doctor.packages import version
 from attention_harness.execution import machine
 from attention_harness.model import units
 
-_MANAGERS = {
-    "apt-get": ("apt-get install g++", "apt-get install python3-dev"),
-    "dnf": ("dnf install gcc-c++", "dnf install python3-devel"),
-    "zypper": ("zypper install gcc-c++", "zypper install python3-devel"),
-    "apk": ("apk add g++", "apk add python3-dev"),
-    "pacman": ("pacman -S gcc", "pacman -S python"),
+_COMPILERS = {
+    "win32": ("cl", "install the C++ build tools of Visual Studio, and run from their command prompt"),
+    "darwin": ("clang++", "xcode-select --install"),
+    "linux": (
+        "g++",
+        "install g++ and the headers of this Python; on Debian: apt-get install g++ python3-dev",
+    ),
 }
 _ROOM = 2**30  # bytes: compiled code and its precompiled headers take some hundred megabytes
 _SLOW = "slow: the cases in it are kept small"
@@ -65,39 +64,22 @@ def _accelerator() -> Iterator[Finding]:
         return
     for device in devices:
         about = f"{device.name}, {units.size(device.memory_bytes)}, capability {device.capability}"
-        yield Finding("accelerator", "CUDA", OK, f"{about}, driver for CUDA {_driver()}")
+        yield Finding("accelerator", "CUDA", OK, about)
     if "+cpu" in version("torch"):
         advice = "install a torch that is built for CUDA: its own site has the command for this driver"
         yield Finding("accelerator", "torch", "note", f"{version('torch')}, a CPU build", advice)
 
 
-def _driver() -> str:
-    number = ctypes.c_int()
-    library = ctypes.CDLL("libcuda.so.1" if sys.platform != "win32" else "nvcuda.dll")
-    return f"{number.value // 1000}.{number.value % 1000 // 10}" if not library.cuDriverGetVersion(number) else "?"
-
-
 def _compiler() -> Iterator[Finding]:
     """Yield what torch.compile makes its kernels with; without it the implementation `compiled` goes wrong."""
-    default = {"win32": "cl", "darwin": "clang++"}.get(sys.platform, "g++")
+    default, advice = _COMPILERS.get(sys.platform, _COMPILERS["linux"])
     wanted = os.environ.get("CXX") or default
-    path = shutil.which(wanted)
-    advice = "" if path else _install(0)
-    yield Finding("compiler", f"C++ compiler {wanted}", OK if path else MISSING, path or "not on PATH", advice)
     header = Path(sysconfig.get_path("include")) / "Python.h"
-    there = header.is_file()
-    yield Finding("compiler", "Python.h", OK if there else MISSING, str(header), "" if there else _install(1))
-
-
-def _install(which: int) -> str:
-    """Return the command that adds a compiler (0) or Python's headers (1) on this system, as far as one is known."""
-    if sys.platform == "darwin":
-        return "xcode-select --install"
-    if sys.platform == "win32":
-        return "install the C++ build tools of Visual Studio, and run from their command prompt"
-    known = next((commands for manager, commands in _MANAGERS.items() if shutil.which(manager)), None)
-    what = ("g++", "the development files of this Python")[which]
-    return known[which] if known else f"install {what} with this system's package manager"
+    for name, path in (
+        (f"C++ compiler {wanted}", shutil.which(wanted)),
+        ("Python.h", header if header.is_file() else ""),
+    ):
+        yield Finding("compiler", name, OK if path else MISSING, str(path or "not found"), "" if path else advice)
 
 
 def _system() -> Iterator[Finding]:
@@ -112,8 +94,6 @@ def _system() -> Iterator[Finding]:
     yield Finding(
         "system", "peak memory", "note" if why else OK, why or "resettable", "bench leaves it out" if why else ""
     )
-    clock = time.get_clock_info("perf_counter")
-    yield Finding("system", "clock", OK, f"steps of {units.duration(clock.resolution)}")
 
 
 def _writable(name: str, folder: Path) -> Finding:

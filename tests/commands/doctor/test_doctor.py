@@ -160,27 +160,20 @@ def test_outside_of_a_checkout(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("platform", "manager", "command"),
-    [
-        ("linux", "apt-get", "apt-get install g++"),
-        ("linux", "dnf", "dnf install gcc-c++"),
-        ("linux", "", "install g++ with this system's package manager"),
-        ("darwin", "", "xcode-select --install"),
-        ("win32", "", "install the C++ build tools of Visual Studio, and run from their command prompt"),
-    ],
+    ("platform", "advice"), [("linux", "apt-get install g++"), ("darwin", "xcode-select"), ("win32", "Visual Studio")]
 )
-def test_no_compiler(harness, monkeypatch, platform, manager, command):
-    """The command is this system's; `compiled` cannot run, so a default run would go wrong."""
+def test_no_compiler(harness, monkeypatch, platform, advice):
+    """The advice is this system's; `compiled` cannot run, so a default run would go wrong."""
     monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if name == manager else None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(machine.sys, "platform", platform)
     [compiler, *_] = list(machine._compiler())
     monkeypatch.undo()
     monkeypatch.setattr(machine, "_compiler", lambda: iter([compiler]))
     answer = harness("doctor", "--json")
-    own = findings(answer)["implementations", "compiled"]
-    assert (answer.status, compiler.state, compiler.advice) == (1, "missing", command)
-    assert (own["state"], own["advice"]) == ("unavailable", command)
+    compiled = findings(answer)["implementations", "compiled"]
+    assert (1, "missing", True) == (answer.status, compiler.state, advice in compiler.advice)
+    assert ("unavailable", compiler.advice) == (compiled["state"], compiled["advice"])
 
 
 def test_a_folder_that_cannot_be_written(monkeypatch):
@@ -199,7 +192,6 @@ def test_a_gpu_with_a_torch_for_cpus(monkeypatch, versions):
     versions["torch"] = "2.13.0+cpu"
     device = {"name": "NVIDIA H100", "memory_bytes": 80 * 2**30, "capability": "9.0"}
     monkeypatch.setattr(machine.machine, "cuda_devices", lambda: [device])
-    monkeypatch.setattr(machine, "_driver", lambda: "13.0")
     gpu, torch = machine._accelerator()
-    assert gpu.found == "NVIDIA H100, 80 GiB, capability 9.0, driver for CUDA 13.0"
+    assert gpu.found == "NVIDIA H100, 80 GiB, capability 9.0"
     assert (torch.state, torch.found) == ("note", "2.13.0+cpu, a CPU build")
