@@ -13,6 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from attention_harness.commands.doctor import machine, packages
+from attention_harness.model.run_facts import CudaDevice
 from tests.conftest import ROOT
 
 BASE = tuple(one.name for one in packages.requirements() if not one.extra)
@@ -190,7 +191,7 @@ def test_a_folder_that_cannot_be_written(monkeypatch):
 def test_a_gpu_with_a_torch_for_cpus(monkeypatch, versions):
     """The device is told with its driver, and that this torch cannot use it."""
     versions["torch"] = "2.13.0+cpu"
-    device = {"name": "NVIDIA H100", "memory_bytes": 80 * 2**30, "capability": "9.0"}
+    device = CudaDevice("NVIDIA H100", 80 * 2**30, "9.0")
     monkeypatch.setattr(machine.machine, "cuda_devices", lambda: [device])
     gpu, torch = machine._accelerator()
     assert gpu.found == "NVIDIA H100, 80 GiB, capability 9.0"
