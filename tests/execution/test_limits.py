@@ -10,20 +10,20 @@ from tests.registry.sources import TINY, write
 
 
 @pytest.fixture
-def given(monkeypatch):
+def limits_of_workers(monkeypatch):
     """Return the limits of the workers as they are made; they work."""
     found = []
-    own = pool.Worker.__init__
+    original = pool.Worker.__init__
 
     def noted(self, limits, start=None):
         found.append(limits)
-        own(self, limits, start)
+        original(self, limits, start)
 
     monkeypatch.setattr(pool.Worker, "__init__", noted)
     return found
 
 
-def test_the_import_the_judging_the_shrinking_and_the_diagnosis(harness, tmp_path, given, monkeypatch):
+def test_the_import_the_judging_the_shrinking_and_the_diagnosis(harness, tmp_path, limits_of_workers, monkeypatch):
     """Memory in each; time in each but a diagnosis, which asks many cases and has its own."""
     monkeypatch.setattr("attention_harness.execution.fuzz.GROUPS", 1)
     path = write(tmp_path / "wrong.py", scores="query @ key.mT")
@@ -33,16 +33,16 @@ def test_the_import_the_judging_the_shrinking_and_the_diagnosis(harness, tmp_pat
     )
     assert "smallest of" in answer.err
     assert "DIAGNOSIS wrong" in answer.err
-    seconds = [one.seconds for one in given]
-    assert {3 * 2**30} == {one.memory for one in given}
+    seconds = [one.seconds for one in limits_of_workers]
+    assert {3 * 2**30} == {one.memory for one in limits_of_workers}
     assert ([50.0, 50.0], 120.0) == (seconds[:2], seconds[-1])
     assert len(seconds) > 3
     assert {50.0} == set(seconds[2:-1])
 
 
-def test_a_replay(harness, tmp_path, given):
+def test_a_replay(harness, tmp_path, limits_of_workers):
     """The import, the case and the diagnosis."""
     path = write(tmp_path / "wrong.py", scores="query @ key.mT")
-    asked = ("replay", TINY, "--implementation", "wrong", "--check", "accuracy", "--load", path)
-    harness(*asked, "--memory", "3GiB", "--timeout", "50")
-    assert [Limits(50.0, 3 * 2**30), Limits(50.0, 3 * 2**30), Limits(120.0, 3 * 2**30)] == given
+    command = ("replay", TINY, "--implementation", "wrong", "--check", "accuracy", "--load", path)
+    harness(*command, "--memory", "3GiB", "--timeout", "50")
+    assert [Limits(50.0, 3 * 2**30), Limits(50.0, 3 * 2**30), Limits(120.0, 3 * 2**30)] == limits_of_workers

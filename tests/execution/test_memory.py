@@ -24,9 +24,9 @@ def shared(count: int) -> None:
     import mmap
     import time
 
-    kept = mmap.mmap(-1, count * MIB)
+    memory = mmap.mmap(-1, count * MIB)
     for _ in range(count):
-        kept.write(bytes(MIB))
+        memory.write(bytes(MIB))
     time.sleep(60)
 
 

@@ -27,7 +27,7 @@ def test_a_snapshot_equals_a_second_one():
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "told"),
+    ("owner", "name", "expected"),
     [
         (torch, "softmax", "torch.softmax"),
         (torch.Tensor, "double", "torch.Tensor.double"),
@@ -36,14 +36,14 @@ def test_a_snapshot_equals_a_second_one():
         (np, "array_equal", "numpy.array_equal"),
     ],
 )
-def test_a_replaced_function_is_named(monkeypatch, owner, name, told):
+def test_a_replaced_function_is_named(monkeypatch, owner, name, expected):
     """One that stands in another's place, whether or not it answers alike; none that was added."""
     before = process_state()
     monkeypatch.setattr(owner, "one_more", len, raising=False)
     assert [] == before.replaced(process_state())
-    own = getattr(owner, name)
-    monkeypatch.setattr(owner, name, lambda *given, **named: own(*given, **named))
-    assert told in before.replaced(process_state())
+    original = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *arguments, **keywords: original(*arguments, **keywords))
+    assert expected in before.replaced(process_state())
 
 
 def test_torchs_own_functions_are_no_others_place(monkeypatch):
@@ -88,8 +88,8 @@ def test_what_is_changed_while_it_is_prepared_fails_purity_alone(tmp_path, monke
 def test_no_pass_of_a_patched_torch_is_believed(tmp_path, monkeypatch):
     """What a wrong answer gains by patching the judge's own functions is lost again; what failed stays as it is."""
     monkeypatch.setattr(torch.Tensor, "double", torch.Tensor.double)  # put back afterwards
-    patch = "import torch\ninner = prepare\ndef prepare(case):\n    own = torch.Tensor.double\n"
-    patch += "    torch.Tensor.double = lambda x: own(x)\n    return inner(case)\n"
+    patch = "import torch\ninner = prepare\ndef prepare(case):\n    original = torch.Tensor.double\n"
+    patch += "    torch.Tensor.double = lambda x: original(x)\n    return inner(case)\n"
     [own] = registry.select(["patches"], [write(tmp_path / "patches.py", bottom=patch)])
     [item] = plan_items([own], [parse(TINY)])
     verdicts = verdicts_of(item)
