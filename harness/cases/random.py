@@ -6,6 +6,7 @@ a case is shrunk from its number alone. Choices stand with the simplest first, s
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable, Collection, Iterable, Sequence
 
@@ -30,14 +31,6 @@ _SMALL, _LONGEST, _LONGEST_HALF, _LONGEST_TRAINING = 9, 70, 33, 6
 _RARE = 24  # one case in so many has an empty axis, or an option that is judged over many calls
 _NUMBERS = 10**6
 
-_SETTINGS = {
-    "database": None,
-    "deadline": None,
-    "max_examples": 2,  # the first is the simplest case, whatever the seed
-    "suppress_health_check": list(HealthCheck),
-    "verbosity": Verbosity.quiet,
-}
-
 
 def cases_of(declarations: Iterable[Capabilities] = (), mechanisms: Collection[str] = ()) -> Strategy:
     """Return the strategy of cases that one of these declares, of the named mechanisms alone if any is named.
@@ -57,11 +50,14 @@ def cases_of(declarations: Iterable[Capabilities] = (), mechanisms: Collection[s
 def draw(strategy: Strategy, seed: int, k: int) -> Case:
     """Return case k of a seed."""
     drawn: list[Case] = []
-    try:
-        find(strategy, drawn.append, settings=settings(**_SETTINGS, phases=[Phase.generate]), random=_dice(seed, k))
-    except NoSuchExample:
-        return drawn[-1]
-    raise AssertionError("append returns nothing true")
+
+    def keep(case: Case) -> bool:
+        drawn.append(case)
+        return False
+
+    with contextlib.suppress(NoSuchExample):
+        find(strategy, keep, settings=_settings(Phase.generate), random=_dice(seed, k))
+    return drawn[-1]
 
 
 def smallest(strategy: Strategy, seed: int, k: int, fails: Callable[[Case], bool]) -> Case | None:
@@ -69,11 +65,21 @@ def smallest(strategy: Strategy, seed: int, k: int, fails: Callable[[Case], bool
 
     fails: must answer alike for the same case
     """
-    phases = [Phase.generate, Phase.shrink]
     try:
-        return find(strategy, fails, settings=settings(**_SETTINGS, phases=phases), random=_dice(seed, k))
+        return find(strategy, fails, settings=_settings(Phase.generate, Phase.shrink), random=_dice(seed, k))
     except NoSuchExample:
         return None
+
+
+def _settings(*phases: Phase) -> settings:
+    return settings(
+        phases=phases,
+        max_examples=2,  # the first is the simplest case, whatever the seed
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        verbosity=Verbosity.quiet,
+    )
 
 
 def _dice(seed: int, k: int) -> random.Random:
