@@ -1,4 +1,4 @@
-"""What this machine can do at most, measured beside the benchmark, and how near a call comes to it.
+"""What this machine can do at most, measured beside the benchmark in the process of a pass.
 
 The method is that of `BENCHMARKING` section 4: operations of 0.2 to 2 ms; the 95th percentile of the rate, since others
 only ever lower it; for each dtype and number of threads; at the start and at the end of the campaign; on the clock that
@@ -11,96 +11,57 @@ the arm's own time rests on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attention_harness.benchmark import timing
-from attention_harness.benchmark.costs import Cost
+from attention_harness.benchmark.timing import Call
+from attention_harness.benchmark.timing_host import Host, repeated
 from attention_harness.model.dtypes import DTYPES
+from attention_harness.model.pass_records import Ceiling
 
 if TYPE_CHECKING:
     import torch
 
 SECONDS, LEAST = 0.06, 20  # for each operation, and samples of it: on a busy machine few of them are undisturbed
-LEAST_S, MOST_S = 0.2e-3, 2e-3  # of one call
+LEAST_S = 0.2e-3  # of one call; four times larger at most is 2 ms or less
 PERCENTILE = 0.95
+BYTES = "bytes"  # in place of a dtype, of what is copied
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
-Record = dict[str, Any]
 
-
-# --- pure: records -> ceilings
-
-
-class Ceilings:
-    """The best rates of all records: (kind, dtype, threads, clock) -> units a second."""
-
-    def __init__(self, records: Iterable[Mapping[str, Any]]) -> None:
-        self.rates: dict[tuple[str, str, int, str], float] = {}
-        self.caches: dict[str, int] = {}
-        for record in records:
-            self.caches |= record.get("caches", {})
-            for clock in ("wall", "cpu"):
-                key = (record["kind"], record["dtype"], record["threads"], clock)
-                if record[clock] is not None:
-                    self.rates[key] = max(self.rates.get(key, 0.0), record[clock])
-
-    def level(self, footprint: float) -> str:
-        """Return which memory holds so many bytes; half of a cache, since a copy holds them twice."""
-        return next((name for name, size in self.caches.items() if footprint <= size / 2), "DRAM")
-
-    def binding(self, cost: Cost, dtype: str, threads: int, clock: str) -> tuple[str, float] | None:
-        """Return the ceiling that binds, and the seconds below which it lets no call come; None if not measured."""
-        copy = f"copy in {self.level(cost.footprint)}"
-        asked = {"matrix product": cost.flops, "softmax": cost.softmax, "tanh": cost.tanh, copy: cost.moved}
-        times = {}
-        for kind, amount in asked.items():
-            rate = self.rates.get((kind, "bytes" if kind == copy else dtype, threads, clock))
-            if amount and rate is None:
-                return None
-            times[kind] = amount / rate if amount and rate else 0.0
-        kind = max(times, key=lambda name: times[name])
-        return (kind, times[kind]) if times[kind] > 0 else None
-
-
-# --- measuring, in the process of a pass
-
-
-def measure(dtypes: Sequence[str], threads: int) -> Iterator[Record]:
-    """Yield a record for every ceiling; the larger of wall and CPU rates is no mistake: CPU time leaves waiting out."""
+def measure(dtypes: Sequence[str], *, threads: int, number: int = 0, when: Any = "start") -> Iterator[Ceiling]:
+    """Yield every ceiling; the larger of wall and CPU rates is no mistake: CPU time leaves waiting out."""
     caches = cache_sizes()
+
+    def ceiling(kind: str, dtype: str, units: float, call: Call) -> Ceiling:
+        samples = repeated(call, SECONDS, LEAST)
+        wall = _percentile([units / sample.wall_s for sample in samples])
+        cpu = _percentile([units / sample.cpu_s for sample in samples if sample.cpu_s > 0]) if threads == 1 else None
+        which: dict[str, Any] = {"number": number, "threads": threads, "when": when}
+        return Ceiling(**which, kind=kind, dtype=dtype, wall=wall, cpu=cpu, caches=caches if dtype == BYTES else {})
+
     for name, units, call in _copies(caches):
-        yield _record(name, "bytes", threads, units, call) | {"caches": caches}
+        yield ceiling(name, BYTES, units, call)
     for dtype in dtypes:
         for kind, makers in _operations(dtype).items():
             for make in makers:
-                units, call = _fitted(make)
-                yield _record(kind, dtype, threads, units, call)
-
-
-def _record(kind: str, dtype: str, threads: int, units: float, call: timing.Call) -> Record:
-    samples = timing.repeated(call, SECONDS, LEAST)
-    rates = {
-        "wall": _percentile([units / sample.wall_s for sample in samples]),
-        "cpu": _percentile([units / sample.cpu_s for sample in samples if sample.cpu_s > 0]) if threads == 1 else None,
-    }
-    return {"kind": kind, "dtype": dtype, "threads": threads, **rates}
+                yield ceiling(kind, dtype, *_fitted(make))
 
 
 def _percentile(rates: Sequence[float]) -> float | None:
     return sorted(rates)[min(int(PERCENTILE * len(rates)), len(rates) - 1)] if rates else None
 
 
-Make = Callable[[int], tuple[float, timing.Call]]
+Make = Callable[[int], tuple[float, Call]]
 
 
-def _fitted(make: Make) -> tuple[float, timing.Call]:
+def _fitted(make: Make) -> tuple[float, Call]:
     """Return the operation at the size at which a call takes 0.2 to 2 ms."""
     size = 1
     while True:
         units, call = make(size)
-        fastest = min(timing.once(call, {}) for _ in range(3))
+        fastest = min(Host().once(call, {}) for _ in range(3))
         if fastest >= LEAST_S or size >= 256:
             return units, call
         size *= 4 if fastest < LEAST_S / 8 else 2
@@ -113,30 +74,30 @@ def _operations(dtype: str) -> dict[str, list[Make]]:
     kind = getattr(torch, DTYPES[dtype].torch)
 
     def product(rows: int, inner: int, columns: int) -> Make:
-        def make(size: int) -> tuple[float, timing.Call]:
+        def make(size: int) -> tuple[float, Call]:
             left, right = _random(kind, size, rows, inner), _random(kind, size, inner, columns)
             out = torch.empty(size, rows, columns, dtype=kind)
             return 2.0 * size * rows * inner * columns, lambda: torch.bmm(left, right, out=out)
 
         return make
 
-    def square(size: int) -> tuple[float, timing.Call]:
+    def square(size: int) -> tuple[float, Call]:
         side = 96 * round(size**0.5)
         left, right, out = _random(kind, side, side), _random(kind, side, side), torch.empty(side, side, dtype=kind)
         return 2.0 * side**3, lambda: torch.mm(left, right, out=out)
 
     def elements(function: Callable[..., Any]) -> Make:
-        def make(size: int) -> tuple[float, timing.Call]:
-            given = _random(kind, 64 * size, 256)
-            out = torch.empty_like(given)
-            return float(given.numel()), lambda: function(given, out)
+        def make(size: int) -> tuple[float, Call]:
+            inputs = _random(kind, 64 * size, 256)
+            out = torch.empty_like(inputs)
+            return float(inputs.numel()), lambda: function(inputs, out)
 
         return make
 
     return {
         "matrix product": [product(128, 64, 128), product(128, 128, 64), square],
-        "softmax": [elements(lambda given, out: torch.softmax(given, -1, out=out))],
-        "tanh": [elements(lambda given, out: torch.tanh(given, out=out))],
+        "softmax": [elements(lambda inputs, out: torch.softmax(inputs, -1, out=out))],
+        "tanh": [elements(lambda inputs, out: torch.tanh(inputs, out=out))],
     }
 
 
@@ -146,15 +107,15 @@ def _random(kind: torch.dtype, *shape: int) -> torch.Tensor:
     return torch.randn(*shape).to(kind)
 
 
-def _copies(caches: Mapping[str, int]) -> Iterator[tuple[str, float, timing.Call]]:
+def _copies(caches: Mapping[str, int]) -> Iterator[tuple[str, float, Call]]:
     """Yield a copy within each level. Read and written bytes both count. DRAM: four times the last cache."""
     import torch
 
     largest = max(caches.values(), default=32 << 20)
     for name, size in {**{n: s // 4 for n, s in caches.items()}, "DRAM": min(4 * largest, 512 << 20)}.items():
-        given = torch.ones(max(size, 1 << 12), dtype=torch.uint8)
-        out = torch.empty_like(given)
-        yield f"copy in {name}", 2.0 * given.numel(), lambda given=given, out=out: out.copy_(given)  # type: ignore[misc]
+        source = torch.ones(max(size, 1 << 12), dtype=torch.uint8)
+        out = torch.empty_like(source)
+        yield f"copy in {name}", 2.0 * source.numel(), lambda source=source, out=out: out.copy_(source)  # type: ignore[misc]
 
 
 def cache_sizes(folder: Path = CACHES) -> dict[str, int]:

@@ -5,25 +5,27 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from msgspec import structs
 
 from attention_harness.benchmark import statistics as judging
+from attention_harness.benchmark.arms import AA_CONTROL
 from attention_harness.benchmark.statistics import Pass, thinned
-from attention_harness.benchmark.worker import AA_CONTROL
 from attention_harness.benchmark.workloads import Workload
 from attention_harness.cases.ids import parse
 from attention_harness.model.case import Case
 from attention_harness.model.measurement import Measurement
+from attention_harness.model.pass_records import Failed, Record, Sampled
 
 
 @dataclass
 class Cell:
-    """One case of a workload in one direction: who is timed in it, who is not and why, and what each pass brought.
+    """One case of a workload in one direction, with a number of threads.
 
-    taken   for each pass: arm -> its samples' record, or its error's
-    level   of the confidence that is asked for
+    level      of confidence that its answers need
+    arms       who is timed; excluded: who is not -> status and reason
+    passes     for each pass: arm -> its samples, or why there are none
+    remark     on an answer that stays open
     """
 
     workload: Workload
@@ -33,12 +35,12 @@ class Cell:
     direction: str = "forward"
     arms: list[str] = field(default_factory=list)
     excluded: dict[str, tuple[str, str]] = field(default_factory=dict)
-    taken: list[dict[str, dict[str, Any]]] = field(default_factory=list)
+    passes: list[dict[str, Sampled | Failed]] = field(default_factory=list)
     remark: str = ""
 
     @property
-    def asked(self) -> Case:
-        """The case on which the gate asks: its own, or the shorter one that stands for it."""
+    def gated_case(self) -> Case:
+        """The case on which conformance is checked: its own, or the shorter one that stands for it."""
         if not self.workload.gated_on:
             return self.case
         return replace(parse(self.workload.gated_on), dtype=self.case.dtype, device=self.case.device)
@@ -48,73 +50,73 @@ class Cell:
         """Name in the records of a pass: the case and, where it is not forward, the direction."""
         return self.case.id if self.direction == "forward" else f"{self.case.id} {self.direction}"
 
-    def blank(self, name: str, status: str, reason: str) -> Measurement:
+    def add_pass(self, records: Sequence[Record]) -> None:
+        """Take from the records of a pass what is of this cell. A whole cell's failure is one of every arm."""
+        results: dict[str, Sampled | Failed] = {}
+        for record in records:
+            if isinstance(record, Sampled | Failed) and record.cell == self.id:
+                results[record.arm] = record
+        if "" in results:
+            results = dict.fromkeys(self.arms, results.pop("")) | results
+        self.passes.append(results)
+
+    def not_timed(self, name: str, status: str, reason: str) -> Measurement:
         """Return the measurement of an implementation that was not timed."""
         where = (self.case.mechanism, self.workload.name, self.case.id, self.threads)
         return Measurement(name, *where, status, reason, direction=self.direction)  # type: ignore[arg-type]
 
+    def measurements(self, baseline: str) -> Iterator[Measurement]:
+        """Yield what all passes say of each arm, compared with the baseline."""
+        for name in self.arms:
+            results = [one.get(name) for one in self.passes]
+            samples = [record for record in results if isinstance(record, Sampled)]
+            lost = [f"pass {n}: {record.reason}" for n, record in enumerate(results, 1) if isinstance(record, Failed)]
+            if samples:
+                yield _compared(_timed(self, name, samples, "; ".join(lost)), self, baseline)
+            else:
+                yield self.not_timed(name, "error", lost[0] if lost else "no pass was finished")
 
-def combined(cell: Cell, baseline: str) -> Iterator[Measurement]:
-    """Yield what all passes say of each arm of a cell."""
-    for name in cell.arms:
-        brought = [taken.get(name) for taken in cell.taken]
-        measured = [record for record in brought if record and record["event"] == "samples"]
-        lost = [
-            f"pass {number}: {record['reason']}"
-            for number, record in enumerate(brought, 1)
-            if record and record["event"] == "error"
-        ]
-        if measured:
-            yield _compared(_timed(cell, name, measured, "; ".join(lost)), cell, baseline)
-        else:
-            yield cell.blank(name, "error", lost[0] if lost else "no pass was finished")
+    def is_open(self, baseline: str) -> bool:
+        """Return whether more passes could give an answer that is withheld so far."""
+        return any(row.answer in ("inconclusive", "unreliable") for row in self.measurements(baseline))
 
 
-def _timed(cell: Cell, name: str, records: Sequence[dict[str, Any]], lost: str) -> Measurement:
+def _timed(cell: Cell, name: str, records: Sequence[Sampled], lost: str) -> Measurement:
     """Return the measurement of an arm by itself."""
-    peaks = [record["peak_bytes"] for record in records if record["peak_bytes"] is not None]
-    on_host = cell.case.device == "cpu"
-    if any(record.get("allocated") for record in records):
-        lost = "; ".join(filter(None, (lost, "the allocator asked the device for memory while it was timed")))
+    peaks = [record.peak_bytes for record in records if record.peak_bytes is not None]
+    if any(record.allocated for record in records):
+        lost = _joined(lost, "the allocator asked the device for memory while it was timed")
     return structs.replace(
-        cell.blank(name, "error", "unfinished"),
+        cell.not_timed(name, "error", "unfinished"),
         status="measured",
         reason=lost,
-        prepare_s=tuple(record["prepare_s"] for record in records),
-        first_call_s=records[0]["first_call_s"],
-        calls_per_sample=round(statistics.median(record["calls"] for record in records)),
-        wall_s=tuple(thinned(record["wall_s"]) for record in records),
-        cpu_s=tuple(thinned(record["cpu_s"]) for record in records) if all(r["cpu_s"] for r in records) else (),
-        minor_faults_per_call=statistics.median(record["faults"] for record in records) if on_host else None,
+        prepare_s=tuple(record.prepare_s for record in records),
+        first_call_s=records[0].first_call_s,
+        calls_per_sample=round(statistics.median(record.calls for record in records)),
+        wall_s=tuple(thinned(record.wall_s) for record in records),
+        cpu_s=tuple(thinned(record.cpu_s) for record in records) if all(one.cpu_s for one in records) else (),
+        minor_faults_per_call=statistics.median(one.faults for one in records) if cell.case.device == "cpu" else None,
         peak_bytes=max(peaks, default=None),
-        cold_s=tuple(thinned(r["cold_s"]) for r in records if r.get("cold_s")),
-        device_mhz=tuple(r["device_mhz"] for r in records if r.get("device_mhz")),
-        gated_on=cell.asked.id if cell.workload.gated_on else "",
+        cold_s=tuple(thinned(record.cold_s) for record in records if record.cold_s),
+        device_mhz=tuple(record.device_mhz for record in records if record.device_mhz),
+        gated_on=cell.gated_case.id if cell.workload.gated_on else "",
     )
 
 
 def _compared(row: Measurement, cell: Cell, baseline: str) -> Measurement:
     """Add the comparison with the baseline, over the passes that have it, its A/A control and this arm."""
-    names = (row.implementation, baseline, baseline + AA_CONTROL)
-    common = [
-        [taken[name] for name in names]
-        for taken in cell.taken
-        if all(taken.get(name, {}).get("event") == "samples" for name in names)
-    ]
-    if not common:
-        return structs.replace(row, reason="; ".join(filter(None, (_no_baseline(cell, baseline), row.reason))))
-    arm, base, aa_control = (
-        [Pass(tuple(r["wall_s"]), tuple(r["cpu_s"]), frozenset(r.get("cut", ()))) for r in side]
-        for side in zip(*common, strict=True)
-    )
-    one_thread = cell.threads == 1 and all(record["one_thread"] for side in common for record in side)
-    waits = any(record.get("waits", False) for record, _, _ in common)
-    found = judging.compare(arm, base, aa_control, one_thread=one_thread, waits=waits, level=cell.level)
+    sides = _in_common(cell, (row.implementation, baseline, baseline + AA_CONTROL))
+    if not sides:
+        return structs.replace(row, reason=_joined(_no_baseline(cell, baseline), row.reason))
+    arm, base, control = ([Pass(one.wall_s, one.cpu_s, frozenset(one.cut)) for one in side] for side in sides)
+    one_thread = cell.threads == 1 and all(record.one_thread for side in sides for record in side)
+    waits = any(record.waits for record in sides[0])
+    found = judging.compare(arm, base, control, one_thread=one_thread, waits=waits, level=cell.level)
     itself = row.implementation == baseline
     remark = cell.remark if found.answer in ("inconclusive", "unreliable") and not itself else ""
     return structs.replace(
         row,
-        reason="; ".join(filter(None, (found.reason, row.reason, remark))),
+        reason=_joined(found.reason, row.reason, remark),
         baseline=baseline,
         ratio=found.ratio,
         low=found.low,
@@ -124,12 +126,23 @@ def _compared(row: Measurement, cell: Cell, baseline: str) -> Measurement:
         preempted=found.preempted if row.cpu_s else None,
         answer="baseline" if itself else found.answer,
         detectable=None if itself else found.detectable,
-        sentinel_ratio=found.sentinel_ratio,
+        control_ratio=found.control_ratio,
         pass_ratios=found.pass_ratios,
     )
 
 
+def _in_common(cell: Cell, names: Sequence[str]) -> list[list[Sampled]]:
+    """Return the samples of each name, over the passes that have them of all."""
+    every = [[one.get(name) for name in names] for one in cell.passes]
+    whole = [records for records in every if all(isinstance(record, Sampled) for record in records)]
+    return [list(side) for side in zip(*whole, strict=True)]  # type: ignore[arg-type]
+
+
 def _no_baseline(cell: Cell, baseline: str) -> str:
     status, why = cell.excluded.get(baseline, ("", ""))
-    told = f" ({status}: {why})" if status else ""
-    return f"no ratio: the baseline {baseline} was not measured here{told}"
+    because = f" ({status}: {why})" if status else ""
+    return f"no ratio: the baseline {baseline} was not measured here{because}"
+
+
+def _joined(*reasons: str) -> str:
+    return "; ".join(filter(None, reasons))

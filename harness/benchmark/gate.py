@@ -1,8 +1,8 @@
 """What must conform before it is timed: the timed case itself, in every direction in which it is timed.
 
-Asked are form and accuracy, the weights where they are declared, what a call leaves alone, a second call with other
-numbers - and the gradient of every tensor where the backward pass is timed too. `check` asks the rest.
-The processes that measure do not ask again: they load the same files.
+Checked are form and accuracy, the weights where they are declared, what a call leaves alone, a second call with other
+numbers - and the gradient of every tensor where the backward pass is timed too. `check` checks the rest.
+The processes that measure do not check again: they load the same files.
 """
 
 from __future__ import annotations
@@ -26,37 +26,34 @@ SECONDS = 600.0  # for one implementation on one case
 
 @dataclass
 class Gate:
-    """Verdicts -> why an implementation may not be timed on a case, and how much of its error bound it used there."""
+    """Verdicts -> why an implementation may not be timed on a case, and its error ratio there."""
 
     verdicts: dict[tuple[str, str], list[Verdict]] = field(default_factory=dict)
 
     def add(self, verdicts: Iterable[Verdict]) -> None:
-        """Take what was answered."""
+        """Add verdicts."""
         for verdict in verdicts:
             self.verdicts.setdefault((verdict.implementation, verdict.case), []).append(verdict)
 
     def __call__(self, implementation: Implementation, case: Case, direction: str = "forward") -> str:
         """Return "" if it conforms, else the first verdict that says why not; a known failure hides no other one."""
-        answers = self._of(implementation.name, case, direction)
-        asked = {verdict.check for verdict in answers}
+        found = self._of(implementation.name, case, direction)
         needed = {"accuracy", *(BACKWARD if direction != "forward" else ())}
-        missing = needed - asked
-        bad = [v for v in answers if v.status is not Status.PASS and (v.check in needed or v.status not in NOT_CHECKED)]
+        bad = [v for v in found if v.status is not Status.PASS and (v.check in needed or v.status not in NOT_CHECKED)]
         bad.sort(key=lambda verdict: verdict.status is Status.KNOWN_FAILURE)
         if bad:
             return f"{bad[0].status}, {bad[0].check}: {bad[0].reason}"
-        return f"it was not checked: {', '.join(sorted(missing))} was not asked" if missing else ""
+        missing = needed - {verdict.check for verdict in found}
+        return f"it was not checked: no verdict on {', '.join(sorted(missing))}" if missing else ""
 
     def error_ratio(self, name: str, case: Case, direction: str = "forward") -> float | None:
-        """Return the largest error ratio, over output, weights and gradients; None if nothing was run."""
+        """Return the largest error ratio, over output, weights and gradients; None if there is none."""
         measured = ("accuracy", "weights", *BACKWARD)
-        shares = [
-            v.error_ratio for v in self._of(name, case, direction) if v.check in measured and v.error_ratio is not None
-        ]
-        return max(shares, default=None)
+        found = (v.error_ratio for v in self._of(name, case, direction) if v.check in measured)
+        return max((ratio for ratio in found if ratio is not None), default=None)
 
     def seconds(self, name: str, case: Case) -> float:
-        """Return how long it took to ask; also where an earlier run did."""
+        """Return how long the checks took; also where an earlier run made them."""
         return sum(verdict.seconds for verdict in self.verdicts.get((name, case.id), ()))
 
     def _of(self, name: str, case: Case, direction: str) -> list[Verdict]:
@@ -64,39 +61,39 @@ class Gate:
         return [v for v in self.verdicts.get((name, case.id), ()) if v.check in names]
 
 
-def items(implementations: Sequence[Implementation], asked: Iterable[tuple[Case, str]]) -> list[Item]:
-    """Return what is to be asked, each once: a case that is timed in both directions is asked for its gradient too."""
+def items(implementations: Sequence[Implementation], cells: Iterable[tuple[Case, str]]) -> list[Item]:
+    """Return what is to be checked for cases in directions: each case once, in both directions with its gradient."""
     directions: dict[Case, set[str]] = {}
-    for case, direction in asked:
+    for case, direction in cells:
         directions.setdefault(case, set()).add(direction)
     found = {}
     for item in plan_items(implementations, directions):
         both = "forward_backward" in directions.get(item.case, ()) and item.implementation.capabilities.gradients
         names = FORWARD + (BACKWARD if both else ())
-        # The gradient is asked whatever sample `check` takes: what is timed is what has to be right.
-        asks = (c for c in CHECKS if c.name in names)
-        checks = tuple(c for c in asks if c.name in BACKWARD or c.applies(item.implementation, item.case))
+        # The gradient is checked whatever sample `check` takes: what is timed is what has to be right.
+        named = (check for check in CHECKS if check.name in names)
+        checks = tuple(c for c in named if c.name in BACKWARD or c.applies(item.implementation, item.case))
         found[item.implementation.name, item.case.id] = replace(item, checks=checks)
     return list(found.values())
 
 
-def run(
-    asked: Sequence[Item], gate: Gate, load: Sequence[Path] = (), jobs: int = 0, memory: int = 0
+def check(
+    planned: Sequence[Item], gate: Gate, load: Sequence[Path] = (), jobs: int = 0, memory: int = 0
 ) -> Iterator[tuple[Item, list[Verdict]]]:
-    """Ask what the gate has no answer to yet, and yield each item with its new verdicts."""
-    left = [item for item in asked if not _answered(item, gate)]
+    """Check what the gate has no verdicts on yet, and yield each item with its new ones. memory: see `Limits`"""
+    left = [item for item in planned if not _is_checked(item, gate)]
     for item, verdicts in PoolRunner(jobs, load, Limits(SECONDS, memory)).run(left):
         gate.add(verdicts)
         yield item, verdicts
 
 
-def _answered(item: Item, gate: Gate) -> bool:
+def _is_checked(item: Item, gate: Gate) -> bool:
     known = {v.check for v in gate.verdicts.get((item.implementation.name, item.case.id), ())}
     return {check.name for check in item.checks} <= known
 
 
 def conforms(implementation: Implementation, case: Case, direction: str = "forward") -> str:
-    """Ask in this process. Return "" if it conforms, else why not."""
+    """Check in this process. Return "" if it conforms, else why not."""
     from attention_harness.execution.run import run_checks
 
     gate = Gate()
@@ -105,6 +102,6 @@ def conforms(implementation: Implementation, case: Case, direction: str = "forwa
     return gate(implementation, case, direction)
 
 
-def refused(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """Return the verdicts that keep an implementation from being timed, but for what was not asked of it."""
+def refusing(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Return the verdicts that keep an implementation from being timed, but for what was not checked."""
     return [v for v in verdicts if v.status not in (Status.PASS, *NOT_CHECKED)]

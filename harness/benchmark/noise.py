@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 import os
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
-from attention_harness.benchmark.statistics import PREEMPTED_MOST, SENTINEL
+from attention_harness.benchmark.statistics import CONTROL, PREEMPTED_MOST
 from attention_harness.model.measurement import Measurement
+from attention_harness.model.pass_records import MachineRead
 from attention_harness.model.run_facts import Noise
 
 MOSTLY_PREEMPTED = 0.50
@@ -24,18 +25,21 @@ DRIFT = 0.10  # of the baseline's time from pass to pass
 FAULTS = 10.0  # minor page faults for one call
 PRESSURE = 5.0  # percent of the last 10 s in which some process waited for a core
 
-Record = dict[str, Any]
-
 
 def cores() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def reading() -> Record:
+def load() -> float | None:
+    """Return the runnable processes of the last minute, None where the system does not say."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def reading() -> dict[str, Any]:
     """Return load, pressure and stolen ticks now, and how often this process was interrupted; None where unknown."""
     return {
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "load": load(),
         "cores": cores(),
         "pressure": _pressure(Path("/proc/pressure/cpu")),
         "steal": _steal(Path("/proc/stat")),
@@ -73,65 +77,64 @@ def withheld(threads: int, load: float | None, available: int) -> str:
     """
     if threads == 1 or (load is not None and load < available - threads):
         return ""
-    told = "unknown" if load is None else f"{load:.1f}"
+    now = "unknown" if load is None else f"{load:.1f}"
     return (
-        f"withheld: {threads} threads on {available} cores at load {told}; they need a load below {available - threads}"
+        f"withheld: {threads} threads on {available} cores at load {now}; they need a load below {available - threads}"
         + (", that is, more cores than threads" if available <= threads else "")
     )
 
 
-def summary(rows: Iterable[Measurement], records: Sequence[Mapping[str, Any]]) -> Noise:
+def summary(rows: Iterable[Measurement], readings: Sequence[MachineRead]) -> Noise:
     """Return what the passes' readings and the measurements say of the noise."""
     measured = [row for row in rows if row.status == "measured"]
     compared = [row for row in measured if row.ratio is not None and row.answer != "baseline"]
     base = [row for row in measured if row.answer == "baseline"]
-    controls = [row.sentinel_ratio for row in base if row.sentinel_ratio is not None]
+    controls = [row.control_ratio for row in base if row.control_ratio is not None]
     spreads = [statistics.stdev(logs) for row in compared if len(logs := [math.log(r) for r in row.pass_ratios]) > 1]
     medians = [[statistics.median(samples) for samples in row.wall_s] for row in base]
-    faults = {row.implementation: row.minor_faults_per_call or 0.0 for row in measured}
+    faults: dict[str, float] = {}
     for row in measured:
-        faults[row.implementation] = max(faults[row.implementation], row.minor_faults_per_call or 0.0)
-    loads = _known(records, "load")
-    shares = [row.preempted for row in measured if row.preempted is not None]
-    starts, ends = ([r for r in records if r.get("when") == when] for when in ("start", "end"))
-    most_faults = max(faults, key=lambda name: faults[name], default="")
+        faults[row.implementation] = max(faults.get(row.implementation, 0.0), row.minor_faults_per_call or 0.0)
+    preempted = [row.preempted for row in measured if row.preempted is not None]
     found = Noise(
         line="",
         warnings=(),
-        load=statistics.median(loads) if loads else None,
-        cores=max((r["cores"] for r in records if "cores" in r), default=cores()),
+        load=_median(one.load for one in readings),
+        cores=max((one.cores for one in readings), default=cores()),
         threads=tuple(sorted({row.threads for row in measured})),
-        pressure_percent=max(_known(records, "pressure"), default=None),
-        steal_ticks=_grown(starts, ends, "steal"),
-        interruptions=_grown(starts, ends, "interruptions"),
-        preempted=statistics.fmean(shares) if shares else 0.0,
+        pressure_percent=max((one.pressure for one in readings if one.pressure is not None), default=None),
+        steal_ticks=_grown(readings, lambda one: one.steal),
+        interruptions=_grown(readings, lambda one: one.interruptions),
+        preempted=statistics.fmean(preempted) if preempted else 0.0,
         cpu_clock=sum(row.clock == "cpu" for row in compared) / max(len(compared), 1),
         control_ratio=(statistics.median(controls), min(controls), max(controls)) if controls else None,
         unreliable=len({row.cell for row in compared if row.answer == "unreliable"}),
         cells=len({row.cell for row in measured}),
-        spread=statistics.median(spreads) if spreads else None,
-        drift=statistics.median(max(m) / min(m) - 1 for m in medians) if medians else None,
-        minor_faults=faults.get(most_faults, 0.0),
-        minor_faults_of=most_faults,
-        detectable=statistics.median(seen) if (seen := [r.detectable for r in compared if r.detectable]) else None,
-        allocator_pinned=all(r.get("allocator_pinned", True) for r in starts),
+        spread=_median(spreads),
+        drift=_median(max(times) / min(times) - 1 for times in medians),
+        minor_faults=max(faults.values(), default=0.0),
+        minor_faults_of=max(faults, key=lambda name: faults[name], default=""),
+        detectable=_median(row.detectable or None for row in compared),
+        allocator_pinned=all(one.allocator_pinned for one in readings if one.when == "start"),
     )
     return replace(found, line=line(found), warnings=tuple(warnings(found)))
 
 
-def _known(records: Iterable[Mapping[str, Any]], name: str) -> list[float]:
-    return [record[name] for record in records if record.get(name) is not None]
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
 
 
-def _grown(starts: Sequence[Mapping[str, Any]], ends: Sequence[Mapping[str, Any]], name: str) -> int | None:
+def _grown(readings: Sequence[MachineRead], count: Callable[[MachineRead], int | None]) -> int | None:
     """Return by how much a count grew inside the passes; one that was killed has no end and is left out."""
-    begun = {(r["pass"], r["threads"], r.get("process")): r[name] for r in starts if r.get(name) is not None}
-    grown = [
-        r[name] - begun[key]
-        for r in ends
-        if r.get(name) is not None and (key := (r["pass"], r["threads"], r.get("process"))) in begun
-    ]
-    return sum(grown) if grown else None
+    begun, growths = {}, []
+    for one in readings:
+        key, value = (one.number, one.threads, one.process), count(one)
+        if value is not None and one.when == "start":
+            begun[key] = value
+        elif value is not None and key in begun:
+            growths.append(value - begun[key])
+    return sum(growths) if growths else None
 
 
 def line(noise: Noise) -> str:
@@ -166,7 +169,7 @@ def warnings(noise: Noise) -> list[str]:
         ),
         (noise.unreliable > 0, f"{noise.unreliable} of {noise.cells} cells are unreliable and give no answer"),
         (
-            control is not None and max(abs(ratio - 1) for ratio in control) > SENTINEL,
+            control is not None and max(abs(ratio - 1) for ratio in control) > CONTROL,
             "an A/A control of the baseline came out more than 2 % from 1",
         ),
         ((noise.spread or 0) > SPREAD, "processes differ by more than 1.5 %: more passes would help"),

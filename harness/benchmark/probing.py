@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from attention_harness.benchmark.arms import Arm
+from attention_harness.benchmark.problem import Problem
+from attention_harness.cases.ids import parse
 from attention_harness.execution import pool
 from attention_harness.execution.lost import Lost
 from attention_harness.execution.worker import implementation
@@ -29,33 +31,25 @@ class Look:
     reason: str = ""
 
 
-def look(name: str, load: tuple[Path, ...], case: Case, backward: bool, threads: int, seconds: float) -> Look:
+def look(name: str, load: tuple[Path, ...], case: Case, direction: str, threads: int, limit_s: float) -> Look:
     """Return a first look; a process that dies or does not answer gives the reason."""
     try:
-        found: Look = pool.run_alone(_look, name, load, case.id, backward, threads, seconds=seconds)
+        found: Look = pool.run_alone(_look, name, load, case.id, direction, threads, seconds=limit_s)
         return found
-    except Lost as gone:
-        return Look(reason=f"{gone.status}: {gone}")
+    except Lost as lost:
+        return Look(reason=f"{lost.status}: {lost}")
     except Exception as error:  # raised by the implementation
         return Look(reason=describe(error))
 
 
-def _look(name: str, load: tuple[Path, ...], case_id: str, backward: bool, threads: int) -> Look:
+def _look(name: str, load: tuple[Path, ...], case_id: str, direction: str, threads: int) -> Look:
     import torch
-
-    from attention_harness.benchmark import timing
-    from attention_harness.benchmark.backward import Both
-    from attention_harness.cases import ids, inputs
 
     torch.set_num_threads(threads)
     began = time.perf_counter()
-    case = ids.parse(case_id)
-    tensors = inputs.tensors(case)
+    problem = Problem(parse(case_id), direction)
     inputs_s = time.perf_counter() - began
-    call = implementation(name, load).prepare(case)
-    call = Both(case, tensors).of(call) if backward else call
-    timing.once(call, tensors, case.device)
-    prepare_s = time.perf_counter() - began - inputs_s
-    seconds = min(timing.once(call, tensors, case.device) for _ in range(2))
+    arm = Arm(implementation(name, load), problem)
+    seconds = min(arm.clock.once(arm.call, arm.tensors) for _ in range(2))
     gc.collect()
-    return Look(seconds, inputs_s, prepare_s, timing.peak_bytes(functools.partial(call, **tensors), case.device)[0])
+    return Look(seconds, inputs_s, arm.prepare_s + arm.first_call_s, arm.peak_bytes())

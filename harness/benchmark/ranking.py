@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from attention_harness.benchmark import statistics as judging
 from attention_harness.model.measurement import Measurement
+from attention_harness.model.student import interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,6 @@ class Place:
     peak_bytes: int | None
     clock: str = "wall"
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return asdict(self)
-
 
 def unreliable(rows: Sequence[Measurement]) -> str:
     """Return why nothing can be ranked, or "": the A/A control differs, or nothing beside it holds."""
@@ -48,8 +44,8 @@ def unreliable(rows: Sequence[Measurement]) -> str:
     if beside and all(row.answer == "unreliable" for row in beside):
         return beside[0].reason
     for row in rows:
-        if row.sentinel_ratio is not None and abs(row.sentinel_ratio - 1) > judging.SENTINEL:
-            return f"the baseline's A/A control, whose ratio is 1, measured {row.sentinel_ratio:.3f}"
+        if row.control_ratio is not None and abs(row.control_ratio - 1) > judging.CONTROL:
+            return f"the baseline's A/A control, whose ratio is 1, measured {row.control_ratio:.3f}"
     return ""
 
 
@@ -66,14 +62,14 @@ def ranked(rows: Sequence[Measurement]) -> list[Place]:
         middle, around = _against(row, order[0])
         around = min(around, 100.0)  # exp of more overflows; a single pass knows nothing
         bounds = (math.exp(middle - around), math.exp(middle + around))
-        told = "same" if answer == "faster" else answer  # an estimate behind the leader's: no difference that holds
-        place = Place(rank, row.implementation, _median(row), math.exp(middle), *bounds, told, row.peak_bytes)
+        shown = "same" if answer == "faster" else answer  # an estimate behind the leader's: no difference that holds
+        place = Place(rank, row.implementation, _median(row), math.exp(middle), *bounds, shown, row.peak_bytes)
         places.append(replace(place, clock=row.clock or "wall"))
     return places
 
 
 def _margin(rows: Sequence[Measurement]) -> float:
-    drifts = [abs(row.sentinel_ratio - 1) for row in rows if row.sentinel_ratio is not None]
+    drifts = [abs(row.control_ratio - 1) for row in rows if row.control_ratio is not None]
     return max([judging.MARGIN, *drifts])
 
 
@@ -90,7 +86,7 @@ def _against(row: Measurement, leader: Measurement) -> tuple[float, float]:
     pairs = [len(one) for one in ours] == [len(one) for one in theirs] and row.clock == leader.clock
     if row.ratio is not None and leader.ratio is not None and ("baseline" in (row.answer, leader.answer) or not pairs):
         return _over_baseline(row, leader)
-    return judging.interval([judging.log_ratio(a, b) for a, b in zip(ours, theirs, strict=False)], judging.LEVEL)
+    return interval([judging.log_ratio(a, b) for a, b in zip(ours, theirs, strict=False)], judging.LEVEL)
 
 
 def _over_baseline(row: Measurement, leader: Measurement) -> tuple[float, float]:

@@ -58,8 +58,8 @@ def summary(rows: Iterable[Measurement]) -> dict[str, Any]:
 
 def params(row: Measurement) -> dict[str, Any]:
     """Return what tells a measurement from the others of its run, and is the same in the next: the parameters."""
-    told = {"workload": row.workload, "dtype": row.dtype, "direction": row.direction, "threads": row.threads}
-    return told | {"device": _device(row) or "cpu", "implementation": row.implementation}
+    names = {"workload": row.workload, "dtype": row.dtype, "direction": row.direction, "threads": row.threads}
+    return names | {"device": _device(row) or "cpu", "implementation": row.implementation}
 
 
 def group(row: Measurement) -> str:

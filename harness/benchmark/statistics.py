@@ -12,9 +12,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from attention_harness.model.student import interval
+
 MARGIN = 0.01  # smallest difference ever called faster or slower
 SAME = 0.03  # equivalence band
-SENTINEL = 0.02  # an A/A control of the baseline farther than this from 1 spoils its cell
+CONTROL = 0.02  # an A/A control of the baseline farther than this from 1 spoils its cell
 PREEMPT = 0.02  # a sample is preempted if its wall time exceeds its CPU time by this share
 PREEMPTED_MOST = 0.10  # above this share of preempted samples, wall time decides nothing
 LEVEL = 0.95
@@ -48,46 +50,13 @@ class Comparison:
     reason: str
     preempted: float
     detectable: float | None
-    sentinel_ratio: float
+    control_ratio: float
     pass_ratios: tuple[float, ...] = ()
-
-
-def student_probability(theta: float, df: int) -> float:
-    """Return P(|T| < sqrt(df) tan(theta)) for Student's T: the finite series, exact for whole degrees of freedom.
-
-    Source: Abramowitz and Stegun, 26.7.3 and 26.7.4.
-    """
-    sine, cosine = math.sin(theta), math.cos(theta)
-    odd = df % 2
-    term, total = (cosine, 0.0) if odd else (1.0, 0.0)
-    for k in range(odd + 1, df, 2):  # the term before k: its successor carries k / (k + 1)
-        total += term
-        term *= cosine * cosine * k / (k + 1)
-    return 2 / math.pi * (theta + sine * total) if odd else sine * total
-
-
-def student_quantile(level: float, df: int) -> float:
-    """Return the t with P(|T| < t) = level, by bisection on its angle."""
-    if not 0 < level < 1 or df < 1:
-        raise ValueError(f"level {level} must lie in (0, 1) and {df} degrees of freedom be at least 1")
-    low, high = 0.0, math.pi / 2
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (middle, high) if student_probability(middle, df) < level else (low, middle)
-    return math.sqrt(df) * math.tan(low)
 
 
 def log_ratio(times: Sequence[float], baseline: Sequence[float]) -> float:
     """Return the median over rounds of log(time / baseline's time of the same round)."""
     return statistics.median(math.log(a / b) for a, b in zip(times, baseline, strict=True))
-
-
-def interval(values: Sequence[float], level: float) -> tuple[float, float]:
-    """Return mean and half width of Student's interval; the half width of a single value is infinite."""
-    if len(values) < 2:
-        return values[0], math.inf
-    quantile = student_quantile(level, len(values) - 1)
-    return statistics.fmean(values), quantile * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def preempted_share(arms: Sequence[Sequence[Pass]]) -> float:
@@ -115,7 +84,7 @@ def judge(estimate: float, half: float, margin: float) -> str:
 def compare(
     arm: Sequence[Pass],
     baseline: Sequence[Pass],
-    sentinel: Sequence[Pass],
+    control: Sequence[Pass],
     *,
     one_thread: bool = True,
     waits: bool = False,
@@ -128,19 +97,19 @@ def compare(
                 preempted it: the baseline's samples tell how busy the machine was, and wall time alone can decide, on
                 a busy machine over the rounds in which nobody was preempted
     """
-    every = (arm, baseline, sentinel)
+    every = (arm, baseline, control)
     has_cpu = all(one.cpu_s and min(one.cpu_s) > 0 for passes in every for one in passes)
     share = preempted_share((baseline,) if waits else (arm, baseline)) if has_cpu else 0.0
     clock = "cpu" if share >= PREEMPTED_MOST and one_thread and not waits else "wall"
     busy = share >= PREEMPTED_MOST and clock == "wall"
     if busy and waits:
-        calm = [_undisturbed(*one) for one in zip(arm, baseline, sentinel, strict=True)]
+        calm = [_undisturbed(*one) for one in zip(arm, baseline, control, strict=True)]
         if all(len(one[0].wall_s) >= UNDISTURBED for one in calm):
-            arm, baseline, sentinel = zip(*calm, strict=True)
+            arm, baseline, control = zip(*calm, strict=True)
             busy = False
     medians = _medians(arm, baseline, clock)
     estimate, half = interval(medians, level)
-    drift, drift_half = interval(_medians(sentinel, baseline, clock), level)
+    drift, drift_half = interval(_medians(control, baseline, clock), level)
     margin = max(MARGIN, math.expm1(abs(drift)))
     reason = _unreliable(drift, drift_half)
     if busy:
@@ -157,7 +126,7 @@ def compare(
         reason=reason,
         preempted=share,
         detectable=math.expm1(math.log1p(margin) + 2.5 * half) if known else None,
-        sentinel_ratio=math.exp(drift),
+        control_ratio=math.exp(drift),
         pass_ratios=tuple(map(math.exp, medians)),
     )
 
@@ -166,21 +135,21 @@ def _medians(arm: Sequence[Pass], baseline: Sequence[Pass], clock: str) -> list[
     return [log_ratio(getattr(a, f"{clock}_s"), getattr(b, f"{clock}_s")) for a, b in zip(arm, baseline, strict=True)]
 
 
-def _undisturbed(arm: Pass, baseline: Pass, sentinel: Pass) -> tuple[Pass, Pass, Pass]:
+def _undisturbed(arm: Pass, baseline: Pass, control: Pass) -> tuple[Pass, Pass, Pass]:
     """Return the rounds of a pass in which the scheduler took the core from none of the three."""
-    sides = (arm, baseline, sentinel)
+    sides = (arm, baseline, control)
     rounds = [i for i in range(len(arm.wall_s)) if not any(i in side.cut for side in sides)]
-    arm, baseline, sentinel = (
+    arm, baseline, control = (
         Pass(tuple(s.wall_s[i] for i in rounds), tuple(s.cpu_s[i] for i in rounds)) for s in sides
     )
-    return arm, baseline, sentinel
+    return arm, baseline, control
 
 
 def _unreliable(drift: float, half: float) -> str:
     """Return why the A/A control of the baseline spoils its cell, or ""."""
     ratio = math.exp(drift)
-    if abs(ratio - 1) > SENTINEL:
-        return f"the baseline's A/A control, whose ratio is 1, measured {ratio:.3f}: more than {SENTINEL:.0%} off"
+    if abs(ratio - 1) > CONTROL:
+        return f"the baseline's A/A control, whose ratio is 1, measured {ratio:.3f}: more than {CONTROL:.0%} off"
     answer = judge(drift, half, MARGIN)
     if answer in ("faster", "slower"):
         return f"the baseline's A/A control, whose ratio is 1, measured {ratio:.3f} and came out {answer}"

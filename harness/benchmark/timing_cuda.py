@@ -1,25 +1,61 @@
 """Timing on a CUDA device: events on the current stream, cold and hot apart, the clock of the device beside them.
 
-Not run on a device yet: written from `BENCHMARKING` section 5, and tested with a stand-in for torch.cuda.
+Written from `BENCHMARKING` section 5, and tested with a stand-in for torch.cuda.
 """
 
 from __future__ import annotations
 
 import math
 import subprocess
+import time
 from collections.abc import Mapping
 from itertools import repeat
 from typing import Any
 
-from attention_harness.benchmark.timing import Call, Sample, Tensors
+from attention_harness.benchmark.timing import Call, Sample, Tensors, Warmed
 
+BLOCK_S = 100e-6  # events resolve 0.5 us
+WARM_CALLS, WARM_S = 3, 25e-3  # the clocks of an accelerator settle more slowly
 HOLD_CYCLES = 200_000  # some 100 us for each call: long enough to queue it, so that launching it is not timed
 FLUSH_BYTES = 64 << 20  # where the size of the L2 cache is not known
 
 
-def hot(call: Call, tensors: Tensors, calls: int) -> Sample:
-    """Time some calls one after another: what they read is in the cache when it fits."""
-    return _between_events(call, tensors, calls, None)
+class Cuda:
+    """The clock of a CUDA device."""
+
+    def once(self, call: Call, tensors: Tensors) -> float:
+        """Return the seconds of one call on the wall, its work on the device included."""
+        import torch
+
+        began = time.perf_counter()
+        call(**tensors)
+        torch.cuda.synchronize()
+        return time.perf_counter() - began
+
+    def warm(self, call: Call, tensors: Tensors) -> Warmed:
+        """Call until it is warm, at least three times and for 25 ms."""
+        self.once(call, tensors)
+        best, count, began = math.inf, 0, time.perf_counter()
+        while count < WARM_CALLS or time.perf_counter() - began < WARM_S:
+            best, count = min(best, self.sample(call, tensors, 1).wall_s), count + 1
+        return Warmed(max(1, math.ceil(BLOCK_S / max(best, 1e-9))))
+
+    def sample(self, call: Call, tensors: Tensors, calls: int) -> Sample:
+        """Time some calls one after another: what they read is in the cache when it fits."""
+        return _between_events(call, tensors, calls, None)
+
+    def peak_bytes(self, call: Call, tensors: Tensors) -> int | None:
+        """Return by how much one call raises the most that torch has allocated."""
+        import torch
+
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        result = call(**tensors)
+        torch.cuda.synchronize()
+        peak = int(torch.cuda.max_memory_allocated() - before)
+        del result
+        return max(peak, 0)
 
 
 class Cold:
@@ -31,9 +67,8 @@ class Cold:
         size = getattr(torch.cuda.get_device_properties(torch.cuda.current_device()), "L2_cache_size", FLUSH_BYTES)
         self.buffer = torch.empty(size, dtype=torch.uint8, device="cuda")
 
-    def __call__(self, call: Call, tensors: Tensors, calls: int = 1) -> Sample:
-        if calls != 1:
-            raise ValueError(f"cold times need one call for each sample, got {calls}")
+    def sample(self, call: Call, tensors: Tensors) -> Sample:
+        """Flush, and time one call: a second one would find its data in the cache."""
         return _between_events(call, tensors, 1, self.buffer)
 
 

@@ -1,8 +1,8 @@
 """Another version of an implementation as an arm of its own: of a git revision, or of a folder of installed packages.
 
-The version's files are laid into a temporary folder that is gone when the measuring ends, however it ends, and nothing
-is written into the repository. A small file beside them loads the old implementation under the name `NAME@VERSION`, so
-that it is checked, prepared and timed exactly like the one of today.
+The files of a revision are laid into a temporary folder that is gone when the measuring ends, however it ends, and
+nothing is written into the repository. A small file beside them loads the old implementation under the name
+`NAME@VERSION`, so that it is checked, prepared and timed exactly like the one of today.
 """
 
 from __future__ import annotations
@@ -12,30 +12,32 @@ import re
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
+from attention_harness import implementations as shipped
 from attention_harness import registry
 from attention_harness.model.errors import HarnessError
 from attention_harness.registry import Implementation
 
-_ARM = '''\
-"""{name} of {version}: {summary}"""
+_FILE = '''\
+"""{title}"""
 
 from pathlib import Path
 
-from attention_harness.benchmark.renamed import load
+from attention_harness.benchmark.version_import import import_version
 
-_module = load(Path({folder!r}), {package!r}, {alias!r}, {module!r})
+_module = import_version(Path({folder!r}), {package!r}, {alias!r}, {module!r})
 _NAMES = ("CAPABILITIES", "KNOWN_FAILURES", "prepare", "unavailable", "unsupported")
 globals().update({{name: getattr(_module, name) for name in _NAMES if hasattr(_module, name)}})
 '''
 _LIMIT = (
-    "another version shares this process: its own Python files alone are the old ones, and torch, the harness and all "
-    "else that they import are this environment's"
+    "another version shares this process: its own Python files alone are the old ones, and torch and the harness are "
+    "today's; an implementation that needs an older harness cannot be measured under this one, such as any from before "
+    "the import name attention_harness"
 )
 
 
@@ -43,16 +45,19 @@ _LIMIT = (
 class Version:
     """Where another version lies.
 
-    label     what names it: the short commit, or the folder's name
-    told      what it is, in full
+    label     names it: the short commit, or the folder's name
+    title     says what it is, in full
     folder    of the files; the root of a checkout, or a folder of packages
     root      the checkout of today that it is a revision of; None for a folder of packages
     """
 
     label: str
-    told: str
+    title: str
     folder: Path
     root: Path | None
+
+
+# --- finding a version
 
 
 @contextmanager
@@ -83,7 +88,7 @@ def _root(path: Path) -> Path:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """Return what git says, or "" where it refuses."""
+    """Return what git prints, or "" where it refuses."""
     try:
         done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
     except OSError as error:
@@ -99,38 +104,92 @@ def _unpack(root: Path, commit: str, folder: Path) -> None:
         files.extractall(folder, filter="data")
 
 
-def arm(implementation: Implementation, version: Version, folder: Path) -> Path:
-    """Write the file of an arm into a folder and return it; what it stands for is read when it is loaded."""
-    package, module, inside = _where(implementation, version)
-    file = inside.joinpath(*module.split("."))
-    if not file.with_suffix(".py").is_file() and not (file / "__init__.py").is_file():
-        raise HarnessError(f"{version.told} has no {implementation.name} ({module.replace('.', '/')}.py)")
-    if any((inside / package).glob("**/*.so")) or any((inside / package).glob("**/*.pyd")):
-        raise HarnessError(f"bench against: {inside / package} holds compiled modules, and {_LIMIT}")
-    path = folder / f"{implementation.name}@{version.label}.py"
-    values = {"folder": str(inside), "package": package, "module": module, "summary": implementation.summary}
-    alias = re.sub(r"\W", "_", f"{package}_at_{version.label}")
-    path.write_text(_ARM.format(name=implementation.name, version=version.label, alias=alias, **values))
-    return path
+@dataclass(frozen=True)
+class _Place:
+    """Where an implementation's module lies in two versions. here, there: the folders that hold its top package.
+
+    The package of the shipped ones is called by its folder: its name is mapped when it is installed.
+    """
+
+    module: str
+    here: Path
+    there: Path
+    is_shipped: bool
+
+    def files(self, module: str) -> tuple[Path | None, Path | None]:
+        """Return a module's file in either version, None where there is none."""
+        bases = (folder.joinpath(*module.split(".")) for folder in (self.here, self.there))
+        now, then = (next(filter(Path.is_file, (b.with_suffix(".py"), b / "__init__.py")), None) for b in bases)
+        return now, then
 
 
-def _where(implementation: Implementation, version: Version) -> tuple[str, str, Path]:
-    """Return package, module and the folder that holds the package of an implementation in the version."""
-    if implementation.loaded:
-        stem, here = implementation.path.stem, implementation.path.resolve().parent
-        inside = version.folder / here.relative_to(version.root) if version.root else version.folder
-        return stem, stem, inside
-    module = implementation.module.__name__
-    here = _beside(implementation)
-    inside = version.folder / here.relative_to(version.root) if version.root else version.folder
-    return module.partition(".")[0], module, inside
-
-
-def _beside(implementation: Implementation) -> Path:
-    """Return the folder that holds the package of an implementation today."""
+def _place(implementation: Implementation, version: Version) -> _Place:
     path = implementation.path.resolve()
-    base = path.parent if path.name == "__init__.py" else path.with_suffix("")
-    return base.parents[len(implementation.module.__name__.split(".")) - 1]
+    is_shipped = not implementation.loaded and path.parent == Path(shipped.__path__[0]).resolve()
+    if implementation.loaded:
+        module, here = path.stem, path.parent
+    elif is_shipped:
+        module, here = f"{path.parent.name}.{path.stem}", path.parents[1]
+    else:
+        module = implementation.module.__name__
+        base = path.parent if path.name == "__init__.py" else path.with_suffix("")
+        here = base.parents[module.count(".")]
+    if version.root:
+        return _Place(module, here, version.folder / here.relative_to(version.root), is_shipped)
+    installed = version.folder / "attention_harness"
+    there = installed if is_shipped and installed.is_dir() else version.folder
+    return _Place(module, here, there, is_shipped)
+
+
+def differs(implementation: Implementation, version: Version) -> bool:
+    """Return whether the file of an implementation, or one of its package that it imports, is another one there."""
+    place = _place(implementation, version)
+    package = place.module.partition(".")[0]
+    waiting, seen = [place.module], set[str]()
+    while waiting:
+        if (module := waiting.pop()) in seen:
+            continue
+        seen.add(module)
+        now, then = (file.read_text(encoding="utf-8") if file else "" for file in place.files(module))
+        if now != then:
+            return True
+        waiting += _imports(now, package)
+    return False
+
+
+def _imports(source: str, package: str) -> Iterable[str]:
+    """Yield the modules of a package that a source imports, at any depth."""
+    for node in ast.walk(ast.parse(source)):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [name.name for name in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{name.name}" for name in node.names)]
+        for name in names:
+            name = name.removeprefix("attention_harness.")
+            if name.startswith(package + "."):
+                yield name
+
+
+# --- an arm of it
+
+
+def write_arm(implementation: Implementation, version: Version, folder: Path) -> Path:
+    """Write the file of an arm into a folder and return it; the other version is imported when it is loaded."""
+    place = _place(implementation, version)
+    file = place.files(place.module)[1]
+    if file is None:
+        raise HarnessError(f"{version.title} has no {implementation.name} ({place.module.replace('.', '/')}.py)")
+    top, _, module = place.module.partition(".")
+    if any((place.there / top).glob("**/*.so")) or any((place.there / top).glob("**/*.pyd")):
+        raise HarnessError(f"bench against: {place.there / top} holds compiled modules, and {_LIMIT}")
+    package = shipped.__name__ if place.is_shipped else top
+    path = folder / f"{implementation.name}@{version.label}.py"
+    arguments = {"folder": str(place.there / top), "package": package, "module": module}
+    alias = re.sub(r"\W", "_", f"{package}_at_{version.label}")
+    title = f"{implementation.name} of {version.label}: {implementation.summary}"
+    path.write_text(_FILE.format(title=title, alias=alias, **arguments), encoding="utf-8")
+    return path
 
 
 def loaded(paths: Sequence[Path], version: Version, load: Sequence[Path]) -> dict[str, Implementation]:
@@ -138,37 +197,4 @@ def loaded(paths: Sequence[Path], version: Version, load: Sequence[Path]) -> dic
     try:
         return registry.implementations([*load, *paths])
     except HarnessError as error:
-        raise HarnessError(f"{version.told}: an implementation does not load: {error}; {_LIMIT}") from error
-
-
-def differs(implementation: Implementation, version: Version) -> bool:
-    """Return whether the file of an implementation, or one of its package that it imports, is another one there."""
-    package, module, inside = _where(implementation, version)
-    here = _beside(implementation)
-    waiting, seen = [module], set()
-    while waiting:
-        name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        now, then = (_text(folder.joinpath(*name.split("."))) for folder in (here, inside))
-        if now != then:
-            return True
-        waiting += _imports(now, package)
-    return False
-
-
-def _text(base: Path) -> str:
-    files = [file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()]
-    return files[0].read_text(encoding="utf-8") if files else ""
-
-
-def _imports(source: str, package: str) -> list[str]:
-    """Return the modules of a package that a source imports, at any depth."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found += [name.name for name in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [node.module, *(f"{node.module}.{name.name}" for name in node.names)]
-    return [name for name in found if name.startswith(package + ".")]
+        raise HarnessError(f"{version.title}: an implementation does not load: {error}; {_LIMIT}") from error

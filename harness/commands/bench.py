@@ -6,28 +6,29 @@ import argparse
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 from msgspec import structs
 
 from attention_harness import registry
 from attention_harness.benchmark import campaign as benchmark
 from attention_harness.benchmark import estimate, gate, noise, workloads
+from attention_harness.benchmark.campaign import Campaign
 from attention_harness.benchmark.cell import Cell
-from attention_harness.benchmark.pass_log import Kept
+from attention_harness.benchmark.gate import Gate
+from attention_harness.benchmark.pass_log import PassLog
 from attention_harness.benchmark.recorder import document
-from attention_harness.benchmark.statistics import FIRST_LOOK, LEVEL
 from attention_harness.benchmark.workloads import Workload
 from attention_harness.cases.ids import parse
-from attention_harness.commands import arguments, console
-from attention_harness.commands.gating import take
+from attention_harness.commands import arguments, console, gating
 from attention_harness.commands.run_setup import writer_of
 from attention_harness.execution.machine import cuda_devices, environment
 from attention_harness.execution.plan import Item
+from attention_harness.model import units
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import DIRECTIONS, Measurement
-from attention_harness.model.run_facts import BenchmarkPlan
-from attention_harness.registry import Implementation
+from attention_harness.model.pass_records import MachineRead
+from attention_harness.model.run_facts import BenchmarkPlan, Noise
 from attention_harness.store import Writer, encoding, now
 
 
@@ -57,190 +58,146 @@ def add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_memory(parser)
 
 
-@dataclass(frozen=True)
-class Campaign:
-    """What the arguments ask for."""
-
-    entrants: list[Implementation]
-    workloads: list[Workload]
-    dtypes: tuple[str, ...]
-    directions: tuple[str, ...]
-    threads: tuple[int, ...]
-    devices: tuple[str, ...]
-    passes: int
-    extend: bool
-
-    @classmethod
-    def of(cls, options: argparse.Namespace) -> Campaign:
-        """Return the campaign of a command line."""
-        chosen = registry.select(options.names, options.load)
-        if options.baseline not in [implementation.name for implementation in chosen]:
-            chosen = [*registry.select([options.baseline], options.load), *chosen]
-        matrix = workloads.quick if options.quick else workloads.full if options.full else workloads.default
-        named = workloads.select(options.workload) if options.workload else matrix()
-        directions = {"": (), "both": DIRECTIONS}.get(options.direction, (options.direction,))
-        return cls(
-            chosen,
-            [workload for workload in named if _wanted(workload, options)],
-            ("float32",) if options.quick and not options.dtype else tuple(options.dtype),
-            ("forward",) if options.quick and not directions else directions,
-            tuple(options.threads),
-            ("cpu", "cuda") if cuda_devices() else ("cpu",),
-            benchmark.QUICK_PASSES if options.quick else benchmark.PASSES,
-            not options.quick,
-        )
-
-    def cells(self) -> list[Cell]:
-        """Return the cells, empty yet."""
-        level = FIRST_LOOK if self.extend else LEVEL
-        return benchmark.planned(self.workloads, self.dtypes, self.devices, self.directions, self.threads, level)
-
-    def plan(self, options: argparse.Namespace) -> BenchmarkPlan:
-        """Return what has to agree for a run to be gone on with."""
-        return BenchmarkPlan(
-            entrants=tuple(implementation.name for implementation in self.entrants),
-            cells=tuple(f"{cell.workload.name} {cell.id} {cell.threads}" for cell in self.cells()),
-            passes=self.passes,
-            extend=self.extend,
-            baseline=options.baseline,
-            seed=options.seed,
-            time_per_arm_s=benchmark.TIME_PER_ARM,
-        )
-
-
 def run(options: argparse.Namespace) -> int:
-    """Check what is to be timed, time what conforms, keep and tell; 0 when something ran and all conforms.
+    """Check what is to be timed, time what conforms, keep and print it; 0 when something was timed and all conforms.
 
     A failure that is declared as known is refused a rank, and leaves the status at 0.
     """
     began = time.monotonic()
-    campaign, answers = Campaign.of(options), gate.Gate()
-    planned = campaign.cells()
-    items = gate.items(campaign.entrants, [(cell.asked, cell.direction) for cell in planned])
-    writer, verdicts = writer_of(options, campaign.entrants, items)
-    answers.add(verdicts)
-    _same_plan(writer, campaign.plan(options))
-    kept = Kept(options.out)
-    expected = _expected(campaign, planned, items, answers, options, writer)
-    _ask(items, answers, options, writer)
+    campaign, verdicts = _campaign(options), Gate()
+    cells = campaign.cells()
+    items = gate.items(campaign.implementations, [(cell.gated_case, cell.direction) for cell in cells])
+    writer, earlier = writer_of(options, campaign.implementations, items)
+    verdicts.add(earlier)
+    _need_same_plan(writer, _plan(campaign, cells))
+    log = PassLog(options.out)
+    expected = _expected(campaign, cells, items, verdicts, writer)
+    with console.progress("bench") as show:
+        gating.check(items, verdicts, options.load, writer, options.memory, show)
     until = began + 60 * options.minutes if options.minutes else math.inf
-    measured = _measure(campaign, answers, kept, until, expected.pass_s / max(len(planned), 1), options, writer)
-    seen = noise.summary(measured, kept.events("machine"))
-    took = f"took {estimate.duration(time.monotonic() - began)}; {expected.told()}"
+    campaign = replace(campaign, until=until, cell_s=expected.pass_s / max(len(cells), 1))
+    rows = _measure(campaign, cells, verdicts, log, writer)
+    disturbed = noise.summary(rows, log.of_kind(MachineRead))
     if writer:
-        writer.update(finished=now(), noise=seen)
-        writer.write("benchmark.json", document(measured))
-    if options.json:
-        about = {"baseline": options.baseline, "environment": environment(), "noise": seen}
-        print(encoding.document(about | {"measurements": measured}))
-    else:
-        print(console.timings(measured, options.baseline))
-        print("\n".join([took, seen.line, *(f"warning: {text}" for text in seen.warnings)]))
-        if writer:
-            print(f"run directory: {options.out}\njson: {options.out / 'benchmark.json'}")
-    wrong = any(row.wrong for row in measured)
-    nothing = not _timed(campaign, measured, options.baseline)
-    if nothing:
-        console.line("bench: nothing that was asked for was timed; every line says why")
-    return 1 if wrong or nothing else 0
+        writer.update(finished=now(), noise=disturbed)
+        writer.write("benchmark.json", document(rows))
+    took = f"took {units.duration(time.monotonic() - began)}; {expected.sentence()}"
+    _print(options, rows, disturbed, took)
+    timed = _anything_timed(campaign, rows)
+    if not timed:
+        console.line("bench: nothing that was named was timed; every line says why")
+    return 1 if any(row.wrong for row in rows) or not timed else 0
 
 
-def _timed(campaign: Campaign, measured: Sequence[Measurement], baseline: str) -> bool:
-    """Return whether anything was timed beside the baseline, or the baseline where it alone was asked for."""
-    alone = [one.name for one in campaign.entrants] == [baseline]
-    return any(row.status == "measured" and (alone or row.implementation != baseline) for row in measured)
+def directions(options: argparse.Namespace, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the directions that the arguments name."""
+    return {"": default, "both": DIRECTIONS}.get(options.direction, (options.direction,))
+
+
+def _campaign(options: argparse.Namespace) -> Campaign:
+    """Return the campaign of a command line."""
+    chosen = registry.select(options.names, options.load)
+    if options.baseline not in [implementation.name for implementation in chosen]:
+        chosen = [*registry.select([options.baseline], options.load), *chosen]
+    size = "quick" if options.quick else "full" if options.full else "default"
+    named = workloads.select(options.workload) if options.workload else workloads.of_matrix(size)
+    return Campaign(
+        implementations=tuple(chosen),
+        workloads=tuple(workload for workload in named if _wanted(workload, options)),
+        baseline=options.baseline,
+        dtypes=options.dtype or (("float32",) if options.quick else ()),
+        devices=("cpu", "cuda") if cuda_devices() else ("cpu",),
+        directions=directions(options, ("forward",) if options.quick else ()),
+        threads=options.threads,
+        passes=benchmark.QUICK_PASSES if options.quick else benchmark.PASSES,
+        time_per_arm_s=benchmark.TIME_PER_ARM_S,
+        extend=not options.quick,
+        seed=options.seed,
+        load=tuple(options.load),
+        memory=options.memory,
+    )
 
 
 def _wanted(workload: Workload, options: argparse.Namespace) -> bool:
     """Return whether a workload is for one of the named implementations; if none is named, all are."""
     case = parse(workload.case)
     named = registry.select(options.names, options.load) if options.names or options.load else []
-    return not named or any(not registry.refuses(i.capabilities, case.on(i.device)) for i in named)
+    return not named or any(not registry.refuses(one.capabilities, case.on(one.device)) for one in named)
 
 
-def _same_plan(writer: Writer | None, plan: BenchmarkPlan) -> None:
-    """Keep the plan of the passes; one that is gone on with has to be the same."""
+def _plan(campaign: Campaign, cells: Sequence[Cell]) -> BenchmarkPlan:
+    """Return what has to agree for a run to be resumed."""
+    return BenchmarkPlan(
+        entrants=tuple(implementation.name for implementation in campaign.implementations),
+        cells=tuple(f"{cell.workload.name} {cell.id} {cell.threads}" for cell in cells),
+        passes=campaign.passes,
+        extend=campaign.extend,
+        baseline=campaign.baseline,
+        seed=campaign.seed,
+        time_per_arm_s=campaign.time_per_arm_s,
+    )
+
+
+def _need_same_plan(writer: Writer | None, plan: BenchmarkPlan) -> None:
+    """Keep the plan of the passes; one that is resumed has to be the same."""
     if writer is None:
         return
     before = writer.facts.bench
-    if before is not None and before != plan:
+    if before is None:
+        writer.update(bench=plan)
+    elif before != plan:
         different = ", ".join(name for name in plan.__struct_fields__ if getattr(before, name) != getattr(plan, name))
         raise HarnessError(
             f"{writer.directory} holds a benchmark of another plan ({different}); resume with its own command: "
             f"{writer.facts.command}"
         )
-    if before is None:
-        writer.update(bench=plan)
 
 
 def _expected(
-    campaign: Campaign,
-    planned: Sequence[Cell],
-    items: Sequence[Item],
-    answers: gate.Gate,
-    options: argparse.Namespace,
-    writer: Writer | None,
+    campaign: Campaign, cells: Sequence[Cell], items: Sequence[Item], verdicts: Gate, writer: Writer | None
 ) -> estimate.Estimate:
-    """Calibrate, and tell how long it will take."""
-    console.line(f"bench: {len(planned)} cells; looking at this machine to say how long they take")
-    known = {name: list(verdicts) for name, verdicts in answers.verdicts.items()}
-    calibration = estimate.calibrate(items, answers, options.load, options.memory)
-    take([v for name, own in answers.verdicts.items() for v in own[len(known.get(name, ())) :]], writer)
-    method = {"passes": campaign.passes, "time_per_arm": benchmark.TIME_PER_ARM, "extend": campaign.extend}
-    expected = estimate.expected(planned, campaign.entrants, items, calibration, **method)
-    console.line(f"bench: {expected.told()}")
+    """Calibrate, and say how long it will take."""
+    console.line(f"bench: {len(cells)} cells; looking at this machine to say how long they take")
+    known = {key: len(found) for key, found in verdicts.verdicts.items()}
+    seen = estimate.calibrate(items, verdicts, campaign.load, campaign.memory)
+    gating.keep([v for key, found in verdicts.verdicts.items() for v in found[known.get(key, 0) :]], writer)
+    if seen.note:
+        console.line(f"bench: {seen.note}")
+    expected = estimate.expected(campaign, cells, items, seen)
+    console.line(f"bench: {expected.sentence()}")
     return expected
 
 
-def _ask(items: Sequence[Item], answers: gate.Gate, options: argparse.Namespace, writer: Writer | None) -> None:
-    """Check what is to be timed: what does not conform is never ranked."""
-    with console.progress("bench") as show:
-        checked = gate.run(items, answers, options.load, memory=options.memory)
-        for done, (item, verdicts) in enumerate(checked, 1):
-            show(f"checking {item.implementation.name}", done, len(items))
-            take(verdicts, writer)
-
-
 def _measure(
-    campaign: Campaign,
-    answers: gate.Gate,
-    kept: Kept,
-    until: float,
-    cell_s: float,
-    options: argparse.Namespace,
-    writer: Writer | None,
+    campaign: Campaign, cells: Sequence[Cell], verdicts: Gate, log: PassLog, writer: Writer | None
 ) -> list[Measurement]:
-    """Time the cells; what was measured before an interruption is kept."""
-    measured: list[Measurement] = []
+    """Return the measurements in the order of the cells; what was measured before an interruption is kept."""
+    rows: list[Measurement] = []
     with console.progress("bench") as show:
-        rows = benchmark.run(
-            campaign.entrants,
-            campaign.workloads,
-            passes=campaign.passes,
-            threads=campaign.threads,
-            directions=campaign.directions,
-            dtypes=campaign.dtypes,
-            baseline=options.baseline,
-            gate=answers,
-            progress=show,
-            seed=options.seed,
-            load=options.load,
-            devices=campaign.devices,
-            extend=campaign.extend,
-            until=until,
-            cell_s=cell_s,
-            kept=kept,
-            memory=options.memory,
-        )
         try:
-            for row in rows:
-                asked = parse(row.gated_on or row.case)
-                error_ratio = (
-                    answers.error_ratio(row.implementation, asked, row.direction) if row.status == "measured" else None
-                )
-                measured.append(structs.replace(row, error_ratio=error_ratio))
+            for row in benchmark.measure(campaign, verdicts, show, log):
+                gated = parse(row.gated_on or row.case)
+                ratio = verdicts.error_ratio(row.implementation, gated, row.direction)
+                rows.append(structs.replace(row, error_ratio=ratio) if row.status == "measured" else row)
         finally:
             if writer:
-                writer.rewrite(Measurement, measured)
-    places = {(c.workload.name, c.case.id, c.direction, c.threads): i for i, c in enumerate(campaign.cells())}
-    return sorted(measured, key=lambda row: places[row.cell])
+                writer.rewrite(Measurement, rows)
+    places = {(cell.workload.name, cell.case.id, cell.direction, cell.threads): i for i, cell in enumerate(cells)}
+    return sorted(rows, key=lambda row: places[row.cell])
+
+
+def _anything_timed(campaign: Campaign, rows: Sequence[Measurement]) -> bool:
+    """Return whether anything was timed beside the baseline, or the baseline where it alone was named."""
+    alone = [one.name for one in campaign.implementations] == [campaign.baseline]
+    return any(row.status == "measured" and (alone or row.implementation != campaign.baseline) for row in rows)
+
+
+def _print(options: argparse.Namespace, rows: Sequence[Measurement], disturbed: Noise, took: str) -> None:
+    if options.json:
+        about = {"baseline": options.baseline, "environment": environment(), "noise": disturbed}
+        print(encoding.document(about | {"measurements": rows}))
+        return
+    print(console.timings(rows, options.baseline))
+    print("\n".join([took, disturbed.line, *(f"warning: {text}" for text in disturbed.warnings)]))
+    if options.out:
+        print(f"run directory: {options.out}\njson: {options.out / 'benchmark.json'}")

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from attention_harness import registry
-from attention_harness.benchmark import campaign, gate, noise, versions, workloads
-from attention_harness.benchmark.campaign import Cell
-from attention_harness.benchmark.pass_log import Kept
+from attention_harness.benchmark import campaign as benchmark
+from attention_harness.benchmark import gate, noise, versions, workloads
+from attention_harness.benchmark.campaign import Campaign
+from attention_harness.benchmark.gate import Gate
+from attention_harness.benchmark.pass_log import PassLog
 from attention_harness.benchmark.recorder import document
-from attention_harness.benchmark.workloads import Workload
 from attention_harness.commands import arguments, console, gating
-from attention_harness.commands.bench import add_matrix_arguments
+from attention_harness.commands.bench import add_matrix_arguments, directions
 from attention_harness.commands.run_setup import writer_of
-from attention_harness.model.case import Case
-from attention_harness.model.measurement import DIRECTIONS, Measurement
+from attention_harness.model.measurement import Measurement
+from attention_harness.model.pass_records import MachineRead
 from attention_harness.model.run_facts import Noise
 from attention_harness.registry import Implementation
 from attention_harness.store import Writer, encoding, now
@@ -37,157 +38,150 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_json(parser)
 
 
+@dataclass(frozen=True)
+class Result:
+    """What was found. pairs: name of the new one -> name of the old one; differing: of how many the file differs."""
+
+    version: versions.Version
+    pairs: dict[str, str]
+    differing: int
+    rows: Sequence[Measurement] = ()
+    noise: Noise | None = None
+
+    @property
+    def new(self) -> list[Measurement]:
+        """The rows of today's implementations."""
+        return [row for row in self.rows if row.implementation in self.pairs]
+
+    @property
+    def slower(self) -> list[Measurement]:
+        """Those that are slower than they were."""
+        return [row for row in self.new if row.answer == "slower"]
+
+    @property
+    def newly_wrong(self) -> list[Measurement]:
+        """Those that are refused now and were timed before, in the same cell."""
+        before = {(row.implementation, *row.cell): row for row in self.rows}
+        wrong = [row for row in self.new if row.wrong]
+        return [row for row in wrong if before[(self.pairs[row.implementation], *row.cell)].status == "measured"]
+
+    @property
+    def status(self) -> int:
+        """0 where all is well, or no implementation differs."""
+        nothing = self.differing > 0 and not any(row.status == "measured" for row in self.new)
+        return 1 if self.slower or self.newly_wrong or nothing else 0
+
+
 def run(options: argparse.Namespace) -> int:
     """Measure today's implementations over another version's; 1 when one is slower or newly wrong."""
     known = registry.select(options.names, options.load)
     with versions.opened(options.against, known) as version, tempfile.TemporaryDirectory() as folder:
         chosen = known if options.names or options.load else [one for one in known if versions.differs(one, version)]
-        differing, chosen = len(chosen), [one for one in chosen if not _absent(one)]
-        console.line(f"bench: {', '.join(one.name for one in chosen) or 'nothing'} against {version.told}")
-        arms = {one.name: versions.arm(one, version, Path(folder)) for one in chosen}
+        differing, chosen = len(chosen), [one for one in chosen if not _is_unavailable(one)]
+        console.line(f"bench: {', '.join(one.name for one in chosen) or 'nothing'} against {version.title}")
+        arms = {one.name: versions.write_arm(one, version, Path(folder)) for one in chosen}
         every = versions.loaded(list(arms.values()), version, options.load)
-        pairs = [(every[name], every[path.stem]) for name, path in arms.items()]
-        rows, readings = _kept(pairs, list(arms.values()), options)
-    seen = noise.summary(rows, readings) if rows else None
-    return _told(rows, [(new.name, old.name) for new, old in pairs], version, options, differing, seen)
+        load = (*options.load, *arms.values())
+        campaigns = [_campaign(every[name], every[path.stem], load, options) for name, path in arms.items()]
+        result = Result(version, {name: path.stem for name, path in arms.items()}, differing)
+        result = _measured(result, [one for one in campaigns if one.workloads], options)
+    _print(result, options)
+    return result.status
 
 
-def _absent(implementation: Implementation) -> bool:
-    absent = implementation.unavailable()
-    if absent:
-        console.line(f"bench: {implementation.name} is unavailable here: {absent}")
-    return bool(absent)
+def _is_unavailable(implementation: Implementation) -> bool:
+    reason = implementation.unavailable()
+    if reason:
+        console.line(f"bench: {implementation.name} is unavailable here: {reason}")
+    return bool(reason)
 
 
-def _wanted(new: Implementation, options: argparse.Namespace) -> list[Workload]:
-    named = workloads.select(options.workload) if options.workload else workloads.quick()
-    return [one for one in named if any(not new.refuses(cell.case) for cell in _cells(new, [one], options))]
+def _campaign(
+    new: Implementation, old: Implementation, load: tuple[Path, ...], options: argparse.Namespace
+) -> Campaign:
+    """Return the campaign of an implementation over its old version, over the workloads that it takes.
 
-
-def _kept(
-    pairs: Sequence[tuple[Implementation, Implementation]], arms: Sequence[Path], options: argparse.Namespace
-) -> tuple[list[Measurement], list[dict[str, Any]]]:
-    """Return the measurements, kept in --out as they come, and what the passes read of the machine."""
-    wanted = {new.name: _wanted(new, options) for new, _ in pairs}
-    items = [
-        one for new, old in pairs for one in gate.items([old, new], _asked(_cells(new, wanted[new.name], options)))
-    ]
-    writer, _ = writer_of(options, [one for pair in pairs for one in pair], items)
-    rows: list[Measurement] = []
-    readings: list[dict[str, Any]] = []
-    for new, old in pairs:
-        if wanted[new.name]:
-            kept = Kept(options.out, go_on=False)
-            rows += _measured(new, old, wanted[new.name], arms, options, writer, kept)
-            readings += kept.events("machine")
-    if writer:
-        writer.update(finished=now(), against=options.against)
-        writer.write("benchmark.json", document(rows))
-    return rows, readings
-
-
-def _directions(options: argparse.Namespace) -> tuple[str, ...]:
-    return {"": ("forward",), "both": DIRECTIONS}.get(options.direction, (options.direction,))
-
-
-def _dtypes(new: Implementation, options: argparse.Namespace) -> tuple[str, ...]:
-    """Return the dtypes that are asked for; else float32, or the workloads' own where that is not taken."""
-    return options.dtype or (("float32",) if "float32" in new.capabilities.dtypes else ())
-
-
-def _cells(new: Implementation, wanted: Sequence[Workload], options: argparse.Namespace) -> list[Cell]:
-    return campaign.planned(wanted, _dtypes(new, options), (new.device,), _directions(options), options.threads)
-
-
-def _asked(planned: Sequence[Cell]) -> list[tuple[Case, str]]:
-    return [(cell.asked, cell.direction) for cell in planned]
-
-
-def _measured(
-    new: Implementation,
-    old: Implementation,
-    wanted: Sequence[Workload],
-    arms: Sequence[Path],
-    options: argparse.Namespace,
-    writer: Writer | None,
-    kept: Kept,
-) -> Iterator[Measurement]:
-    load = [*options.load, *arms]
-    planned = _cells(new, wanted, options)
-    console.line(f"bench: checking {new.name} and {old.name} in {len(planned)} cells before they are timed")
-    answers = gating.ask([old, new], _asked(planned), load, writer, options.memory)
-    for row in campaign.run(
-        [new],
-        wanted,
-        passes=campaign.PASSES,
-        threads=options.threads,
-        directions=_directions(options),
-        dtypes=_dtypes(new, options),
+    Its dtypes are those of the command line; else float32, or the workloads' own where that is not taken.
+    """
+    named = workloads.select(options.workload) if options.workload else workloads.of_matrix("quick")
+    every = Campaign(
+        implementations=(old, new),
+        workloads=(),
         baseline=old.name,
-        gate=answers,
-        progress=lambda what, done, total: console.line(f"bench: {new.name}, {what} ({done} of {total})"),
+        dtypes=options.dtype or (("float32",) if "float32" in new.capabilities.dtypes else ()),
+        devices=(new.device,),
+        directions=directions(options, ("forward",)),
+        threads=options.threads,
+        passes=benchmark.PASSES,
+        time_per_arm_s=benchmark.TIME_PER_ARM_S,
+        extend=True,
         seed=options.seed,
         load=load,
-        devices=(new.device,),
-        extend=True,
         memory=options.memory,
-        kept=kept,
-    ):
+    )
+    alone = [replace(every, workloads=(workload,)) for workload in named]
+    taken = [one.workloads[0] for one in alone if any(not new.refuses(cell.case) for cell in one.cells())]
+    return replace(every, workloads=tuple(taken))
+
+
+def _measured(result: Result, campaigns: Sequence[Campaign], options: argparse.Namespace) -> Result:
+    """Return the result with its measurements, kept in --out as they come."""
+    items = [gate.items(one.implementations, [(c.gated_case, c.direction) for c in one.cells()]) for one in campaigns]
+    everyone = [implementation for one in campaigns for implementation in one.implementations]
+    writer, _ = writer_of(options, everyone, [item for found in items for item in found])
+    rows: list[Measurement] = []
+    readings: list[MachineRead] = []
+    for campaign, planned in zip(campaigns, items, strict=True):
+        old, new = campaign.implementations
+        console.line(f"bench: checking {new.name} and {old.name} before they are timed")
+        verdicts = gating.check(planned, Gate(), campaign.load, writer, options.memory)
+        log = PassLog(options.out, resume=False)
+        rows += _kept(_rows(campaign, verdicts, log), writer)
+        readings += log.of_kind(MachineRead)
+    disturbed = noise.summary(rows, readings) if rows else None
+    if writer:
+        writer.update(finished=now(), against=options.against, noise=disturbed)
+        writer.write("benchmark.json", document(rows))
+    return replace(result, rows=rows, noise=disturbed)
+
+
+def _rows(campaign: Campaign, verdicts: Gate, log: PassLog) -> Iterator[Measurement]:
+    name = campaign.implementations[-1].name
+    with console.progress("bench") as show:
+        yield from benchmark.measure(campaign, verdicts, lambda what, *step: show(f"{name}, {what}", *step), log)
+
+
+def _kept(rows: Iterable[Measurement], writer: Writer | None) -> Iterator[Measurement]:
+    for row in rows:
         if writer:
             writer.add(row)
         yield row
 
 
-def newly_wrong(rows: Sequence[Measurement], pairs: Sequence[tuple[str, str]]) -> list[Measurement]:
-    """Return what is refused now and was timed before, in the same cell."""
-    before = {(row.implementation, *row.cell): row for row in rows}
-    old_of = dict(pairs)
-    wrong = [row for row in rows if row.implementation in old_of and row.wrong]
-    return [row for row in wrong if before[(old_of[row.implementation], *row.cell)].status == "measured"]
-
-
-def _told(
-    rows: Sequence[Measurement],
-    pairs: Sequence[tuple[str, str]],
-    version: versions.Version,
-    options: argparse.Namespace,
-    differing: int,
-    seen: Noise | None = None,
-) -> int:
-    """Tell what was found, and how disturbed the machine was; 0 where all is well, or no implementation differs."""
-    wrong = newly_wrong(rows, pairs)
-    new = [row for row in rows if row.implementation in dict(pairs)]
-    slower = [row for row in new if row.answer == "slower"]
+def _print(result: Result, options: argparse.Namespace) -> None:
     if options.json:
-        found: dict[str, Any] = {"against": version.told, "slower": len(slower), "newly_wrong": len(wrong)}
-        print(encoding.document(found | {"noise": seen, "measurements": rows}))
-    else:
-        print(_text(new, slower, wrong, version, differing))
-        if seen:
-            print("\n".join([seen.line, *(f"warning: {text}" for text in seen.warnings)]))
-        if options.out:
-            print(f"run directory: {options.out}")
-    nothing = bool(differing) and not any(row.status == "measured" for row in new)
-    return 1 if slower or wrong or nothing else 0
+        counts = {"slower": len(result.slower), "newly_wrong": len(result.newly_wrong), "noise": result.noise}
+        print(encoding.document({"against": result.version.title, **counts, "measurements": result.rows}))
+        return
+    print(text(result))
+    if result.noise:
+        print("\n".join([result.noise.line, *(f"warning: {one}" for one in result.noise.warnings)]))
+    if options.out:
+        print(f"run directory: {options.out}")
 
 
-def _text(
-    new: Sequence[Measurement],
-    slower: Sequence[Measurement],
-    wrong: Sequence[Measurement],
-    version: versions.Version,
-    differing: int,
-) -> str:
-    if not new and differing:
-        return f"nothing was timed against {version.told}: what was asked for is unavailable here, or takes no workload"
+def text(result: Result) -> str:
+    """Return what was found, for people."""
+    title, new = result.version.title, result.new
+    if not new and result.differing:
+        return f"nothing was timed against {title}: what was named is unavailable here, or takes no workload"
     if not new:
-        return f"nothing to compare: no implementation file differs from {version.told}; name one to measure it anyway"
-    answered = [row for row in new if row.answer in ("faster", "slower", "same")]
-    lines = [console.timings(new, f"{version.label}")]
-    lines += [f"newly wrong: {row.implementation} on {row.workload}: {row.reason}" for row in wrong]
+        return f"nothing to compare: no implementation file differs from {title}; name one to measure it anyway"
+    count = {answer: sum(row.answer == answer for row in new) for answer in ("slower", "faster", "same")}
+    lines = [console.timings(new, result.version.label)]
+    lines += [f"newly wrong: {row.implementation} on {row.workload}: {row.reason}" for row in result.newly_wrong]
     lines.append(
-        f"against {version.told}: {len(slower)} slower, {sum(r.answer == 'faster' for r in new)} faster, "
-        f"{sum(r.answer == 'same' for r in new)} the same within 3 %, {len(new) - len(answered)} without an answer, "
-        f"{len(wrong)} newly wrong"
+        f"against {title}: {count['slower']} slower, {count['faster']} faster, {count['same']} the same within 3 %, "
+        f"{len(new) - sum(count.values())} without an answer, {len(result.newly_wrong)} newly wrong"
     )
     return "\n".join(lines)

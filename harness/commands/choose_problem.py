@@ -1,4 +1,4 @@
-"""What `choose` is asked, from words to a case: the shape of the first tensor, and what follows from it."""
+"""The problem of `choose`, from arguments to a case: the shape of the first tensor, and what follows from it."""
 
 from __future__ import annotations
 
@@ -7,35 +7,91 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from attention_harness.cases.ids import parse
+from attention_harness.commands import arguments
+from attention_harness.model.capabilities import DEVICES
 from attention_harness.model.case import Case
+from attention_harness.model.dtypes import DTYPES
 from attention_harness.model.errors import HarnessError
+from attention_harness.options import OPTIONS, Option, interval
+from attention_harness.options.option import Place
 from attention_harness.reference.specification import Mechanism
 from attention_harness.registry import mechanism
 
-GATE_SCORES = 1 << 19  # scores that the float64 reference and its error bound are asked for in reasonable time
-EITHER = "either"  # --causal without a corner
-_LAYOUT = ("shape", "kv_heads", "kv_length", "size")
-_DESCRIBES = (*_LAYOUT, "dtype", "causal", "mask", "bias", "valid_lens", "scale", "option")
+GATE_SCORES = 1 << 19  # scores that the float64 reference and its error bound take a reasonable time for
+_NO_VALUE = ""  # of an option that is named without a form
 _LENGTHS = ("Lq", "Lk", "L", "P")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what describes a problem: its shape, and the harness's options by their names."""
+    parser.add_argument("mechanism", metavar="MECHANISM", help="what is to be computed; or the id of a case")
+    parser.add_argument("--shape", metavar="1x32x2048x128", help="of its first tensor: B x H x L x D of a query")
+    parser.add_argument("--dtype", choices=DTYPES, help="default float32")
+    text = "heads of key and value; those of the query else"
+    parser.add_argument("--kv-heads", type=arguments.length, metavar="N", help=text)
+    parser.add_argument("--kv-length", type=arguments.length, metavar="N", help="keys; as many as queries else")
+    parser.add_argument("--size", action="append", default=[], metavar="AXIS=N", help="any other size")
+    for option in _arguments():
+        text = f"{option.summary}; FORM: {option.expected}"
+        default = {} if option.argument is None else {"nargs": "?", "const": _NO_VALUE}
+        parser.add_argument(
+            _flag(option.name), dest=option.name, metavar="FORM", help=text.replace("%", "%%"), **default
+        )
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="a mechanism's choice")
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where the tensors live")
 
 
 def case_of(options: argparse.Namespace) -> Case:
     """Return the case that the arguments describe; a case id describes itself."""
     if "-" in options.mechanism:
-        given = [name for name in _DESCRIBES if getattr(options, name)]
-        if given:
-            extra = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise HarnessError(f"{options.mechanism} is a case, which says all of that itself: leave out {extra}")
+        describing = ("shape", "kv_heads", "kv_length", "size", "dtype", "option", *(one.name for one in _arguments()))
+        extra = [_flag(name) for name in describing if getattr(options, name) not in (None, [])]
+        if extra:
+            raise HarnessError(
+                f"{options.mechanism} is a case, which says all of that itself: leave out {', '.join(extra)}"
+            )
         return parse(options.mechanism).on(options.device)
     known = mechanism(options.mechanism)
     if options.shape is None:
         raise HarnessError(f"choose {known.name} needs --shape {_example(known)}: {_axes(known)}")
     sizes = _sizes(known, options)
-    case = Case(known.name, sizes, options.dtype or "float32", _options(known, sizes, options))
-    return parse(case.id).on(options.device)
+    forms = {one.name: getattr(options, one.name) for one in _arguments()}
+    named = {name: _form(OPTIONS[name], form, sizes) for name, form in forms.items() if form is not None}
+    named |= dict(_pair(text, "--option") for text in options.option)
+    return parse(Case(known.name, sizes, options.dtype or "float32", named).id).on(options.device)
+
+
+def _arguments() -> list[Option]:
+    """Return the options that have an argument: those that stand in a case's id and act in inference."""
+    return [option for option in OPTIONS.values() if option.of_sizes is None and not option.training]
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _form(option: Option, text: str, sizes: Mapping[str, int]) -> str | float:
+    """Return the form that an argument means; without a value the usual one, where the others show the same keys."""
+    if text == _NO_VALUE:
+        queries, keys = sizes.get("Lq", 0), sizes.get("Lk", 0)
+        seen = {_shown(option, form, Place(queries, keys)) for form in option.forms}
+        if option.interval is not None and len(seen) > 1:
+            named = ", ".join(f"{_flag(option.name)} {form}" for form in option.forms)
+            raise HarnessError(
+                f"{_flag(option.name)}: with {queries} queries and {keys} keys its forms differ; say which: {named}"
+            )
+        return str(option.argument)
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _shown(option: Option, form: str, place: Place) -> tuple[bytes, bytes]:
+    first, last = interval({option.name: form}, place)
+    return first.tobytes(), last.tobytes()
 
 
 def _axes(known: Mechanism) -> str:
@@ -57,8 +113,8 @@ def _sizes(known: Mechanism, options: argparse.Namespace) -> dict[str, int]:
         )
     sizes = dict(zip(first, map(int, numbers), strict=True))
     width = int(numbers[-1])
-    given = dict(_pair(text, "--size") for text in options.size)
-    for axis, value in given.items():
+    named = dict(_pair(text, "--size") for text in options.size)
+    for axis, value in named.items():
         if axis not in known.axes or not value.isdecimal():
             raise HarnessError(f"--size {axis}={value}: {known.name} has the sizes {' '.join(known.axes)}")
     usual = {
@@ -70,32 +126,14 @@ def _sizes(known: Mechanism, options: argparse.Namespace) -> dict[str, int]:
         if getattr(options, option) is not None and not {axis, "P" if axis == "Lk" else axis} & set(known.axes):
             raise HarnessError(f"--{option.replace('_', '-')}: {known.name} has no {axis}")
     for axis in known.axes:
-        if axis in given:
-            sizes[axis] = int(given[axis])
+        if axis in named:
+            sizes[axis] = int(named[axis])
         elif axis not in sizes:
             length = usual.get(axis, None if axis in ("B", "H") else width)
             if length is None:
                 raise HarnessError(f"choose {known.name} needs --size {axis}=N: its shape does not say {axis}")
             sizes[axis] = length
     return sizes
-
-
-def _options(known: Mechanism, sizes: Mapping[str, int], options: argparse.Namespace) -> dict[str, Any]:
-    found: dict[str, Any] = {name: getattr(options, name) for name in ("mask", "bias", "valid_lens", "scale")}
-    if options.causal is not None:
-        found["causal"] = _corner(sizes) if options.causal == EITHER else options.causal
-    found |= dict(_pair(text, "--option") for text in options.option)
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _corner(sizes: Mapping[str, int]) -> str:
-    """Return the corner of a causal mask where it does not matter; where it does it has to be said."""
-    if sizes.get("Lq") != sizes.get("Lk"):
-        raise HarnessError(
-            f"--causal: {sizes.get('Lq')} queries and {sizes.get('Lk')} keys; say where the mask begins: "
-            "--causal top_left, or --causal bottom_right as in decoding with a cache"
-        )
-    return "top_left"
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:
@@ -106,7 +144,7 @@ def _pair(text: str, option: str) -> tuple[str, str]:
 
 
 def gated_on(case: Case) -> Case:
-    """Return the case that conformance is asked on: the same, or of the same kind with shorter lengths.
+    """Return the case that conformance is checked on: the same, or of the same kind with shorter lengths.
 
     The float64 reference holds every score, so that long sequences do not fit: a batch of 2 stands for a larger one,
     and lengths are halved, the longest first.

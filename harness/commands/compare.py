@@ -99,7 +99,7 @@ def _again(
     suspects: Sequence[CostChange], head: Mapping[tuple[str, str, str, str, int], Measurement], load: Sequence[Path]
 ) -> dict[tuple[str, str, str, str, int], Measurement]:
     from attention_harness import registry
-    from attention_harness.benchmark import campaign
+    from attention_harness.benchmark import campaign, gate
     from attention_harness.benchmark.workloads import Workload
     from attention_harness.cases.ids import parse
     from attention_harness.commands import gating
@@ -107,30 +107,26 @@ def _again(
     groups: dict[tuple[str, str, str, int, str, str], list[str]] = {}
     for one in suspects:
         row = head[one.key]
-        names = groups.setdefault((*row.cell, row.baseline, row.gated_on), [])
-        names += [one.implementation] if one.implementation not in names else []
+        names = groups.setdefault((*row.cell, row.baseline or one.implementation, row.gated_on), [])
+        names += [name for name in (row.baseline, one.implementation) if name and name not in names]
     console.line(
         f"compare: measuring {len(suspects)} suspects again in {len(groups)} cells, {campaign.PASSES} passes each"
     )
     found = {}
     for (workload, case_id, direction, threads, baseline, gated_on), names in groups.items():
-        case = parse(case_id)
-        chosen = registry.select([*names, *([baseline] if baseline and baseline not in names else [])], load)
-        cell = Workload(workload, "measured again", case_id, gated_on=gated_on)
-        checked = replace(parse(gated_on), dtype=case.dtype, device=case.device) if gated_on else case
-        answers = gating.ask(chosen, [(checked, direction)], load)
-        for row in campaign.run(
-            chosen,
-            [cell],
-            passes=campaign.PASSES,
-            threads=(threads,),
+        cell = campaign.Campaign(
+            implementations=tuple(registry.select(names, load)),
+            workloads=(Workload(workload, "measured again", case_id, gated_on=gated_on),),
+            baseline=baseline,
+            devices=(parse(case_id).device,),
             directions=(direction,),
-            baseline=baseline or names[0],
-            gate=answers,
-            progress=lambda what, done, total: console.line(f"compare: {what} ({done} of {total})"),
+            threads=(threads,),
+            passes=campaign.PASSES,
             seed=1,
-            load=load,
-            devices=(case.device,),
-        ):
-            found[row.key] = row
+            load=tuple(load),
+        )
+        gated = [(one.gated_case, direction) for one in cell.cells()]
+        verdicts = gating.check(gate.items(cell.implementations, gated), gate.Gate(), load)
+        with console.progress("compare") as show:
+            found |= {row.key: row for row in campaign.measure(cell, verdicts, show)}
     return found

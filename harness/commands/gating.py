@@ -1,38 +1,36 @@
-"""Asks what is to be timed whether it conforms, keeps the answers, and tells what is refused."""
+"""Checks what is to be timed, keeps the verdicts, and prints what does not conform."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attention_harness.benchmark import gate
+from attention_harness.benchmark.gate import Gate
 from attention_harness.commands import console
-from attention_harness.model.case import Case
+from attention_harness.execution.plan import Item
 from attention_harness.model.verdict import Verdict
-from attention_harness.registry import Implementation
 from attention_harness.store import Writer
 
 
-def ask(
-    implementations: Sequence[Implementation],
-    asked: Iterable[tuple[Case, str]],
+def check(
+    items: Sequence[Item],
+    verdicts: Gate,
     load: Sequence[Path] = (),
     writer: Writer | None = None,
     memory: int = 0,
-) -> gate.Gate:
-    """Return the gate for cases in directions, after every implementation was asked.
-
-    memory: bytes that a worker may take; 0 for a share of the machine's
-    """
-    answers = gate.Gate()
-    for _, verdicts in gate.run(gate.items(implementations, asked), answers, load, memory=memory):
-        take(verdicts, writer)
-    return answers
+    show: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Gate:
+    """Return the gate after all items were checked, in workers that may take so many bytes; 0: see `Limits`."""
+    for done, (item, found) in enumerate(gate.check(items, verdicts, load, memory=memory), 1):
+        show(f"checking {item.implementation.name}", done, len(items))
+        keep(found, writer)
+    return verdicts
 
 
-def take(verdicts: Sequence[Verdict], writer: Writer | None) -> None:
-    """Keep what was answered, and tell what is refused."""
+def keep(verdicts: Sequence[Verdict], writer: Writer | None) -> None:
+    """Keep verdicts in the run directory, and print those that keep an implementation from being timed."""
     if writer:
         writer.add(*verdicts)
-    for verdict in gate.refused(verdicts):
+    for verdict in gate.refusing(verdicts):
         console.failure(verdict)

@@ -99,7 +99,7 @@ def workloads(options: argparse.Namespace) -> Rows:
     from attention_harness.benchmark.workloads import WORKLOADS
 
     return [
-        {"name": workload.name, "case": workload.case, "quick": workload.quick, "cites": workload.cites}
+        {"name": workload.name, "case": workload.case, "matrix": workload.matrix, "cites": workload.cites}
         for workload in WORKLOADS
     ]
 

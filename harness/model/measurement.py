@@ -54,7 +54,7 @@ class Measurement(Stored, frozen=True):
     clock                  which of the two clocks ratio and answer rest on
     answer                 baseline, faster, slower, same, inconclusive or unreliable; "" without a baseline
     detectable             smallest relative difference that these passes could have shown, e.g. 0.02
-    sentinel_ratio         the same ratio of the baseline's A/A control, whose truth is 1
+    control_ratio         the same ratio of the baseline's A/A control, whose truth is 1
     pass_ratios            the ratio that each pass came to; the interval is made of them
     cold_s                 on an accelerator: single calls after its cache was flushed, by pass. wall_s holds hot ones
     device_mhz             on an accelerator: its clock in each pass, where the driver tells
@@ -90,7 +90,7 @@ class Measurement(Stored, frozen=True):
     clock: Clock = ""
     answer: Answered = ""
     detectable: Amount | None = None
-    sentinel_ratio: Amount | None = None
+    control_ratio: Amount | None = None
     direction: Direction = "forward"
     pass_ratios: PassValues = ()
     cold_s: PassSamples = ()

@@ -7,10 +7,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from attention_harness.benchmark.scaling import Growth, growth
 from attention_harness.model.case import Case
 from attention_harness.model.measurement import SWEPT, Measurement
 from attention_harness.report import words
+from attention_harness.report.scaling import Growth, growth
 
 HEADER = ("implementation", "exponent of time", "exponent of memory", "over lengths", "slopes between neighbours")
 """What a curve's `row` holds."""

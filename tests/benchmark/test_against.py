@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,9 +14,12 @@ import pytest
 
 import attention_harness.implementations
 from attention_harness import registry
-from attention_harness.benchmark import campaign, renamed, versions
+from attention_harness.benchmark import campaign, versions
+from attention_harness.benchmark.version_import import import_version
 from attention_harness.commands import bench_against, gating
 from attention_harness.model.errors import HarnessError
+from attention_harness.model.measurement import Measurement
+from attention_harness.model.pass_records import Ready
 from attention_harness.store.reading import pass_records
 from tests.report.compare.conftest import measured
 
@@ -75,7 +79,7 @@ def test_twice_the_work_is_found_with_its_size(harness, repository, monkeypatch)
 def test_a_revision_that_was_wrong_is_no_baseline(harness, repository, monkeypatch):
     """It is refused with its verdict, nothing is compared with it, and today's is not accused."""
     monkeypatch.setattr(campaign, "PASSES", 2)
-    monkeypatch.setattr(campaign, "TIME_PER_ARM", 0.01)
+    monkeypatch.setattr(campaign, "TIME_PER_ARM_S", 0.01)
     answer = harness("bench", "against", "wrong", "--load", repository, "--workload", "additive_note", "--json")
     rows = {row["implementation"]: row for row in json.loads(answer.out)["measurements"]}
     [old] = [row for name, row in rows.items() if name.startswith("kernel@")]
@@ -83,29 +87,32 @@ def test_a_revision_that_was_wrong_is_no_baseline(harness, repository, monkeypat
     assert ("measured", None, 0) == (rows["kernel"]["status"], rows["kernel"]["ratio"], answer.status)
 
 
-def test_slower_and_newly_wrong_are_status_1(capsys):
+def test_slower_and_newly_wrong_are_status_1():
     """Either is enough; what was refused before as well is not newly wrong."""
-    old, bad = "kernel@1", {"status": "refused", "reason": "wrong"}
-    blank = dict.fromkeys(("wall_s", "cpu_s"), ()) | {"calls_per_sample": 0, "baseline": "", "clock": "", "answer": ""}
-    blank |= dict.fromkeys(("minor_faults_per_call", "preempted", "peak_bytes", "ratio", "low", "high", "level"), None)
-    blank |= {"sentinel_ratio": None}
-    base = measured(1.0, name=old, baseline=old, answer="baseline")
-    options = type("Options", (), {"json": False, "out": None})()
+    old = "kernel@1"
+    base = measured(1.0, name=old, baseline=old, answer="baseline", level=None, low=None, high=None)
     version = versions.Version("1", "revision 1", Path(), None)
-    refused = {name: type(base)(name, "dot_product", "small", base.case, 1, **bad) for name in ("kernel", old)}
+    refused = {
+        name: Measurement(name, base.mechanism, base.workload, base.case, 1, "refused", "wrong")
+        for name in ("kernel", old)
+    }
+
+    def result(*rows: Measurement, differing: int = 1) -> bench_against.Result:
+        return bench_against.Result(version, {"kernel": old}, differing, rows)
+
     for status, rows in (
         (1, []),
         (0, [base, measured(1.0, baseline=old, answer="same")]),
         (1, [base, measured(1.5, baseline=old, answer="slower")]),
         (1, [base, refused["kernel"]]),
     ):
-        assert status == bench_against._told(rows, [("kernel", old)], version, options, 1)
-    assert "newly wrong: kernel on small: wrong" in (told := capsys.readouterr().out)
-    assert told.startswith("nothing was timed against revision 1")
-    assert 1 == bench_against._told([refused[old], refused["kernel"]], [("kernel", old)], version, options, 1)
-    assert "0 newly wrong" in capsys.readouterr().out
-    assert 0 == bench_against._told([], [], version, options, 0)
-    assert "no implementation file differs" in capsys.readouterr().out
+        assert status == result(*rows).status
+    assert "newly wrong: kernel on small: wrong" in bench_against.text(result(base, refused["kernel"]))
+    assert bench_against.text(result()).startswith("nothing was timed against revision 1")
+    both = result(refused[old], refused["kernel"])
+    assert (1, True) == (both.status, "0 newly wrong" in bench_against.text(both))
+    same = result(differing=0)
+    assert (0, True) == (same.status, "no implementation file differs" in bench_against.text(same))
 
 
 def test_an_implementation_that_is_unavailable_is_not_the_same(harness, repository):
@@ -119,21 +126,21 @@ def test_an_implementation_that_is_unavailable_is_not_the_same(harness, reposito
 
 def test_passes_are_kept_and_the_limit_on_memory_holds(harness, repository, monkeypatch, tmp_path):
     """In the gate and in the passes; an interruption leaves the records, and no way to go on."""
-    asked = []
+    limits = []
 
-    def run(*_, **method):
-        method["kept"].add(0, 1, {"event": "ready"})
-        asked.append(method["memory"])
+    def measure(campaign, conforms, progress, log):
+        log.add(Ready(number=0, threads=1))
+        limits.append(campaign.memory)
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(campaign, "run", run)
-    monkeypatch.setattr(gating, "ask", lambda *given: asked.append(given[-1]))
+    monkeypatch.setattr(campaign, "measure", measure)
+    monkeypatch.setattr(gating, "check", lambda *given: limits.append(given[-1]))
     command = ("bench", "against", "twice", "--load", repository, "--workload", "additive_note", "--memory", "3GiB")
     answer = harness(*command, "--out", tmp_path / "run")
-    assert [3 * 2**30] * 2 == asked
+    assert [3 * 2**30] * 2 == limits
     assert answer.err.endswith("interrupted; what was finished is kept\n")
-    assert ["ready"] == [one["event"] for one in pass_records(tmp_path / "run")]
+    assert [Ready(number=0, threads=1)] == list(pass_records(tmp_path / "run"))
 
 
 def test_what_names_no_version_is_a_mistake(mistake, repository, tmp_path):
@@ -144,7 +151,7 @@ def test_what_names_no_version_is_a_mistake(mistake, repository, tmp_path):
     (tmp_path / "empty").mkdir()
     eager = registry.implementations()["eager"]
     version = versions.Version("empty", "an empty folder", tmp_path / "empty", None)
-    line = harness_error(lambda: versions.arm(eager, version, tmp_path))
+    line = harness_error(lambda: versions.write_arm(eager, version, tmp_path))
     assert "has no eager (implementations/eager.py)" in line
 
 
@@ -163,12 +170,12 @@ def test_the_shipped_implementations_of_a_folder(tmp_path):
     upstream.write_text(upstream.read_text().replace("return {}", "return {'here': 'old'}"))
     known = registry.implementations()
     version = versions.Version("old", "the old ones", folder, None)
-    path = versions.arm(known["compiled"], version, tmp_path)
+    path = versions.write_arm(known["compiled"], version, tmp_path)
     old = versions.loaded([path], version, ())["compiled@old"]
-    eager = importlib.import_module("implementations_at_old.eager")
+    eager = importlib.import_module("attention_harness_implementations_at_old.eager")
     assert {"here": "old"} == eager.KNOWN_FAILURES
     assert old.module._module.eager is eager
-    assert "implementations.eager" in sys.modules
+    assert known["eager"].module is sys.modules["attention_harness.implementations.eager"]
     assert known["eager"].module.KNOWN_FAILURES != eager.KNOWN_FAILURES
     assert versions.differs(known["compiled"], version)
     assert not versions.differs(known["numpy_reference"], version)
@@ -177,25 +184,49 @@ def test_the_shipped_implementations_of_a_folder(tmp_path):
 @pytest.mark.parametrize(
     "line",
     [
-        "from pack import part",
-        "from pack.part import WHO",
-        "import pack.part as part",
-        "import pack.part\npart = pack.part",
+        "from PACK import part",
+        "from PACK.part import WHO",
+        "import PACK.part as part",
+        "import PACK.part\npart = PACK.part",
+        "from . import part",
+        "from .part import WHO",
     ],
 )
-def test_every_way_to_import_ones_own_package(tmp_path, line, request):
+@pytest.mark.parametrize("pack", ["pack", "above.pack"])
+def test_every_way_to_import_ones_own_package(tmp_path, monkeypatch, line, pack, request):
     """Whichever way the module imports, at the top or in a function, it gets the other version's part."""
-    alias = f"pack_at_{request.node.callspec.indices['line']}"
+    alias = re.sub(r"\W", "_", f"alias_{request.node.callspec.id}")
+    line = line.replace("PACK", pack)
     for root, who in (("new", "new"), ("old", "old")):
-        folder = tmp_path / root / "pack"
+        folder = tmp_path / root / pack.replace(".", "/")
         folder.mkdir(parents=True)
+        (tmp_path / root / pack.split(".")[0] / "__init__.py").write_text("")
         (folder / "__init__.py").write_text("")
         (folder / "part.py").write_text(f"WHO = {who!r}\n")
         late = "\n    ".join(line.split("\n"))
         (folder / "user.py").write_text(f"{line}\n\n\ndef late():\n    {late}\n    return locals()\n")
-    module = renamed.load(tmp_path / "old", "pack", alias, "pack.user")
+    monkeypatch.syspath_prepend(tmp_path / "new")
+    module = import_version(tmp_path / "old" / pack.replace(".", "/"), pack, alias, "user")
     for found in (vars(module), module.late()):
         assert "old" == (found["WHO"] if "WHO" in found else found["part"].WHO)
+    today = importlib.import_module(f"{pack}.user")
+    assert "new" == importlib.import_module(f"{pack}.part").WHO
+    assert today is not module
+    for name in [one for one in sys.modules if one.split(".")[0] == pack.split(".")[0]]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+def test_the_package_above_is_todays(tmp_path, monkeypatch):
+    """All of it but the other version: `from above import pack, other`."""
+    for root in ("new", "old"):
+        folder = tmp_path / root / "over" / "pack"
+        folder.mkdir(parents=True)
+        (folder.parent / "__init__.py").write_text("OTHER = 'today'\n")
+        (folder / "__init__.py").write_text(f"WHO = {root!r}\n")
+    (tmp_path / "old" / "over" / "pack" / "user.py").write_text("from over import OTHER, pack\n")
+    monkeypatch.syspath_prepend(tmp_path / "new")
+    module = import_version(tmp_path / "old" / "over" / "pack", "over.pack", "alias_over", "user")
+    assert ("today", "old") == (module.OTHER, module.pack.WHO)
 
 
 def test_compiled_modules_are_refused(tmp_path):
@@ -204,5 +235,5 @@ def test_compiled_modules_are_refused(tmp_path):
     (tmp_path / "implementations" / "fast.so").write_bytes(b"")
     version = versions.Version("old", "the old ones", folder, None)
     assert "compiled modules" in harness_error(
-        lambda: versions.arm(registry.implementations()["eager"], version, folder)
+        lambda: versions.write_arm(registry.implementations()["eager"], version, folder)
     )

@@ -16,7 +16,7 @@ _UNCOUNTED = {
     "additive": lambda c: 2 * c.tanh,  # features times the vector w_v
     "gaussian_kernel": lambda c: c.pairs / 2,  # squared distances; with D = Dv
 }
-CASES = [w.case for w in workloads.quick() if w.mechanism not in ("masked_softmax", "positional_encoding")]
+CASES = [w.case for w in workloads.of_matrix("quick") if w.mechanism not in ("masked_softmax", "positional_encoding")]
 CASES += [
     "cosine-B2H3Hk3Lq5Lk7D8Dv6-float32-plain-ordinary-contiguous",
     "scaled_dot_product-B2H4Hk2Lq5Lk7D8Dv6-float32-plain-ordinary-contiguous",
@@ -87,6 +87,6 @@ def test_memory_by_hand() -> None:
 
 def test_every_mechanism_has_a_count() -> None:
     """A new one is told to be added, not counted as nothing."""
-    for workload in workloads.full():
+    for workload in workloads.of_matrix("full"):
         for direction in ("forward", "forward_backward"):
             assert cost(parse(workload.case), direction).moved > 0

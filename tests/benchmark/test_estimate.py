@@ -2,80 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from attention_harness import registry
-from attention_harness.benchmark import campaign, estimate, gate
-from attention_harness.benchmark.ceilings import Ceilings
+from attention_harness.benchmark import estimate, gate
+from attention_harness.benchmark.campaign import Campaign
+from attention_harness.benchmark.roofline import Ceilings
 from attention_harness.benchmark.workloads import Workload
 from attention_harness.cases.ids import parse
 from attention_harness.commands import gating
 from attention_harness.execution.lost import Lost
+from attention_harness.execution.plan import Item
+from attention_harness.execution.runner import PoolRunner
 from attention_harness.model.verdict import Status
 
 CASE = "dot_product-B1H1Hk1Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous"
 
 
+def campaign(*names: str) -> Campaign:
+    """Return a campaign of one cell."""
+    known = registry.implementations()
+    everyone = tuple(known[name] for name in names)
+    return Campaign(implementations=everyone, workloads=(Workload("w", "made up", CASE),), extend=True)
+
+
+def items(of: Campaign) -> list[Item]:
+    """Return what is checked before it is timed."""
+    return gate.items(of.implementations, [(cell.gated_case, cell.direction) for cell in of.cells()])
+
+
 def test_gate_and_passes_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two items of 3 s and 16 elements of 0.5 s each on two workers; a pass starts, prepares and times three arms."""
     monkeypatch.setattr(estimate.pool, "default_jobs", lambda: 2)
-    known = registry.implementations()
-    entrants = [known["eager"], known["torch_sdpa"]]
-    planned = campaign.planned([Workload("w", "made up", CASE)])
-    items = gate.items(entrants, [(cell.asked, cell.direction) for cell in planned])
+    made = campaign("eager", "torch_sdpa")
     seen = estimate.Calibration(1.0, {"eager": 3.0, "torch_sdpa": 3.0}, 0.5, Ceilings([]))
-    found = estimate.expected(planned, entrants, items, seen, passes=5, time_per_arm=0.1, extend=True)
+    found = estimate.expected(made, made.cells(), items(made), seen)
 
     assert pytest.approx(1 + 2 * (3 + 16 * 0.5) / 2) == found.gate_s
-    assert pytest.approx(1 + 3 * (estimate.PREPARING + 0.1)) == found.pass_s
+    assert pytest.approx(1 + 3 * (estimate.PREPARING_S + 0.1)) == found.pass_s
     assert pytest.approx(found.gate_s + 5 * found.pass_s) == found.seconds
-    assert "5 passes of 2 s; as many passes again" in found.told()
-
-
-@pytest.mark.parametrize(("seconds", "told"), [(3.2, "3 s"), (89, "89 s"), (150, "2.5 min")])
-def test_a_duration_is_told_as_people_do(seconds: float, told: str) -> None:
-    """Seconds up to a minute and a half, then minutes."""
-    assert told == estimate.duration(seconds)
+    assert "5 passes of 2.05 s; as many passes again" in found.sentence()
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, list[str]]]:
-    """Replace the workers: what is asked of them is noted, and has no answer."""
+def checked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, list[str]]]:
+    """Replace the workers: what they would check is noted with its limit, and has no verdict."""
     seen: list[tuple[int, list[str]]] = []
 
-    def run(items: list[Any], memory: int = 0, **_: Any) -> Iterator[Any]:
-        seen.append((memory, [item.case.id for item in items]))
+    def run(runner: PoolRunner, items: Sequence[Any]) -> Iterator[Any]:
+        seen.append((runner.limits.memory, [item.case.id for item in items]))
         return iter(())
 
-    monkeypatch.setattr(gate.pool, "run", run)
+    monkeypatch.setattr(PoolRunner, "run", run)
     return seen
 
 
-def test_a_look_without_an_answer_is_no_end(
-    monkeypatch: pytest.MonkeyPatch, asked: list[Any], capfd: pytest.CaptureFixture[str]
-) -> None:
-    """On a crowded machine the look's worker may be lost: the duration is not known, and that is said."""
+def test_a_look_without_an_answer_is_no_end(monkeypatch: pytest.MonkeyPatch, checked: list[Any]) -> None:
+    """On a crowded machine the look's worker may be lost: the duration is not known, and there is a note of it."""
 
-    def alone(*_: Any, **__: Any) -> None:
+    def lost(*_: Any, **__: Any) -> None:
         raise Lost(Status.TIMEOUT, "no answer in 120 s")
 
-    monkeypatch.setattr(estimate.pool, "alone", alone)
-    planned = campaign.planned([Workload("w", "made up", CASE)])
-    entrants = [registry.implementations()["eager"]]
-    items = gate.items(entrants, [(cell.asked, cell.direction) for cell in planned])
-    seen = estimate.calibrate(items, gate.Gate(), (), 2**30)
-    found = estimate.expected(planned, entrants, items, seen, passes=5, time_per_arm=0.1, extend=True)
+    monkeypatch.setattr(estimate.pool, "run_alone", lost)
+    made = campaign("eager")
+    seen = estimate.calibrate(items(made), gate.Gate(), (), 2**30)
+    found = estimate.expected(made, made.cells(), items(made), seen)
 
-    assert "duration not known; 5 passes" == found.told()
-    assert "no answer in 120 s" in capfd.readouterr().err
-    assert [(2**30, [CASE])] == asked  # each once, although the smallest case is the largest too
+    assert "duration not known; 5 passes" == found.sentence()
+    assert "no answer in 120 s" in seen.note
+    assert [(2**30, [CASE])] == checked  # each once, although the smallest case is the largest too
 
 
-def test_the_gate_keeps_the_limit_on_memory(asked: list[Any]) -> None:
-    """Before an implementation is timed by bench against it is asked within the limit of what times it."""
-    gating.ask([registry.implementations()["eager"]], [(parse(CASE), "forward")], memory=2**30)
+def test_the_gate_keeps_the_limit_on_memory(checked: list[Any]) -> None:
+    """What is checked before it is timed is checked within the limit of what times it."""
+    eager = registry.implementations()["eager"]
+    gating.check(gate.items([eager], [(parse(CASE), "forward")]), gate.Gate(), memory=2**30)
 
-    assert [(2**30, [CASE])] == asked
+    assert [(2**30, [CASE])] == checked

@@ -30,7 +30,7 @@ FASTER = Measurement(
     clock="wall",
     answer="faster",
     detectable=0.02,
-    sentinel_ratio=1.001,
+    control_ratio=1.001,
 )
 REFUSED = Measurement(*WHERE, status="refused", reason="accuracy: |error| 1 exceeds its error bound 1e-6")
 

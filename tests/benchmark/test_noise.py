@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from attention_harness.benchmark import noise
 from attention_harness.model.measurement import Measurement
+from attention_harness.model.pass_records import MachineRead
 from attention_harness.model.run_facts import Noise
 
 WHERE = ("dot_product", "w", "dot_product-B1-float32", 1, "measured")
@@ -38,14 +39,14 @@ QUIET = Noise(
 def row(name: str, answer: str, ratios: tuple[float, ...], times: tuple[float, ...], **facts: Any) -> Measurement:
     """Return a measurement with the given ratio and time in each pass."""
     ratio = 1.0 if answer == "baseline" else ratios[0]
-    given = {"low": ratio, "high": ratio, "level": 0.95, "clock": "wall", "sentinel_ratio": 1.01, "preempted": 0.1}
+    given = {"low": ratio, "high": ratio, "level": 0.95, "clock": "wall", "control_ratio": 1.01, "preempted": 0.1}
     samples = {"wall_s": tuple((t,) for t in times), "cpu_s": tuple((t,) for t in times), "calls_per_sample": 1}
     about = {"baseline": "eager", "ratio": ratio, "answer": answer, "pass_ratios": ratios}
     return Measurement(name, *WHERE, **given | samples | about | facts)
 
 
 def test_a_quiet_machine_is_one_line_without_warnings() -> None:
-    """Load, pressure, preemption, sentinel, spread, drift, steal, faults, allocator, smallest difference."""
+    """Load, pressure, preemption, A/A control, spread, drift, steal, faults, allocator, smallest difference."""
     assert [] == noise.warnings(QUIET)
     assert noise.line(QUIET) == (
         "noise: load 0.3/4 cores | pressure 1 % | preempted 2% | A/A control 1.001 (0.998 to 1.002) | "
@@ -89,11 +90,11 @@ def test_the_summary_is_made_of_rows_and_readings() -> None:
         row("eager", "baseline", (1.0, 1.0), (1e-3, 1.2e-3)),
         row("kernel", "faster", (0.5, 0.5), (1e-3, 1e-3), minor_faults_per_call=4.0, detectable=0.02),
     ]
-    about = {"pass": 0, "threads": 1, "process": 7, "cores": 2, "allocator_pinned": False}
+    about: dict[str, Any] = {"threads": 1, "process": 7, "cores": 2, "allocator_pinned": False, "junk": 0}
     readings = [
-        {**about, "when": "start", "load": 1.0, "pressure": 2.0, "steal": 5, "interruptions": 0},
-        {**about, "when": "end", "load": 3.0, "pressure": None, "steal": 9, "interruptions": 6},
-        {**about, "pass": 1, "when": "start", "load": 2.0, "pressure": 1.0, "steal": 9, "interruptions": 0},
+        MachineRead(**about, number=0, when="start", load=1.0, pressure=2.0, steal=5, interruptions=0),
+        MachineRead(**about, number=0, when="end", load=3.0, steal=9, interruptions=6),
+        MachineRead(**about, number=1, when="start", load=2.0, pressure=1.0, steal=9, interruptions=0),
     ]
     found = noise.summary(rows, readings)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from attention_harness import registry
-from attention_harness.benchmark import campaign, gate
+from attention_harness.benchmark import gate
+from attention_harness.benchmark.campaign import Campaign, measure
 from attention_harness.benchmark.workloads import Workload
 from attention_harness.model.case import Case
 from attention_harness.model.measurement import Measurement
@@ -43,7 +44,7 @@ FILES = {
 }
 
 
-def asked(implementation: registry.Implementation, case: Case, direction: str) -> str:
+def conforms(implementation: registry.Implementation, case: Case, direction: str) -> str:
     """Gate what calls itself an attention; the plants alone are none, and are timed as what they are."""
     return "" if implementation.name.endswith("_alone") else gate.conforms(implementation, case, direction)
 
@@ -56,15 +57,13 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Measurement]:
         (folder / f"{name}.py").write_text(f'"""Planted."""\n{HEAD.format(plant=plant, rest=rest)}')
     load = [folder / f"{name}.py" for name in FILES]
     known = registry.implementations(load)
-    found = campaign.run(
-        [known[name] for name in FILES],
-        [Workload("planted", "made up", CASE)],
-        gate=asked,
-        progress=lambda *_: None,
-        load=load,
+    campaign = Campaign(
+        implementations=tuple(known[name] for name in ("eager", *FILES)),
+        workloads=(Workload("planted", "made up", CASE),),
+        load=tuple(load),
         extend=True,
     )
-    return {row.implementation: row for row in found}
+    return {row.implementation: row for row in measure(campaign, conforms, lambda *_: None)}
 
 
 @pytest.mark.usefixtures("campaigns")

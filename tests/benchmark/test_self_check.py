@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -12,10 +13,12 @@ from attention_harness import report, store
 from attention_harness.benchmark.self_check import planting, rates, stock
 from attention_harness.benchmark.self_check.planting import FIRST, SECOND, SLOWER
 from attention_harness.benchmark.self_check.rates import PLANTED, SAME, Trial, holds, wilson
+from attention_harness.benchmark.self_check.result import Plant, SelfCheck
 from attention_harness.cases.ids import parse
 from attention_harness.commands import bench_self_check
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
+from attention_harness.model.run_facts import RunFacts
 from tests.report.compare.conftest import measured
 
 
@@ -143,7 +146,7 @@ def fake(monkeypatch, ratios: dict[str, float], answers: dict[str, str]) -> None
             for arm in arms
         }
 
-    monkeypatch.setattr(planting, "calibrated", lambda *_: {128: 1, 256: 2, 512: 3})
+    monkeypatch.setattr(planting, "calibrated", lambda *_: {"0.2 ms": 1, "2 ms": 2, "20 ms": 3})
     monkeypatch.setattr(planting, "compared", compared)
     monkeypatch.setattr(stock, "timed", timed)
 
@@ -159,12 +162,13 @@ def test_status_table_and_file(harness, monkeypatch, tmp_path, status, second, s
     assert (status, status == 0, True) == (answer.status, document["holds"], document["finished"])
     assert 12 == len(document["trials"])
     assert "6 comparisons of two copies and as many with a planted 5%; about 4 min" in answer.err
-    assert bench_self_check.told(document) in answer.out
+    run = store.merge([store.load(tmp_path / "run")])
+    text = "\n".join(run.facts.self_check)
+    assert text in answer.out
     assert [1, 2, 3] == [one["turns"] for one in document["realised"]]
     assert [0.06] * 3 == pytest.approx([one["share"] for one in document["realised"]])
     assert ("does NOT keep" in answer.out) == bool(status)
-    run = store.merge([store.load(tmp_path / "run")])
-    assert bench_self_check.told(document) in "\n".join(report.markdown.render(report.build(run)).split("\n"))
+    assert text in "\n".join(report.markdown.render(report.build(run)).split("\n"))
     assert "6 comparisons of each kind" in report.page.render(report.build(run))
 
 
@@ -176,10 +180,15 @@ def test_a_self_check_is_not_written_over(mistake, tmp_path):
 
 def test_the_realised_plant_has_an_interval():
     """The mean of the logs, and Student's interval over the repetitions; of one repetition there is none."""
-    several = [trial(PLANTED, "slower"), trial(PLANTED, "slower")]
-    several = [Trial(**{**one.to_json(), "ratio": ratio}) for one, ratio in zip(several, (1.04, 1.06))]
-    found = bench_self_check.realised(several, "2 ms")
-    assert math.sqrt(1.04 * 1.06) - 1 == pytest.approx(found["share"])
-    assert found["low"] < found["share"] < found["high"]
-    assert bench_self_check.realised(several[:1], "2 ms")["low"] is None
-    assert bench_self_check.realised([], "2 ms")["share"] is None
+    several = [dataclasses.replace(trial(PLANTED, "slower"), ratio=ratio) for ratio in (1.04, 1.06)]
+
+    def plant(trials: list[Trial]) -> Plant:
+        [found] = SelfCheck(RunFacts(), 2, {"2 ms": 7}, trials, 1.0).plants()
+        return found
+
+    found = plant(several)
+    assert math.sqrt(1.04 * 1.06) - 1 == pytest.approx(found.share)
+    assert found.low < found.share < found.high
+    assert "2 ms +4.0%" == plant(several[:1]).text()
+    assert plant(several[:1]).low is None
+    assert "2 ms not measured" == plant([]).text()

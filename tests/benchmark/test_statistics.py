@@ -13,14 +13,12 @@ from attention_harness.benchmark.statistics import (
     Comparison,
     Pass,
     compare,
-    interval,
     judge,
     log_ratio,
     preempted_share,
-    student_probability,
-    student_quantile,
     thinned,
 )
+from attention_harness.model.student import interval, student_probability, student_quantile
 
 TABLE = {  # two-sided quantiles of Student's t, as printed in every textbook: df -> (95 %, 99 %)
     1: (12.706, 63.657),
@@ -126,24 +124,24 @@ def spoilt_by(factor: float) -> Comparison:
     return compare(arm, base, aa_control)
 
 
-def test_an_unreliable_sentinel_withholds_the_answer() -> None:
+def test_an_unreliable_control_withholds_the_answer() -> None:
     """An A/A control 5 % off makes its cell unreliable, whatever the difference, and the reason says so."""
     assert spoilt_by(1.0).answer == "slower"
     assert spoilt_by(1.05).answer == "unreliable"
     assert "A/A control" in spoilt_by(1.05).reason
 
 
-def test_a_sentinel_that_is_called_slower_withholds_the_answer() -> None:
+def test_a_control_that_is_called_slower_withholds_the_answer() -> None:
     """An A/A control within the 2 % that comes out slower all the same makes its cell unreliable."""
     base, aa_control, arm = arms(1, 1.0, 1.016, 10.0, noise=0.003, process=0.0001)
     found = compare(arm, base, aa_control)
 
-    assert 0 < found.sentinel_ratio - 1 < 0.02
+    assert 0 < found.control_ratio - 1 < 0.02
     assert found.answer == "unreliable"
     assert "slower" in found.reason
 
 
-def test_the_sentinel_widens_the_margin() -> None:
+def test_the_control_widens_the_margin() -> None:
     """A difference no larger than the A/A control's is not claimed."""
     base, aa_control, arm = arms(2, 1.0, 1.0, 1.012, noise=0.003, process=0.0001)
     shifted = [Pass(tuple(t * 1.008 for t in p.wall_s), tuple(t * 1.008 for t in p.cpu_s)) for p in aa_control]

@@ -57,14 +57,14 @@ def test_nothing_timed_is_no_success(
     names: list[str],
     rows: list[Measurement],
 ) -> None:
-    """Beside the baseline, or of it where it alone was asked for; then a line says that there is nothing."""
+    """Beside the baseline, or of it where it alone was named; then a line says that there is nothing."""
     monkeypatch.setattr(bench, "_expected", lambda *_: estimate.Estimate(0.0, 0.0, 3, False))
-    monkeypatch.setattr(bench, "_ask", lambda *_: None)
+    monkeypatch.setattr(bench.gating, "check", lambda *_: None)
     monkeypatch.setattr(bench, "_measure", lambda *_: rows)
     (tmp_path / "kernel.py").write_text(f'"""Stand-in."""\n{KERNEL}')
     answer = harness("bench", *names, "--load", tmp_path / "kernel.py", "--quick", "--workload", "bert_base")
 
     assert status == answer.status
-    assert ("nothing that was asked for was timed" in answer.err) == (
+    assert ("nothing that was named was timed" in answer.err) == (
         not any(row.status == "measured" and row.implementation in names for row in rows)
     )

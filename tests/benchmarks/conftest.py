@@ -13,13 +13,10 @@ from typing import Any
 import pytest
 
 from attention_harness import registry, store
-from attention_harness.benchmark import campaign, recorder, workloads
+from attention_harness.benchmark import gate, recorder, workloads
+from attention_harness.benchmark.campaign import QUICK_PASSES, Campaign, measure
 from attention_harness.execution import machine
-from attention_harness.execution.plan import plan_items
-from attention_harness.execution.run import run_checks
-from attention_harness.model.case import Case
 from attention_harness.model.measurement import Measurement
-from attention_harness.model.verdict import NONCONFORMING
 
 LATEST = Path(__file__).parents[2] / "reports" / "latest"
 
@@ -47,7 +44,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if {"cell", "implementation"} <= set(metafunc.fixturenames):
         rows = [(recorder.group(row), row.implementation) for row in recorded(metafunc.config)]
         names = registry.implementations()
-        rows = rows or [(recorder.cell_name(one.name), name) for one in workloads.quick() for name in names]
+        rows = rows or [(recorder.cell_name(one.name), name) for one in workloads.of_matrix("quick") for name in names]
         pairs = list(dict.fromkeys(rows))
         metafunc.parametrize(("cell", "implementation"), pairs, ids=[f"{cell}-{name}" for cell, name in pairs])
 
@@ -77,19 +74,13 @@ def _measured(config: pytest.Config) -> Iterator[Measurement]:
             with capture.global_and_fixture_disabled():
                 terminal.write_line(f"benchmark campaign: {what} {done}/{total}")
 
-    found = list(registry.implementations().values())
-    matrix = {"passes": campaign.QUICK_PASSES, "dtypes": ("float32",), "directions": ("forward",)}  # as `bench --quick`
-    return campaign.run(found, workloads.quick(), gate=conforms, progress=progress, **matrix)
-
-
-@functools.cache
-def conforms(implementation: registry.Implementation, case: Case, direction: str) -> str:
-    """Return "" if the implementation conforms on a case, its gradients too, else a verdict that says it does not."""
-    for item in plan_items([implementation], [case]):
-        for verdict in run_checks(item):
-            if verdict.status in NONCONFORMING:
-                return f"{verdict.check}: {verdict.reason}"
-    return ""
+    campaign = Campaign(  # as `bench --quick`
+        implementations=tuple(registry.implementations().values()),
+        workloads=workloads.of_matrix("quick"),
+        passes=QUICK_PASSES,
+        dtypes=("float32",),
+    )
+    return measure(campaign, functools.cache(gate.conforms), progress)
 
 
 def pytest_benchmark_update_json(

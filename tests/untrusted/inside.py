@@ -55,7 +55,7 @@ def no_work() -> Iterator[None]:
         patch.setattr(pool, "open_worker", same)  # for all files: a worker of its own takes each a second
         for module, name in (
             (PoolRunner, "run"),
-            (campaign, "run"),
+            (campaign, "measure"),
             (power, "measure"),
             (diagnosis_accuracy, "measure"),
         ):

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from attention_harness import registry
-from attention_harness.benchmark import campaign
+from attention_harness.benchmark.campaign import Campaign, measure
+from attention_harness.benchmark.schedule import Progress
 from attention_harness.benchmark.workloads import Workload
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
@@ -22,7 +23,7 @@ from attention_harness.model.measurement import Measurement
 
 FIRST, SECOND, SLOWER = "first_copy", "second_copy", "slower_copy"
 SHARE = 0.05  # the planted slowdown
-_CLOSELY = {"passes": 5, "time_per_arm": 0.5}
+_CLOSELY = {"passes": 5, "time_per_arm_s": 0.5}
 _PROBED = 8  # times SHARE: what disturbs a measurement by a hundredth moves the plant by as much of itself
 _WIDTH = 64
 _TURN_S = 15e-9  # of a loop in CPython 3.11, roughly
@@ -53,7 +54,7 @@ def prepare(case):
 
 
 def workloads() -> tuple[Workload, ...]:
-    """Return one workload for each call size: the eager formula in float32."""
+    """Return one workload for each call size: the plain formula."""
     return tuple(Workload(name, "the self-check's own size", _case(*shape).id) for name, shape in _SHAPES.items())
 
 
@@ -72,13 +73,18 @@ def write(folder: Path, turns: Mapping[str, Mapping[int, int]]) -> list[Path]:
     return paths
 
 
-def calibrated(folder: Path, chosen: Sequence[Workload], progress: campaign.Progress) -> dict[int, int]:
-    """Return, by length, the turns of further work that take SHARE of the plain call."""
-    probe = {Case.from_id(one.case).sizes["Lk"]: _PROBED * _guess(one) for one in chosen}
-    load = write(folder, {FIRST: {}, "probe": probe})
-    measured = compared(["probe"], chosen, load, progress, seed=-1, **_CLOSELY)
-    shares = {Case.from_id(row.case).sizes["Lk"]: _share(row) for row in measured if row.implementation == "probe"}
-    return {length: scaled(turns, shares[length]) for length, turns in probe.items()}
+def calibrated(folder: Path, sizes: Sequence[Workload], progress: Progress) -> dict[str, int]:
+    """Return, by size, the turns of further work that take SHARE of the plain call."""
+    probe = {one.name: _PROBED * _guess(one) for one in sizes}
+    load = write(folder, {FIRST: {}, "probe": by_length(sizes, probe)})
+    rows = compared(["probe"], sizes, load, progress, seed=-1, **_CLOSELY)
+    shares = {row.workload: _share(row) for row in rows if row.implementation == "probe"}
+    return {size: scaled(turns, shares[size]) for size, turns in probe.items()}
+
+
+def by_length(sizes: Sequence[Workload], turns: Mapping[str, int]) -> dict[int, int]:
+    """Return turns by the length that a call of each size has."""
+    return {Case.from_id(one.case).sizes["Lk"]: turns[one.name] for one in sizes}
 
 
 def _guess(one: Workload) -> int:
@@ -104,25 +110,16 @@ def scaled(turns: int, share: float, wanted: float = SHARE) -> int:
 
 
 def compared(
-    names: Iterable[str],
-    chosen: Sequence[Workload],
-    load: Sequence[Path],
-    progress: campaign.Progress,
-    *,
-    seed: int,
-    **effort: Any,
+    names: Iterable[str], sizes: Sequence[Workload], load: Sequence[Path], progress: Progress, **effort: Any
 ) -> list[Measurement]:
-    """Return the measurements of copies beside the first one; effort: what `campaign.run` takes beyond."""
+    """Return the measurements of copies beside the first one. effort: fields of the campaign"""
     known = registry.implementations(load)
-    return list(
-        campaign.run(
-            [known[name] for name in names],
-            chosen,
-            baseline=FIRST,
-            gate=lambda implementation, case, direction: "",  # our own text, whose numbers are not the question
-            progress=progress,
-            seed=seed,
-            load=load,
-            **effort,
-        )
+    campaign = Campaign(
+        implementations=tuple(known[name] for name in (FIRST, *names)),
+        workloads=tuple(sizes),
+        baseline=FIRST,
+        load=tuple(load),
+        **effort,
     )
+    # It is our own text, whose numbers are not in question.
+    return list(measure(campaign, lambda implementation, case, direction: "", progress))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import Any
+
+from attention_harness.model.measurement import Measurement
 
 SAME, PLANTED = "A/A", "planted"
 STATISTICS = ("min", "median", "mean")
@@ -26,7 +27,7 @@ class Trial:
     passes                 fresh processes that it took
     by_pass                the ratio of each
     load                   runnable processes when it began
-    stock                  the same two by pytest-benchmark's own means: statistic -> ratio
+    stock                  the same two by pytest-benchmark with its defaults: statistic -> ratio
     """
 
     repetition: int
@@ -39,15 +40,32 @@ class Trial:
     high: float | None
     clock: str
     preempted: float | None
-    sentinel_ratio: float | None
+    control_ratio: float | None
     passes: int
     by_pass: tuple[float, ...] = ()
     load: float | None = None
     stock: dict[str, float] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return asdict(self)
+    @classmethod
+    def of(cls, row: Measurement, kind: str, repetition: int, load: float | None, stock: dict[str, float]) -> Trial:
+        """Return the trial that a measurement is."""
+        return cls(
+            repetition=repetition,
+            size=row.workload,
+            kind=kind,
+            answer=row.answer or row.status,
+            reason=row.reason,
+            ratio=row.ratio,
+            low=row.low,
+            high=row.high,
+            clock=row.clock,
+            preempted=row.preempted,
+            control_ratio=row.control_ratio,
+            passes=len(row.wall_s),
+            by_pass=row.pass_ratios,
+            load=load,
+            stock=stock,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +80,6 @@ class Rate:
     withheld: int
     low: float
     high: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return asdict(self)
 
 
 def wilson(count: int, of: int, level: float = 0.95) -> tuple[float, float]:
@@ -84,9 +98,9 @@ def rates(trials: Sequence[Trial]) -> list[Rate]:
     """Return the rates of our answers and of pytest-benchmark's figures, over all sizes and for each."""
     found = []
     for size in ("all", *dict.fromkeys(trial.size for trial in trials)):
-        own = [trial for trial in trials if size in ("all", trial.size)]
+        here = [trial for trial in trials if size in ("all", trial.size)]
         for kind in (SAME, PLANTED):
-            found += list(_rates([trial for trial in own if trial.kind == kind], kind, size))
+            found += list(_rates([trial for trial in here if trial.kind == kind], kind, size))
     return found
 
 
@@ -117,8 +131,10 @@ def _rate(
 
 def holds(trials: Sequence[Trial]) -> bool:
     """Return whether the method keeps its promise: no false alarm, and enough of the planted slowdowns found."""
-    own = {rate.kind: rate for rate in rates(trials) if (rate.rule, rate.size) == ("bench", "all")}
-    return {SAME, PLANTED} == set(own) and own[SAME].count == 0 and own[PLANTED].count >= FOUND_LEAST * own[PLANTED].of
+    ours = {rate.kind: rate for rate in rates(trials) if (rate.rule, rate.size) == ("bench", "all")}
+    return (
+        {SAME, PLANTED} == set(ours) and ours[SAME].count == 0 and ours[PLANTED].count >= FOUND_LEAST * ours[PLANTED].of
+    )
 
 
 def table(found: Sequence[Rate]) -> str:

@@ -41,17 +41,17 @@ def without_pytest(environment: Mapping[str, str]) -> dict[str, str]:
 
 def timed(folder: Path, load: Sequence[Path], cases: Sequence[str], arms: Sequence[str]) -> dict[tuple[str, str], Any]:
     """Return (case, arm) -> pytest-benchmark's statistics in seconds, from one run with its default settings."""
-    test, kept, settings = folder / "test_stock.py", folder / "stock.json", folder / "stock.ini"
+    test, stored, settings = folder / "test_stock.py", folder / "stock.json", folder / "stock.ini"
     paths = [str(path.resolve()) for path in load]
     test.write_text(_TEST.format(load=paths, cases=list(cases), arms=list(arms)), encoding="utf-8")
     settings.write_text("[pytest]\n", encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-c", str(settings), "-p", "no:cacheprovider"]
-    command += ["-p", "pytest_benchmark.plugin", f"--benchmark-json={kept}", str(test)]
-    own = {"OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    environment = without_pytest(os.environ) | own
+    command += ["-p", "pytest_benchmark.plugin", f"--benchmark-json={stored}", str(test)]
+    variables = {"OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment = without_pytest(os.environ) | variables
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = (done.stdout + done.stderr).strip().splitlines()[-1:]
-        raise HarnessError(f"self-check: pytest-benchmark's own run ended with status {done.returncode}: {said}")
-    document = json.loads(kept.read_text(encoding="utf-8"))
+        last = (done.stdout + done.stderr).strip().splitlines()[-1:]
+        raise HarnessError(f"self-check: pytest-benchmark's own run ended with status {done.returncode}: {last}")
+    document = json.loads(stored.read_text(encoding="utf-8"))
     return {(one["params"]["case"], one["params"]["arm"]): one["stats"] for one in document["benchmarks"]}

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from attention_harness import report, store
 from attention_harness.benchmark import campaign
 from attention_harness.benchmark.probing import Look
-from attention_harness.commands import choose
+from attention_harness.commands import choice, choose
 from attention_harness.model.run_facts import RunFacts
 from attention_harness.store.layout import PASSES
 from attention_harness.store.writer import write_document
@@ -57,7 +57,7 @@ def files(tmp_path: Path) -> list[str]:
 def test_everyone_has_an_answer(harness, files, tmp_path, monkeypatch):
     """Measured for real: each is ranked or out with a reason, and what is wrong is never ranked, however fast."""
     monkeypatch.setattr(campaign, "PASSES", 2)
-    monkeypatch.setattr(campaign, "TIME_PER_ARM", 0.01)
+    monkeypatch.setattr(campaign, "TIME_PER_ARM_S", 0.01)
     answer = harness("choose", *SHAPE, *files, "--json", "--out", tmp_path / "run")
     document = json.loads(answer.out)
     out = {one["implementation"]: one["status"] for one in document["out"]}
@@ -84,13 +84,13 @@ def quiet_machine(monkeypatch):
     looks = {"once": Look(1e-3, peak_bytes=2048), "thrice": Look(3e-3, peak_bytes=1024), "far": Look(0.04)}
     monkeypatch.setattr(choose, "look", lambda name, *_: looks[name])
 
-    def run(implementations, workloads, **_):
-        for one in implementations:
-            seconds, case = looks[one.name].seconds, workloads[0].case
+    def measure(made, conforms, progress, log):
+        for one in made.implementations:
+            seconds, case = looks[one.name].seconds, made.workloads[0].case
             row = measured(seconds / 1e-3, name=one.name, wall_s=((seconds,) * 15,) * 5, cpu_s=())
             yield replace(row, case=case, mechanism="additive", peak_bytes=looks[one.name].peak_bytes)
 
-    monkeypatch.setattr(campaign, "run", run)
+    monkeypatch.setattr(campaign, "measure", measure)
 
 
 def test_the_fastest_that_conforms_is_recommended(harness, files, quiet_machine):
@@ -120,18 +120,18 @@ def test_a_report_of_a_choice_is_whole(harness, files, quiet_machine, tmp_path):
 
 def test_what_was_timed_survives_an_interruption(harness, files, quiet_machine, tmp_path, monkeypatch):
     """Rows and passes are kept as they come; it is not said that one can go on, and nothing of it is reused."""
-    quiet, asked = campaign.run, []
+    quiet, logs = campaign.measure, []
 
-    def run(*given, **method):
-        asked.append(method["kept"])
-        yield next(quiet(*given, **method))
+    def measure(*arguments):
+        logs.append(arguments[-1])
+        yield next(quiet(*arguments))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(campaign, "run", run)
+    monkeypatch.setattr(campaign, "measure", measure)
     answer = harness("choose", *SHAPE, *files, "--out", tmp_path / "run")
     assert 130 == answer.status
     assert answer.err.endswith("interrupted; what was finished is kept\n")
-    assert [tmp_path / "run" / PASSES] == [kept.path for kept in asked]
+    assert [tmp_path / "run" / PASSES] == [log.path for log in logs]
     kept = store.load(tmp_path / "run").measurements
     assert {"once", "wrong", "narrow", "far"} == {row.implementation for row in kept}
     again = harness("choose", *SHAPE, *files, "--reuse", tmp_path / "run")
@@ -177,6 +177,6 @@ def test_what_does_not_serve_is_measured_anew(harness, files, tmp_path, monkeypa
 )
 def test_a_limit_of_memory(said, peak, limit):
     """What is not known cannot be shown to keep it."""
-    found = choose.over(peak, limit)
+    found = choice.over(peak, limit)
     assert bool(said) == bool(found)
     assert said in found

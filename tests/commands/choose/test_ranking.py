@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from attention_harness.benchmark.ranking import ranked, unreliable
-from attention_harness.commands import choose
+from attention_harness.commands.choice import Choice
 from attention_harness.model.case import Case
 from attention_harness.model.measurement import Measurement
 from tests.report.compare.conftest import measured
@@ -86,7 +86,7 @@ def test_what_waits_is_not_compared_by_cpu_time():
     [
         (False, arm("one", 1.0)),
         (False, arm("one", 1.0, answer="unreliable", reason="its threads were preempted")),
-        (True, arm("one", 1.0, sentinel_ratio=1.03)),
+        (True, arm("one", 1.0, control_ratio=1.03)),
     ],
 )
 def test_a_spoiled_cell_has_no_ranks(spoiled, row):
@@ -98,12 +98,12 @@ def test_what_is_unreliable_alone_is_out_and_the_others_are_ranked():
     """With its reason; and ratios of CPU time beside times on the wall are told as such."""
     base = arm("eager", 1.0, answer="baseline", low=None, high=None, level=None)
     several = arm("several", 0.5, answer="unreliable", reason="its threads were preempted")
-    answer = choose.Answer(case := Case.from_id(base.case), case, "forward", 1)
-    choose._place(answer, [base, arm("one", 1.5, clock="cpu"), several], None)
-    assert {"several": ("unreliable", "its threads were preempted")} == answer.out
-    assert ["eager", "one"] == [place.implementation for place in answer.places]
-    assert "ratios of one are of the thread's CPU time" in choose.told(answer, None)
-    assert "" == answer.withheld
+    found = Choice(case := Case.from_id(base.case), case, "forward", 1)
+    found.rank([base, arm("one", 1.5, clock="cpu"), several])
+    assert {"several": ("unreliable", "its threads were preempted")} == found.out
+    assert ["eager", "one"] == [place.implementation for place in found.places]
+    assert "ratios of one are of the thread's CPU time" in found.text()
+    assert "" == found.withheld
 
 
 def test_where_nothing_beside_the_baseline_holds_there_are_no_ranks():

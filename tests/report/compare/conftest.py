@@ -39,7 +39,7 @@ def measured(ratio: float, half: float = 0.01, *, name: str = "kernel", **other:
         "level": 0.95,
         "clock": "wall",
         "answer": "inconclusive",
-        "sentinel_ratio": 1.0,
+        "control_ratio": 1.0,
     }
     return Measurement(name, "dot_product", "small", CASE, 1, "measured", **facts | other)
 

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from attention_harness.benchmark.statistics import student_quantile
+from attention_harness.model.student import student_quantile
 
 LENGTHS = 4  # the longest so many decide: shorter calls are made of overhead
 LEVEL = 0.95

@@ -9,10 +9,14 @@ from collections.abc import Callable
 
 import pytest
 
-from attention_harness.benchmark import campaign, timing, worker
-from attention_harness.benchmark import timing_cuda as accelerator
-from attention_harness.benchmark.cell import combined
+from attention_harness.benchmark import timing_cuda, worker
+from attention_harness.benchmark.arms import Arm
+from attention_harness.benchmark.cell import Cell
+from attention_harness.benchmark.timing import Sample, Warmed
+from attention_harness.benchmark.timing_cuda import Cold, Cuda
 from attention_harness.benchmark.workloads import Workload
+from attention_harness.cases.ids import parse
+from tests.benchmark.made import sampled
 
 CASE = "dot_product-B1H1Hk1Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous"
 
@@ -52,7 +56,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_a_device_is_timed_by_events(device: list[str]) -> None:
     """Earlier work is waited for, the stream is held until the calls are queued, and events enclose them."""
-    sample = accelerator.hot(lambda: device.append("call"), {}, 3)
+    sample = Cuda().sample(lambda: device.append("call"), {}, 3)
 
     assert ["synchronize", "hold", "record", "call", "call", "call", "record", "wait for event"] == device
     assert pytest.approx(1e-3) == sample.wall_s
@@ -60,48 +64,57 @@ def test_a_device_is_timed_by_events(device: list[str]) -> None:
 
 
 def test_cold_times_flush_before_each_single_call(device: list[str]) -> None:
-    """A buffer of the cache's size is overwritten first; several calls in a sample would mix cold and hot."""
-    cold = accelerator.Cold()
-    cold(lambda: device.append("call"), {})
+    """A buffer of the cache's size is overwritten first, and one call follows: a second one would be hot."""
+    Cold().sample(lambda: device.append("call"), {})
 
     assert ["buffer of 50 MiB on cuda", "flush", "synchronize", "hold", "record", "call"] == device[:6]
-    with pytest.raises(ValueError, match="one call"):
-        cold(lambda: None, {}, 2)
 
 
 def test_what_the_allocator_asked_for_is_counted(device: list[str]) -> None:
     """Segments that were allocated, and retries: both stay still while a warm call is timed."""
-    assert (7, 1) == accelerator.allocations()
+    assert (7, 1) == timing_cuda.allocations()
 
 
 @pytest.mark.parametrize(("said", "clock"), [("1980\n", 1980.0), ("[N/A]\n", None)])
 def test_the_clock_is_the_drivers(monkeypatch: pytest.MonkeyPatch, said: str, clock: float | None) -> None:
     """In MHz; unknown where the driver's tool does not tell, or is not there."""
-    monkeypatch.setattr(accelerator.subprocess, "run", lambda *_, **__: types.SimpleNamespace(stdout=said))
-    assert clock == accelerator.clock_mhz()
+    monkeypatch.setattr(timing_cuda.subprocess, "run", lambda *_, **__: types.SimpleNamespace(stdout=said))
+    assert clock == timing_cuda.clock_mhz()
 
     def absent(*_: object, **__: object) -> None:
         raise FileNotFoundError
 
-    monkeypatch.setattr(accelerator.subprocess, "run", absent)
-    assert accelerator.clock_mhz() is None
+    monkeypatch.setattr(timing_cuda.subprocess, "run", absent)
+    assert timing_cuda.clock_mhz() is None
+
+
+def test_a_single_call_is_waited_for(device: list[str]) -> None:
+    """The first call's time includes the device's work."""
+    Cuda().once(lambda: device.append("call"), {})
+
+    assert device == ["call", "synchronize"]
+
+
+def test_a_short_call_repeats_within_a_sample(device: list[str]) -> None:
+    """3 ms between two events are long enough; nothing says that one thread of the host does the work."""
+    assert Warmed(calls=1, one_thread=False, waits=False) == Cuda().warm(lambda: None, {})
+    assert device.count("record") >= 2 * timing_cuda.WARM_CALLS
 
 
 @pytest.mark.parametrize("asks", [False, True])
 def test_cold_times_stand_apart_from_hot_ones(monkeypatch: pytest.MonkeyPatch, asks: bool) -> None:
     """They have rounds of their own and fields of their own, the clock beside them; an allocation is remarked."""
     counts = iter([(1, 0), (2, 0) if asks else (1, 0)])
-    monkeypatch.setattr(accelerator, "Cold", lambda: lambda call, tensors, calls: timing.Sample(5e-3, 0.0, 0.0))
-    monkeypatch.setattr(accelerator, "allocations", lambda: next(counts))
-    monkeypatch.setattr(accelerator, "clock_mhz", lambda: 1980.0)
-    cell = campaign.Cell(Workload("w", "made up", CASE), campaign.parse(CASE).on("cuda"), 1, 0.95, arms=["eager"])
-    prepared = worker.Prepared.__new__(worker.Prepared)
-    prepared.tensors = {}
-    arms = {"eager": timing.Arm(lambda: None, 7, False)}
-    further = prepared._on_device(arms, {"time_per_arm": 0.0}, random.Random(0), lambda: None)["eager"]
-    hot = {"event": "samples", "prepare_s": 0.0, "first_call_s": 0.1, "calls": 7, "peak_bytes": None, "faults": 0.0}
-    cell.taken = [{"eager": {**hot, "wall_s": [1e-3] * 15, "cpu_s": [], **further}}] * 2
-    [row] = combined(cell, "other")
+    monkeypatch.setattr(timing_cuda, "allocations", lambda: next(counts))
+    monkeypatch.setattr(timing_cuda, "clock_mhz", lambda: 1980.0)
+    monkeypatch.setattr(Arm, "cold_sample", lambda arm: Sample(5e-3, 0.0, 0.0))
+    arm = Arm.__new__(Arm)
+    arm.warmed = Warmed(7)
+    further = worker._on_device({"eager": arm}, {"time_per_arm": 0.0, "rng": random.Random(0)})["eager"]
+    cell = Cell(Workload("w", "made up", CASE), parse(CASE).on("cuda"), 1, 0.95, arms=["eager"])
+    for _ in range(2):
+        cell.add_pass([sampled(cell.id, "eager", 1e-3, cpu_s=(), **further)])
+    [row] = cell.measurements("other")
 
     assert ((1e-3,) * 15, (5e-3,) * 15, (1980.0,) * 2) == (row.wall_s[0], row.cold_s[0], row.device_mhz)
     assert asks == ("allocator asked the device" in row.reason)

@@ -1,4 +1,4 @@
-"""From the words of `choose` to a case, and to the one that conformance is asked on."""
+"""From the arguments of `choose` to a case, and to the one that conformance is checked on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEEDS = {"multi_head": ["--size", "H=4"], "projected": ["--option", "score=cosin
 NEEDS["self_attention"] = ["--option", "positions=none"]
 
 
-def asked(*words: str):
+def case_named(*words: str):
     """Return the case of a command line."""
     return case_of(parse_arguments(["choose", *words]))
 
@@ -25,7 +25,7 @@ def asked(*words: str):
 def test_every_mechanism_has_a_shape(name):
     """The shape is that of its first tensor, and every other size follows or is asked for."""
     first = mechanism(name).inputs[0].axes
-    case = asked(name, "--shape", "x".join(["8"] * len(first)), *NEEDS.get(name, []))
+    case = case_named(name, "--shape", "x".join(["8"] * len(first)), *NEEDS.get(name, []))
     assert case == parse(case.id)
     assert {8} == {case.sizes[axis] for axis in first}
 
@@ -33,20 +33,20 @@ def test_every_mechanism_has_a_shape(name):
 def test_the_words_of_a_model():
     """Grouped heads, a cache, a corner and a dtype."""
     words = ("--shape", "1x32x1x128", "--kv-heads", "8", "--kv-length", "4096", "--dtype", "bfloat16")
-    case = asked("scaled_dot_product", *words, "--causal", "bottom_right")
+    case = case_named("scaled_dot_product", *words, "--causal", "bottom_right")
     assert "scaled_dot_product-B1H32Hk8Lq1Lk4096D128Dv128-bfloat16-causal=bottom_right-ordinary-contiguous" == case.id
 
 
 def test_a_corner_that_does_not_matter_need_not_be_said():
     """Equal lengths: both corners are one. Other lengths: it is asked for."""
-    assert "top_left" == asked("dot_product", "--shape", "1x2x8x4", "--causal").options["causal"]
-    with pytest.raises(HarnessError, match="say where the mask begins"):
-        asked("dot_product", "--shape", "1x2x8x4", "--kv-length", "9", "--causal")
+    assert "top_left" == case_named("dot_product", "--shape", "1x2x8x4", "--causal").options["causal"]
+    with pytest.raises(HarnessError, match="say which: --causal top_left, --causal bottom_right"):
+        case_named("dot_product", "--shape", "1x2x8x4", "--kv-length", "9", "--causal")
 
 
 def test_options_have_a_usual_form():
     """Without a form each takes its first."""
-    case = asked(
+    case = case_named(
         "scaled_dot_product", "--shape", "2x2x8x4", "--mask", "--bias", "head", "--valid-lens", "--scale", "0.5"
     )
     assert {"mask": "full", "bias": "head", "valid_lens": "batch", "scale": 0.5} == dict(case.options)
@@ -72,13 +72,13 @@ def test_options_have_a_usual_form():
 def test_a_mistake_says_what_is_expected(message, words):
     """Each names the axis, option or number that is wrong."""
     with pytest.raises(HarnessError, match=message):
-        asked(*words)
+        case_named(*words)
 
 
 def test_a_case_describes_itself():
     """An id in place of a mechanism."""
     text = "dot_product-B1H1Hk1Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous"
-    assert text == asked(text).id
+    assert text == case_named(text).id
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_case_describes_itself():
 )
 def test_conformance_is_asked_at_a_length_that_it_can_be(words):
     """Lengths are halved, equal ones stay equal; dtype, options, heads and widths are the problem's own."""
-    case = asked(*words)
+    case = case_named(*words)
     gated = gated_on(case)
     axes = mechanism(case.mechanism).scores or mechanism(case.mechanism).output
     assert math.prod(gated.sizes[axis] for axis in axes) <= GATE_SCORES
@@ -107,5 +107,5 @@ def test_conformance_is_asked_at_a_length_that_it_can_be(words):
 
 def test_a_small_problem_is_asked_itself():
     """Nothing is shortened without need."""
-    case = asked("scaled_dot_product", "--shape", "1x8x256x64")
+    case = case_named("scaled_dot_product", "--shape", "1x8x256x64")
     assert case == gated_on(case)

@@ -1,8 +1,7 @@
-"""Which ceiling binds, how near a time comes to it, and how time grows with length."""
+"""Which ceiling binds, how near a time comes to it, and how ceilings are measured."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,11 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from attention_harness.benchmark import ceilings, columns
-from attention_harness.benchmark.ceilings import Ceilings
+from attention_harness.benchmark import ceilings
 from attention_harness.benchmark.costs import Cost
-from attention_harness.benchmark.pass_log import Kept
-from attention_harness.benchmark.scaling import growth
+from attention_harness.benchmark.roofline import Ceilings, with_ceilings
 from attention_harness.model.measurement import Measurement
+from attention_harness.model.pass_records import Ceiling
 
 CASE = "scaled_dot_product-B1H1Hk1Lq64Lk64D64Dv64-float32-plain-ordinary-contiguous"
 ROW = Measurement(
@@ -23,9 +21,10 @@ ROW = Measurement(
 )
 
 
-def record(kind: str, wall: float, cpu: float | None = None, dtype: str = "float32", **more: Any) -> dict[str, Any]:
+def record(kind: str, wall: float, cpu: float | None = None, dtype: str = "float32", **more: Any) -> Ceiling:
     """Return what a pass writes of a ceiling."""
-    return {"event": "ceiling", "kind": kind, "dtype": dtype, "threads": 1, "wall": wall, "cpu": cpu or wall, **more}
+    which: dict[str, Any] = {"number": 0, "threads": 1, "when": "start"}
+    return Ceiling(**which, kind=kind, dtype=dtype, wall=wall, cpu=cpu or wall, **more)
 
 
 MACHINE = [
@@ -68,11 +67,9 @@ def test_a_dtype_or_thread_count_that_was_not_measured_has_no_ceiling() -> None:
 
 def test_a_share_rests_on_the_clock_of_the_time() -> None:
     """The product's CPU rate is twice its wall rate, and the CPU time half the wall time: the same share."""
-    kept = Kept()
-    kept.records = MACHINE
-    [wall] = columns.filled([ROW], kept)
+    [wall] = with_ceilings([ROW], MACHINE)
     shares = {"baseline": "eager", "ratio": 1.5, "low": 1.4, "high": 1.6, "level": 0.95, "answer": "slower"}
-    [cpu] = columns.filled([structs.replace(ROW, clock="cpu", **shares)], kept)
+    [cpu] = with_ceilings([structs.replace(ROW, clock="cpu", **shares)], MACHINE)
 
     assert ("matrix product", 2 * 64 * 64 * 128) == (wall.ceiling, wall.flops)
     assert pytest.approx(2 * 64 * 64 * 128 / 2e9 / 1e-3) == wall.ceiling_share == cpu.ceiling_share
@@ -81,9 +78,7 @@ def test_a_share_rests_on_the_clock_of_the_time() -> None:
 
 def test_more_than_everything_is_warned_of_and_not_clipped() -> None:
     """Then the ceiling was measured while others held the machine."""
-    kept = Kept()
-    kept.records = MACHINE
-    [row] = columns.filled([structs.replace(ROW, wall_s=((1e-5,),))], kept)
+    [row] = with_ceilings([structs.replace(ROW, wall_s=((1e-5,),))], MACHINE)
 
     assert row.ceiling_share is not None
     assert row.ceiling_share > 1
@@ -92,10 +87,10 @@ def test_more_than_everything_is_warned_of_and_not_clipped() -> None:
 
 def test_ceilings_are_measured_for_each_dtype() -> None:
     """Every kind has a positive rate on this machine, on both clocks of one thread."""
-    found = list(ceilings.measure(("float32",), 1))
+    found = list(ceilings.measure(("float32",), threads=1))
 
-    assert {"matrix product", "softmax", "tanh", "copy in DRAM"} <= {one["kind"] for one in found}
-    assert all(one["wall"] > 0 and one["cpu"] > 0 for one in found)
+    assert {"matrix product", "softmax", "tanh", "copy in DRAM"} <= {one.kind for one in found}
+    assert all(one.wall and one.cpu for one in found)
 
 
 def test_cache_sizes_come_from_the_kernel(tmp_path: Path) -> None:
@@ -108,34 +103,3 @@ def test_cache_sizes_come_from_the_kernel(tmp_path: Path) -> None:
 
     assert {"L2": 1 << 20, "LLC": 32 << 20} == ceilings.cache_sizes(tmp_path)
     assert {} == ceilings.cache_sizes(tmp_path / "nowhere")
-
-
-def test_an_exponent_is_found_again() -> None:
-    """Of exact powers the interval is a point; what deviates widens it; short lengths do not count."""
-    lengths = (128, 256, 512, 1024, 2048)
-    exact = growth({n: 3e-9 * n**2 for n in lengths})
-    rough = growth({n: 3e-9 * n**2 * (1.1 if n == 1024 else 1) for n in lengths})
-    overhead = growth({n: 1e-2 * (n == 128) + 3e-9 * n**2 for n in lengths})
-
-    assert exact is not None
-    assert (pytest.approx(2), pytest.approx(2), pytest.approx(2)) == (exact.exponent, exact.low, exact.high)
-    assert (256, 512, 1024, 2048) == exact.lengths
-    assert rough is not None
-    assert rough.low is not None
-    assert rough.high is not None
-    assert rough.low < 2 < rough.high
-    assert rough.high - rough.low > 0.1
-    assert overhead is not None
-    assert pytest.approx(2) == overhead.exponent
-    assert overhead.local[0] < 0 < overhead.local[-1]
-
-
-def test_an_interval_by_hand() -> None:
-    """y = 0, 1, 2.3 at log2 L = 0, 1, 2: slope 1.15, squared residuals 0.015, one degree of freedom."""
-    found = growth({2**i: 2**y for i, y in enumerate((0.0, 1.0, 2.3))})
-    half = math.tan(math.pi * 0.95 / 2) * math.sqrt(0.015 / 2)
-
-    assert found is not None
-    assert pytest.approx((1.15, 1.15 - half, 1.15 + half)) == (found.exponent, found.low, found.high)
-    assert growth({2: 1.0}) is None
-    assert growth({2: 1.0, 4: 2.0}).low is None  # type: ignore[union-attr]

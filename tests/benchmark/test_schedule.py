@@ -1,0 +1,138 @@
+"""Which passes are made: of a campaign that was killed those that are missing, and further ones of what stays open."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attention_harness import registry
+from attention_harness.benchmark import manager, schedule
+from attention_harness.benchmark.campaign import Campaign, measure
+from attention_harness.benchmark.cell import Cell
+from attention_harness.benchmark.pass_log import PassLog
+from attention_harness.benchmark.pass_plan import CellPlan, PassPlan
+from attention_harness.benchmark.workloads import Workload
+from attention_harness.cases.ids import parse
+from attention_harness.model.measurement import Measurement
+from attention_harness.model.pass_records import Ended, Record
+from attention_harness.store.layout import PASSES
+from tests.benchmark.made import SMALL, WORKLOADS, sampled
+
+CASES = [f"dot_product-B1H{heads}Hk{heads}Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous" for heads in (1, 2)]
+TWO = tuple(Workload(f"w{place}", "made up", case) for place, case in enumerate(CASES))
+
+
+class Machine:
+    """Stands in for the processes: an arm takes as long as it is told to, and the process dies where it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: Callable[[int, CellPlan, str], float]) -> None:
+        self.seconds, self.dies_at = seconds, (-1, -1)
+        self.passes: list[tuple[int, list[str]]] = []
+        monkeypatch.setattr(manager, "run_pass", self.run_pass)
+
+    def run_pass(self, plan: PassPlan, notice: Callable[[Record], None]) -> None:
+        """Write what a pass would."""
+        self.passes.append((plan.number, [cell.cell for cell in plan.cells]))
+        for place, cell in enumerate(plan.cells):
+            for arm in cell.arms:
+                notice(sampled(cell.cell, arm, self.seconds(plan.number, cell, arm), number=plan.number))
+                if self.dies_at == (plan.number, place):
+                    raise KeyboardInterrupt
+            notice(Ended(number=plan.number, threads=1, cell=cell.cell))
+
+
+def half(number: int, cell: CellPlan, arm: str) -> float:
+    """Return a time that grows from pass to pass, of torch_sdpa half of the others'."""
+    return (number + 1) * (0.5 if arm == "torch_sdpa" else 1.0)
+
+
+def uneven(number: int, cell: CellPlan, arm: str) -> float:
+    """Return times whose ratio differs from pass to pass, so that every cell is open."""
+    return (number + 1) * half(number, cell, arm) if arm == "torch_sdpa" else half(number, cell, arm)
+
+
+def rows_of(directory: Path, workloads: tuple[Workload, ...] = TWO, **further: Any) -> list[Measurement]:
+    """Measure, or go on with measuring: three passes of two implementations."""
+    known = registry.implementations()
+    everyone = (known["eager"], known["torch_sdpa"])
+    facts: dict[str, Any] = {"passes": 3} | further
+    campaign = Campaign(implementations=everyone, workloads=workloads, **facts)
+    return list(measure(campaign, lambda *_: "", lambda *_: None, PassLog(directory)))
+
+
+@pytest.mark.parametrize("dies_at", [(0, 0), (1, 0), (1, 1), (2, 1)])
+def test_what_is_there_is_not_measured_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dies_at: tuple[int, int]
+) -> None:
+    """After a kill in any cell of any pass, the measurements are those of a run that nobody disturbed."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    machine = Machine(monkeypatch, half)
+    expected = rows_of(whole)
+    machine.dies_at = dies_at
+    with pytest.raises(KeyboardInterrupt):
+        rows_of(killed)
+    machine.dies_at, machine.passes = (-1, -1), []
+
+    assert expected == rows_of(killed)
+    left = [(n, [c for place, c in enumerate(CASES) if (n, place) >= dies_at]) for n in range(dies_at[0], 3)]
+    assert [(number, found) for number, found in left if found] == machine.passes
+
+
+def test_no_time_is_left_after_a_resume_either(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Passes that are there are read at once, and further ones take what a pass is expected to take."""
+    machine = Machine(monkeypatch, uneven)
+    rows_of(tmp_path)
+    assert 3 == len(machine.passes)
+    for cell_s, further in ((10.0, [1, 1, 1]), (100.0, []), (0.01, [2, 2, 2])):
+        machine.passes = []
+        rest = tmp_path / str(cell_s)
+        rest.mkdir()
+        (rest / PASSES).write_bytes((tmp_path / PASSES).read_bytes())
+        rows = rows_of(rest, extend=True, until=time.monotonic() + 59, cell_s=cell_s)
+        assert further == [len(found) for _, found in machine.passes]
+        reasons = [row.reason for row in rows if row.implementation == "torch_sdpa"]
+        assert 2 - max(further, default=0) == sum(schedule.NO_TIME in reason for reason in reasons)
+
+
+def test_only_open_cells_are_extended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A clear cell keeps its two passes and the higher level of a first look; an inconclusive one gets two more."""
+
+    def seconds(number: int, cell: CellPlan, arm: str) -> float:
+        return 1.0 if arm != "torch_sdpa" else 3.0 if cell.case == SMALL else 1.2 + 0.2 * number
+
+    Machine(monkeypatch, seconds)
+    rows = rows_of(tmp_path, WORKLOADS, passes=2, extend=True)
+    found = {row.workload: row for row in rows if row.implementation == "torch_sdpa"}
+
+    assert (len(found["small"].wall_s), found["small"].level, found["small"].answer) == (2, 0.99, "slower")
+    assert (len(found["large"].wall_s), found["large"].level) == (4, 0.95)
+
+
+def test_what_was_measured_survives_an_interruption(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The rows of the finished passes come before the interruption does."""
+    Machine(monkeypatch, half).dies_at = (2, 0)
+    rows, known = list[Measurement](), registry.implementations()
+    campaign = Campaign(implementations=(known["eager"], known["torch_sdpa"]), workloads=TWO, passes=3)
+    with pytest.raises(KeyboardInterrupt):
+        rows.extend(measure(campaign, lambda *_: "", lambda *_: None))
+
+    assert [2, 2, 2, 2] == [len(row.wall_s) for row in rows]
+
+
+def test_an_extension_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 10 s left and 4 s for a cell two of three are extended; the third says that no time was left."""
+    monkeypatch.setattr(schedule.time, "monotonic", lambda: 100.0)
+    cells = [Cell(WORKLOADS[0], parse(SMALL), 1, 0.99) for _ in range(3)]
+
+    assert schedule.affordable(cells, 4.0, 110.0) == cells[:2]
+    assert ["", "", schedule.NO_TIME] == [cell.remark for cell in cells]
+    assert schedule.affordable(cells, 4.0, 99.0) == []
+    assert schedule.affordable(cells, math.nan, 110.0) == []
+    assert schedule.affordable(cells, math.nan, math.inf) == cells
