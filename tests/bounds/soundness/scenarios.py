@@ -10,6 +10,7 @@ import numpy as np
 
 from attention_harness.bounds import Model, Tracked
 from attention_harness.bounds.tape import Taped, gradients
+from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.dtypes import DType
 from attention_harness.reference import core
 from tests.bounds.soundness.adversary import Adversary
@@ -32,7 +33,10 @@ MODELS = {
     "scaled": replace(EAGER, scaled_inputs=True),
     "partial": replace(EAGER, gradient_block=3),
     "subnormal": SUBNORMAL,
+    "bfloat16": Model.of(Arithmetic(), "bfloat16"),
+    "float16 alone": Model.of(Arithmetic(accumulator="float16"), "float16"),
 }
+"""Declared arithmetics on coarse formats, and on two that implementations have."""
 
 
 @dataclass(frozen=True)
