@@ -8,7 +8,6 @@ from pathlib import Path
 
 from attention_harness import registry
 from attention_harness.model.errors import HarnessError
-from attention_harness.store.files import write_new
 
 _SKELETON = '''\
 """{title} by {name}."""
@@ -57,5 +56,6 @@ def write(name: str, mechanism: str, directory: Path) -> Path:
         shapes="; ".join(f"{declared.name} ({', '.join(declared.axes)})" for declared in known.inputs),
         output=f"({', '.join(known.output)})",
     )
-    write_new(path, text)
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
     return path

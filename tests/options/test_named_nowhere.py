@@ -17,8 +17,9 @@ ROOT = Path(attention_harness.__path__[0])
 MACHINERY = ("registry", "cases", "bounds", "checks", "benchmark", "execution", "commands")
 NAMES = {*OPTIONS, *capabilities(), *mechanisms()}
 ABOUT = {
-    "benchmark/models.py": set(mechanisms()),  # a workload names its mechanism
+    "benchmark/workloads.py": set(mechanisms()),  # a workload names its mechanism
     "benchmark/self_check/planting.py": {"scaled_dot_product"},  # the workload that is slowed down
+    "cases/given.py": {"mask", "scaled_dot_product"},  # what the recordings are of
     "checks/dropout.py": {"dropout"},
     "checks/behaviour/causal_corner.py": {"causal"},
     "checks/relations/cross_attention.py": {"self_attention"},  # two mechanisms that are one
@@ -27,13 +28,7 @@ ABOUT = {
 }
 """Declarations, and what each is about."""
 
-LEFT: dict[str, set[str]] = {
-    # cases: the one recording is of this mechanism with this mask; its record should say so
-    "cases/given.py": {"mask", "scaled_dot_product"},
-    # benchmark
-    "commands/choose.py": {"bias", "mask"},
-    "commands/choose_problem.py": {"bias", "causal", "mask", "scale", "valid_lens"},
-}
+LEFT: dict[str, set[str]] = {}
 
 
 def named() -> dict[str, set[str]]:
