@@ -63,7 +63,7 @@ def _print(options: argparse.Namespace, results: Sequence[Outcome | EquivalenceR
     score = count(outcomes, equivalence)
     if options.json:
         accusations = [verdict for result in equivalence for verdict in result.accused]
-        print(document(score.to_json() | {"outcomes": outcomes, "accusations": accusations}))
+        print(document({"holds": score.holds, "score": score, "outcomes": outcomes, "accusations": accusations}))
         return 0 if score.holds else 1
     for outcome in outcomes if options.names else ():
         print(f"{outcome.mutant} ({outcome.kind}{'; ' + outcome.cites if outcome.cites else ''})")

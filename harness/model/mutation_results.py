@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 from msgspec import Meta
@@ -59,101 +58,94 @@ class Sensitivity(Stored, frozen=True):
     weak: Text
 
 
-@dataclass(frozen=True, slots=True)
-class Power:
-    """What a suite catches, counted.
+class Killed(Stored, frozen=True):
+    """So many mutants killed of so many."""
 
-    mutants      class -> (caught, planted)
-    mechanisms  mechanism -> (caught, changed): of the mutants that show there, how many a verdict there accuses
-    table       class -> mechanism -> (caught, changed)
-    missed      mutants that nothing accuses
-    unseen      (mechanism, mutant): accused elsewhere, and not where it changes an output too
-    accused     variants that some verdict accuses, wrongly
+    killed: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.killed} of {self.of}"
+
+
+class KilledElsewhere(Stored, frozen=True):
+    """A mutant that changes an output of a mechanism, and is killed in other mechanisms alone."""
+
+    mutant: str
+    mechanism: str
+
+
+class MutationScore(Stored, frozen=True):
+    """What a suite makes of mutants and of equivalent variants, counted.
+
+    mutants     killed of all that were made
+    classes     the same by class
+    mechanisms  mechanism -> of the mutants that show there, how many a verdict there kills
+    table       class -> mechanism -> the same
+    survived    mutants that nothing kills
+    variants    how many equivalent variants there were; accused: those that some verdict accuses, wrongly
     """
 
-    mutants: Mapping[str, tuple[int, int]]
-    mechanisms: Mapping[str, tuple[int, int]]
-    table: Mapping[str, Mapping[str, tuple[int, int]]]
-    missed: tuple[str, ...]
-    unseen: tuple[tuple[str, str], ...]
+    mutants: Killed
+    classes: dict[str, Killed]
+    mechanisms: dict[str, Killed]
+    table: dict[str, dict[str, Killed]]
+    survived: tuple[str, ...]
+    killed_elsewhere: tuple[KilledElsewhere, ...]
     variants: int
     accused: tuple[str, ...]
     mutant_checks: int
     variant_checks: int
 
     @property
-    def caught(self) -> int:
-        """How many mutants some verdict accuses."""
-        return sum(caught for caught, _ in self.mutants.values())
-
-    @property
-    def planted(self) -> int:
-        """How many mutants were planted."""
-        return sum(planted for _, planted in self.mutants.values())
-
-    @property
     def checks(self) -> int:
-        """How many checks were asked of mutants and variants."""
+        """How many checks were run on mutants and variants."""
         return self.mutant_checks + self.variant_checks
 
     @property
     def holds(self) -> bool:
-        """Whether something was asked, every mutant was caught and no variant accused."""
-        return self.checks > 0 and not self.missed and not self.accused
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-
-        def pairs(counts: Mapping[str, tuple[int, int]], total: str) -> dict[str, dict[str, int]]:
-            return {name: {"caught": caught, total: of} for name, (caught, of) in counts.items()}
-
-        return {
-            "mutants": {"caught": self.caught, "planted": self.planted, "missed": list(self.missed)},
-            "classes": pairs(self.mutants, "planted"),
-            "mechanisms": pairs(self.mechanisms, "changed"),
-            "table": {kind: pairs(row, "changed") for kind, row in self.table.items()},
-            "unseen": [{"mechanism": mechanism, "mutant": mutant} for mechanism, mutant in self.unseen],
-            "variants": {"accused": len(self.accused), "asked": self.variants, "names": list(self.accused)},
-            "checks": {"mutants": self.mutant_checks, "variants": self.variant_checks, "all": self.checks},
-            "holds": self.holds,
-        }
+        """Whether something was checked, every mutant was killed and no variant accused."""
+        return self.checks > 0 and not self.survived and not self.accused
 
 
 def ordered(found: Iterable[Any], mutants: Sequence[str] = ()) -> list[Any]:
-    """Return what was tried, in an order that does not depend on which came first: mutants as named, then by name."""
+    """Return results in an order that does not depend on which came first: mutants as named, others, parts."""
     place = {name: number for number, name in enumerate(mutants)}
 
-    def key(one: Outcome | EquivalenceResult) -> tuple[int, int, str]:
-        return (
-            (1, one.part, "")
-            if isinstance(one, EquivalenceResult)
-            else (0, place.get(one.mutant, len(place)), one.mutant)
-        )
+    def key(one: Outcome | EquivalenceResult) -> tuple[bool, int, str]:
+        if isinstance(one, EquivalenceResult):
+            return True, one.part, ""
+        return False, place.get(one.mutant, len(place)), one.mutant
 
     return sorted(found, key=key)
 
 
-def count(outcomes: Sequence[Outcome], equivalence: Sequence[EquivalenceResult]) -> Power:
-    """Return the totals of what was tried."""
-    kinds: dict[str, list[Outcome]] = {}
+def count(outcomes: Sequence[Outcome], equivalence: Sequence[EquivalenceResult]) -> MutationScore:
+    """Return the mutation score of these results."""
+    classes: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
-        kinds.setdefault(outcome.kind, []).append(outcome)
+        classes.setdefault(outcome.kind, []).append(outcome)
     accused = {verdict.implementation.partition(":")[2]: None for part in equivalence for verdict in part.accused}
-    names = {name for part in equivalence for name in part.checks}
-    return Power(
-        mutants={kind: (sum(bool(o.witnesses) for o in of), len(of)) for kind, of in kinds.items()},
+    elsewhere = sorted((mechanism, one.mutant) for one in outcomes if one.witnesses for mechanism in one.unseen)
+    return MutationScore(
+        mutants=_killed(outcomes),
+        classes={name: _killed(of) for name, of in classes.items()},
         mechanisms=_by_mechanism(outcomes),
-        table={kind: _by_mechanism(of) for kind, of in kinds.items()},
-        missed=tuple(outcome.mutant for outcome in outcomes if not outcome.witnesses),
-        unseen=tuple(sorted((mechanism, o.mutant) for o in outcomes if o.witnesses for mechanism in o.unseen)),
-        variants=len(names),
+        table={name: _by_mechanism(of) for name, of in classes.items()},
+        survived=tuple(outcome.mutant for outcome in outcomes if not outcome.witnesses),
+        killed_elsewhere=tuple(KilledElsewhere(mutant, mechanism) for mechanism, mutant in elsewhere),
+        variants=len({name for part in equivalence for name in part.checks}),
         accused=tuple(accused),
         mutant_checks=sum(outcome.checks for outcome in outcomes),
         variant_checks=sum(sum(part.checks.values()) for part in equivalence),
     )
 
 
-def _by_mechanism(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
-    shown = sorted({name for outcome in outcomes for name in (*outcome.witnesses, *outcome.unseen)})
-    caught = {name: sum(name in outcome.witnesses for outcome in outcomes) for name in shown}
-    return {name: (caught[name], caught[name] + sum(name in o.unseen for o in outcomes)) for name in shown}
+def _killed(outcomes: Sequence[Outcome]) -> Killed:
+    return Killed(sum(bool(outcome.witnesses) for outcome in outcomes), len(outcomes))
+
+
+def _by_mechanism(outcomes: Sequence[Outcome]) -> dict[str, Killed]:
+    names = sorted({name for outcome in outcomes for name in (*outcome.witnesses, *outcome.unseen)})
+    killed = {name: sum(name in outcome.witnesses for outcome in outcomes) for name in names}
+    return {name: Killed(killed[name], killed[name] + sum(name in one.unseen for one in outcomes)) for name in names}

@@ -120,7 +120,7 @@ class Content:
     matrix: Matrix
     worst: tuple[Cell, ...]
     behaviours: Behaviours
-    power: mutation_results.Power | None
+    mutation_score: mutation_results.MutationScore | None
     sensitivity: tuple[Sensitivity, ...]
     reliability: tuple[Harm, ...]
     failures: tuple[Group, ...]
@@ -156,7 +156,7 @@ def assemble(run: Run) -> Content:
         matrix=table,
         worst=tuple(cell for row in table.rows for cell in row.cells if cell.worst),
         behaviours=behaviours(verdicts),
-        power=mutation_results.count(run.outcomes, run.equivalence) if run.outcomes or run.equivalence else None,
+        mutation_score=_mutation_score(run),
         sensitivity=run.sensitivity,
         reliability=run.reliability,
         failures=_groups([v for v in verdicts if v.status in NONCONFORMING]),
@@ -172,6 +172,11 @@ def assemble(run: Run) -> Content:
         command=run.facts.command,
         dates=tuple(_dates(run.facts)),
     )
+
+
+def _mutation_score(run: Run) -> mutation_results.MutationScore | None:
+    tried = run.outcomes or run.equivalence
+    return mutation_results.count(run.outcomes, run.equivalence) if tried else None
 
 
 def settled(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], int]:

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 
-from attention_harness.model.mutation_results import Power, Sensitivity
+from attention_harness.model.mutation_results import Killed, MutationScore, Sensitivity
 from attention_harness.report import words
 
 KINDS = ("amplitude", "temperature", "weight", "dropped")
@@ -14,46 +14,46 @@ KINDS = ("amplitude", "temperature", "weight", "dropped")
 SENSITIVITY_HEADER = ("dtype", "content", "cases", "where weights matter", *KINDS)
 
 
-def score(found: Power) -> str:
+def score(found: MutationScore) -> str:
     """Return the mutation score, and what became of the equivalent variants, in a sentence each."""
     variants = words.counted(found.variants, "equivalent variant")
     return (
-        f"{words.number(found.caught)} of {words.counted(found.planted, 'mutant')} killed, "
+        f"{words.number(found.mutants.killed)} of {words.counted(found.mutants.of, 'mutant')} killed, "
         f"{words.number(len(found.accused))} of {variants} accused, over {words.counted(found.checks, 'check')}. "
         "Of a mechanism: of the mutants that show there, those that a verdict there kills."
     )
 
 
-def score_lines(found: Power) -> Iterator[str]:
+def score_lines(found: MutationScore) -> Iterator[str]:
     """Yield the killed mutants by class and by mechanism, and every survivor and every accused variant by name."""
-    yield from (f"{kind:14} {killed:4} of {of:4} killed" for kind, (killed, of) in found.mutants.items())
-    yield from (f"{name:20} {killed:4} of {of:4} that show there" for name, (killed, of) in found.mechanisms.items())
-    yield from (f"NOT KILLED in {mechanism}, only elsewhere: {mutant}" for mechanism, mutant in found.unseen)
-    yield from (f"SURVIVED {mutant}" for mutant in found.missed)
+    yield from (f"{name:14} {one.killed:4} of {one.of:4} killed" for name, one in found.classes.items())
+    yield from (f"{name:20} {one.killed:4} of {one.of:4} that show there" for name, one in found.mechanisms.items())
+    yield from (f"NOT KILLED in {one.mechanism}, only elsewhere: {one.mutant}" for one in found.killed_elsewhere)
+    yield from (f"SURVIVED {mutant}" for mutant in found.survived)
     yield from (f"ACCUSED {name}, an equivalent variant" for name in found.accused)
-    yield f"killed {found.caught} of {found.planted} mutants in {found.mutant_checks} checks"
+    yield f"killed {found.mutants} mutants in {found.mutant_checks} checks"
     yield f"accused {len(found.accused)} of {found.variants} equivalent variants in {found.variant_checks} checks"
 
 
-def gaps(found: Power) -> dict[str, list[str]]:
+def gaps(found: MutationScore) -> dict[str, list[str]]:
     """Return what the suite did wrong, by name: nothing of it may be left out."""
     wrong = {
-        "Survived": list(found.missed),
+        "Survived": list(found.survived),
         "Accused, although equivalent": list(found.accused),
-        "Killed in other mechanisms alone": [f"{mutant} in {mechanism}" for mechanism, mutant in found.unseen],
+        "Killed in other mechanisms alone": [f"{one.mutant} in {one.mechanism}" for one in found.killed_elsewhere],
     }
     return {what: names for what, names in wrong.items() if names}
 
 
-def score_table(found: Power) -> Iterator[list[str]]:
+def score_table(found: MutationScore) -> Iterator[list[str]]:
     """Yield for each class of mutants, and for all: its name, "killed of all", and the same in each mechanism."""
     for kind, by_mechanism in found.table.items():
-        yield [kind, _of(found.mutants[kind]), *(_of(by_mechanism.get(name)) for name in found.mechanisms)]
-    yield ["all", _of((found.caught, found.planted)), *map(_of, found.mechanisms.values())]
+        yield [kind, _of(found.classes[kind]), *(_of(by_mechanism.get(name)) for name in found.mechanisms)]
+    yield ["all", _of(found.mutants), *map(_of, found.mechanisms.values())]
 
 
-def _of(counts: tuple[int, int] | None) -> str:
-    return words.NOTHING if counts is None else f"{counts[0]} of {counts[1]}"
+def _of(counts: Killed | None) -> str:
+    return str(counts or words.NOTHING)
 
 
 def sensitivity_table(found: Sequence[Sensitivity]) -> Iterator[list[str]]:

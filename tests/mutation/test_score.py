@@ -13,7 +13,7 @@ from attention_harness.cases.matrix import matrix
 from attention_harness.commands.main import main
 from attention_harness.model import mutation_results
 from attention_harness.model.errors import HarnessError
-from attention_harness.model.mutation_results import EquivalenceResult, Outcome
+from attention_harness.model.mutation_results import EquivalenceResult, Killed, KilledElsewhere, Outcome
 from attention_harness.model.run_facts import RunFacts
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.mutation import power
@@ -41,10 +41,10 @@ def outcome(name: str, kind: str = "mask", witnesses=("cosine",), unseen=()) -> 
 # --- counting
 
 
-def test_a_missed_mutant_is_told():
-    """A planted change that alters nothing is missed, by name, and never caught."""
+def test_a_mutant_that_survives_is_told():
+    """A change that alters nothing survives, by name, and is never killed."""
     counted = mutation_results.count([outcome("changes nothing", "none", ())], [])
-    assert ("changes nothing",) == counted.missed
+    assert ("changes nothing",) == counted.survived
     assert "SURVIVED changes nothing" in "\n".join(score_lines(counted))
     assert "killed 0 of 1 mutants in 10 checks" in "\n".join(score_lines(counted))
     assert not counted.holds
@@ -60,7 +60,7 @@ def test_an_accused_variant_is_told():
 
 
 def test_classes_and_mechanisms_are_counted_apart():
-    """Caught in total by class; in a mechanism, of those that show there."""
+    """Killed in total by class; in a mechanism, of those that show there."""
     counted = mutation_results.count(
         [
             outcome("a", "mask", ("cosine", "additive")),
@@ -69,10 +69,11 @@ def test_classes_and_mechanisms_are_counted_apart():
         ],
         [],
     )
-    assert {"mask": (2, 2), "scale": (1, 1)} == counted.mutants
-    assert {"additive": (2, 2), "cosine": (2, 3)} == counted.mechanisms
-    assert {"mask": {"additive": (2, 2), "cosine": (1, 2)}, "scale": {"cosine": (1, 1)}} == counted.table
-    assert (("cosine", "b"),) == counted.unseen
+    assert ({"mask": Killed(2, 2), "scale": Killed(1, 1)}, Killed(3, 3)) == (counted.classes, counted.mutants)
+    assert {"additive": Killed(2, 2), "cosine": Killed(2, 3)} == counted.mechanisms
+    by_mechanism = {"additive": Killed(2, 2), "cosine": Killed(1, 2)}
+    assert {"mask": by_mechanism, "scale": {"cosine": Killed(1, 1)}} == counted.table
+    assert (KilledElsewhere("b", "cosine"),) == counted.killed_elsewhere
     assert counted.holds  # it is accused, if not everywhere
 
 
@@ -102,7 +103,7 @@ def cases():
     return [case for case in matrix("quick") if case.mechanism in ("dot_product", "cosine")][:3]
 
 
-def test_what_dies_is_caught_and_the_run_goes_on():
+def test_what_dies_is_killed_and_the_run_goes_on():
     """A crash is a witness on the case that it happened on; the mutants after it are asked."""
     planted = [
         mutant("dies", "    import os\n\n    os._exit(3)\n" + ATTEND, ATTEND),
@@ -116,7 +117,7 @@ def test_what_dies_is_caught_and_the_run_goes_on():
     assert "mutants dies --case" in found[0].witness.replay
 
 
-def test_what_hangs_is_caught():
+def test_what_hangs_is_killed():
     """A mutant that does not answer is accused of that, on the first case."""
     [found] = power.measure([mutant("hangs", "    while True:\n        pass\n" + ATTEND, ATTEND)], cases(), seconds=2)
     assert Status.TIMEOUT is found.witness.status
@@ -160,7 +161,7 @@ def test_a_difference_is_seen_without_a_check():
 
 
 def test_the_exit_status_and_the_witness(capsys):
-    """0 when every mutant is caught, with case, check and reason; 2 for a name that there is not."""
+    """0 when every mutant is killed, with case, check and reason; 2 for a name that there is not."""
     assert 0 == main(["mutants", "cosine by the L1 norm", "--case", CASE, "--jobs", "1"])
     told = capsys.readouterr().out
     assert f"fail of accuracy on {CASE}: |error|" in told
@@ -171,10 +172,10 @@ def test_the_exit_status_and_the_witness(capsys):
 
 
 def test_a_miss_is_exit_status_1(capsys):
-    """A mutant on a case that it does not touch is missed."""
+    """A mutant on a case that it does not touch survives."""
     assert 1 == main(["mutants", "mask polarity", "--case", CASE, "--jobs", "1", "--json"])
     told = json.loads(capsys.readouterr().out)
-    assert {"caught": 0, "planted": 1, "missed": ["mask polarity"]} == told["mutants"]
+    assert ({"killed": 0, "of": 1}, ["mask polarity"]) == (told["score"]["mutants"], told["score"]["survived"])
     assert not told["holds"]
 
 
@@ -209,8 +210,8 @@ def _timeless(tried: Outcome) -> Outcome:
     return replace(tried, witnesses={name: replace(v, seconds=0.0) for name, v in tried.witnesses.items()})
 
 
-def test_the_report_tells_what_is_caught(tmp_path):
-    """The section stands in both formats, with every missed mutant by name; without a measurement there is none."""
+def test_the_report_tells_what_is_killed(tmp_path):
+    """The section stands in both formats, with every survivor by name; without a measurement there is none."""
     from attention_harness.report import build, markdown, page
 
     facts = RunFacts(planned=0, finished="2026-01-01T00:00:00+00:00")
