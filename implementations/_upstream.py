@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from attention_harness.execution.machine import processor
+from attention_harness import processor
 
 # Its AMX kernel reads bfloat16 rows in whole tiles of 32 and multiplies what lies beyond a row by zero: NaN stays NaN.
 # `torch.full((33, 34), nan)[:, 2:33].fill_(1) @ torch.ones(31, 8)` in bfloat16 is NaN; with 30 columns it is 30.

@@ -7,7 +7,7 @@ import importlib.metadata
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from attention_harness.execution.machine import cuda_devices
+from attention_harness import cuda_devices
 from attention_harness.implementations import _onnx
 
 if TYPE_CHECKING:

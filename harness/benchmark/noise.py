@@ -15,6 +15,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from attention_harness.benchmark.statistics import CONTROL, PREEMPTED_MOST
+from attention_harness.execution.machine import cores
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.pass_records import MachineRead
 from attention_harness.model.run_facts import Noise
@@ -24,11 +25,6 @@ SPREAD = 0.015  # between-process standard deviation of a log ratio
 DRIFT = 0.10  # of the baseline's time from pass to pass
 FAULTS = 10.0  # minor page faults for one call
 PRESSURE = 5.0  # percent of the last 10 s in which some process waited for a core
-
-
-def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load() -> float | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from attention_harness.execution.machine import memory_bytes
 from attention_harness.model import units
 
 ITEM_SECONDS = 300.0
@@ -51,7 +52,7 @@ DEFAULT_LIMITS = Limits()
 
 def memory_per_worker(jobs: int) -> int:
     """Return the bytes that each of so many workers may take: together 80 % of the machine's memory, 2 GiB at least."""
-    total = psutil.virtual_memory().total
+    total = memory_bytes()
     with contextlib.suppress(OSError, ValueError):  # "max", or no such file
         total = min(total, int(_CGROUP.read_text()))
     return max(_LEAST, int(_PART * total / jobs))

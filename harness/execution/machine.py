@@ -1,14 +1,15 @@
-"""What this machine is: the facts that a run keeps beside its results. Standard library; torch only where loaded."""
+"""What this machine is: the facts that a run keeps beside its results. torch is described where it is loaded alone."""
 
 from __future__ import annotations
 
 import ctypes
 import importlib.metadata
-import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
+
+import psutil
 
 from attention_harness.model.run_facts import CudaDevice, Environment, Processor, Revision
 
@@ -22,13 +23,13 @@ def environment() -> Environment:
         python=platform.python_version(),
         platform=platform.platform(),
         processor=processor(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        cores=cores(),
         memory_bytes=memory_bytes(),
         packages=versions(),
         threads=_threads(),
         cuda=tuple(cuda_devices()),
         git=git_revision(),
-        load=tuple(round(value, 2) for value in os.getloadavg()) if hasattr(os, "getloadavg") else None,
+        load=tuple(round(value, 2) for value in psutil.getloadavg()),
     )
 
 
@@ -71,12 +72,15 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def memory_bytes() -> int | None:
-    """Return the physical memory, None where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not POSIX
-        return None
+def cores() -> int:
+    """Return how many processors this process may use."""
+    process = psutil.Process()
+    return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1
+
+
+def memory_bytes() -> int:
+    """Return the physical memory."""
+    return int(psutil.virtual_memory().total)
 
 
 def _threads() -> int | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import queue
 import threading
 import time
@@ -25,10 +24,12 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 from attention_harness.execution import output, processes, worker, worker_process
 from attention_harness.execution.limits import DEFAULT_LIMITS, FRESH_MEMORY, UNLIMITED, Limits, out_of_memory
 from attention_harness.execution.lost import Lost, cause_of_death
+from attention_harness.execution.machine import cores
 from attention_harness.model import units
 from attention_harness.model.verdict import Status
 
 _AHEAD = 2  # groups that wait for a worker: enough to keep all busy, few enough to keep memory flat
+_MOST_JOBS = 8  # more of them on one machine wait for its memory
 _LOOK = 0.2  # seconds between two looks at a worker's memory
 _START_SECONDS = 120.0  # for a worker to begin: long, since a machine may be busy
 
@@ -49,7 +50,7 @@ class Task:
 
 def default_jobs() -> int:
     """Return how many workers the machine has room for."""
-    return max(1, min(len(os.sched_getaffinity(0)), 8)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores(), _MOST_JOBS)
 
 
 def run_tasks(

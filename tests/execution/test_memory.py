@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
 from attention_harness.execution import limits, pool
@@ -79,7 +77,7 @@ def test_the_ways_in_which_libraries_say_it(text):
 def test_the_share_of_a_worker(jobs, monkeypatch):
     """Together 80 % of the machine, and what a compiler needs at least."""
     monkeypatch.setattr(limits, "_CGROUP", limits.Path("/nowhere"))
-    monkeypatch.setattr(limits.psutil, "virtual_memory", lambda: SimpleNamespace(total=64 * 2**30))
+    monkeypatch.setattr(limits, "memory_bytes", lambda: 64 * 2**30)
     assert limits.memory_per_worker(jobs) == {1: int(0.8 * 2**36), 2: int(0.4 * 2**36), 1000: 2**31}[jobs]
 
 
@@ -87,7 +85,7 @@ def test_a_container_s_limit_is_the_machine_s(monkeypatch, tmp_path):
     """The smaller of the two counts."""
     (tmp_path / "memory.max").write_text(f"{20 * 2**30}\n")
     monkeypatch.setattr(limits, "_CGROUP", tmp_path / "memory.max")
-    monkeypatch.setattr(limits.psutil, "virtual_memory", lambda: SimpleNamespace(total=64 * 2**30))
+    monkeypatch.setattr(limits, "memory_bytes", lambda: 64 * 2**30)
     assert int(0.8 * 20 * 2**30) == limits.memory_per_worker(1)
 
 

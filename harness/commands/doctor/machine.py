@@ -40,8 +40,9 @@ def _processor() -> Iterator[Finding]:
     about = machine.processor()
     flags = set(about.extensions)
     yield Finding("processor", "model", OK, f"{about.model}, {about.architecture}")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding("processor", "cores", OK, str(cores), "one worker process for each, 8 at most; --jobs N changes it")
+    yield Finding(
+        "processor", "cores", OK, str(machine.cores()), "one worker process for each, 8 at most; --jobs N changes it"
+    )
     if not flags:
         yield Finding("processor", "extensions", "not known", "", "this system does not list them in /proc/cpuinfo")
         return
@@ -83,8 +84,7 @@ def _compiler() -> Iterator[Finding]:
 
 
 def _system() -> Iterator[Finding]:
-    total = machine.memory_bytes()
-    yield Finding("system", "memory", OK, units.size(total) if total else "not known")
+    yield Finding("system", "memory", OK, units.size(machine.memory_bytes()))
     for name, folder in (("working directory", Path.cwd()), ("temporary files", Path(tempfile.gettempdir()))):
         yield _writable(name, folder)
     there = "forkserver" in multiprocessing.get_all_start_methods()
