@@ -21,6 +21,7 @@ from attention_harness.benchmark.statistics import FIRST_LOOK, LEVEL
 from attention_harness.benchmark.timing import ROUNDS
 from attention_harness.benchmark.workloads import Workload
 from attention_harness.cases.ids import parse
+from attention_harness.execution.machine import cores
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
@@ -110,7 +111,7 @@ def measure(
     cells = campaign.cells()
     for done, cell in enumerate(cells, 1):
         begun = any(record.threads == cell.threads for record in log.records)
-        withheld = "" if begun else noise.withheld(cell.threads, noise.load(), noise.cores())
+        withheld = "" if begun else noise.withheld(cell.threads, noise.load(), cores())
         for implementation in campaign.implementations:
             _admit(cell, implementation, conforms, withheld)
         progress("checking", done, len(cells))
