@@ -124,11 +124,11 @@ def timings(measured: Sequence[Measurement], baseline: str) -> str:
             both = ", forward and backward" if row.direction != "forward" else ""
             threads = f", {row.threads} threads" if row.threads > 1 else ""
             lines.append(f"{row.workload} ({row.dtype}{both}{threads})")
-        lines.append(f"  {row.implementation:18} {_told(row)}")
+        lines.append(f"  {row.implementation:18} {_answer(row)}")
     return printable("\n".join(lines))
 
 
-def _told(row: Measurement) -> str:
+def _answer(row: Measurement) -> str:
     if row.status != "measured":
         return f"{row.status}: {row.reason}"
     why = f": {row.reason}" if row.reason else ""

@@ -61,8 +61,9 @@ def run_facts(*, tier: str, plan: str, planned: int = 0, **facts: Any) -> RunFac
     from attention_harness.execution.machine import environment
 
     command = "python -m attention_harness " + shlex.join(sys.argv[1:])
-    values = {"tier": tier, "plan": plan, "planned": planned} | facts
-    return RunFacts(command=command, started=now(), environment=environment(), **values)
+    return RunFacts(
+        command=command, started=now(), environment=environment(), tier=tier, plan=plan, planned=planned, **facts
+    )
 
 
 def begin(

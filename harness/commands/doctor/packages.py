@@ -35,7 +35,7 @@ class Requirement:
 def findings() -> Iterator[Finding]:
     """Yield Python, each package that is needed, and each that an extra brings."""
     here = ".".join(map(str, sys.version_info[:3]))
-    wanted = _metadata().get("Requires-Python", "")
+    wanted = _metadata()["Requires-Python"] or ""
     fits = within(here, wanted)
     advice = "" if fits else f"make a virtual environment of a Python {wanted}"
     yield Finding("packages", "Python", OK if fits else MISSING, here, advice)
