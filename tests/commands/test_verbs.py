@@ -10,7 +10,7 @@ import pytest
 from attention_harness.commands.main import VERBS, parse, parser
 
 HEAVY = ("torch", "numpy", "pebble", "matplotlib", "jinja2")
-LIGHT = tuple(verb for verb in VERBS if not verb.startswith(("bench", "choose", "compare")))
+LIGHT = tuple(verb for verb in VERBS if not verb.startswith(("bench", "choose")))
 
 
 def modules_after(*arguments: str) -> set[str]:

@@ -243,7 +243,7 @@ def test_a_report_is_rebuilt_from_files_alone(run, verdict, measurement, tmp_pat
     loaded = done.stdout.split()
     assert not {"torch", "pebble", "onnx"}.intersection(loaded)
     ours = {name.split(".")[1] for name in loaded if name.startswith("attention_harness.")}
-    assert {"model", "report", "store"} == ours - {"benchmark"}  # report.growth fits by benchmark.scaling still
+    assert {"model", "report", "store"} == ours
     assert "Does not conform" in (tmp_path / "index.html").read_text()
 
 

@@ -1,62 +1,29 @@
-"""Say what changed between two run directories; exit 1 when a regression is confirmed."""
+"""Measures again what looks slower or larger in a comparison, on this machine and with HEAD's files."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from attention_harness.commands import arguments, console
+from attention_harness import registry
+from attention_harness.benchmark import campaign, gate
+from attention_harness.benchmark.workloads import Workload
+from attention_harness.cases.ids import parse
+from attention_harness.commands import console, gating
 from attention_harness.commands.run_setup import implementation_facts
 from attention_harness.execution.machine import environment
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
-from attention_harness.report import changes_text
-from attention_harness.report.changes import Changes, CostChange, compare, incomparable, settled
-from attention_harness.store import Run, load
-from attention_harness.store.encoding import document
-from attention_harness.store.files import replaced
+from attention_harness.report.changes import Changes, CostChange, incomparable, settled
+from attention_harness.store import Run
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the verb takes."""
-    parser.add_argument("base", type=Path, metavar="BASE", help="run directory of before")
-    parser.add_argument("head", type=Path, metavar="HEAD", help="run directory of after")
-    parser.add_argument("--confirm", action="store_true", help="measure here again what looks slower or larger")
-    text = "for a pull request: to FILE, or instead of the text on standard output"
-    parser.add_argument("--markdown", nargs="?", const="-", metavar="FILE", help=text)
-    arguments.add_load(parser)
-    arguments.add_json(parser)
+def confirmed(changes: Changes, base: Run, head: Run, paths: Sequence[Path]) -> Changes:
+    """Return the changes after every suspect was measured again, five new passes each.
 
-
-def run(options: argparse.Namespace) -> int:
-    """Tell what changed from one run to another; 1 when something is confirmed to be worse, or nothing compares."""
-    base, head = (load(directory) for directory in (options.base, options.head))
-    changes = compare(base, head)
-    if options.confirm:
-        changes = _confirmed(changes, base, head, options.load)
-    what = _next(options, base)
-    if options.json:
-        print(document(changes.to_json()))
-    elif options.markdown == "-":
-        print(changes_text.markdown(changes, what), end="")
-    else:
-        print(changes_text.text(changes, what))
-    if options.markdown and options.markdown != "-":
-        replaced(Path(options.markdown), changes_text.markdown(changes, what))
-    return 1 if changes.regressions or not any(changes.compared.values()) else 0
-
-
-def _next(options: argparse.Namespace, base: Run) -> str:
-    git = base.facts.environment.git
-    commit = git.commit if git else ""
-    against = f", or measure both in one run with bench against {commit[:12] or 'REV'}"
-    return f"measure them again with compare {options.base} {options.head} --confirm{against}"
-
-
-def _confirmed(changes: Changes, base: Run, head: Run, paths: Sequence[Path]) -> Changes:
-    """Measure every suspect again, five new passes each, on this machine if it is that of the runs."""
+    Raises HarnessError where this is not the machine of the runs.
+    """
     if not changes.suspects:
         return changes
     if why := incomparable(head.facts.environment, environment()):
@@ -75,8 +42,6 @@ def _confirmed(changes: Changes, base: Run, head: Run, paths: Sequence[Path]) ->
 
 def _not_heads(head: Run, load: Sequence[Path]) -> set[str]:
     """Return the implementations of which the file here is not the one that HEAD measured."""
-    from attention_harness import registry
-
     then = head.facts.implementations
     known = registry.implementations(load).items()
     return {
@@ -98,11 +63,6 @@ def _of_heads_file(one: CostChange, baseline: str, others: set[str]) -> CostChan
 def _again(
     suspects: Sequence[CostChange], head: Mapping[tuple[str, str, str, str, int], Measurement], load: Sequence[Path]
 ) -> dict[tuple[str, str, str, str, int], Measurement]:
-    from attention_harness import registry
-    from attention_harness.benchmark import campaign, gate
-    from attention_harness.benchmark.workloads import Workload
-    from attention_harness.cases.ids import parse
-    from attention_harness.commands import gating
 
     groups: dict[tuple[str, str, str, int, str, str], list[str]] = {}
     for one in suspects:
