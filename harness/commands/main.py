@@ -19,7 +19,6 @@ VERBS = (
     "replay",
     "mutants",
     "mutants sensitivity",
-    "mutants diagnose",
     "bench",
     "bench against",
     "bench self-check",

@@ -28,29 +28,29 @@ def run(options: argparse.Namespace) -> int:
     """Measure and print the mutation score; 0 when every mutant is killed and no equivalent variant is accused."""
     from attention_harness.commands import run_setup
     from attention_harness.model.mutation_results import EquivalenceResult, Outcome, ordered
-    from attention_harness.mutation import power
+    from attention_harness.mutation.campaign import plan_campaign
+    from attention_harness.mutation.score import measure
     from attention_harness.store import now
 
-    work = power.plan(options.names, options.tier, options.case)
+    campaign = plan_campaign(options.names, options.tier, options.case)
     writer, results = None, []
     if run_setup.wants_directory(options):
         # No verdict is planned: what is checked of mutants says nothing about implementations.
-        writer, _ = run_setup.begin(options, run_setup.run_facts(tier=options.tier, plan=work.digest))
+        writer, _ = run_setup.begin(options, run_setup.run_facts(tier=options.tier, plan=campaign.plan))
         results = [*writer.items(Outcome), *writer.items(EquivalenceResult)]
         if options.resume:
             console.line(f"resume: {len(results)} tasks are done")
     with writer or contextlib.nullcontext(), console.progress("mutants") as show:
-        tasks = (work.mutants, work.mutant_cases, work.variants, work.parts)
-        for result in power.measure(*tasks, jobs=options.jobs, memory=options.memory, done=tuple(results)):
+        for result in measure(campaign, jobs=options.jobs, memory=options.memory, done=tuple(results)):
             results.append(result)
             if writer:
                 writer.add(result)
             for text in _news(result):
                 console.line(f"mutants: {text}")
-            show("tasks", len(results), len(work))
+            show("tasks", len(results), campaign.tasks)
         if writer and not writer.facts.finished:
             writer.update(finished=now())
-    return _print(options, ordered(results, [mutant.name for mutant in work.mutants]))
+    return _print(options, ordered(results, [mutant.name for mutant in campaign.mutants]))
 
 
 def _print(options: argparse.Namespace, results: Sequence[Outcome | EquivalenceResult]) -> int:

@@ -39,17 +39,3 @@ class Diagnosis(Stored, frozen=True):
     implementation: Name
     matches: Matches
     note: Text = ""
-
-
-class Naming(Stored, frozen=True):
-    """A mutant, and what its failures were taken for. lost: why there is no answer, or ""."""
-
-    mutant: Name
-    kind: Name
-    matches: Matches
-    lost: Text = ""
-
-    @property
-    def named(self) -> bool:
-        """Whether it is one of the matches."""
-        return self.mutant in [match.mutant for match in self.matches]

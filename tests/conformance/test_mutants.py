@@ -16,7 +16,8 @@ from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import NONCONFORMING, Status
-from attention_harness.mutation import power
+from attention_harness.mutation.campaign import select
+from attention_harness.mutation.judging import changes_output
 from attention_harness.mutation.mutants import MUTANTS, Mutant
 from attention_harness.mutation.mutants.cited import CITES
 from attention_harness.mutation.patching import eager, reached_mechanisms
@@ -50,7 +51,7 @@ NAMED = (
 @pytest.mark.parametrize("name", NAMED)
 def test_the_quick_suite_is_red(name):
     """The quick suite fails by measurement, and not because the planted code raised."""
-    [[mutant], []] = power.select([name])
+    [[mutant], []] = select([name])
     reached = mutant.mechanisms()
     items = plan_items([mutant.implementation()], [case for case in matrix("quick") if case.mechanism in reached])
     statuses = (verdict.status for item in items for verdict in run_checks(item))
@@ -106,12 +107,12 @@ def test_a_mutant_is_one(mutant):
     """Somewhere in the default tier it raises, breaks the contract, or moves an answer by more than its error bound."""
     wrong, right = mutant.implementation(), eager()
     reached = mutant.mechanisms()
-    cases = [case for case in power._in_order("default") if case.mechanism in reached]
+    cases = [case for case in matrix("default") if case.mechanism in reached]
     cases.sort(key=lambda case: case.dtype != "float64")  # where every mutant is large beside the error bound
     shown = _in_training if mutant.kind == "dropout" else _in_gradients if mutant.kind == "gradient" else _in_answers
     if not any(shown(wrong, right, case) for case in cases):
         assert mutant.name in SHIFTED, mutant.name
-        assert not power.differs(wrong, right, _shifted())
+        assert not changes_output(wrong, right, _shifted())
         assert _shows_when_shifted(wrong, right)
 
 
@@ -120,7 +121,7 @@ def _in_answers(wrong, right, case: Case) -> bool:
     with state_restored(seeds=False):
         if wrong.refuses(case):
             return False
-        if _impure(wrong, case) or power.differs(wrong, right, case):
+        if _impure(wrong, case) or changes_output(wrong, right, case):
             return True
         if not is_ordinary(wrong, case):
             return False

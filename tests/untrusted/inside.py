@@ -22,7 +22,8 @@ from attention_harness.execution import pool
 from attention_harness.execution.limits import Limits
 from attention_harness.execution.runner import PoolRunner
 from attention_harness.model.case import Case
-from attention_harness.mutation import diagnosis_accuracy, power, sensitivity
+from attention_harness.mutation import campaign as mutation_campaign
+from attention_harness.mutation import score, sensitivity
 from tests.checks.relations.strategies import PROFILE, PROFILES
 from tests.conftest import Answer
 
@@ -56,11 +57,10 @@ def no_work() -> Iterator[None]:
         for module, name in (
             (PoolRunner, "run"),
             (campaign, "measure"),
-            (power, "measure"),
-            (diagnosis_accuracy, "measure"),
+            (score, "measure"),
         ):
             patch.setattr(module, name, lambda *_, **__: iter(()))
-        for module in (check_cases, power, sensitivity):
+        for module in (check_cases, mutation_campaign, sensitivity):
             patch.setattr(module, "matrix", quick)
         patch.setattr(check_cases, "cases_for", lambda *_: ())
         patch.setattr(sensitivity, "measure", lambda cases: iter(()))

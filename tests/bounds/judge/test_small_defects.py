@@ -15,7 +15,7 @@ from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
-from attention_harness.mutation import power
+from attention_harness.mutation.campaign import select
 
 PLAIN = [
     case
@@ -94,7 +94,7 @@ MISTAKES = {
 @pytest.mark.parametrize("case", PAIRWISE, ids=str)
 def test_a_small_mistake_is_seen(mistake, case):
     """A fused kernel with a mistake of a few units in 1e5 is rejected; without the mistake it is not."""
-    [[], [sound]] = power.select(["divided last"])
+    [[], [sound]] = select(["divided last"])
     assert accuracy(sound.implementation(), case).status == "pass"
     verdict = accuracy(replace(sound, patches=(*sound.patches, MISTAKES[mistake])).implementation(), case)
     assert verdict.status == "fail", (verdict.error_ratio, verdict.reason)

@@ -10,8 +10,9 @@ from attention_harness.cases.matrix import matrix
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.case import Case
-from attention_harness.mutation import power
+from attention_harness.mutation.campaign import select
 from attention_harness.mutation.equivalent import VARIANTS, EquivalentVariant
+from attention_harness.mutation.judging import ACCUSES
 
 # One of every kind of other arithmetic; `python -m tox -e mutants` asks all of them, on the thorough matrix.
 SAMPLE = (
@@ -36,7 +37,7 @@ LONG = [
 
 def variant(name: str) -> EquivalentVariant:
     """Return the variant of this name."""
-    [[], [found]] = power.select([name])
+    [[], [found]] = select([name])
     return found
 
 
@@ -51,7 +52,7 @@ def verdicts(found: EquivalentVariant, cases):
 def test_a_correct_variant_is_not_accused(name):
     """On the quick matrix no verdict of any check fails, and something is measured."""
     found = verdicts(variant(name), matrix("quick"))
-    assert [] == [f"{v.check} {v.case}: {v.reason}" for v in found if v.status in power.ACCUSES]
+    assert [] == [f"{v.check} {v.case}: {v.reason}" for v in found if v.status in ACCUSES]
     assert [v for v in found if v.error_ratio is not None]
 
 
@@ -59,7 +60,7 @@ def test_a_correct_variant_is_not_accused(name):
 def test_long_rows_are_not_accused(name):
     """Rows of up to a thousand keys, summed in another order or with another exponential."""
     found = verdicts(variant(name), LONG)
-    assert [] == [f"{v.check} {v.case}: {v.reason}" for v in found if v.status in power.ACCUSES]
+    assert [] == [f"{v.check} {v.case}: {v.reason}" for v in found if v.status in ACCUSES]
     assert len(LONG) <= len([v for v in found if v.error_ratio is not None])
 
 
@@ -85,4 +86,4 @@ def test_a_mistake_in_a_variant_is_seen(name, right, wrong):
     """Its own kind of mistake: the very variant that is not accused without it."""
     sound = variant(name)
     mistaken = replace(sound, patches=(*sound.patches, (right, wrong)))
-    assert [v for v in verdicts(mistaken, matrix("quick")) if v.status in power.ACCUSES]
+    assert [v for v in verdicts(mistaken, matrix("quick")) if v.status in ACCUSES]
