@@ -40,6 +40,10 @@ class EquivalenceResult(Stored, frozen=True):
     accused: Annotated[tuple[Verdict, ...], Meta(max_length=100_000)]
 
 
+KINDS = ("amplitude", "temperature", "weight", "dropped")
+"""The kinds of error of a `Sensitivity`: its fields."""
+
+
 class Sensitivity(Stored, frozen=True):
     """The smallest error of each kind that a case sees; None when it sees none, or knows no such error.
 

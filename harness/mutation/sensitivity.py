@@ -4,8 +4,8 @@ r"""How small an error can a case see? The exact result is perturbed, and nothin
     temperature  the scores times $1 + \epsilon$
     weight       in each row $\epsilon$ is added to the log-weight of one visible key: the one with the largest
                  $p (1 - p)$, on which the row depends most
-    dropped      in each row the heaviest key of weight $t$ or less is dropped, and the others renormalised; what is
-                 told is the largest weight that was dropped so
+    dropped      in each row the heaviest key of weight $t$ or less is dropped, and the others renormalised; the
+                 threshold is the largest weight that was dropped so
 
 The smallest error that is accused is found by bisection of its logarithm, between $2^{-60}$ and 1. An implementation's
 own rounding comes on top, so that a real mutant is seen somewhat earlier or later: it is the case that is measured, by
@@ -29,13 +29,13 @@ from attention_harness.checks import accuracy
 from attention_harness.checks.expected import bound_of
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
-from attention_harness.model.mutation_results import Sensitivity
+from attention_harness.model.mutation_results import KINDS, Sensitivity
+from attention_harness.mutation.perturbations import chosen_keys, dropped, temperature, weight
 from attention_harness.reference import core
 from attention_harness.registry import mechanisms
 
 Array = NDArray[np.float64]
 
-KINDS = ("amplitude", "temperature", "weight", "dropped")
 USEFUL = 2.0**-3
 """A case that misses an error of an eighth is weak. One rounding explains as much in no format: the coarsest, bfloat16,
 rounds to 1/256, and an eighth is 32 times that. A threshold above it comes from the problem."""
@@ -44,7 +44,7 @@ _DEFAULT = Arithmetic()
 _LEAST, _STEP = -60.0, 0.25  # of the bisection, in powers of two
 _NO_OUTPUT, _NO_KEY, _ONE_KEY = "it has no output", "no query sees a key", "no query sees two keys"
 INHERENT = (_NO_OUTPUT, _NO_KEY, _ONE_KEY)
-"""Why a case may be weak and still belong into the matrix: it asks about lengths and masks, not about weights."""
+"""Reasons that are no defect: such a case is about lengths and masks, not about weights."""
 
 
 def sensitivity(case: Case, arithmetic: Arithmetic = _DEFAULT) -> Sensitivity:
@@ -73,53 +73,6 @@ def smallest(accused: Callable[[float], bool]) -> float | None:
     return 2.0**high
 
 
-# --- the perturbations, as what takes the place of the softmax
-
-
-def exact(scores: Array, visible: NDArray[np.bool_], fully_masked_rows: str) -> Array:
-    """Change nothing."""
-    return core.softmax(scores, visible, fully_masked_rows)
-
-
-def temperature(eps: float) -> Change:
-    """Return the softmax of scores times 1 + eps."""
-    return lambda scores, visible, fully_masked_rows: core.softmax(scores * (1 + eps), visible, fully_masked_rows)
-
-
-def weight(eps: float) -> Change:
-    """Return the softmax with one log-weight of each row moved by eps."""
-
-    def change(scores: Array, visible: NDArray[np.bool_], fully_masked_rows: str) -> Array:
-        p = core.softmax(scores, visible)
-        moved = np.zeros_like(scores)
-        if scores.shape[-1]:
-            np.put_along_axis(moved, np.argmax(p * (1 - p), -1, keepdims=True), eps, -1)
-        return core.softmax(scores + moved, visible, fully_masked_rows)
-
-    return change
-
-
-def dropped(threshold: float) -> Change:
-    """Return the softmax without the heaviest key of weight `threshold` or less; a row's only key stays."""
-
-    def change(scores: Array, visible: NDArray[np.bool_], fully_masked_rows: str) -> Array:
-        return core.softmax(
-            scores, visible & ~_chosen(core.softmax(scores, visible), visible, threshold), fully_masked_rows
-        )
-
-    return change
-
-
-def _chosen(p: Array, visible: NDArray[np.bool_], threshold: float) -> NDArray[np.bool_]:
-    """Return True at the key of each row that is dropped."""
-    chosen = np.zeros(p.shape, bool)
-    if p.shape[-1] == 0:
-        return chosen
-    light = np.where(visible & (p <= threshold) & (visible.sum(-1, keepdims=True) >= 2), p, -1.0)
-    np.put_along_axis(chosen, np.argmax(light, -1, keepdims=True), True, -1)
-    return chosen & (light >= 0)
-
-
 class _Problem:
     """A case's exact result, its error bound, and how to compute it with an error."""
 
@@ -127,7 +80,7 @@ class _Problem:
         self.case = case
         self.mechanism = mechanisms()[case.mechanism]
         self.error_bound: ErrorBound = bound_of(case, arithmetic, "zero")[0]
-        self.given = inputs.exact(inputs.tensors(case))
+        self.tensors = inputs.exact(inputs.tensors(case))
         self.arguments = inputs.arguments(case)
         self.visible = np.zeros((0, 0), bool)
         self.weights: Array | None = None
@@ -145,16 +98,16 @@ class _Problem:
 
     def output(self, change: Change) -> Array:
         """Return the exact output with `change` in the place of the softmax."""
-        return evaluate(self.mechanism.evaluate, self.given, self.arguments, change)
+        return evaluate(self.mechanism.evaluate, self.tensors, self.arguments, change)
 
     def accuses(self, output: Array) -> bool:
-        """Whether the judge accuses an output."""
+        """Return whether the judge accuses an output."""
         return bool(judge(output, self.error_bound, degenerate=accuracy.is_degenerate(self.case)).reason)
 
     def heaviest(self, threshold: float) -> float:
         """Return the largest weight that is dropped at a threshold."""
         assert self.weights is not None
-        return float(self.weights[_chosen(self.weights, self.visible, threshold)].max())
+        return float(self.weights[chosen_keys(self.weights, self.visible, threshold)].max())
 
     def why_weak(self, found: dict[str, float | None]) -> str:
         """Return why the case sees nothing useful, or ""."""
@@ -173,9 +126,6 @@ class _Problem:
         if self.error_bound.linear is not None and not self.error_bound.linear[self.visible.sum(-1) >= 2].any():
             return "its bound is vacuous: the scores are so large that their rounding decides the weights"
         return f"the rounding of {self.case.dtype} hides what the weights decide"
-
-
-# --- all cases
 
 
 def select(case_ids: Sequence[str], tier: str) -> list[Case]:

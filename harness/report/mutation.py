@@ -6,11 +6,9 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 
-from attention_harness.model.mutation_results import Killed, MutationScore, Sensitivity
+from attention_harness.model.mutation_results import KINDS, Killed, MutationScore, Sensitivity
 from attention_harness.report import words
 
-KINDS = ("amplitude", "temperature", "weight", "dropped")
-"""The errors of a `Sensitivity`."""
 SENSITIVITY_HEADER = ("dtype", "content", "cases", "where weights matter", *KINDS)
 
 
