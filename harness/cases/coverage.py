@@ -117,7 +117,8 @@ def shows(known: Mechanism, sizes: Mapping[str, int], options: Mapping[str, Any]
     """Whether some query sees two keys."""
     if not known.scores:
         return True
-    first, last = interval(options, Place(*(sizes[axis] for axis in known.scores[-2:])))
+    queries, keys = (sizes[axis] for axis in known.scores[-2:])
+    first, last = interval(options, Place(queries, keys))
     return bool((last - first >= 1).any())
 
 

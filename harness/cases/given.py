@@ -15,7 +15,7 @@ from attention_harness.reference.specification import Example, Mechanism
 from attention_harness.registry import mechanisms
 
 EMPTY_LENGTHS = ((0, 5), (5, 0))  # outside the factors: whatever a length of 0 is paired with would not be seen
-_SAMPLED = {"batches": (4, 4, 4)}  # enough batches and heads to see a random mask that they share
+_SAMPLED: dict[str, Any] = {"batches": (4, 4, 4)}  # enough batches and heads to see a random mask that they share
 
 
 def example_cases() -> list[Case]:

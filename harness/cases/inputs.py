@@ -168,7 +168,8 @@ class _Draw:
 
     @functools.cached_property
     def _places(self) -> Place:
-        return Place(*shape_of(mechanisms()[self.case.mechanism].scores[-2:], self.case.sizes))
+        queries, keys = shape_of(mechanisms()[self.case.mechanism].scores[-2:], self.case.sizes)
+        return Place(queries, keys)
 
     def normal(self, part: str = "") -> Array:
         return streams.normal(self.case, self._stream(part), self.shape)

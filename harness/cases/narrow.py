@@ -61,7 +61,7 @@ def _onto(case: Case, capabilities: Capabilities) -> Case | None:
         if option.of_sizes is not None and option.of_sizes(sizes) and not declared & set(option.capabilities):
             sizes["Hk"] = sizes["H"]
     lengths = [length for axis, length in sizes.items() if axis in sum(SIZED["lengths"], ())]
-    fitting = [dtype for dtype in capabilities.dtypes if go_together(tuple(lengths), dtype)]
+    fitting = [dtype for dtype in capabilities.dtypes if go_together(lengths, dtype)]
     if case.dtype not in fitting:
         if not fitting:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,8 +89,8 @@ class Variant:
 
     def sizes(self, levels: Mapping[str, Any]) -> dict[str, int]:
         """Return the sizes that lengths, widths and batches make."""
-        widths = levels["widths"] or PLAIN["widths"]
-        batches = levels["batches"] or PLAIN["batches"]
+        widths: Any = levels["widths"] or PLAIN["widths"]
+        batches: Any = levels["batches"] or PLAIN["batches"]
         return sizes_of(self.mechanism, levels["lengths"], widths, batches)
 
     def case(self, levels: Mapping[str, Any]) -> Case:
@@ -121,7 +121,7 @@ def variant_of(case: Case) -> str:
     return "-".join((known.name, *(case.options[name] for name in known.choices)))
 
 
-def go_together(lengths: tuple[int, int], dtype: str) -> bool:
+def go_together(lengths: Sequence[int], dtype: str) -> bool:
     """Whether a matrix has cases of these lengths in this dtype."""
     return DTYPES[dtype].single or max(lengths) <= _HALF_PRECISION_LENGTH
 

@@ -139,9 +139,9 @@ def _row_statistics(errors: Array, parts: Array, keep: float, rounding: Array) -
     if seen.any():  # all rows and calls together: what is lost or gained everywhere
         lost = calls * ((rounding * np.abs(direction)).sum(-1)[seen] / deviation[seen]).sum()
         most = (np.abs(along).max(0)[seen] / deviation[seen]).max() * _largest(odds)
-        total = _over_bernstein(np.asarray(abs(z.sum()) - lost), np.asarray(calls * seen.sum()), np.asarray(most), 1)
+        tail = _over_bernstein(np.asarray(abs(z.sum()) - lost), np.asarray(calls * seen.sum()), np.asarray(most), 1)
         ratio = 1 + (errors * direction).sum() / (calls * along.sum())
-        yield float(total), f"dropout is biased: what the weights give is {ratio:.3g} times as large in training"
+        yield float(tail), f"dropout is biased: what the weights give is {ratio:.3g} times as large in training"
     # z^2 - 1 has the variance 2 + (fourth cumulant) and stays below its largest value.
     fourth = keep * (1 - keep) * (1 - 6 * keep * (1 - keep)) / keep**4
     kurtosis = np.divide((along**4).sum(0) * fourth, deviation**4, out=np.zeros_like(deviation), where=seen)

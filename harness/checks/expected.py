@@ -93,5 +93,5 @@ def fully_masked_rows(case: Case) -> NDArray[np.bool_]:
     shape = inputs.shape_of(mechanism.output, case.sizes)[:-1]
     if not mechanism.scores:
         return np.zeros(shape, bool)
-    masked = ~visible(case, arrays_of(case)).any(-1)
+    masked = np.logical_not(np.any(visible(case, arrays_of(case)), axis=-1))
     return np.asarray(masked.any(1)) if masked.ndim > len(shape) else np.asarray(masked)

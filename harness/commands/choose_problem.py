@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from attention_harness.cases.ids import parse
 from attention_harness.commands import arguments
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", action="append", default=[], metavar="AXIS=N", help="any other size")
     for option in _arguments():
         text = f"{option.summary}; FORM: {option.expected}"
-        default = {} if option.argument is None else {"nargs": "?", "const": _NO_VALUE}
+        default: dict[str, Any] = {} if option.argument is None else {"nargs": "?", "const": _NO_VALUE}
         parser.add_argument(
             _flag(option.name), dest=option.name, metavar="FORM", help=text.replace("%", "%%"), **default
         )

@@ -59,12 +59,18 @@ class Draw(Protocol):
     seen     a query and the two keys that it must be shown for an error of a score or weight to be visible there
     """
 
-    form: Any
-    shape: tuple[int, ...]
-    keys: int
-    layout: str
-    flag: bool
-    seen: tuple[int, tuple[int, ...]]
+    @property
+    def form(self) -> Any: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def keys(self) -> int: ...
+    @property
+    def layout(self) -> str: ...
+    @property
+    def flag(self) -> bool: ...
+    @property
+    def seen(self) -> tuple[int, tuple[int, ...]]: ...
 
     def normal(self, part: str = "") -> NDArray[np.float64]:
         """Return normal numbers in the tensor's shape."""

@@ -56,7 +56,7 @@ def masked_nan(subject: Subject) -> Judgement:
 
 def _unseen(subject: Subject) -> dict[str, Case]:
     """Return options without a tensor under which no query sees the last key: option -> a case."""
-    found = {}
+    found: dict[str, Case] = {}
     for name in (name for name, option in OPTIONS.items() if option.interval is not None):
         for case in with_option(subject.implementation, subject.case, name).values():
             queries, keys = inputs.shape_of(mechanisms()[case.mechanism].scores, case.sizes)[-2:]

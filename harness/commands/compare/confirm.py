@@ -72,7 +72,7 @@ def _again(
     console.line(
         f"compare: measuring {len(suspects)} suspects again in {len(groups)} cells, {campaign.PASSES} passes each"
     )
-    found = {}
+    found: dict[tuple[str, str, str, str, int], Measurement] = {}
     for (workload, case_id, direction, threads, baseline, gated_on), names in groups.items():
         cell = campaign.Campaign(
             implementations=tuple(registry.select(names, load)),
