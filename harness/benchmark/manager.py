@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -42,13 +41,8 @@ def run_pass(plan: PassPlan, notice: Callable[[Record], object], stall_s: float 
             if culprit is None:
                 raise HarnessError(f"the benchmark's process gave nothing: {lost}") from lost
             doing = f"while {culprit.arm} was prepared" if culprit.arm else "while the cell was timed"
-            which: dict[str, Any] = {
-                "number": plan.number,
-                "threads": plan.threads,
-                "cell": culprit.cell,
-                "arm": culprit.arm,
-            }
-            notice(Failed(**which, reason=f"{doing}: {lost}"))
+            reason = f"{doing}: {lost}"
+            notice(Failed(number=plan.number, threads=plan.threads, cell=culprit.cell, arm=culprit.arm, reason=reason))
             plan = replace(plan, cells=tuple(_remaining(plan, records, culprit)))
     return None
 
