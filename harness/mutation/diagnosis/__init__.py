@@ -1,7 +1,6 @@
 """Diagnosis: which mutant explains the failures of an implementation. The mutants are hypotheses, tried on its cases."""
 
-from attention_harness.model.diagnosis import Diagnosis, Match
 from attention_harness.mutation.diagnosis.isolated import diagnose_run
 from attention_harness.mutation.diagnosis.search import diagnose
 
-__all__ = ["Diagnosis", "Match", "diagnose", "diagnose_run"]
+__all__ = ["diagnose", "diagnose_run"]

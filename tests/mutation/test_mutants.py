@@ -1,4 +1,4 @@
-"""A mutant planted into the eager implementation turns the suite red; the same file untouched stays green."""
+"""A mutant turns the suite red, eager as it is stays green, and each mutant is wrong: shown without the judge."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from attention_harness.mutation.mutants.cited import CITES
 from attention_harness.mutation.patching import eager, reached_mechanisms
 from attention_harness.mutation.restored import state_restored
 
-# The mutants without which nobody would trust a suite. `python -m tox -e mutants` plants all of them.
+# The mutants without which nobody would trust a suite. `python -m tox -e mutants` runs all of them.
 NAMED = (
     "scale by d instead of its root",
     "last key dropped",
@@ -50,7 +50,7 @@ NAMED = (
 
 @pytest.mark.parametrize("name", NAMED)
 def test_the_quick_suite_is_red(name):
-    """The quick suite fails by measurement, and not because the planted code raised."""
+    """The quick suite fails by measurement, and not because the replaced code raised."""
     [[mutant], []] = select([name])
     reached = mutant.mechanisms()
     items = plan_items([mutant.implementation()], [case for case in matrix("quick") if case.mechanism in reached])
@@ -65,7 +65,7 @@ def test_the_same_source_without_a_mutant_is_green():
     assert [] == [verdict for verdict in verdicts if verdict.status in NONCONFORMING]
 
 
-def test_every_mutant_can_be_planted():
+def test_every_mutant_can_be_made():
     """The source still has what each mutant replaces, the result compiles, and no name stands twice."""
     assert 150 <= len(MUTANTS) == len({mutant.name for mutant in MUTANTS})
     for mutant in MUTANTS:
