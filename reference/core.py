@@ -86,8 +86,8 @@ def computed(constant: NDArray[np.float64] | np.float64, like: Any, roundings: f
 
 def repeat_heads(x: Any, heads: int) -> Any:
     """Return x (B, Hk, L, D) with each head repeated for its `heads / Hk` neighbours: grouped heads."""
-    own = x.shape[-3]
-    return x if own == heads else x.repeat(heads // own, axis=-3)
+    heads_of_keys = x.shape[-3]
+    return x if heads_of_keys == heads else x.repeat(heads // heads_of_keys, axis=-3)
 
 
 def split_heads(x: Any, heads: int) -> Any:

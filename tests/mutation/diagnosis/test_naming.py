@@ -16,7 +16,7 @@ from attention_harness.model.verdict import NONCONFORMING
 from attention_harness.mutation.diagnosis import diagnose
 from attention_harness.mutation.mutants import MUTANTS, Mutant
 from attention_harness.registry import Implementation
-from tests.bounds.judge.variants import FUSED, implementation, online
+from tests.bounds.judge.online import FUSED, implementation, online
 
 HEAD = "scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32"
 CASES = [
