@@ -13,6 +13,7 @@ from attention_harness.bounds.rounding import (
     MEAN_SQUARE_ROUNDING,
     Array,
     Model,
+    compound,
     gamma,
     rounding_variance,
     sum_variance,
@@ -186,10 +187,11 @@ class Tracked:
         a, b = np.abs(self.value), np.abs(other.value)
         value = self.value @ other.value
         squares = self.value**2 @ other.value**2
-        grown = 1 + gamma(k, model.acc.roundoff)
+        relative = gamma(k, model.acc.roundoff)
         if model.scaled_inputs:  # a root of the scale on either side, rounded like its product
-            grown = grown * (1 + gamma(4, model.io.roundoff))
-        bound = (grown - 1) * (a @ b) + model.acc.smallest * k
+            relative = compound(relative, gamma(4, model.io.roundoff))
+        bound = relative * (a @ b) + model.acc.smallest * k
+        grown = 1 + relative
         variance = sum_variance(k, squares, value, model.acc)
         if model.scaled_inputs:
             variance = variance + 2 * MEAN_SQUARE_ROUNDING * model.io.roundoff**2 * squares
@@ -297,7 +299,7 @@ class Tracked:
         """
         model = self.model
         value, length, largest = self._unit()
-        relative = (1 + self._error_of_length()) * (1 + model.step.roundoff) - 1
+        relative = compound(self._error_of_length(), model.step.roundoff)
         bound, variance = relative * np.abs(value), (relative * value) ** 2 / 12
         if not isinstance(self.bound, float):
             norm = length * largest
@@ -328,7 +330,7 @@ class Tracked:
         r"""Return the relative error of a length's reciprocal: the root of a sum of squares, and three roundings."""
         unit = self.model.acc.roundoff
         sums = gamma(self.shape[-1], unit)
-        return (1 + gamma(3, unit)) / np.sqrt(1 - sums) - 1 if sums < 1 else np.inf
+        return compound(gamma(3, unit), np.expm1(-np.log1p(-sums) / 2)) if sums < 1 else np.inf
 
     def _unit(self) -> tuple[Array, Array, Array]:
         """Return unit vectors, and the vectors' lengths as a product: in units of the largest entry, and that entry."""

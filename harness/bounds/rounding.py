@@ -6,6 +6,7 @@ Notation: $u = 2^{-p}$ is the unit roundoff. Sources: Higham 2002, sections 2 an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,11 @@ def gamma(roundings: float, roundoff: float) -> float:
     r"""Return $\gamma_n = n u / (1 - n u)$, the bound of n roundings; infinite where there is none."""
     x = roundings * roundoff
     return x / (1 - x) if x < 1 else np.inf
+
+
+def compound(*relative: Array | float) -> Any:
+    """Return the relative error of a product whose factors err by so much; without cancellation, however small."""
+    return np.expm1(sum(np.log1p(x) for x in relative))
 
 
 def rounding_variance(value: Array, fmt: DType) -> Array:

@@ -17,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.bounds.arrays import Bounded
-from attention_harness.bounds.rounding import MEAN_SQUARE_ROUNDING, Array, gamma, rounding_variance, sum_variance
+from attention_harness.bounds.rounding import (
+    MEAN_SQUARE_ROUNDING,
+    Array,
+    compound,
+    gamma,
+    rounding_variance,
+    sum_variance,
+)
 from attention_harness.reference.arrays import empty_weight
 
 _LARGEST_SHIFT = 40.0  # e^40 u exceeds 1 in every format: beyond this a log-weight's error says nothing anyway
@@ -28,7 +35,7 @@ class Weights:
 
     shift           bound of the log-weights' errors, but for what a row shares; `shift_variance` their variance
     growth          $e^\text{shift}$: how many times as large an unnormalised weight may be
-    lowest          the least that the normaliser may be, in units of the right one
+    lowest          the least that the normaliser may be, in units of the right one; `log_lowest` its logarithm
     theta           relative error of a stored weight and of the sums, whatever the scores' errors
     merging, again  relative error of a row by merging parts of the keys, and by computing the weights again
     empty           rows that see no key
@@ -55,11 +62,11 @@ class Weights:
         self.again = common if model.fused else np.zeros_like(log_sum)
         self.shift, self.shift_variance = self._log_errors(gap, log_sum)
         self.growth = np.exp(self.shift)
-        lowest = (weights * np.exp(-self.shift)).sum(-1, keepdims=True)
-        self.lowest = np.where(self.empty[..., None], 1.0, lowest)
+        self.log_lowest = _log_mean(weights, -self.shift)
+        self.lowest = np.exp(self.log_lowest)
         sums = gamma(keys + -(-keys // model.block) * (2 * model.exp_ulp + 2) + 4, unit)
         self.g = sums + keys * model.acc.smallest  # exponentials that vanish; their sum is 1 or more
-        self.theta = (1 + model.probabilities.roundoff) * (1 + self.g) ** 2 * (1 + self.merging) - 1  # (..., Lq, 1)
+        self.theta = compound(model.probabilities.roundoff, self.g, self.g, self.merging)  # (..., Lq, 1)
 
     def _log_errors(self, gap: Array, log_sum: Array) -> tuple[Array, Array]:
         """Return bound and variance of the log-weights' errors: the scores', the subtractions', the exponential's."""
@@ -93,12 +100,10 @@ class Weights:
     def bound(self) -> Array:
         """The bound of the weights themselves. Their product with the values does without."""
         model, weights, g = self.model, self.value, self.g
-        highest = (np.nan_to_num(weights) * self.growth).sum(-1, keepdims=True)
-        highest = np.where(self.empty[..., None], 1.0, highest)
-        relative = np.maximum(self.growth / self.lowest - 1, 1 - np.exp(-self.shift) / highest)
+        log_highest = _log_mean(np.nan_to_num(weights), self.shift)
+        relative = np.maximum(np.expm1(self.shift - self.log_lowest), -np.expm1(-self.shift - log_highest))
         with np.errstate(invalid="ignore"):
-            relative = relative + (1 + relative) * (2 * g / (1 - g) if g < 1 else np.inf)
-            relative = relative + (1 + relative) * self.merging
+            relative = compound(relative, 2 * g / (1 - g) if g < 1 else np.inf, self.merging)
             bound = np.minimum(np.nan_to_num(weights) * relative, 1.0) + np.where(self.visible, model.acc.smallest, 0.0)
             return bound + model.io.roundoff * (np.abs(weights) + bound) + model.io.half_spacing
 
@@ -166,7 +171,7 @@ class Weights:
         """The weights as the backward pass multiplies with them: stored as declared, or computed again (`fused`)."""
         model, weights = self.model, np.nan_to_num(self.value)
         with np.errstate(invalid="ignore", over="ignore"):
-            relative = (self.growth / self.lowest) * (1 + self.theta) * (1 + self.again) - 1
+            relative = compound(np.expm1(self.shift - self.log_lowest), self.theta, self.again)
             bound = weights * np.nan_to_num(relative, nan=np.inf, posinf=np.inf)
         least = model.probabilities.half_spacing + model.acc.smallest
         bound = np.where(self.visible, np.minimum(bound, 1.0) + least, 0.0)
@@ -204,7 +209,7 @@ class Weights:
         value = (p * x.value).sum(-1, keepdims=True)
         grown = p * self.growth / self.lowest
         magnitude = np.abs(x.value)
-        theta = (1 + self.theta) * (1 + self.again) - 1
+        theta = compound(self.theta, self.again)
         with np.errstate(invalid="ignore", over="ignore"):
             bound = (p * np.expm1(self.shift) * np.abs(x.value - value)).sum(-1, keepdims=True) / self.lowest
             bound = bound + theta * (grown * magnitude).sum(-1, keepdims=True)
@@ -224,6 +229,13 @@ class Weights:
             result = result.as_output()
         result.model = replace(self.model, partial=self.model.gradient_block)
         return result
+
+
+def _log_mean(weights: Array, change: Array) -> Array:
+    """Return log(sum_j p_j e^(c_j)) along the last axis, exact for small c; 0 where all weights are 0."""
+    less = (weights * np.expm1(change)).sum(-1, keepdims=True)
+    whole = (weights * np.exp(change)).sum(-1, keepdims=True)
+    return np.where(less > -0.5, np.log1p(np.maximum(less, -0.5)), np.log(np.maximum(whole, 1e-300)))
 
 
 def _weighted_spread(w: Array, v: Array, centre: Array) -> Array:
