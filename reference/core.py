@@ -60,9 +60,15 @@ def visible_weights(scores: Any, *, fully_masked_rows: str = "zero", place: Plac
     for option in pipeline():
         value = options.get(option.name)
         if option.apply is not None and value is not None:
-            # a tensor's -inf has done its work in `visible`
-            scores = option.apply(scores, operations(value).finite(value) if hasattr(value, "shape") else value)
+            scores = option.apply(scores, _operand(value, scores))
     return softmax(scores, visible, fully_masked_rows)
+
+
+def _operand(value: Any, scores: Any) -> Any:
+    """Return an option's number, or its tensor with 0 for -inf, which has done its work in `visible_keys`."""
+    if isinstance(value, int | float):
+        return computed(np.float64(value), scores, 1)
+    return operations(value).finite(value)
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:

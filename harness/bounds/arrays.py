@@ -30,6 +30,9 @@ class Bounded(Protocol):
     def rounded(self, value: Array, bound: Array | float, variance: Array | float, fmt: DType) -> Any:
         """Return an array that comes from this one and is stored once in a format."""
 
+    def reciprocal(self) -> Any:
+        """Return 1 / c of a constant that `computed` made."""
+
 
 class Differentiable(Composite, Protocol):
     """A composite array with the operations of which the way back is made."""

@@ -151,9 +151,17 @@ class Tracked:
 
     __rmul__ = __mul__
 
-    def __truediv__(self, number: Any) -> Tracked:
-        """Return the quotient by an exact number: a division, or a product with its rounded reciprocal."""
-        return self * self.computed(1 / np.asarray(number, np.float64), 1)
+    def __truediv__(self, constant: Any) -> Tracked:
+        """Return the quotient by a constant: a division, or a product with its rounded reciprocal."""
+        return self * (constant if isinstance(constant, Tracked) else self.computed(constant, 0)).reciprocal()
+
+    def reciprocal(self) -> Tracked:
+        r"""Return $1/c$ of a computed constant: $\frac{c}{c + e} - 1 \le \frac{b}{|c| - b}$, and a rounding."""
+        result = self.computed(1 / self.value, 0)
+        size, off = np.abs(result.value), self.bound / (np.abs(self.value) - self.bound)
+        result.bound = size * compound(off, result.bound / size)
+        result.variance = result.variance + self.variance * size**4
+        return result
 
     def total(self, terms: Sequence[Tracked]) -> Tracked:
         """Return the sum of arrays that are stored in the case's dtype, added there in any order."""

@@ -149,8 +149,9 @@ class Taped:
         value = np.tanh(self.value)
         return Taped(value, (self, lambda adjoint: adjoint * (-(value * value) + 1.0)))
 
-    def __truediv__(self, number: Any) -> Taped:
-        return self * self.computed(1 / np.asarray(number, np.float64), 1)
+    def __truediv__(self, constant: Any) -> Taped:
+        number = isinstance(constant, int | float | np.ndarray | np.generic)
+        return self * (self.computed(constant, 0) if number else constant).reciprocal()
 
     # --- the operations that are more than one operator
 

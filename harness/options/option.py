@@ -134,7 +134,7 @@ class Option:
     expected      what to tell who gave another one
     of_sizes      whether a case has it because of its sizes: then it stands in no id
     tensor        the tensor that it brings
-    apply         (scores, form or finite tensor) -> scores: operators that `reference.arrays.Array` lists
+    apply         (scores, number or finite tensor) -> scores, by the operators that `reference.arrays.Array` lists
     visible       (tensor, shape of the scores) -> which keys each query sees, broadcastable to the scores
     interval      (form, place, all options) -> the first and last key that each query sees, as columns; both inclusive
     hiding        how its tensor hides keys

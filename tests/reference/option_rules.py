@@ -24,16 +24,31 @@ def valid_lens(lens, index, shape, options) -> bool:
     return bool(j < (lens[batch] if lens.ndim == 1 else lens[batch, i]))
 
 
+def window(sides, index, shape, options) -> bool:
+    """Return whether the key is among the l before the query's place, its own, and the r after it."""
+    (*_, i, j), (*_, queries, keys), (left, right) = index, shape, sides
+    place = i + keys - queries if options.get("causal") == "bottom_right" else i
+    return j in range(place - left, place + right + 1)
+
+
+def capped(score, cap, index, shape):
+    """Return c tanh(s / c)."""
+    mp = context()
+    return mp.mpf(cap) * mp.tanh(score / mp.mpf(cap))
+
+
 def biased(score, bias, index, shape):
     """Return the score plus the bias."""
     return score + context().mpf(float(entry(bias, shape, index)))
 
 
 RULES = {
+    "softcap": Rule(score=capped),
     "bias": Rule(score=biased, sees=lambda bias, index, shape, o: entry(bias, shape, index) != -np.inf),
     "mask": Rule(sees=lambda mask, index, shape, o: bool(entry(mask, shape, index))),
     "valid_lens": Rule(sees=valid_lens),
     "causal": Rule(sees=causal),
+    "window": Rule(sees=window),
 }
 """In the order in which they act. A scale is the mechanism's, grouped heads are the sizes', dropout is in training."""
 ELSEWHERE = {"scale", "grouped_heads", "dropout"}

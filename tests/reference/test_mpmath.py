@@ -37,6 +37,10 @@ OPTIONS = (
     {"causal": "top_left"},
     {"causal": "bottom_right"},
     {"scale": 0.375},
+    {"softcap": 1.5},
+    {"window": (2, 1)},
+    {"window": (1, 3), "causal": "bottom_right"},
+    {"softcap": 1.5, "bias": "full", "window": (2, 1), "causal": "top_left", "scale": 0.375},
     {"mask": "batch", "bias": "full", "valid_lens": "query", "causal": "bottom_right"},
     {"mask": "query", "bias": "query", "valid_lens": "batch", "causal": "top_left", "scale": 0.375},
 )

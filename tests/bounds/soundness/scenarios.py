@@ -202,6 +202,7 @@ OPERATIONS: dict[str, Scenario] = {
     "cos": Scenario(np.cos, [Leaf([-np.pi / 2], OFF)], also=[([Leaf([0.0])], ONE_FORMAT)]),
     # more than one operator
     "computed": Scenario(lambda x: x.computed(np.float64(0.3), 4), [Leaf([1.0])]),
+    "reciprocal": Scenario(lambda x: x.reciprocal(), [Leaf([0.3], 2.0**-6, -1.0)], also=[([Leaf([0.3])], ONE_FORMAT)]),
     "linear": Scenario(
         lambda x, weight, bias: core.linear(x, weight, bias),
         [Leaf(LONG[None]), Leaf(LONG[None], parameter=True), Leaf([2.0**-12], parameter=True)],

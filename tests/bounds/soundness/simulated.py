@@ -105,8 +105,11 @@ class Simulated:
 
     __rmul__ = __mul__
 
-    def __truediv__(self, number):
-        return self * self.computed(1 / np.asarray(number, np.float64), 1)
+    def __truediv__(self, constant):
+        return self * (constant if isinstance(constant, Simulated) else self.computed(constant, 0)).reciprocal()
+
+    def reciprocal(self):
+        return self.computed(1 / self.held, 0)
 
     def total(self, terms):
         stored = [term.as_output().held for term in terms]

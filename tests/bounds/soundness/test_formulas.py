@@ -25,7 +25,7 @@ MODEL = pytest.mark.parametrize("model", MODELS)
 
 
 class Problem:
-    """A mechanism's tensors, of one choice of its options and a mask and a bias that hide some keys."""
+    """A mechanism's tensors and one of its choices, with a mask and a bias that hide some keys, and a cap by chance."""
 
     def __init__(self, name: str, rng: np.random.Generator) -> None:
         self.known, self.rng = mechanisms()[name], rng
@@ -41,6 +41,8 @@ class Problem:
             scores = shape_of(self.known.scores, sizes)
             self.options["mask"] = rng.random(scores[-2:]) < 0.7
             self.leaves["bias"] = Leaf(np.where(rng.random(scores) < 0.8, rng.normal(size=scores), -np.inf))
+            if "softcap" in self.known.options and rng.random() < 0.5:
+                self.options["softcap"] = float(rng.choice([1.5, 0.3]))  # the second is exact in no format
         self.output = shape_of(self.known.output, sizes)
 
     def evaluated(self, arrays):
