@@ -7,13 +7,17 @@ import textwrap
 import numpy as np
 import pytest
 
+from attention_harness.bounds import perturbed
 from attention_harness.cases.ids import parse
 from attention_harness.cases.matrix import matrix
 from attention_harness.checks import dropout
+from attention_harness.checks.expected import arguments, arrays_of
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.mutation.mutants import Mutant
+from attention_harness.reference import core
+from attention_harness.registry import mechanisms
 
 TRAINING = """\
         weights = torch.nn.functional.dropout(softmax(scores, **visibility), dropout)
@@ -118,16 +122,27 @@ def test_dropout_outside_of_training_is_accused():
 
 
 @pytest.mark.parametrize("case", DROPPED, ids=lambda case: case.mechanism)
-def test_contributions_sum_to_the_whole(case):
-    """Taking out every weight of a row, one at a time, takes out all that the weights give it."""
+def test_contributions_say_what_any_mask_makes(case):
+    """y' = y + sum_t c_t (m_t / k - 1): as the reference itself answers when a random mask drops its weights."""
+    mechanism = mechanisms()[case.mechanism]
+    tensors, options = arguments(case, arrays_of(case))
     parts = dropout.contributions(case)
-    nothing = dropout.contributions(case)  # a second evaluation is the same
-    assert np.array_equal(parts, nothing)
     rng = np.random.default_rng(0)
-    kept = rng.random((4000, *parts.shape)) < 1 - DROPOUT
-    errors = ((kept / (1 - DROPOUT) - 1) * parts).sum(1)
-    measured, expected = errors.var(0), (parts**2).sum(0) * DROPOUT / (1 - DROPOUT)
-    assert np.allclose(measured, expected, rtol=0.25, atol=1e-12)
+    factors = []
+
+    def dropped(scores, visible, policy):
+        weights = core.softmax(scores, visible, policy)
+        factors.append((rng.random(weights.shape) < 1 - DROPOUT) / (1 - DROPOUT))
+        return weights * factors[-1]
+
+    whole = mechanism.evaluate(**tensors, **options)[0]
+    found = perturbed.evaluate(mechanism.evaluate, tensors, options, dropped)
+    [factor] = factors
+    heads = factor.reshape(factor.shape[0], -1, *factor.shape[-2:])  # (B, heads, Lq, Lk)
+    by_part = np.moveaxis(heads, (1, 3), (0, 1)).reshape(len(parts), *heads.shape[::2])  # (T, B, Lq)
+    shape = (len(parts), len(whole), *(1,) * (whole.ndim - 3), whole.shape[-2], 1)
+    assert np.allclose(whole + ((by_part.reshape(shape) - 1) * parts).sum(0), found, rtol=0, atol=1e-12)
+    assert not np.allclose(whole, found, rtol=0, atol=1e-3)  # something was dropped
 
 
 def test_false_alarms_of_the_statistics():

@@ -15,14 +15,19 @@ from attention_harness.cases.matrix import matrix
 from attention_harness.checks.gradients import has_gradient, has_second_derivative
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
-from attention_harness.options import required
+from attention_harness.options import OPTIONS, required
 from attention_harness.registry import mechanisms
 from tests.checks.gradients.kernel import accused
 
 EAGER = registry.implementations()["eager"]
 DRAWN = [replace(case, dtype="float64") for case in matrix("default") if has_gradient(EAGER, case)]
-PLAIN = [case for case in DRAWN if case.draw == 0 and 0 not in case.sizes.values() and case.content == "ordinary"]
-PLAIN = list(dict.fromkeys(PLAIN))
+PLAIN = [
+    case
+    for case in dict.fromkeys(DRAWN)
+    if 0 not in case.sizes.values()
+    and (case.content, case.layout) == ("ordinary", "contiguous")
+    and set(case.options) <= set(mechanisms()[case.mechanism].choices)
+]
 
 
 def masked(case: Case) -> Case:
@@ -30,12 +35,26 @@ def masked(case: Case) -> Case:
     return replace(case, options={**case.options, "mask": "full", "bias": "query"}, draw=1)
 
 
-LEARNED = [
-    replace(case, sizes={**case.sizes, "Hk": 1}, options={"scale": "learned"})
-    for case in PLAIN
-    if case.mechanism == "scaled_dot_product"
+def with_options(case: Case) -> list[Case]:
+    """Return the case with every form of each option that acts on its scores by a number or a tensor."""
+    known = mechanisms()[case.mechanism].options
+    return [
+        replace(case, options={option.name: form})
+        for option in OPTIONS.values()
+        for form in option.forms
+        if option.capability(form) in known and not option.training
+    ]
+
+
+MOST = max(
+    PLAIN, key=lambda case: len(mechanisms()[case.mechanism].options)
+)  # of the mechanism that takes most options
+GROUPED = replace(MOST, sizes={**MOST.sizes, "Hk": 1})
+DIFFERED = [
+    *PLAIN,
+    *(masked(case) for case in PLAIN if "bias" in mechanisms()[case.mechanism].options),
+    *with_options(GROUPED),
 ]
-DIFFERED = [*PLAIN, *(masked(case) for case in PLAIN if "bias" in mechanisms()[case.mechanism].options), *LEARNED]
 
 
 def given(case: Case):
