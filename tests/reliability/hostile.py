@@ -1,4 +1,4 @@
-"""Implementations that harm whoever runs them: each a file, and what has to be told of it.
+"""Implementations that harm whoever runs them: each a file, and the verdicts that it must get.
 
 The harm is done on cases with 3 keys alone, unless it is done while the file is prepared; `right` stands beside each.
 """
@@ -13,13 +13,13 @@ from tests.registry.sources import TINY, write
 OTHER = TINY.replace("Lk3", "Lk4")
 MARK = "HARNESS_TEST_MARK"
 _HERE = "if key.shape[-2] == 3: "
-_MANY = "kept = []\n        while key.shape[-2] == 3: kept.append({})"
+_MANY = "taken = []\n        while key.shape[-2] == 3: taken.append({})"
 _CONFORMS = "query @ key.mT / query.shape[-1] ** 0.5"
 
 
 @dataclass(frozen=True)
-class Fault:
-    """What is planted: parts of the file, and what is told of the case where it strikes.
+class Hostile:
+    """Parts of the file, and the verdicts on the case where it does harm.
 
     status   of the verdicts there: of all, or of the check that `only` names; where that is "any", of all that would pass
     words    that the reason holds
@@ -41,16 +41,16 @@ class Fault:
         return write(folder / f"{self.name}.py", top=self.top, body=self.body, scores=self.scores, bottom=self.bottom)
 
 
-def _ends(name: str, words: str, body: str, top: str = "import ctypes, os, signal") -> Fault:
-    return Fault(name, "crash", words, _HERE + body, top)
+def _ends(name: str, words: str, body: str, top: str = "import ctypes, os, signal") -> Hostile:
+    return Hostile(name, "crash", words, _HERE + body, top)
 
 
-def _spoils(name: str, what: str, body: str, top: str = "import os, torch") -> Fault:
-    return Fault(name, "fail", what, _HERE + body, top, only="purity")
+def _spoils(name: str, what: str, body: str, top: str = "import os, torch") -> Hostile:
+    return Hostile(name, "fail", what, _HERE + body, top, only="purity")
 
 
-def _patches(name: str, what: str, line: str) -> Fault:
-    return Fault(
+def _patches(name: str, what: str, line: str) -> Hostile:
+    return Hostile(
         name,
         "fail",
         f"it replaced {what}: its verdicts cannot be trusted",
@@ -70,7 +70,7 @@ _LATE = (
 )
 _LATE += "        return super().__torch_function__(f, types, args, kwargs or {})\n"
 
-FAULTS = (
+HOSTILE = (
     _ends("segfault", "SIGSEGV", "ctypes.string_at(0)"),
     _ends("aborts", "SIGABRT", "os.abort()"),
     _ends("divides", "SIGFPE", "os.kill(os.getpid(), signal.SIGFPE)"),
@@ -84,9 +84,9 @@ FAULTS = (
         "import os, threading, time",
     ),
     _ends("closes_all", "its process died: exit status 9", "os.closerange(3, 4096)"),
-    Fault("python_loop", "timeout", "no answer within", "while key.shape[-2] == 3: pass"),
-    Fault("native_loop", "timeout", "no answer within", _HERE + "ctypes.PyDLL(None).pause()", "import ctypes"),
-    Fault(
+    Hostile("python_loop", "timeout", "no answer within", "while key.shape[-2] == 3: pass"),
+    Hostile("native_loop", "timeout", "no answer within", _HERE + "ctypes.PyDLL(None).pause()", "import ctypes"),
+    Hostile(
         "deaf_loop",
         "timeout",
         "no answer within",
@@ -94,71 +94,73 @@ FAULTS = (
         "import signal\nfor one in (signal.SIGTERM, signal.SIGHUP): signal.signal(one, signal.SIG_IGN)",
         spares=False,
     ),
-    Fault("python_memory", "error", "out of memory: MemoryError", _MANY.format("bytearray(1 << 24)")),
-    Fault("numpy_memory", "error", "out of memory: ", _MANY.format("numpy.ones(1 << 21)"), "import numpy"),
-    Fault("torch_memory", "error", "out of memory: RuntimeError", _MANY.format("torch.ones(1 << 22)"), "import torch"),
-    Fault(
+    Hostile("python_memory", "error", "out of memory: MemoryError", _MANY.format("bytearray(1 << 24)")),
+    Hostile("numpy_memory", "error", "out of memory: ", _MANY.format("numpy.ones(1 << 21)"), "import numpy"),
+    Hostile(
+        "torch_memory", "error", "out of memory: RuntimeError", _MANY.format("torch.ones(1 << 22)"), "import torch"
+    ),
+    Hostile(
         "shared_memory",
         "crash",
         "out of memory: ",
         _MANY.format("share()"),
         "import mmap\ndef share():\n    made = mmap.mmap(-1, 1 << 24)\n    made.write(bytes(1 << 24))\n    return made\n",
     ),
-    Fault(
+    Hostile(
         "malloc_memory",
         "error",
         "out of memory: MemoryError: malloc",
         _MANY.format("take()"),
         "import ctypes\nlibc = ctypes.CDLL(None)\nlibc.malloc.restype = ctypes.c_void_p\ndef take():\n    made = libc.malloc(1 << 24)\n    if not made: raise MemoryError('malloc returned none')\n    ctypes.memset(made, 1, 1 << 24)\n",
     ),
-    Fault(
+    Hostile(
         "bad_alloc",
         "crash",
         "out of memory: its process died: SIGABRT",
         _HERE + "say()",
         "import os\ndef say():\n    os.write(2, b\"terminate called after throwing an instance of 'std::bad_alloc'\\n\")\n    os.abort()\n",
     ),
-    Fault("child", "pass", "", _HERE + _CHILD.format(""), "import subprocess"),
-    Fault("child_of_its_own", "pass", "", _HERE + _CHILD.format(", start_new_session=True"), "import subprocess"),
-    Fault("daemon", "pass", "", _HERE + "daemon()", "import os, time\n" + _DAEMON),
-    Fault(
+    Hostile("child", "pass", "", _HERE + _CHILD.format(""), "import subprocess"),
+    Hostile("child_of_its_own", "pass", "", _HERE + _CHILD.format(", start_new_session=True"), "import subprocess"),
+    Hostile("daemon", "pass", "", _HERE + "daemon()", "import os, time\n" + _DAEMON),
+    Hostile(
         "child_and_death",
         "crash",
         "SIGKILL",
         _HERE + "daemon(); os.kill(os.getpid(), 9)",
         "import os, time\n" + _DAEMON,
     ),
-    Fault(
+    Hostile(
         "thread",
         "pass",
         "",
         _HERE + "threading.Thread(target=time.sleep, args=(600,)).start()",
         "import threading, time",
     ),
-    Fault(
+    Hostile(
         "loud",
         "pass",
         "",
         _HERE + "shout()",
         "import os\nsaid = []\ndef shout():\n    said or [os.write(n, b'x' * 99 + b'\\n') for _ in range(1 << 19) for n in (1, 2)]\n    said.append(1)\n",
     ),
-    Fault(
+    Hostile(
         "mute",
         "error",
         "Mute: (its message cannot be shown)",
         _HERE + "raise Mute",
         "class Mute(Exception):\n    def __str__(self): raise SystemExit\n    __repr__ = __str__\n",
     ),
-    Fault("not_an_exception", "error", "GeneratorExit", _HERE + "raise GeneratorExit"),
-    Fault("interrupts", "error", "KeyboardInterrupt", _HERE + "raise KeyboardInterrupt"),
-    Fault("raises", "error", "ValueError: boom (raises.py:", _HERE + "raise ValueError('boom\\nand more')"),
-    Fault(
+    Hostile("not_an_exception", "error", "GeneratorExit", _HERE + "raise GeneratorExit"),
+    Hostile("interrupts", "error", "KeyboardInterrupt", _HERE + "raise KeyboardInterrupt"),
+    Hostile("raises", "error", "ValueError: boom (raises.py:", _HERE + "raise ValueError('boom\\nand more')"),
+    Hostile(
         "leaves_prepare",
         "error",
         "SystemExit: 0",
         bottom="import sys\ninner = prepare\ndef prepare(case):\n    if case.sizes['Lk'] == 3: sys.exit(0)\n    return inner(case)\n",
     ),
-    Fault(
+    Hostile(
         "pretends",
         "fail",
         "is a Pretends, expected torch.Tensor",
@@ -166,7 +168,7 @@ FAULTS = (
         "class Pretends:\n    def __init__(self, own): self.own = own\n    def __getattr__(self, name): return getattr(self.own, name)\n",
         only="accuracy",
     ),
-    Fault(
+    Hostile(
         "subclass",
         "fail",
         "is a Late, expected torch.Tensor",
@@ -174,14 +176,14 @@ FAULTS = (
         "import torch\n" + _LATE,
         only="accuracy",
     ),
-    Fault(
+    Hostile(
         "array",
         "fail",
         "is a ndarray, expected torch.Tensor",
         "if key.shape[-2] == 3: return query.numpy()",
         only="accuracy",
     ),
-    Fault(
+    Hostile(
         "overwrites_later",
         "fail",
         "what it returned changed after it was returned",
@@ -213,7 +215,7 @@ FAULTS = (
         "sys.setrecursionlimit(150 + len(__import__('inspect').stack()))",
         "import sys",
     ),
-    Fault("deletes_itself", "pass", "", _HERE + "os.path.exists(__file__) and os.remove(__file__)", "import os"),
+    Hostile("deletes_itself", "pass", "", _HERE + "os.path.exists(__file__) and os.remove(__file__)", "import os"),
 )
 
-BY_NAME = {fault.name: fault for fault in FAULTS}
+BY_NAME = {harm.name: harm for harm in HOSTILE}

@@ -1,10 +1,11 @@
-"""The processes of a run, told by a variable of their environment."""
+"""The processes of a run, known by a variable of their environment."""
 
 from __future__ import annotations
 
 import signal
 import time
-from pathlib import Path
+
+import psutil
 
 from tests.reliability.hostile import MARK
 
@@ -18,13 +19,8 @@ def left(mark: str, patience: float = 10.0) -> list[str]:
     """Return the processes that still carry the mark, after a moment in which they may end."""
     deadline = time.monotonic() + patience
     while True:
-        found = []
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                if f"{MARK}={mark}".encode() in (entry / "environ").read_bytes():
-                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-            except OSError:
-                continue
+        every = (process.info for process in psutil.process_iter(["environ", "cmdline"]))
+        found = [" ".join(info["cmdline"] or ()) for info in every if (info["environ"] or {}).get(MARK) == mark]
         if not found or time.monotonic() >= deadline:
             return found
         time.sleep(0.1)

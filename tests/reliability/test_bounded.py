@@ -118,16 +118,16 @@ def test_a_verdict_costs_little_memory(monkeypatch, tmp_path, request, out):
 
 def test_the_document_holds_every_verdict(monkeypatch, tmp_path):
     """Once and in order, whether the run is kept or not; it is JSON as others write it."""
-    told = []
+    documents = []
     for out in (False, True):
         total, _, text = judged(monkeypatch, tmp_path / "run", 300, json_=True, out=out)
         document = json.loads(text)
         assert total == document["planned"] == len(document["verdicts"])
         assert json.dumps(document, indent=1) + "\n" == text
-        told.append({name: part for name, part in document.items() if name != "time"})
-    assert told[0] == told[1]
+        documents.append({name: part for name, part in document.items() if name != "time"})
+    assert documents[0] == documents[1]
     assert [encode(one) for one in store.load(tmp_path / "run").verdicts] == [
-        json.dumps(one, separators=(",", ":")).encode() for one in told[0]["verdicts"]
+        json.dumps(one, separators=(",", ":")).encode() for one in documents[0]["verdicts"]
     ]
 
 

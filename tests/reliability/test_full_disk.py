@@ -126,9 +126,9 @@ def test_interrupted(tmp_path, reliability):
     status, text = end(process)
     assert (130, "attention-harness: interrupted; what was finished is kept; --resume goes on\n") == (status, text)
     assert not alive(process.pid)
-    kept = len(store.load(out).verdicts)
-    assert kept > 0
+    finished = len(store.load(out).verdicts)
+    assert finished > 0
     (tmp_path / "go").write_text("")
     finish([*arguments, "--out", str(out)], out, 0)
-    assert kept < len(facts_of(out)["verdicts"]) == store.load(out).facts.planned
+    assert finished < len(facts_of(out)["verdicts"]) == store.load(out).facts.planned
     reliability(harm="Ctrl-C", planted="SIGINT to the group", reported=["status 130"], complete=True, processes_left=0)

@@ -20,7 +20,7 @@ import pytest
 from attention_harness.model.verdict import NONCONFORMING
 from tests.conftest import ROOT
 from tests.registry.sources import TINY, write
-from tests.reliability.hostile import BY_NAME, FAULTS, MARK, OTHER, Fault
+from tests.reliability.hostile import BY_NAME, HOSTILE, MARK, OTHER, Hostile
 from tests.reliability.processes import left
 
 SHORT = (
@@ -63,7 +63,7 @@ class Ran:
             "--jobs",
             "1",
         ]
-        command += [f"--timeout={SECONDS}", "--memory=512MiB", "--case", TINY, "--case", OTHER]
+        command += [f"--timeout={SECONDS}", "--memory=256MiB", "--case", TINY, "--case", OTHER]
         command += [text for path in paths for text in ("--load", str(path))]
         done = subprocess.run(command, cwd=ROOT, env=os.environ | {MARK: mark}, capture_output=True, check=False)
         self.status, self.printed = done.returncode, len(done.stderr)
@@ -99,33 +99,33 @@ def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def _chosen(config: pytest.Config) -> list[str]:
-    return [fault.name for fault in FAULTS] if config.getoption("--reliability") else list(SHORT)
+    return [harm.name for harm in HOSTILE] if config.getoption("--reliability") else list(SHORT)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Ask every fault, or those of the short form."""
+    """Ask every harm, or those of the short form."""
     if "name" in metafunc.fixturenames:
         metafunc.parametrize("name", _chosen(metafunc.config))
 
 
 def test_it_is_blamed_and_the_others_are_answered(name, alone, together, tmp_path, reliability):
     """The right verdict with the right words; the other one's answers are those of a run alone; nothing is left."""
-    fault = BY_NAME[name]
+    harm = BY_NAME[name]
     ran = together or Ran(tmp_path / "run", [name])
-    blamed = told(fault, ran)
+    blamed = verdicts_to_blame(harm, ran)
     complete = all(ran.of("right", case) == alone.of("right", case) for case in (TINY, OTHER))
     reliability(
         harm=name,
-        planted=(fault.body if fault.body != "pass" else fault.bottom or fault.top).strip(),
+        planted=(harm.body if harm.body != "pass" else harm.bottom or harm.top).strip(),
         reported=sorted({f"{v['status']}: {v['reason']}" if v["reason"] else v["status"] for v in blamed}),
         complete=complete and ran.count == ran.planned,
         processes_left=len(ran.left),
     )
     assert blamed
-    assert {fault.status} == {verdict["status"] for verdict in blamed}
-    assert all(fault.words in verdict["reason"] for verdict in blamed), blamed[0]
+    assert {harm.status} == {verdict["status"] for verdict in blamed}
+    assert all(harm.words in verdict["reason"] for verdict in blamed), blamed[0]
     assert all(len(verdict["reason"].splitlines()) <= 1 for verdict in blamed)
-    if fault.spares:
+    if harm.spares:
         assert {"pass"} == {status for _, status, *_ in ran.of(name, OTHER)}
     assert complete
     assert ran.planned == ran.count
@@ -134,10 +134,10 @@ def test_it_is_blamed_and_the_others_are_answered(name, alone, together, tmp_pat
     assert ran.printed < 1 << 18, "the terminal is not flooded"
 
 
-def told(fault: Fault, ran: Ran) -> list[dict[str, Any]]:
-    """Return the verdicts that have to blame the fault."""
-    own = ran.verdicts[fault.name, TINY]
-    if fault.only == "any":  # the judge itself may have stumbled over it; no check passes
-        assert "pass" not in {verdict["status"] for verdict in own}
-        return [verdict for verdict in own if fault.words in verdict["reason"]]
-    return [verdict for verdict in own if fault.only in ("", verdict["check"])]
+def verdicts_to_blame(harm: Hostile, ran: Ran) -> list[dict[str, Any]]:
+    """Return the verdicts that have to blame it."""
+    found = ran.verdicts[harm.name, TINY]
+    if harm.only == "any":  # the judge itself may have stumbled over it; no check passes
+        assert "pass" not in {verdict["status"] for verdict in found}
+        return [verdict for verdict in found if harm.words in verdict["reason"]]
+    return [verdict for verdict in found if harm.only in ("", verdict["check"])]

@@ -49,8 +49,8 @@ def prepare(case):
 
 def command(kind: str, folder: Path, *, dies: bool) -> list[str]:
     cases = [text for case in CASES for text in ("--case", case)]
-    if kind == "faults":
-        return ["faults", "last key dropped", "mask polarity", "sum by einsum", *cases, "--jobs", "2"]
+    if kind == "mutants":
+        return ["mutants", "last key dropped", "mask polarity", "sum by einsum", *cases, "--jobs", "2"]
     path = folder / "wrong.py"
     path.write_text(WRONG.format(dies=dies))
     return ["check", "eager", "numpy_reference", "wrong", "--load", str(path), *cases, "--jobs", "2"]
@@ -60,8 +60,8 @@ def begin(arguments: list[str]) -> subprocess.Popen[str]:
     """Start a command in a session of its own, so that a test can clear away what a kill leaves of its workers."""
     whole = [sys.executable, "-m", "attention_harness", *arguments]
     pipe = subprocess.PIPE
-    given = {"cwd": ROOT, "stdout": pipe, "stderr": pipe, "text": True, "start_new_session": True}
-    return subprocess.Popen(whole, **given, preexec_fn=hears_interrupts)
+    options = {"cwd": ROOT, "stdout": pipe, "stderr": pipe, "text": True, "start_new_session": True}
+    return subprocess.Popen(whole, **options, preexec_fn=hears_interrupts)
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -116,10 +116,10 @@ def facts_of(out: Path) -> dict[str, Any]:
     run = store.load(out)
     keys = [(v.implementation, v.case, v.check) for v in run.verdicts]
     assert len(set(keys)) == len(keys)
-    kept = {path.name for path in out.iterdir()}
-    assert not [name for name in kept if name.endswith(".part")]
+    files = {path.name for path in out.iterdir()}
+    assert not [name for name in files if name.endswith(".part")]
     return {
-        "files": kept - {lock.FILE},
+        "files": files - {lock.FILE},
         "finished": bool(run.facts.finished),
         "plan": (run.facts.plan, run.facts.planned),
         "verdicts": {key: timeless(plain(v)) for key, v in zip(keys, run.verdicts)},
@@ -141,7 +141,7 @@ def readable(out: Path) -> int:
     if not (out / "run.json").exists():
         return 0
     run = store.load(out)
-    return len(run.verdicts) + len(run.outcomes) + len(run.trials)
+    return len(run.verdicts) + len(run.outcomes) + len(run.equivalence)
 
 
 def uninterrupted(arguments: list[str], out: Path, wanted: int) -> tuple[dict[str, Any], float]:
@@ -151,32 +151,32 @@ def uninterrupted(arguments: list[str], out: Path, wanted: int) -> tuple[dict[st
     return facts_of(out), time.monotonic() - began
 
 
-@pytest.mark.parametrize(("kind", "wanted"), [("check", 1), ("faults", 0)])
+@pytest.mark.parametrize(("kind", "wanted"), [("check", 1), ("mutants", 0)])
 def test_killed_at_random(kind, wanted, tmp_path, request, reliability):
     """As many verdicts, outcomes and causes as a run that was left alone, the same ones, and each once."""
     deep = request.config.getoption("--reliability")
-    if kind == "faults" and not deep:
-        pytest.skip("the short form kills `check`; --reliability DIR kills `faults` too")
+    if kind == "mutants" and not deep:
+        pytest.skip("the short form kills `check`; --reliability DIR kills `mutants` too")
     arguments = command(kind, tmp_path, dies=not deep)
     whole, seconds = uninterrupted(arguments, tmp_path / "whole", wanted)
     dice = random.Random(f"{kind} killed")
-    lost, killed, left, kept = [], 0, 0, []
+    lost, killed, left, rows = [], 0, 0, []
     for number in range(KILLS // 2 if deep else 1):
         out = tmp_path / f"run{number}"
-        own = [*arguments, "--out", str(out)]
+        command_line = [*arguments, "--out", str(out)]
         for again in range((1 + number % 2) if deep else 2):
             before = readable(out)
             resumed = ["--resume"] if (out / "run.json").exists() else []
-            running, outlived = kill([*own, *resumed], dice.uniform(0, seconds / (1 + again)))
+            running, outlived = kill([*command_line, *resumed], dice.uniform(0, seconds / (1 + again)))
             killed, left = killed + running, left + outlived
-            kept.append(readable(out))
-            assert before <= kept[-1]
-        finish(own, out, wanted)
+            rows.append(readable(out))
+            assert before <= rows[-1]
+        finish(command_line, out, wanted)
         if whole != facts_of(out):
             lost.append(number)
     reliability(
         harm=f"`{kind}` killed {killed} times",
-        planted=f"SIGKILL at moments drawn evenly over a run; {sum(map(bool, kept))} times some results were there",
+        planted=f"SIGKILL at moments drawn evenly over a run; {sum(map(bool, rows))} times some results were there",
         reported=["--resume ended with the results of an uninterrupted run"],
         complete=not lost,
         processes_left=left,

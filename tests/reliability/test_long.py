@@ -6,23 +6,13 @@ import json
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.reliability.test_kills import begin
 
 LONG = "scaled_dot_product-B1H1Hk1Lq16384Lk16384D64Dv64-float32-{}-ordinary-contiguous"
 GIGABYTE = 2**30
-
-
-def descendants(pid: int) -> list[int]:
-    """Return a process and all that it started, by what Linux says of them."""
-    found = [pid]
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found += [one for child in task.read_text().split() for one in descendants(int(child))]
-        except OSError:
-            continue
-    return found
 
 
 def peak(pid: int) -> int:
@@ -42,12 +32,12 @@ def test_16384_queries_and_keys(option, request, reliability):
     arguments = ["check", "torch_sdpa", "--case", LONG.format(option), "--jobs", "1", "--json"]
     process, most = begin(arguments), 0
     while process.poll() is None:
-        most = max([most, *map(peak, descendants(process.pid))])
+        most = max([most, *(peak(one.pid) for one in psutil.Process().children(recursive=True))])
         time.sleep(0.2)
     out, err = process.communicate()
     assert 0 == process.returncode, err
-    told = {verdict["check"]: verdict["status"] for verdict in json.loads(out)["verdicts"]}
-    assert {"accuracy": "pass", "purity": "pass", "gradient": "unsupported"} == told
+    statuses = {verdict["check"]: verdict["status"] for verdict in json.loads(out)["verdicts"]}
+    assert {"accuracy": "pass", "purity": "pass", "gradient": "unsupported"} == statuses
     assert 0 < most < GIGABYTE
     reliability(
         harm=f"16,384 queries and keys, {option}",
