@@ -48,8 +48,8 @@ class Coverage:
                 continue
             if self.tier == "default":
                 found |= {frozenset({("variant", name), (f, level)}): None for f in levels for level in levels[f]}
-            for (one, own), (other, others) in itertools.combinations(levels.items(), 2):
-                for pair in itertools.product(own, others):
+            for (one, some), (other, others) in itertools.combinations(levels.items(), 2):
+                for pair in itertools.product(some, others):
                     if self._allowed({one: pair[0], other: pair[1]}):
                         found[self._item(name, ((one, pair[0]), (other, pair[1])))] = None
         return found

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from attention_harness.cases.anchors import anchors
 from attention_harness.cases.coverage import Coverage, Item, shows
-from attention_harness.cases.given import anchors
 from attention_harness.cases.matrix import LIST, TIERS, listed, matrix, row
 from attention_harness.cases.space import PLAIN, Variant, go_together
 from attention_harness.model.case import Case

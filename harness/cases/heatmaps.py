@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from attention_harness.cases import inputs
-from attention_harness.cases.given import shown_cases
+from attention_harness.cases.anchors import shown_cases
 from attention_harness.model.case import Case
 from attention_harness.model.run_facts import Heatmap
 from attention_harness.options import required
@@ -28,8 +28,8 @@ def _shown() -> list[Case]:
     """Return, for each mechanism, its plain case or cases and those with real or printed content."""
     wanted = [case for case in shown_cases() if case.dtype == "float32" and min(case.sizes.values()) > 0]
     plain = [case for case in wanted if case.content == "ordinary" and not required(case) and case.draw == 0]
-    told = [case for case in wanted if case.content.startswith(("example.valid", "example.waist", "recorded."))]
-    return [*plain, *told]
+    special = [case for case in wanted if case.content.startswith(("example.valid", "example.waist", "recorded."))]
+    return [*plain, *special]
 
 
 def _panel(case: Case) -> Heatmap:

@@ -1,12 +1,12 @@
-"""Case ids held against the declarations: an id that parses names a problem that can be asked."""
+"""Case ids held against the declarations: an id that parses names a problem that can be computed."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+from attention_harness.cases.anchors import fixed_problem
 from attention_harness.cases.distributions import DISTRIBUTIONS
-from attention_harness.cases.given import given_problem
 from attention_harness.cases.inputs import shape_of
 from attention_harness.cases.layouts import LAYOUTS
 from attention_harness.cases.recordings import recordings
@@ -98,7 +98,7 @@ def _check_given(text: str, case: Case, known: Mechanism) -> None:
     if name not in names:
         what = f"no example {name!r} of {known.name}" if kind == "example" else f"no recording {name!r}"
         raise HarnessError(f"{text}: {what}; known: {', '.join(names) or 'none'}")
-    problem = given_problem(case)
+    problem = fixed_problem(case)
     if problem is None:
         raise HarnessError(f"{text}: {case.content} is not an input of {known.name}")
     if problem.sizes != case.sizes or problem.options != case.options or case.layout == "expanded" or case.draw:

@@ -174,8 +174,8 @@ class _Draw:
     def normal(self, part: str = "") -> Array:
         return streams.normal(self.case, self._stream(part), self.shape)
 
-    def below(self, limit: int, part: str = "") -> NDArray[np.int64]:
-        return streams.below(self.case, self._stream(part), self.shape, limit)
+    def whole_numbers(self, limit: int, part: str = "") -> NDArray[np.int64]:
+        return streams.whole_numbers(self.case, self._stream(part), self.shape, limit)
 
     def _stream(self, part: str) -> str:
         return f"{self.name}.{part}" if part else self.name

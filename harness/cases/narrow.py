@@ -11,9 +11,9 @@ import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from attention_harness.cases.anchors import anchors
 from attention_harness.cases.coverage import Coverage, Item
 from attention_harness.cases.distributions import DISTRIBUTIONS
-from attention_harness.cases.given import anchors
 from attention_harness.cases.matrix import matrix
 from attention_harness.cases.space import SIZED, go_together
 from attention_harness.model.capabilities import Capabilities
@@ -73,10 +73,10 @@ def _covering(rows: Iterable[Case], tier: str) -> list[Case]:
     """Return the rows that cover something that none before them does."""
     coverage = Coverage(tier)
     covered: set[Item] = set()
-    kept = []
+    chosen = []
     for case in rows:
         further = coverage.covered(case) - covered
         if further:
             covered |= further
-            kept.append(case)
-    return kept
+            chosen.append(case)
+    return chosen

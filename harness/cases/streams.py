@@ -56,7 +56,7 @@ def drawn(case: Case, name: str, shape: tuple[int, ...]) -> Array:
     return normal(case, name, shape).copy()
 
 
-def below(case: Case, name: str, shape: tuple[int, ...], limit: int) -> NDArray[np.int64]:
+def whole_numbers(case: Case, name: str, shape: tuple[int, ...], limit: int) -> NDArray[np.int64]:
     """Return whole numbers from 0 to limit - 1."""
     raw = np.random.Philox(key=_key(case, name)).random_raw(math.prod(shape))
     return (raw % np.uint64(max(limit, 1))).astype(np.int64).reshape(shape)

@@ -45,4 +45,4 @@ def show(shown: NDArray[np.bool_], draw: Draw) -> None:
 
 def shown(draw: Draw, of: int, part: str = "") -> Numbers:
     """Return which pairs are shown: so many in ten."""
-    return draw.below(OF, part) < of
+    return draw.whole_numbers(OF, part) < of

@@ -10,7 +10,7 @@ from attention_harness.options.option import Group, Option, Place, Stage
 _CORNERS = ("top_left", "bottom_right")
 
 
-def own_place(options: Mapping[str, Any], place: Place) -> Any:
+def place_in_keys(options: Mapping[str, Any], place: Place) -> Any:
     """Return the key at which each query stands, as a column: i, or i + Lk - Lq under the bottom-right corner."""
     corner = options.get("causal") or "top_left"
     if corner not in _CORNERS:
@@ -19,7 +19,7 @@ def own_place(options: Mapping[str, Any], place: Place) -> Any:
 
 
 def _interval(corner: str, place: Place, options: Mapping[str, Any]) -> tuple[Any, Any]:
-    return 0, own_place(options, place)
+    return 0, place_in_keys(options, place)
 
 
 OPTION = Option(

@@ -75,7 +75,7 @@ class Draw(Protocol):
     def normal(self, part: str = "") -> NDArray[np.float64]:
         """Return normal numbers in the tensor's shape."""
 
-    def below(self, limit: int, part: str = "") -> NDArray[np.int64]:
+    def whole_numbers(self, limit: int, part: str = "") -> NDArray[np.int64]:
         """Return whole numbers from 0 to limit - 1 in the tensor's shape."""
 
 

@@ -18,7 +18,7 @@ def _axes(form: str, scores: Axes) -> Axes:
 
 def _draw(draw: Draw) -> NDArray[np.int64]:
     row, seen = draw.seen
-    lens = draw.below(draw.keys + 1)
+    lens = draw.whole_numbers(draw.keys + 1)
     if lens.size > 1 and not draw.flag:
         lens.flat[-1] = 0  # a row that sees no key
     if lens.size:  # and one that sees two, in the first batch, which `expanded` repeats

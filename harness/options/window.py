@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attention_harness.options.causal import own_place
+from attention_harness.options.causal import place_in_keys
 from attention_harness.options.option import Group, Option, Place, Stage
 
 
@@ -19,8 +19,8 @@ def _accepts(window: Any) -> bool:
 
 
 def _interval(window: tuple[int, int], place: Place, options: Mapping[str, Any]) -> tuple[Any, Any]:
-    own, (left, right) = own_place(options, place), window
-    return own - left, own + right
+    centre, (left, right) = place_in_keys(options, place), window
+    return centre - left, centre + right
 
 
 OPTION = Option(

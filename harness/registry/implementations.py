@@ -172,11 +172,11 @@ def _installed() -> list[Implementation]:
 class _Uncached(importlib.machinery.SourceFileLoader):
     """Read the source itself: no bytecode is left beside the user's file, and none is taken for it.
 
-    Python takes kept bytecode for a source of the same size and second: an edit and its run can be that close.
+    Python takes cached bytecode for a source of the same size and second: an edit and its run can be that close.
     """
 
     def path_stats(self, path: str | bytes) -> dict[str, float]:
-        raise OSError(f"{path!r}: bytecode is neither kept nor taken")
+        raise OSError(f"{path!r}: bytecode is neither written nor read")
 
 
 def _from_file(path: Path) -> Implementation:
@@ -197,8 +197,8 @@ def _from_file(path: Path) -> Implementation:
             spec.loader.exec_module(module)
     except HarnessError as error:
         sys.modules.pop(name, None)
-        told = str(error)
-        raise HarnessError(told if told.startswith("--load") else f"--load {path}: {told}") from error
+        text = str(error)
+        raise HarnessError(text if text.startswith("--load") else f"--load {path}: {text}") from error
     return _validated(Implementation(path.stem, module, path, loaded=True))
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attention_harness.cases import inputs
-from attention_harness.cases.given import example_cases, recorded_cases
+from attention_harness.cases.anchors import example_cases, recorded_cases
 from attention_harness.cases.ids import parse
 from attention_harness.cases.matrix import TIERS, listed, matrix
 from attention_harness.model.case import Case

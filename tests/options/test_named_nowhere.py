@@ -19,7 +19,7 @@ NAMES = {*OPTIONS, *capabilities(), *mechanisms()}
 ABOUT = {
     "benchmark/workloads.py": set(mechanisms()),  # a workload names its mechanism
     "benchmark/self_check/planting.py": {"scaled_dot_product"},  # the workload that is slowed down
-    "cases/given.py": {"mask", "scaled_dot_product"},  # what the recordings are of
+    "cases/anchors.py": {"mask", "scaled_dot_product"},  # what the recordings are of
     "checks/dropout.py": {"dropout"},
     "checks/behaviour/causal_corner.py": {"causal"},
     "checks/relations/cross_attention.py": {"self_attention"},  # two mechanisms that are one

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 from attention_harness.benchmark import campaign
-from attention_harness.cases import given
+from attention_harness.cases import anchors
 from attention_harness.cases.matrix import matrix
 from attention_harness.commands.check import cases as check_cases
 from attention_harness.commands.check import session as check
@@ -73,7 +73,7 @@ def no_work() -> Iterator[None]:
 def few_cases() -> list[Case]:
     """Return cases of every mechanism without the seconds that a covering array takes."""
     simple = [case for case in matrix("default") if case.content == "ordinary" and case.layout == "contiguous"]
-    return [*given.shown_cases(), *(case for case in simple if len(case.options) == 1)]
+    return [*anchors.shown_cases(), *(case for case in simple if len(case.options) == 1)]
 
 
 def answer(*arguments: object) -> Answer:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from attention_harness.cases import inputs, recordings
-from attention_harness.cases.given import example_cases, recorded_cases
+from attention_harness.cases.anchors import example_cases, recorded_cases
 from attention_harness.cases.ids import parse
 from attention_harness.model.errors import HarnessError
 from attention_harness.registry import mechanisms

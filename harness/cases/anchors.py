@@ -86,7 +86,7 @@ def anchors(tier: str) -> list[Case]:
     return list(dict.fromkeys([*fixed, *plain, *empty]))
 
 
-def given_problem(case: Case) -> Case | None:
+def fixed_problem(case: Case) -> Case | None:
     """Return the one problem that a worked example or a recording stands for; None where there is none of that name."""
     found = [one for one in (*example_cases(), *recorded_cases()) if one.content == case.content]
     return next((one for one in found if one.mechanism == case.mechanism), None)
