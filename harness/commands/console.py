@@ -70,7 +70,7 @@ def progress(verb: str) -> Iterator[Callable[[str, int, int], None]]:
         def show(what: str, done: int, total: int) -> None:
             nonlocal shown
             bar.update(number, total=total, completed=done, description=f"{verb}: {what}")
-            if piped and time.monotonic() - shown > _EVERY_S:
+            if piped and done < total and time.monotonic() - shown > _EVERY_S:
                 shown = time.monotonic()
                 left = bar.tasks[0].time_remaining
                 line(f"{verb}: {what} ({done} of {total})" + (f", about {units.duration(left)} left" if left else ""))
