@@ -74,7 +74,7 @@ class Session:
             self._print_document(account, causes, smallest)
         else:
             self._print_summary(account)
-        return 0 if conforms(self.verdicts.values()) else 1
+        return 0 if conforms(self.verdicts.values()) and len(self.verdicts) == self.planned else 1
 
     def _check(self, open_items: Sequence[Item]) -> TimeAccount | None:
         """Run the checks of the open items; return what they cost."""

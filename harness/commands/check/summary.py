@@ -30,11 +30,12 @@ def summary(verdicts: Sequence[Verdict], planned: int, implementations: Iterable
     skipped = " + ".join(f"{total[status]} {status}" for status in NOT_CHECKED)
     lines.append(f"checked {checked} + {skipped} = {total.total()} of {planned} planned")
     wrong = sum(total[status] for status in NONCONFORMING)
-    if not checked:
-        lines.append("nothing was checked")
+    if wrong:
+        lines.append(f"does not conform: {wrong} of {checked}")
+    elif missing := planned - total.total():
+        lines.append(f"incomplete: {missing} planned verdicts are missing")
     else:
-        whole = not wrong and total.total() == planned
-        lines.append("conforms" if whole else f"does not conform: {wrong} of {checked}")
+        lines.append("conforms" if checked else "nothing was checked")
     return printable("\n".join(lines))
 
 
