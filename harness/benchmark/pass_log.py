@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
 from attention_harness.model.pass_records import Record
+from attention_harness.store.encoding import encode
 from attention_harness.store.files import append
 from attention_harness.store.layout import PASSES
 from attention_harness.store.reading import pass_records
@@ -29,7 +28,7 @@ class PassLog:
         """Append a record."""
         self.records.append(record)
         if self.path:
-            append(self.path, msgspec.json.encode(record) + b"\n")
+            append(self.path, encode(record) + b"\n")
 
     def of_pass(self, number: int, threads: int) -> list[Record]:
         """Return the records of a pass so far."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import unicodedata
 
-_KEPT = ("Zs", "Zl", "Zp")  # spaces, which `str.isprintable` does not count as printable
+_SPACES = ("Zs", "Zl", "Zp")  # spaces, which `str.isprintable` does not count as printable
 
 
-def printable(text: str, kept: str = "\n\t") -> str:
+def printable(text: str, controls: str = "\n\t") -> str:
     r"""Return the text with what cannot be seen written out: an escape is `\x1b`, a turn to the left `\u202e`.
 
-    kept: control characters that stay, of which lines are made.
+    controls: control characters that stay, of which lines are made.
     """
     if text.isprintable():
         return text
-    return "".join(char if _is_seen(char) or char in kept else _told(char) for char in text)
+    return "".join(char if _is_seen(char) or char in controls else _escape(char) for char in text)
 
 
 def one_line(text: str) -> str:
@@ -23,8 +23,8 @@ def one_line(text: str) -> str:
 
 
 def _is_seen(char: str) -> bool:
-    return char.isprintable() or unicodedata.category(char) in _KEPT
+    return char.isprintable() or unicodedata.category(char) in _SPACES
 
 
-def _told(char: str) -> str:
+def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")

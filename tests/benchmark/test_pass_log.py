@@ -16,7 +16,7 @@ from attention_harness.benchmark.pass_log import PassLog
 from attention_harness.benchmark.pass_plan import CellPlan, PassPlan
 from attention_harness.commands import bench
 from attention_harness.model.errors import HarnessError
-from attention_harness.model.pass_records import Ceiling, Ended, Ready, Record, Sampled
+from attention_harness.model.pass_records import Ceiling, Ended, Failed, Ready, Record, Sampled
 from attention_harness.model.run_facts import BenchmarkPlan, RunFacts
 from attention_harness.store.layout import PASSES
 from attention_harness.store.writer import write_document
@@ -41,6 +41,13 @@ def test_what_a_real_pass_writes_is_read_again(tmp_path: Path) -> None:
     assert log.records == PassLog(tmp_path).records
     assert log.records[:-2] == log.of_pass(0, 1)
     assert [] == PassLog(tmp_path, resume=False).records
+
+
+def test_a_reason_that_no_file_can_hold_is_written(tmp_path: Path) -> None:
+    """Half a surrogate pair in an exception's text costs that character, and not the benchmark."""
+    PassLog(tmp_path).add(Failed(number=0, threads=1, cell="a", arm="b", reason="lone \ud800"))
+    [failed] = PassLog(tmp_path).of_kind(Failed)
+    assert "lone \ufffd" == failed.reason
 
 
 def test_half_a_line_is_cut_off(tmp_path: Path) -> None:
