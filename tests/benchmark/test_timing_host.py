@@ -24,6 +24,18 @@ def test_a_sample_makes_the_calls_it_is_told_to() -> None:
     assert sample.cpu_s >= 0
 
 
+@pytest.mark.parametrize(("before", "after", "cut"), [((10, 0, 3), (30, 0, 4), True), ((10, 5, 3), (30, 9, 3), False)])
+def test_a_sample_notes_faults_and_preemption(
+    monkeypatch: pytest.MonkeyPatch, before: tuple[int, ...], after: tuple[int, ...], cut: bool
+) -> None:
+    """20 faults in five calls; a switch that was forced is a preemption, one that the call asked for is none."""
+    readings = iter([before, after])
+    monkeypatch.setattr(timing_host, "_usage", lambda: next(readings))
+    sample = HOST.sample(lambda: None, {}, 5)
+
+    assert (4.0, cut) == (sample.faults, sample.cut)
+
+
 def test_warming_calls_at_least_three_times_more() -> None:
     """Slow calls are warmed by few, fast ones by many; a fast one repeats within a sample, a slow one does not."""
     count = 0
