@@ -144,10 +144,10 @@ def _caption(rows: Sequence[Measurement], baseline: str, spoilt: bool) -> str:
     levels = sorted({row.level for row in compared if row.level is not None})
     if levels:
         facts.append(f"{words.listed([words.percent(level) for level in levels])} intervals")
-    twins = sorted({row.control_ratio for row in compared if row.control_ratio is not None})
-    if twins:
+    controls = sorted({row.control_ratio for row in compared if row.control_ratio is not None})
+    if controls:
         facts.append(
-            f"the baseline's A/A control, whose truth is 1, came out at {words.listed([f'{t:.3f}' for t in twins])}"
+            f"the baseline's A/A control, whose truth is 1, came out at {words.listed([f'{t:.3f}' for t in controls])}"
         )
     counted = next((row for row in rows if row.flops is not None), None)
     if counted is not None:
