@@ -14,7 +14,7 @@ from pathlib import Path
 from attention_harness.checks import CHECKS
 from attention_harness.execution.limits import Limits
 from attention_harness.execution.plan import Item, plan_items
-from attention_harness.execution.runner import PoolRunner
+from attention_harness.execution.runner import InProcessRunner, PoolRunner, run_plan
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import NOT_CHECKED, Status, Verdict
 from attention_harness.registry import Implementation
@@ -81,24 +81,17 @@ def check(
     planned: Sequence[Item], gate: Gate, load: Sequence[Path] = (), jobs: int = 0, memory: int = 0
 ) -> Iterator[tuple[Item, list[Verdict]]]:
     """Check what the gate has no verdicts on yet, and yield each item with its new ones. memory: see `Limits`"""
-    left = [item for item in planned if not _is_checked(item, gate)]
-    for item, verdicts in PoolRunner(jobs, load, Limits(SECONDS, memory)).run(left):
+    finished = {verdict.key for verdicts in gate.verdicts.values() for verdict in verdicts}
+    for item, verdicts in run_plan(planned, PoolRunner(jobs, load, Limits(SECONDS, memory)), finished):
         gate.add(verdicts)
         yield item, verdicts
 
 
-def _is_checked(item: Item, gate: Gate) -> bool:
-    known = {v.check for v in gate.verdicts.get((item.implementation.name, item.case.id), ())}
-    return {check.name for check in item.checks} <= known
-
-
 def conforms(implementation: Implementation, case: Case, direction: str = "forward") -> str:
     """Check in this process. Return "" if it conforms, else why not."""
-    from attention_harness.execution.run import run_checks
-
     gate = Gate()
-    for item in items([implementation], [(case, direction)]):
-        gate.add(run_checks(item))
+    for _, verdicts in run_plan(items([implementation], [(case, direction)]), InProcessRunner()):
+        gate.add(verdicts)
     return gate(implementation, case, direction)
 
 

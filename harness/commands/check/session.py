@@ -16,7 +16,7 @@ from attention_harness.execution import fuzz, pool
 from attention_harness.execution.costs import Costs, sentence
 from attention_harness.execution.limits import ITEM_SECONDS, Limits
 from attention_harness.execution.plan import Item, unexercised
-from attention_harness.execution.runner import PoolRunner
+from attention_harness.execution.runner import PoolRunner, run_plan
 from attention_harness.model.diagnosis import Diagnosis
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.run_facts import Smallest, TimeAccount
@@ -61,11 +61,10 @@ class Session:
 
     def run(self) -> int:
         """Check what is open, look for what caused the failures, and print."""
-        open_items = [item for item in self.items if not all(key in self.verdicts for key in item.keys)]
-        whole = not open_items  # then what was made of the same verdicts before stands
+        whole = len(self.verdicts) == self.planned  # then what was made of the same verdicts before stands
         if self.writer and not whole and self.writer.facts.finished:
             self.writer.update(finished=None)
-        account = self._check(open_items)
+        account = self._check()
         smallest = self._smallest(self.drawn, whole) if self.drawn else []
         causes = [] if self.options.no_diagnosis else self._causes(whole)
         if self.writer and not self.writer.facts.finished:
@@ -76,15 +75,15 @@ class Session:
             self._print_summary(account)
         return 0 if conforms(self.verdicts.values()) and len(self.verdicts) == self.planned else 1
 
-    def _check(self, open_items: Sequence[Item]) -> TimeAccount | None:
-        """Run the checks of the open items; return what they cost."""
+    def _check(self) -> TimeAccount | None:
+        """Run the checks that have no verdict yet; return what they cost."""
         costs, failures = Costs(self.options.jobs or pool.default_jobs()), console.Failures()
         with console.progress("check") as show:
-            for item, reached in PoolRunner(costs.jobs, self.options.load, self.limits, costs).run(iter(open_items)):
-                new = {verdict.key: verdict for verdict in reached if verdict.key not in self.verdicts}
-                self.verdicts |= new
+            runner = PoolRunner(costs.jobs, self.options.load, self.limits, costs)
+            for item, reached in run_plan(self.items, runner, frozenset(self.verdicts)):
+                self.verdicts |= {verdict.key: verdict for verdict in reached}
                 if self.writer:
-                    self.writer.add(*new.values())
+                    self.writer.add(*reached)
                 costs.checks += sum(verdict.status not in NOT_CHECKED for verdict in reached)
                 show(item.implementation.name, len(self.verdicts), self.planned)
                 for verdict in reached:
