@@ -100,8 +100,6 @@ def _attention(node: Node) -> Expressed:
     known |= {"softcap", "left_window_size", "right_window_size"}
     if set(node.attributes) - known:
         raise NotExpressible(f"attributes {sorted(set(node.attributes) - known)}, which this mapping does not know")
-    if node.attributes.get("softcap"):
-        raise NotExpressible("softcap: no mechanism of the notes bends its scores by a tanh")
     query, key, value = (_four_axes(node, slot) for slot in ("Q", "K", "V"))
     if "past_key" in node.given:
         key = np.concatenate([node.given["past_key"], key], -2)
@@ -111,6 +109,8 @@ def _attention(node: Node) -> Expressed:
     options, conditions = _conditions(node, sizes)
     if "scale" in node.attributes:
         options["scale"] = node.attributes["scale"]
+    if node.attributes.get("softcap"):
+        options["softcap"] = node.attributes["softcap"]
     case = _checked(Case("scaled_dot_product", sizes, str(query.dtype), options))
     output = _four_axes(node, "Y", node.expected["Y"])
     expected, left = {"output": output}, {}
@@ -157,9 +157,13 @@ def _conditions(node: Node, sizes: Mapping[str, int]) -> tuple[dict[str, Any], d
             options["causal"] = corner
         else:
             seen = seen & (position >= 0)
-    for side, distance in (("left_window_size", position), ("right_window_size", -position)):
-        if node.attributes.get(side, -1) >= 0:
-            seen = seen & (distance <= node.attributes[side])
+    window = tuple(node.attributes.get(side, -1) for side in ("left_window_size", "right_window_size"))
+    stands = (first == (keys - queries if options.get("causal") == "bottom_right" else 0)).all()
+    if min(window) >= 0 and stands:
+        options["window"] = window
+    else:  # open on one side, or counted from another place than ours
+        for size, distance in zip(window, (position, -position), strict=True):
+            seen = seen & (distance <= size) if size >= 0 else seen
     given = node.given.get("attn_mask")
     if given is not None:
         hidden: Any = False if given.dtype == bool else -np.inf

@@ -99,17 +99,13 @@ def _asked() -> list[Any]:
 # --- the mapping
 
 
-def test_every_node_case_is_expressed_or_has_its_reason():
-    """Nothing is skipped silently: whatever has no soft cap is expressed, and the counts add up."""
-    reasons = Counter()
-    for node in nodes().values():
-        try:
-            expressed(node)
-        except NotExpressible as reason:
-            reasons[str(reason).partition(":")[0]] += 1
-    capped = [name for name, node in nodes().items() if node.attributes.get("softcap")]
-    assert reasons == {"softcap": len(capped)}
-    assert len(EXPRESSED) + len(capped) == len(nodes())
+def test_every_node_case_is_expressed():
+    """Nothing is skipped silently; an attribute that the mapping does not know raises NotExpressible with its name."""
+    assert set(EXPRESSED) == set(nodes())
+    node = next(iter(nodes().values()))
+    unknown = replace(node, operator="Attention", attributes={"sinks": 1})
+    with pytest.raises(NotExpressible, match="sinks"):
+        expressed(unknown)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # upstream divides by zero on purpose
@@ -132,6 +128,7 @@ def test_every_output_is_judged_or_has_its_reason():
 def test_the_cases_cover_what_the_mapping_distinguishes():
     """Both corners, boolean and floating masks, lengths, scales, grouped heads, weights, three dtypes: all occur."""
     wanted = {"mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right", "scale", "grouped_heads"}
+    wanted |= {"softcap", "window"}
     assert wanted == {option for told in EXPRESSED.values() for option in required(told.case)}
     assert {"float32", "float16", "bfloat16"} == {told.case.dtype for told in EXPRESSED.values()}
     assert any("weights" in told.expected for told in EXPRESSED.values())
