@@ -28,6 +28,7 @@ from attention_harness.execution.process_state import process_state
 from attention_harness.execution.run import run_checks, verdicts_of
 from attention_harness.execution.runner import lost_verdicts
 from attention_harness.execution.worker import implementation
+from attention_harness.model import units
 from attention_harness.model.case import Case
 from attention_harness.model.diagnosis import Diagnosis
 from attention_harness.model.printable import printable
@@ -135,26 +136,22 @@ def _facts(case: Case) -> Iterator[tuple[str, str]]:
 
 
 def text(item: Item, found: Replayed, *, drawn: bool) -> Iterator[str]:
-    """Yield the lines that tell a replay. drawn: the terminal shows block characters."""
+    """Yield the lines of a replay. drawn: the terminal shows block characters."""
     yield f"{item.implementation.name} on {item.case.id}"
     for name, fact in found.facts:
         yield f"  {name:10} {fact}"
     for verdict in found.verdicts:
         where = f" at {list(verdict.where)}" if verdict.where and verdict.reason else ""
-        error_ratio = (
-            f" {verdict.error_ratio:.3g} of the error bound"
-            if verdict.error_ratio is not None and not verdict.reason
-            else ""
-        )
-        yield f"{verdict.status.upper()} {verdict.check}{where}{error_ratio}" + (
-            f": {verdict.reason}" if verdict.reason else ""
-        )
+        shown = None if verdict.reason else verdict.error_ratio  # a reason says it itself
+        ratio = "" if shown is None else f", error ratio {units.error_ratio(shown)}"
+        reason = f": {verdict.reason}" if verdict.reason else ""
+        yield f"{verdict.status.upper()} {verdict.check}{where}{ratio}{reason}"
     worst = found.worst
     if worst:
         yield (
             f"worst element of the {worst.what} {list(worst.where)}: got {worst.got:.9g}, expected "
             f"{worst.expected:.9g}, |error| {worst.error:.3g}, error bound {worst.error_bound:.3g}, "
-            f"error ratio {worst.error_ratio:.3g}"
+            f"error ratio {units.error_ratio(worst.error_ratio)}"
         )
     if worst and worst.error_ratio > 1:
         for one in found.maps:
