@@ -82,13 +82,13 @@ def _swept(length: int) -> Workload:
 WORKLOADS = (
     Workload(
         "minilm_layer0",
-        "recorded from all-MiniLM-L6-v2, layer 0: two texts of 64 and 53 tokens (harness/recordings)",
+        "recorded from all-MiniLM-L6-v2, layer 0: two texts of 64 and 53 tokens (harness/cases/recordings)",
         _case("scaled_dot_product", "B2H12Hk12Lq64Lk64D32Dv32", options="mask=batch", content="recorded.minilm_layer0"),
         matrix="quick",
     ),
     Workload(
         "minilm_layer4",
-        "recorded from all-MiniLM-L6-v2, layer 4: the milder scores of the same texts (harness/recordings)",
+        "recorded from all-MiniLM-L6-v2, layer 4: the milder scores of the same texts (harness/cases/recordings)",
         _case("scaled_dot_product", "B2H12Hk12Lq64Lk64D32Dv32", options="mask=batch", content="recorded.minilm_layer4"),
         matrix="full",
     ),

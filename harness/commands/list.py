@@ -1,4 +1,4 @@
-"""List implementations, mechanisms, cases, checks, mutants or workloads."""
+"""List implementations, mechanisms, options, cases, checks, mutants or workloads."""
 
 from __future__ import annotations
 
@@ -73,6 +73,21 @@ def mechanisms(options: argparse.Namespace) -> Rows:
     ]
 
 
+def case_options(options: argparse.Namespace) -> Rows:
+    """Return what a case may add to a mechanism, and by which names a file declares it."""
+    from attention_harness.options import OPTIONS
+
+    return [
+        {
+            "name": option.name,
+            "capabilities": list(option.capabilities),
+            "summary": option.summary,
+            "expected": option.expected,
+        }
+        for option in OPTIONS.values()
+    ]
+
+
 def cases(options: argparse.Namespace) -> Rows:
     """Return the cases of the tier."""
     from attention_harness.cases.matrix import matrix
@@ -107,6 +122,7 @@ def workloads(options: argparse.Namespace) -> Rows:
 KINDS: dict[str, tuple[Callable[[argparse.Namespace], Rows], tuple[str, ...]]] = {
     "implementations": (implementations, ("name", "summary", "unavailable")),
     "mechanisms": (mechanisms, ("name", "inputs", "options", "source")),
+    "options": (case_options, ("name", "capabilities", "summary")),
     "cases": (cases, ("id",)),
     "checks": (checks, ("name", "summary")),
     "mutants": (mutants, ("kind", "name", "cites")),

@@ -12,7 +12,7 @@ from attention_harness.checks import CHECKS
 from attention_harness.registry import mechanisms
 from tests.registry.sources import TINY, write
 
-KINDS = ("implementations", "mechanisms", "cases", "checks", "workloads")
+KINDS = ("implementations", "mechanisms", "options", "cases", "checks", "workloads")
 NOTES = {
     "dot_product",
     "scaled_dot_product",

@@ -37,7 +37,9 @@ def test_help_imports_nothing_heavy(verb):
     assert set() == modules_after(*verb.split(), "--help")
 
 
-@pytest.mark.parametrize("kind", ["implementations", "mechanisms", "checks", "mutants", "cases", "workloads"])
+@pytest.mark.parametrize(
+    "kind", ["implementations", "mechanisms", "options", "checks", "mutants", "cases", "workloads"]
+)
 def test_listing_imports_no_framework(kind):
     """NumPy alone, and no worker pool."""
     assert modules_after("list", kind) <= {"numpy"}

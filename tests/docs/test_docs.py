@@ -30,6 +30,13 @@ def test_links_lead_somewhere(page):
     assert [] == missing
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_named_files_are_there(page):
+    """A path of the checkout in code names a file or folder; NAME stands for a reader's own."""
+    paths = re.findall(r"`((?:harness|reference|implementations|tests|tools|docs)/[\w./]*)", page.read_text("utf-8"))
+    assert [] == [path for path in paths if "NAME" not in path and not (ROOT / path).exists()]
+
+
 def test_the_readme_is_short():
     """It is what a stranger needs in ten minutes."""
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 180
