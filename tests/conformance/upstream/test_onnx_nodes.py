@@ -157,6 +157,10 @@ def test_upstream_s_own_tolerance_agrees(name):
         ("test_attention_4d_causal", {"causal": "bottom_right"}),
         ("test_attention_4d_causal_with_past_and_present", {"causal": "top_left"}),
         ("test_attention_4d_scaled", {"scale": 0.35}),
+        ("test_attention_4d_softcap", {"softcap": 3.0}),
+        ("test_attention_bidirectional_window", {"window": (2, 2)}),
+        ("test_attention_bidirectional_window", {"window": (1, 1)}),
+        ("test_attention_bidirectional_window", {"window": (2, 1)}),
     ],
 )
 def test_a_wrong_option_is_noticed(name, wrong):
