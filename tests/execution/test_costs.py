@@ -18,7 +18,7 @@ def test_shares_are_of_all_workers_time(monkeypatch):
     costs.checks = 50
     now[0] += 10
     summary = costs.summary()
-    assert {"implementation": 0.5, "reference": 0.15, "harness": 0.05} == summary["shares"]
+    assert {"implementation": 0.5, "reference": 0.15, "harness": 0.05} == summary.shares
     text = sentence(summary)
     assert text.startswith("time: 10 s on 2 workers: implementations 50%, reference and error bounds 15%, ")
     assert text.endswith("this harness 5%, starting and waiting 30%; 5 checks/s")
