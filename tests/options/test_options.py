@@ -18,7 +18,7 @@ from attention_harness.cases.space import variants
 from attention_harness.checks import CHECKS
 from attention_harness.model.case import Case
 from attention_harness.options import OPTIONS, Place, capabilities, cut, interval, required, visible_pairs
-from attention_harness.reference.core import visible_keys
+from attention_harness.reference.core import visible_keys, visible_weights
 from attention_harness.registry import mechanisms
 
 FORMS = [(option, form) for option in OPTIONS.values() for form in (*option.forms, *option.more_forms)]
@@ -127,3 +127,25 @@ def test_every_mechanism_takes_what_its_group_takes():
     """A mechanism with scores of pairs takes every option that acts there."""
     for known in mechanisms().values():
         assert set(known.options) <= set(capabilities()), known.name
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(5, 7), (7, 5), (1, 9), (6, 6)])
+@pytest.mark.parametrize("corner", [None, "top_left", "bottom_right"])
+@pytest.mark.parametrize("window", [(2, 1), (1, 3), (0, 0), (9, 0)])
+def test_a_window_counts_from_the_query_s_own_place(queries, keys, corner, window):
+    """From i - l to i + r, both seen, where i is counted from the corner; causality hides what comes after it."""
+    shown = visible_keys((1, queries, keys), window=window, causal=corner)[0]
+    for i, j in itertools.product(range(queries), range(keys)):
+        place = i + keys - queries if corner == "bottom_right" else i
+        expected = place - window[0] <= j <= place + window[1] and (corner is None or j <= place)
+        assert expected == shown[i, j], (i, j)
+
+
+def test_a_softcap_stands_behind_the_scale_and_before_the_bias():
+    """The capped scores are c tanh(s / c), and the bias is added to them."""
+    scores, bias = np.array([[[3.0, -1.0, 0.25]]]), np.array([[[0.0, 2.0, -np.inf]]])
+    capped = 1.5 * np.tanh(scores / 1.5) + np.array([0.0, 2.0, 0.0])
+    expected = np.exp(capped[..., :2]) / np.exp(capped[..., :2]).sum(-1, keepdims=True)
+    found = visible_weights(scores, bias=bias, softcap=1.5)
+    np.testing.assert_allclose(found[..., :2], expected, rtol=1e-15)
+    assert found[0, 0, 2] == 0
