@@ -9,9 +9,12 @@ import pytest
 from attention_harness.cases.ids import parse
 from attention_harness.commands.choose_problem import GATE_SCORES, case_of, gated_on
 from attention_harness.commands.main import parse as parse_arguments
+from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
+from attention_harness.options import OPTIONS
 from attention_harness.registry import mechanism, mechanisms
 
+SIZES = {"B": 2, "H": 2, "Hk": 2, "Lq": 8, "Lk": 8, "D": 4, "Dv": 4}
 NEEDS = {"multi_head": ["--size", "H=4"], "projected": ["--option", "score=cosine"]}
 NEEDS["self_attention"] = ["--option", "positions=none"]
 
@@ -42,6 +45,17 @@ def test_a_corner_that_does_not_matter_need_not_be_said():
     assert "top_left" == case_named("dot_product", "--shape", "1x2x8x4", "--causal").options["causal"]
     with pytest.raises(HarnessError, match="say which: --causal top_left, --causal bottom_right"):
         case_named("dot_product", "--shape", "1x2x8x4", "--kv-length", "9", "--causal")
+
+
+@pytest.mark.parametrize("name", [name for name, one in OPTIONS.items() if one.forms and not one.training])
+def test_every_option_has_an_argument(name):
+    """Of its own name, with each of its forms as an id spells it; nothing here names one."""
+    for form in OPTIONS[name].forms:
+        spelled = (
+            Case("scaled_dot_product", SIZES, options={name: form}).id.partition(f"{name}=")[2].split("-ordinary")[0]
+        )
+        words = (f"--{name.replace('_', '-')}", spelled)
+        assert form == case_named("scaled_dot_product", "--shape", "2x2x8x4", *words).options[name]
 
 
 def test_options_have_a_usual_form():
