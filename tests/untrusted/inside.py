@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from attention_harness.benchmark import campaign
+from attention_harness.benchmark import campaign, estimate
+from attention_harness.benchmark.self_check import planting
 from attention_harness.cases import anchors
 from attention_harness.cases.matrix import matrix
+from attention_harness.commands import bench_self_check
 from attention_harness.commands.check import cases as check_cases
 from attention_harness.commands.check import session as check
 from attention_harness.commands.main import main
@@ -65,6 +68,10 @@ def no_work() -> Iterator[None]:
         patch.setattr(check_cases, "cases_for", lambda *_: ())
         patch.setattr(sensitivity, "measure", lambda cases: iter(()))
         patch.setattr(check, "diagnose_run", lambda *_, **__: iter(()))
+        unknown = estimate.Calibration(math.nan, {}, 0.0, (), "not looked at")
+        patch.setattr(estimate, "calibrate", lambda *_, **__: unknown)
+        patch.setattr(planting, "calibrated", lambda folder, sizes, show: {one.name: 1 for one in sizes})
+        patch.setattr(bench_self_check, "_repetition", lambda *_: iter(()))
         patch.setattr(replay, "run", lambda *_, **__: replay.Replayed(()))
         patch.setattr(replay, "save", lambda *_, **__: [])
         yield
