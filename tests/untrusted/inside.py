@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from attention_harness.benchmark import campaign, estimate
 from attention_harness.benchmark.self_check import planting
 from attention_harness.cases import anchors
 from attention_harness.cases.matrix import matrix
-from attention_harness.commands import bench_self_check
+from attention_harness.commands import bench, bench_self_check
 from attention_harness.commands.check import cases as check_cases
 from attention_harness.commands.check import session as check
 from attention_harness.commands.main import main
@@ -68,8 +67,7 @@ def no_work() -> Iterator[None]:
         patch.setattr(check_cases, "cases_for", lambda *_: ())
         patch.setattr(sensitivity, "measure", lambda cases: iter(()))
         patch.setattr(check, "diagnose_run", lambda *_, **__: iter(()))
-        unknown = estimate.Calibration(math.nan, {}, 0.0, (), "not looked at")
-        patch.setattr(estimate, "calibrate", lambda *_, **__: unknown)
+        patch.setattr(bench, "_expected", lambda *_: estimate.Estimate(0.0, 0.0, 3, False))
         patch.setattr(planting, "calibrated", lambda folder, sizes, show: {one.name: 1 for one in sizes})
         patch.setattr(bench_self_check, "_repetition", lambda *_: iter(()))
         patch.setattr(replay, "run", lambda *_, **__: replay.Replayed(()))
@@ -95,15 +93,18 @@ def answer(*arguments: object) -> Answer:
 
 
 def clear(given: Answer) -> bool:
-    """Whether an answer is one of 0 and 1, or a mistake that is told in one line, after argparse's usage, or what
-    a resumed run tells first, if any.
+    """Whether an answer is one of 0 and 1, or a mistake that is told in one line, after argparse's usage, or after what
+    a resumed run or a benchmark says of its progress, if any.
     """
     if given.status in (0, 1):
         return "Traceback" not in given.err
     [*before, line] = given.err.splitlines()
     told = line.startswith("attention-harness") and line.isprintable()
     return (
-        given.status == 2 and not given.out and told and (not before or before[0].startswith(("usage: ", "resume: ")))
+        given.status == 2
+        and not given.out
+        and told
+        and (not before or before[0].startswith(("usage: ", "resume: ", "bench: ")))
     )
 
 
