@@ -99,13 +99,9 @@ def clear(given: Answer) -> bool:
     if given.status in (0, 1):
         return "Traceback" not in given.err
     [*before, line] = given.err.splitlines()
-    told = line.startswith("attention-harness") and line.isprintable()
-    return (
-        given.status == 2
-        and not given.out
-        and told
-        and (not before or before[0].startswith(("usage: ", "resume: ", "bench: ")))
-    )
+    progress = not before or before[0].startswith(("usage: ", "resume: ", "bench: "))
+    one_line = line.startswith("attention-harness") and line.isprintable()
+    return given.status == 2 and not given.out and one_line and progress
 
 
 @contextlib.contextmanager
