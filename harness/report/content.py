@@ -28,7 +28,7 @@ from attention_harness.model.run_facts import (
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 from attention_harness.report import growth, timings, words
 from attention_harness.report.behaviours import Behaviours, behaviours
-from attention_harness.report.matrix import Cell, Matrix, matrix
+from attention_harness.report.matrix import Matrix, MatrixCell, matrix
 from attention_harness.store import Run
 
 SEVERITY = (
@@ -118,7 +118,7 @@ class Content:
     statuses: tuple[tuple[str, int], ...]
     totals: tuple[Total, ...]
     matrix: Matrix
-    worst: tuple[Cell, ...]
+    worst: tuple[MatrixCell, ...]
     behaviours: Behaviours
     mutation_score: mutation_results.MutationScore | None
     sensitivity: tuple[Sensitivity, ...]

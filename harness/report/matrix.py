@@ -12,7 +12,7 @@ from attention_harness.report import words
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class MatrixCell:
     """What one implementation is worth on one mechanism.
 
     state   a status, or "none" where there is no verdict
@@ -52,7 +52,7 @@ class Row:
     """A mechanism's cells, in the order of the implementations."""
 
     mechanism: str
-    cells: tuple[Cell, ...]
+    cells: tuple[MatrixCell, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def matrix(verdicts: Sequence[Verdict], mechanisms: Iterable[str], implementatio
 
 def _cell(
     mechanism: str, implementation: str, found: Sequence[Verdict], numbers: dict[tuple[str, str, str], int]
-) -> Cell:
+) -> MatrixCell:
     counts = Counter(v.status for v in found)
     wrong = any(counts[status] for status in NONCONFORMING)
     # a known failure beyond its error bound is not the share of the pass beside it
@@ -99,7 +99,7 @@ def _cell(
     state, text, extras = parts(counts, words.error_ratio(worst.error_ratio) if worst else "")
     keys = [(v.implementation, str(v.status), _shape(v.reason, mechanism)) for v in found if v.status in NOT_CHECKED]
     cited = tuple(sorted({numbers[key] for key in keys}))
-    return Cell(mechanism, implementation, state, text, extras, cited, worst)
+    return MatrixCell(mechanism, implementation, state, text, extras, cited, worst)
 
 
 def parts(counts: Counter[Status], error_ratio: str) -> tuple[str, str, tuple[str, ...]]:
