@@ -95,7 +95,7 @@ def kernel(mutant: str = "", error: float = 0.0) -> registry.Implementation:
 
         return attend
 
-    options = tuple(name for name in eager.CAPABILITIES.options if name not in ("learned_scale", "dropout"))
+    options = ("mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right", "scale", "grouped_heads")
     fused = Arithmetic(rounded_scores=False, stored_probabilities=False)
     return made(
         "kernel",
