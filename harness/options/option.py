@@ -15,7 +15,7 @@ Axes = tuple[str, ...]
 
 
 class Stage(enum.IntEnum):
-    """Where in the pipeline of a pairwise mechanism an option acts (DESIGN, section 3)."""
+    """Where in the pipeline of a pairwise mechanism an option acts, in this order."""
 
     SCORES = 0
     SCALE = 1

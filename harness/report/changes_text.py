@@ -24,13 +24,21 @@ def text(changes: Changes, confirm: str) -> str:
         lines.append(f"{kind}: {len(found)}")
         if kind in _ORDER:
             lines += [f"  {_named(one)}: {one.before or '-'} -> {one.after}; {one.reason}" for one in found[:_SHOWN]]
+            lines += _more(len(found))
         else:
             counts = Counter(one.implementation for one in found)
             lines += [f"  {name}: {count}" for name, count in counts.most_common(_SHOWN)]
+            lines += _more(len(counts))
     lines += [f"{_accuracy(one)}: {_named(one)}" for one in _worst(changes.accuracy)[:_SHOWN]]
+    lines += _more(len(changes.accuracy))
     lines += [f"{_cost(one)}: {one.implementation} on {_cell(one)}" for one in changes.costs]
     lines += _limits(changes)
     return "\n".join(lines)
+
+
+def _more(count: int) -> list[str]:
+    """Return the line that counts what is not shown, if anything is left out."""
+    return [f"  {count - _SHOWN} more; --markdown and --json have all"] if count > _SHOWN else []
 
 
 def markdown(changes: Changes, confirm: str) -> str:

@@ -19,7 +19,7 @@ from attention_harness.reference.specification import SCORED
 from attention_harness.registry import mechanisms
 
 MECHANISM = pytest.mark.parametrize("mechanism", mechanisms().values(), ids=mechanisms())
-# DESIGN, section 3: all of the notes.
+# All of the notes.
 NAMES = {
     *(
         "dot_product",

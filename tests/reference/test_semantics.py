@@ -1,4 +1,4 @@
-"""What the mechanisms mean at their edges (DESIGN, section 4), asked of the float64 references."""
+"""What the mechanisms mean at their edges checked on the float64 references."""
 
 from __future__ import annotations
 
