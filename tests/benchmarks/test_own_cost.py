@@ -12,7 +12,7 @@ import pytest
 
 from attention_harness import registry, store
 from attention_harness.cases.matrix import matrix
-from attention_harness.checks import subject
+from attention_harness.checks import expected
 from attention_harness.execution.costs import sentence
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
@@ -39,7 +39,7 @@ def _cases(count: int) -> list[Case]:
 
 def _asked(names: list[str], cases: list[Case]) -> tuple[dict[str, float], int]:
     """Return the seconds of each account, and how many checks were asked, all in this process and with empty caches."""
-    subject._small.cache_clear()
+    expected._small.cache_clear()
     own: list[Implementation] = registry.select(names)
     time_account.taken()
     checks = 0
@@ -76,11 +76,11 @@ def test_a_check_spends_little_on_itself(benchmark, tmp_path):
 def test_a_further_implementation_costs_no_reference():
     """Error bounds are computed once for all that declare the same arithmetic."""
     _asked(["eager"], _cases(FEW))
-    alone = subject._small.cache_info()
-    subject._small.cache_clear()
+    alone = expected._small.cache_info()
+    expected._small.cache_clear()
     for item in plan_items([*registry.select(["eager"])] * 2, _cases(FEW)):
         list(run_checks(item))
-    both = subject._small.cache_info()
+    both = expected._small.cache_info()
     assert alone.misses == both.misses
     assert both.hits > alone.hits
 
