@@ -86,7 +86,7 @@ def normalise(x: Any) -> Any:
 
 
 def computed(constant: NDArray[np.float64] | np.float64, like: Any, roundings: float) -> Any:
-    """Return a constant that every implementation computes for itself, right to so many roundings."""
+    """Return a constant that every implementation computes for itself, with at most so many rounding errors."""
     return operations(like).computed(like, constant, roundings)
 
 

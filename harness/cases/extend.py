@@ -21,7 +21,7 @@ _TURNS = 6  # orders of the factors that are tried for each row
 
 
 def further(tier: str, cases: Sequence[Case]) -> Iterator[Case]:
-    """Yield the cases that a tier lacks beside these."""
+    """Yield the cases to add to these, so that the tier covers every pair of levels."""
     present = set(cases)
     for anchor in anchors(tier):
         if anchor not in present:

@@ -25,7 +25,7 @@ def heatmaps() -> dict[str, list[Heatmap]]:
 
 
 def _shown() -> list[Case]:
-    """Return, for each mechanism, its plain case or cases and those with real or printed content."""
+    """Return, for each mechanism, its plain cases, its recorded inputs and its worked examples."""
     wanted = [case for case in shown_cases() if case.dtype == "float32" and min(case.sizes.values()) > 0]
     plain = [case for case in wanted if case.content == "ordinary" and not required(case) and case.draw == 0]
     special = [case for case in wanted if case.content.startswith(("example.valid", "example.waist", "recorded."))]

@@ -21,7 +21,7 @@ def check(
     memory: int = 0,
     show: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Gate:
-    """Return the gate after all items were checked, in workers that may take so many bytes; 0: see `Limits`."""
+    """Check all items in workers limited to `memory` bytes (0: the default of `Limits`), and return the gate."""
     for done, (item, found) in enumerate(gate.check(items, verdicts, load, memory=memory), 1):
         show(f"checking {item.implementation.name}", done, len(items))
         keep(found, writer)

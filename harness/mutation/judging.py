@@ -39,7 +39,7 @@ def start() -> None:
 
 
 def judge_mutant(mutant: Mutant, ids: Sequence[str]) -> Outcome:
-    """Return, by mechanism, the first verdict on these cases that kills the mutant, and where none does though it shows."""
+    """Return the first verdict that kills the mutant, by mechanism; and the mechanisms where it shows and survives."""
     implementation, checks = mutant.implementation(), 0
     witnesses: dict[str, Verdict] = {}
     unseen = []

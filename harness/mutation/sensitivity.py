@@ -97,7 +97,7 @@ class _Problem:
         return int(self.visible.sum(-1).max(initial=0))
 
     def output(self, change: Change) -> Array:
-        """Return the exact output with `change` in the place of the softmax."""
+        """Return the exact output, computed with `change` instead of the softmax."""
         return evaluate(self.mechanism.evaluate, self.tensors, self.arguments, change)
 
     def accuses(self, output: Array) -> bool:

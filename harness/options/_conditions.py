@@ -1,4 +1,4 @@
-"""What a mask and a bias share: the forms of a condition on pairs of query and key."""
+"""What a mask and a bias share: the shapes that they may have, and how they are drawn."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ def show(shown: NDArray[np.bool_], draw: Draw) -> None:
 
 
 def shown(draw: Draw, of: int, part: str = "") -> Numbers:
-    """Return which pairs are shown: so many in ten."""
+    """Return which pairs are shown: each with probability `of` / 10."""
     return draw.whole_numbers(OF, part) < of

@@ -71,9 +71,9 @@ class Writer:
     ) -> tuple[Self, list[Verdict], str]:
         """Resume a run of the same plan, files and machine: (writer, verdicts it already has, what was repaired).
 
-        A run that was killed before it had written what it is, is begun.
+        A run that was killed before run.json was written starts afresh.
 
-        plan_of_first  for a plan that can be made longer, the digest of its first so many checks: a run of these is
+        plan_of_first  for a plan that can be made longer, the digest of its first checks: a run of these is
                        resumed, and becomes a run of the longer plan
         """
         if (directory / lock.FILE).exists() and not (directory / RUN).exists():

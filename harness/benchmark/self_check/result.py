@@ -16,7 +16,7 @@ from attention_harness.model.student import interval
 
 @dataclass(frozen=True)
 class Plant:
-    """The planted slowdown of a size as all its repetitions measured it: a share, with a 95 % interval."""
+    """How large a planted slowdown really was, over all repetitions: a fraction, with a 95 % interval."""
 
     size: str
     turns: int

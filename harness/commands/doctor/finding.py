@@ -14,7 +14,7 @@ class Finding:
     """state: ok; missing; absent or too old, which a default run can do without; unavailable; or a note.
 
     found    what is there
-    advice   the command that adds what is not, or what follows from what is
+    advice   the command that adds what is missing, or what follows from what is there
     """
 
     subject: str

@@ -15,7 +15,7 @@ MISSING = "a report needs matplotlib and Jinja2: pip install attention-harness[r
 
 
 def environment(**options: Any) -> Environment:
-    """Return an environment that finds the templates and knows no undefined name."""
+    """Return an environment that finds the templates, and in which an undefined name is an error."""
     try:
         import jinja2
     except ImportError as error:
