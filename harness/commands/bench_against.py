@@ -136,7 +136,7 @@ def _measured(result: Result, campaigns: Sequence[Campaign], options: argparse.N
         console.line(f"bench: checking {new.name} and {old.name} before they are timed")
         verdicts = gating.check(planned, Gate(), campaign.load, writer, options.memory)
         log = PassLog(options.out, resume=False)
-        rows += _kept(_rows(campaign, verdicts, log), writer)
+        rows += _recorded(_rows(campaign, verdicts, log), writer)
         readings += log.of_kind(MachineRead)
     disturbed = noise.summary(rows, readings) if rows else None
     if writer:
@@ -151,7 +151,7 @@ def _rows(campaign: Campaign, verdicts: Gate, log: PassLog) -> Iterator[Measurem
         yield from benchmark.measure(campaign, verdicts, lambda what, *step: show(f"{name}, {what}", *step), log)
 
 
-def _kept(rows: Iterable[Measurement], writer: Writer | None) -> Iterator[Measurement]:
+def _recorded(rows: Iterable[Measurement], writer: Writer | None) -> Iterator[Measurement]:
     for row in rows:
         if writer:
             writer.add(row)

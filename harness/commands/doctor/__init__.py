@@ -67,7 +67,7 @@ def _implementations(compiler: Sequence[Finding]) -> Iterator[Finding]:
             yield Finding("implementations", name, MISSING, str(error), "mend its unavailable()")
             continue
         gpu = "cuda" in implementation.capabilities.devices[:1]
-        advice = packages.command("cuda" if gpu else "onnx") if reason else ""
+        advice = packages.install_command("cuda" if gpu else "onnx") if reason else ""
         if reason and gpu and not cuda_devices() and "not installed" not in reason:
             advice = "needs a machine with an NVIDIA GPU"
         if name == "compiled" and compiler and not reason:

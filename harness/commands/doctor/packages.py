@@ -55,7 +55,7 @@ def requirements() -> tuple[Requirement, ...]:
     return tuple(found.values())
 
 
-def command(extra: str) -> str:
+def install_command(extra: str) -> str:
     """Return the command that installs what an extra brings, or what is always needed."""
     brackets = f"[{extra}]" if extra else ""
     if not (ROOT / "pyproject.toml").is_file():
@@ -96,4 +96,6 @@ def _package(requirement: Requirement) -> Finding:
         return Finding("packages", name, OK, found)
     what = f"{found}, not {requirement.range}" if found else "not installed"
     state = MISSING if not extra else "too old" if found else "absent"
-    return Finding("packages", name, state, what + (f"; {EXTRAS[extra]} needs it" if extra else ""), command(extra))
+    return Finding(
+        "packages", name, state, what + (f"; {EXTRAS[extra]} needs it" if extra else ""), install_command(extra)
+    )

@@ -14,14 +14,14 @@ _FULL = """\
 _START = "    if bias is not None:\n        scores = scores + bias\n"
 
 
-def _own(body: str) -> str:
+def _own_attend(body: str) -> str:
     """Return code that takes the softmax over on masked scores; a fully masked row is zero."""
     return _FULL + "    import torch\n" + body
 
 
 def _online(body: str, block: int = 16) -> str:
     """Return an online softmax over blocks of keys whose update is the body; it leaves `peak` and `total`."""
-    return _own(
+    return _own_attend(
         f"    peak, total = scores.new_full((*scores.shape[:-1], 1), -math.inf), scores.new_zeros((*scores.shape[:-1], 1))\n"
         f"    for part in scores.split({block}, -1) if scores.shape[-1] else ():\n"
         f"        higher = torch.maximum(peak, part.amax(-1, keepdim=True))\n"
@@ -53,36 +53,36 @@ SOFTMAX = mutants(
         ("softmax of absolute scores", _START, _START + "    scores = scores.abs()\n"),
         ("softmax of rectified scores", _START, _START + "    scores = scores.relu()\n"),
         ("softmax capped at 30", _START, "    scores = 5 * (scores / 5).tanh()\n" + _START),
-        ("softmax with a sink", _START, _own(_SAFE + "    return weights / (total + (-peak).exp())\n")),
+        ("softmax with a sink", _START, _own_attend(_SAFE + "    return weights / (total + (-peak).exp())\n")),
         (
             "softmax without its maximum",
             _START,
-            _own(
+            _own_attend(
                 "    weights = scores.exp()\n    total = weights.sum(-1, keepdim=True)\n    return weights / total.masked_fill(total == 0, 1.0)\n"
             ),
         ),
         (
             "softmax with the maximum of the whole matrix",
             _START,
-            _own(
+            _own_attend(
                 "    peak = scores.max() if scores.numel() else 0.0\n    peak = torch.where(torch.as_tensor(peak) == -math.inf, torch.zeros_like(torch.as_tensor(peak)), torch.as_tensor(peak))\n    weights = (scores - peak - 60).exp()\n    total = weights.sum(-1, keepdim=True)\n    return weights / total.masked_fill(total == 0, 1.0)\n"
             ),
         ),
         (
             "maximum of a row at least -1e4",
             _START,
-            _own(
+            _own_attend(
                 _SAFE.replace("    weights =", "    peak = peak.clamp_min(-1e4)\n    weights =")
                 + "    return weights / total.masked_fill(total == 0, 1.0)\n"
             ),
         ),
         ("scores centred over the batch", _START, "    scores = scores - scores.mean(0, keepdim=True)\n" + _START),
-        ("eps of 1e-5 in the denominator", _START, _own(_SAFE + "    return weights / (total + 1e-5)\n")),
-        ("eps of 1e-3 in the denominator", _START, _own(_SAFE + "    return weights / (total + 1e-3)\n")),
+        ("eps of 1e-5 in the denominator", _START, _own_attend(_SAFE + "    return weights / (total + 1e-5)\n")),
+        ("eps of 1e-3 in the denominator", _START, _own_attend(_SAFE + "    return weights / (total + 1e-3)\n")),
         (
             "base two without log2(e)",
             _START,
-            _own(
+            _own_attend(
                 _SAFE.replace("(scores - peak).exp()", "(scores - peak).exp2()")
                 + "    return weights / total.masked_fill(total == 0, 1.0)\n"
             ),
@@ -90,7 +90,7 @@ SOFTMAX = mutants(
         (
             "log2(e) as 1.4427",
             _START,
-            _own(
+            _own_attend(
                 _SAFE.replace("(scores - peak).exp()", "((scores - peak) * 1.4427).exp2()")
                 + "    return weights / total.masked_fill(total == 0, 1.0)\n"
             ),
@@ -98,7 +98,7 @@ SOFTMAX = mutants(
         (
             "log2(e) as 1.44",
             _START,
-            _own(
+            _own_attend(
                 _SAFE.replace("(scores - peak).exp()", "((scores - peak) * 1.44).exp2()")
                 + "    return weights / total.masked_fill(total == 0, 1.0)\n"
             ),
@@ -106,7 +106,7 @@ SOFTMAX = mutants(
         (
             "exponential by a cubic polynomial",
             _START,
-            _own(
+            _own_attend(
                 _SAFE.replace(
                     "(scores - peak).exp()",
                     "(lambda z: torch.where(z > -1, 1 + z + z**2 / 2 + z**3 / 6, z.exp()))(scores - peak)",
@@ -114,11 +114,11 @@ SOFTMAX = mutants(
                 + "    return weights / total.masked_fill(total == 0, 1.0)\n"
             ),
         ),
-        ("sigmoid instead of softmax", _START, _own("    return scores.sigmoid()\n")),
+        ("sigmoid instead of softmax", _START, _own_attend("    return scores.sigmoid()\n")),
         (
             "only the largest counts",
             _START,
-            _own(
+            _own_attend(
                 _SAFE
                 + "    top = (weights == 1.0).to(weights.dtype)\n    return top / top.sum(-1, keepdim=True).clamp_min(1)\n"
             ),
@@ -126,7 +126,7 @@ SOFTMAX = mutants(
         (
             "only the eight largest count",
             _START,
-            _own(
+            _own_attend(
                 _SAFE
                 + "    edge = weights.topk(min(8, weights.shape[-1]), -1).values[..., -1:]\n    weights = weights * (weights >= edge)\n    total = weights.sum(-1, keepdim=True)\n    return weights / total.masked_fill(total == 0, 1.0)\n"
             ),
@@ -134,7 +134,7 @@ SOFTMAX = mutants(
         (
             "weights below a thousandth dropped",
             _START,
-            _own(
+            _own_attend(
                 _SAFE
                 + "    weights = weights / total.masked_fill(total == 0, 1.0)\n    return weights * (weights > 1e-3)\n"
             ),
@@ -142,13 +142,15 @@ SOFTMAX = mutants(
         (
             "weights never below 1e-4",
             _START,
-            _own(_SAFE + "    return (weights / total.masked_fill(total == 0, 1.0)).clamp_min(1e-4) * (total > 0)\n"),
+            _own_attend(
+                _SAFE + "    return (weights / total.masked_fill(total == 0, 1.0)).clamp_min(1e-4) * (total > 0)\n"
+            ),
         ),
-        ("not normalised", _START, _own(_SAFE + "    return weights\n")),
+        ("not normalised", _START, _own_attend(_SAFE + "    return weights\n")),
         (
             "normalised by the root of the squares",
             _START,
-            _own(
+            _own_attend(
                 _SAFE
                 + "    total = (weights * weights).sum(-1, keepdim=True).sqrt()\n    return weights / total.masked_fill(total == 0, 1.0)\n"
             ),
@@ -218,7 +220,7 @@ BLOCKS = mutants(
             (
                 f"tail padded to {block} with zero scores",
                 _START,
-                _own(
+                _own_attend(
                     _SAFE
                     + f"    return weights / (total + (-scores.shape[-1] % {block}) * (-peak).exp()).masked_fill(total == 0, 1.0)\n"
                 ),

@@ -157,7 +157,7 @@ def test_every_range_is_understood():
 def test_outside_of_a_checkout(monkeypatch, tmp_path):
     """The command names the package."""
     monkeypatch.setattr(packages, "ROOT", tmp_path)
-    assert packages.command("onnx") == 'python -m pip install "attention-harness[onnx]"'
+    assert packages.install_command("onnx") == 'python -m pip install "attention-harness[onnx]"'
 
 
 @pytest.mark.parametrize(
