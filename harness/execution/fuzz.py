@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attention_harness.execution.limits import DEFAULT_LIMITS, Limits
-from attention_harness.execution.plan import plan_items
+from attention_harness.execution.plan import plan_item
 from attention_harness.execution.runner import item_worker
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
@@ -134,7 +134,7 @@ def shrink_one(
             fresh = case not in tried and len(tried) < tries and time.monotonic() < deadline
             if fresh and case.mechanism == original.mechanism and not implementation.refuses(placed):
                 tried.add(case)
-                [item] = plan_items([implementation], [placed])
+                item = plan_item(implementation, placed)
                 alike = [one for one in run(item) if (one.check, one.status) == (verdict.check, verdict.status)]
                 if alike:
                     failing[case] = alike[0]

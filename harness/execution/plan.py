@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -53,25 +54,33 @@ def plan_items(
     cases: Iterable[Case],
     cases_for_declaration: Callable[[Implementation], Iterable[Case]] = lambda implementation: (),
 ) -> Iterator[Item]:
-    """Yield an item for every implementation on every case, then on the cases that its declaration adds.
+    """Yield an item for every case and implementation that declares its mechanism, then for those it adds itself.
 
     Where nothing can run the item says why.
     """
-    absent = {implementation.name: implementation.unavailable() for implementation in implementations}
-    no_cuda = "" if cuda_devices() else "no CUDA device"
     shared = ((one, case) for case in cases for one in implementations)
-    added = (
-        (implementation, case) for implementation in implementations for case in cases_for_declaration(implementation)
-    )
+    added = ((one, case) for one in implementations for case in cases_for_declaration(one))
+    absent = functools.cache(Implementation.unavailable)
     for implementation, case in itertools.chain(shared, added):
-        placed = case if case.device != "cpu" else case.on(implementation.device)
-        checks = tuple(check for check in CHECKS if check.applies(implementation, placed))
-        skip = None
-        if refusal := implementation.refuses(placed) or size.too_large(placed):
-            skip = (Status.UNSUPPORTED, refusal)
-        elif absent[implementation.name] or (placed.device == "cuda" and no_cuda):
-            skip = (Status.UNAVAILABLE, absent[implementation.name] or no_cuda)
-        yield Item(implementation, placed, checks, skip)
+        if case.mechanism in implementation.capabilities.mechanisms:
+            yield plan_item(implementation, case, absent)
+
+
+def plan_item(
+    implementation: Implementation, case: Case, absent: Callable[[Implementation], str] = Implementation.unavailable
+) -> Item:
+    """Return the item of an implementation on a case, of whatever mechanism.
+
+    absent: why this machine cannot run an implementation, or ""
+    """
+    placed = case if case.device != "cpu" else case.on(implementation.device)
+    checks = tuple(check for check in CHECKS if check.applies(implementation, placed))
+    skip = None
+    if refusal := implementation.refuses(placed) or size.too_large(placed):
+        skip = (Status.UNSUPPORTED, refusal)
+    elif reason := absent(implementation) or ("" if placed.device != "cuda" or cuda_devices() else "no CUDA device"):
+        skip = (Status.UNAVAILABLE, reason)
+    return Item(implementation, placed, checks, skip)
 
 
 def unexercised(items: Iterable[Item]) -> dict[str, list[str]]:

@@ -20,7 +20,7 @@ from attention_harness import registry
 from attention_harness.cases.ids import parse
 from attention_harness.checks import CHECKS
 from attention_harness.execution import limits, output, processes, worker_process
-from attention_harness.execution.plan import plan_items
+from attention_harness.execution.plan import plan_item
 from attention_harness.execution.process_state import ProcessState, live_threads, process_state
 from attention_harness.execution.run import verdicts_of
 from attention_harness.model import time_account
@@ -112,7 +112,7 @@ def run_item(name: str, load: tuple[Path, ...], case_id: str, checks: tuple[str,
     with time_account.spent(time_account.HARNESS):
         with time_account.spent(time_account.IMPLEMENTATION):
             found = implementation(name, load)
-        [item] = plan_items([found], [parse(case_id)])
+        item = plan_item(found, parse(case_id))
         item = replace(item, checks=tuple(check for check in CHECKS if check.name in checks))
         verdicts = verdicts_of(item, _beginning.state)
     return ItemResult(tuple(verdicts), time_account.taken())

@@ -15,7 +15,7 @@ from attention_harness.cases.ids import parse
 from attention_harness.checks.form import to_array, wrong_form
 from attention_harness.execution import in_process, pool
 from attention_harness.execution.lost import Lost
-from attention_harness.execution.plan import plan_items
+from attention_harness.execution.plan import plan_item, plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.execution.runner import lost_verdicts
 from attention_harness.execution.worker import start_worker
@@ -139,7 +139,7 @@ def _piece(worker: pool.Worker, task: pool.Task, implementation: Implementation,
     try:
         return worker.ask(task.function, *task.arguments)
     except Lost as lost:
-        [item] = plan_items([implementation], [case])
+        item = plan_item(implementation, case)
         return lost_verdicts(item, lost)[0]
 
 

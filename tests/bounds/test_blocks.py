@@ -13,7 +13,7 @@ from attention_harness.bounds import PAIRS, ErrorBound, blocked, blocks, error_b
 from attention_harness.cases import inputs, random
 from attention_harness.cases.ids import parse
 from attention_harness.checks import subject
-from attention_harness.execution.plan import plan_items
+from attention_harness.execution.plan import plan_item
 from attention_harness.execution.run import run_checks
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
@@ -105,7 +105,7 @@ def asked(case: Case, change=lambda output: output):
             inner = found.module.prepare(case)
             return lambda **tensors: change(inner(**tensors))
 
-    [item] = plan_items([replace(found, module=Module)], [case])
+    item = plan_item(replace(found, module=Module), case)
     return {verdict.check: verdict for verdict in run_checks(item)}
 
 

@@ -169,9 +169,11 @@ def test_what_an_implementation_prints_is_not_in_the_json(terminal, tmp_path):
     assert {Status.PASS} == {Status(verdict["status"]) for verdict in json.loads(answer.out)["verdicts"]}
 
 
+GAUSSIAN = "gaussian_kernel-B1H1Lq1Lk3D1Dv1-float32-plain-example.waist-contiguous"
 MISTAKES = {
     "implementation": ("check eagre", "no implementation 'eagre'. Did you mean 'eager'?"),
     "mechanism": ("check eager --mechanism cosin", "no mechanism 'cosin'. Did you mean 'cosine'?"),
+    "other mechanism": (f"check torch_sdpa --case {GAUSSIAN}", "to check: torch_sdpa does not declare gaussian_kernel"),
     "case": (f"check eager --case {TINY.removesuffix('-contiguous')}", "malformed case id"),
     "case of two lines": ("check eager --case 'a\nb'", "malformed case id"),
     "no file": ("check --load absent.py", "--load absent.py: no such file"),

@@ -8,7 +8,7 @@ from attention_harness import registry
 from attention_harness.cases.ids import parse
 from attention_harness.checks.expected import bound_of
 from attention_harness.checks.subject import Subject
-from attention_harness.execution.plan import plan_items
+from attention_harness.execution.plan import plan_item, plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.verdict import Status, Verdict
@@ -55,7 +55,7 @@ def test_dropout_of_nothing_is_no_error(tmp_path):
     """Where no output comes out, dropout has nothing to be held to; found by fuzzing."""
     case = "scaled_dot_product-B1H1Hk1Lq0Lk1D1Dv1-float32-dropout=0.5-ordinary-contiguous"
     [implementation] = registry.select(["eager"])
-    [item] = plan_items([implementation], [parse(case)])
+    item = plan_item(implementation, parse(case))
     assert {v.check: v.status for v in run_checks(item)}["dropout"] is Status.PASS
 
 

@@ -7,7 +7,7 @@ import pytest
 from attention_harness import registry
 from attention_harness.cases.ids import parse
 from attention_harness.execution import fuzz
-from attention_harness.execution.plan import plan_items
+from attention_harness.execution.plan import plan_item
 from attention_harness.execution.run import run_checks
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.verdict import Status, Verdict
@@ -21,7 +21,7 @@ def drawn_until(implementation, fails) -> tuple[fuzz.DrawnCases, str]:
 
 
 def failure(implementation, case: str) -> Verdict:
-    [item] = plan_items([implementation], [parse(case)])
+    item = plan_item(implementation, parse(case))
     return next(v for v in run_checks(item) if v.check == "accuracy")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attention_harness import registry
 from attention_harness.cases.ids import parse
+from attention_harness.cases.matrix import matrix
 from attention_harness.execution import in_process, plan
 from attention_harness.execution.plan import plan_items, unexercised
 from attention_harness.model.verdict import Status
@@ -16,6 +17,16 @@ def test_cases_for_a_declaration_follow_the_shared_ones():
     further = parse(TINY.replace("Lk3", "Lk4"))
     items = plan_items(chosen, [parse(TINY)], lambda one: [further] if one.name == "eager" else [])
     assert [f"eager:{TINY}", f"numpy_reference:{TINY}", f"eager:{further.id}"] == [item.id for item in items]
+
+
+def test_cases_of_other_mechanisms_are_not_planned(tmp_path):
+    """They are none of an implementation's business; a case of its own mechanism is, even if it cannot take that."""
+    [own] = registry.select([], [write(tmp_path / "plain.py")])
+    cases = [parse(TINY.replace("plain", "mask=full")), *matrix("quick")]
+    items = list(plan_items([own], cases, lambda one: cases))
+    assert {"scaled_dot_product"} == {item.case.mechanism for item in items}
+    assert 2 * sum(case.mechanism == "scaled_dot_product" for case in cases) == len(items)
+    assert (Status.UNSUPPORTED, "option mask not declared (declares none)") == items[0].skip
 
 
 def test_what_no_case_exercises_is_named(tmp_path):

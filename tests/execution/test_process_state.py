@@ -10,7 +10,7 @@ import torch
 
 from attention_harness import registry
 from attention_harness.cases.ids import parse
-from attention_harness.execution.plan import plan_items
+from attention_harness.execution.plan import plan_item
 from attention_harness.execution.process_state import name_few, process_state
 from attention_harness.execution.run import verdicts_of
 from attention_harness.model.verdict import Status
@@ -79,7 +79,7 @@ def test_what_is_changed_while_it_is_prepared_fails_purity_alone(tmp_path, monke
     """No call changes it, so that only the comparison over the whole item sees it."""
     monkeypatch.chdir(os.getcwd())  # put back afterwards
     [own] = registry.select(["changes"], [write(tmp_path / "changes.py", bottom=PREPARED)])
-    [item] = plan_items([own], [parse(TINY)])
+    item = plan_item(own, parse(TINY))
     verdicts = {verdict.check: verdict for verdict in verdicts_of(item)}
     assert (Status.FAIL, "it changed the working directory") == (verdicts["purity"].status, verdicts["purity"].reason)
     assert {Status.PASS} == {verdict.status for name, verdict in verdicts.items() if name != "purity"}
@@ -91,7 +91,7 @@ def test_no_pass_of_a_patched_torch_is_believed(tmp_path, monkeypatch):
     patch = "import torch\ninner = prepare\ndef prepare(case):\n    original = torch.Tensor.double\n"
     patch += "    torch.Tensor.double = lambda x: original(x)\n    return inner(case)\n"
     [own] = registry.select(["patches"], [write(tmp_path / "patches.py", bottom=patch)])
-    [item] = plan_items([own], [parse(TINY)])
+    item = plan_item(own, parse(TINY))
     verdicts = verdicts_of(item)
     assert {(Status.FAIL, "it replaced torch.Tensor.double: its verdicts cannot be trusted")} == {
         (verdict.status, verdict.reason) for verdict in verdicts

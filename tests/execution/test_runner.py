@@ -12,7 +12,7 @@ from attention_harness.checks.behaviour.anchor import anchor
 from attention_harness.execution import in_process, pool
 from attention_harness.execution.costs import Costs
 from attention_harness.execution.limits import Limits
-from attention_harness.execution.plan import Item, plan_items
+from attention_harness.execution.plan import Item, plan_item, plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.execution.runner import InProcessRunner, PoolRunner, _verdicts, run_plan
 from attention_harness.model import time_account
@@ -161,7 +161,7 @@ def test_whatever_a_check_prepares_is_the_implementation_s_time(tmp_path, monkey
     [own] = registry.select(["slow"], [path])
     own.module.waited = lambda: now.append(now.pop() + 1)
     monkeypatch.setattr(time_account.time, "perf_counter", lambda: now[0])
-    [item] = plan_items([own], [anchor(own)])
+    item = plan_item(own, anchor(own))
     time_account.taken()
     with time_account.spent(time_account.HARNESS):
         checks = {verdict.check for verdict in run_checks(item)}

@@ -31,7 +31,11 @@ def plan(options: argparse.Namespace) -> tuple[list[Implementation], list[Item],
         found += [measured] if measured not in {*shared, *found} else []
         return [case for case in found if not options.mechanism or case.mechanism in options.mechanism]
 
-    return chosen, list(plan_items(chosen, shared, added)), drawn
+    items = list(plan_items(chosen, shared, added))
+    if not items:
+        wanted = " or ".join(dict.fromkeys(case.mechanism for case in shared))
+        raise HarnessError(f"nothing to check: {', '.join(one.name for one in chosen)} does not declare {wanted}")
+    return chosen, items, drawn
 
 
 def _drawn_cases(options: argparse.Namespace, chosen: list[Implementation]) -> fuzz.DrawnCases | None:

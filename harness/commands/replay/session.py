@@ -23,7 +23,7 @@ from attention_harness.commands.replay.script import SAVED, need_new_file, save
 from attention_harness.execution import in_process, pool
 from attention_harness.execution.limits import ITEM_SECONDS
 from attention_harness.execution.lost import Lost
-from attention_harness.execution.plan import Item, plan_items
+from attention_harness.execution.plan import Item, plan_item
 from attention_harness.execution.process_state import process_state
 from attention_harness.execution.run import run_checks, verdicts_of
 from attention_harness.execution.runner import lost_verdicts
@@ -53,7 +53,7 @@ class Replayed:
 def replay(options: argparse.Namespace) -> int:
     """Run one case again, print and save; 0 when it was checked and conforms."""
     [chosen] = registry.select([options.implementation], options.load)
-    [item] = plan_items([chosen], [parse(options.case)])
+    item = plan_item(chosen, parse(options.case))
     selected = _with_check(item, options.check)
     if options.save:
         need_new_file(options.save)
@@ -103,7 +103,7 @@ def run(item: Item, load: Sequence[Path] = (), *, seconds: float = ITEM_SECONDS,
 
 def _work(name: str, load: tuple[Path, ...], case_id: str, checks: tuple[str, ...]) -> Replayed:
     before = process_state()
-    [item] = plan_items([implementation(name, load)], [parse(case_id)])
+    item = plan_item(implementation(name, load), parse(case_id))
     selected = tuple(check for check in item.checks if check.name in checks)
     verdicts = tuple(verdicts_of(Item(item.implementation, item.case, selected, item.skip), before))
     try:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from attention_harness.checks import Check
-from attention_harness.execution.plan import plan_items
+from attention_harness.execution.plan import plan_item
 from attention_harness.model.case import Case
 from attention_harness.model.diagnosis import Match
 from attention_harness.model.verdict import Verdict
@@ -141,5 +141,5 @@ class _Search:
 
 
 def _checks(implementation: Implementation, case: Case) -> tuple[Check, ...]:
-    [item] = plan_items([implementation], [case])
+    item = plan_item(implementation, case)
     return item.checks

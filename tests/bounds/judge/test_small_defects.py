@@ -11,7 +11,7 @@ import pytest
 from attention_harness.bounds.judge import judge
 from attention_harness.cases.matrix import matrix
 from attention_harness.checks.expected import bound_of
-from attention_harness.execution.plan import plan_items
+from attention_harness.execution.plan import plan_item
 from attention_harness.execution.run import run_checks
 from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
@@ -102,5 +102,5 @@ def test_a_small_mistake_is_seen(mistake, case):
 
 def accuracy(implementation, case):
     """Return the verdict on the output."""
-    [item] = plan_items([implementation], [case])
+    item = plan_item(implementation, case)
     return next(verdict for verdict in run_checks(item) if verdict.check == "accuracy")

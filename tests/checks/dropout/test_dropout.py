@@ -12,7 +12,7 @@ from attention_harness.cases.ids import parse
 from attention_harness.cases.matrix import matrix
 from attention_harness.checks import dropout
 from attention_harness.checks.expected import arguments, arrays_of
-from attention_harness.execution.plan import plan_items
+from attention_harness.execution.plan import plan_item
 from attention_harness.execution.run import run_checks
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.mutation.mutants import Mutant
@@ -81,7 +81,7 @@ def code(change: str) -> str:
 def asked(put: str, stands: str = TRAINING, case_id: str = HEADS) -> Verdict:
     """Return the verdict of the check on eager with other code for training."""
     [case] = [case for case in DROPPED if case.id == case_id]
-    [item] = plan_items([Mutant("dropout", "dropout", ((stands, put),)).implementation()], [case])
+    item = plan_item(Mutant("dropout", "dropout", ((stands, put),)).implementation(), case)
     [verdict] = [verdict for verdict in run_checks(item) if verdict.check == "dropout"]
     return verdict
 
@@ -106,7 +106,7 @@ def test_a_small_loss_everywhere_is_accused():
     case = parse(HEADS.replace("dropout=0.25", "dropout=0.1"))
     change = WRONG["not divided by the keep probability"]
     for put, status in ((code(change), Status.FAIL), (code(RIGHT["a mask of uniform numbers"]), Status.PASS)):
-        [item] = plan_items([Mutant("dropout", "dropout", ((TRAINING, put),)).implementation()], [case])
+        item = plan_item(Mutant("dropout", "dropout", ((TRAINING, put),)).implementation(), case)
         assert [v.status for v in run_checks(item) if v.check == "dropout"] == [status]
 
 

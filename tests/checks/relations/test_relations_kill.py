@@ -13,7 +13,7 @@ from attention_harness.cases.ids import parse
 from attention_harness.cases.matrix import matrix
 from attention_harness.checks import BY_NAME, Check, of_kind
 from attention_harness.execution import in_process
-from attention_harness.execution.plan import plan_items, replay_command
+from attention_harness.execution.plan import plan_item, replay_command
 from attention_harness.execution.run import run_checks
 from attention_harness.model.verdict import NONCONFORMING
 from attention_harness.mutation.equivalent import VARIANTS
@@ -114,7 +114,7 @@ def test_a_failure_shrinks_to_a_smallest_case_that_its_id_replays():
     assert replay_command(wrong, case) in str(failure.value)
     assert set(case.sizes.values()) == {1}
     assert ("float32", "ordinary", "contiguous") == (case.dtype, case.content, case.layout)
-    [item] = plan_items([wrong], [case])
+    item = plan_item(wrong, case)
     bad = {verdict.check for verdict in run_checks(item) if verdict.status in NONCONFORMING}
     assert "relation.equal_keys" in bad
 

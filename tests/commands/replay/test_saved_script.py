@@ -12,7 +12,7 @@ import pytest
 from attention_harness import registry
 from attention_harness.cases.ids import parse
 from attention_harness.commands.replay import script as scripts
-from attention_harness.execution.plan import plan_items
+from attention_harness.execution.plan import plan_item
 from attention_harness.execution.run import run_checks
 from attention_harness.model.errors import HarnessError
 from tests.registry.sources import TINY, write
@@ -50,7 +50,7 @@ def saved(path: Path, case: str, check: str = "accuracy") -> Path:
 def reason(path: Path, case: str) -> str:
     """Return what the harness says of the same."""
     [own] = registry.select([path.stem], [path])
-    [item] = plan_items([own], [parse(case)])
+    item = plan_item(own, parse(case))
     return next(verdict.reason for verdict in run_checks(item) if verdict.check == "accuracy")
 
 

@@ -11,7 +11,7 @@ from attention_harness import registry
 from attention_harness.cases.ids import parse
 from attention_harness.cases.matrix import matrix
 from attention_harness.cases.narrow import cases_for
-from attention_harness.execution.plan import plan_items
+from attention_harness.execution.plan import plan_item, plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.verdict import Status
 
@@ -56,6 +56,6 @@ def test_onnx_attention_rightly_leaves_float64_out(why):
     wider = replace(implementation.capabilities, dtypes=("float64",))
     module = type(implementation.module)("with_float64")
     module.__dict__.update(vars(implementation.module), CAPABILITIES=wider)
-    [item] = plan_items([replace(implementation, module=module)], [parse(FLOAT64[why])])
+    item = plan_item(replace(implementation, module=module), parse(FLOAT64[why]))
     [accuracy] = [verdict for verdict in run_checks(item) if verdict.check == "accuracy"]
     assert accuracy.status in (Status.FAIL, Status.ERROR)
