@@ -6,7 +6,6 @@ plan, and a skipped check keeps its reason.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,20 +13,12 @@ from datetime import datetime
 
 import msgspec
 
-from attention_harness.model import mutation_results, run_facts
+from attention_harness.model import mutation_results
 from attention_harness.model.diagnosis import Diagnosis
 from attention_harness.model.mutation_results import Sensitivity
-from attention_harness.model.run_facts import (
-    ErratumFacts,
-    Harm,
-    ImplementationFacts,
-    MechanismFacts,
-    Noise,
-    RunFacts,
-)
+from attention_harness.model.run_facts import Harm, Heatmap, ImplementationFacts, MechanismFacts, Noise, RunFacts
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 from attention_harness.report import growth, timings, words
-from attention_harness.report.behaviours import Behaviours, behaviours
 from attention_harness.report.matrix import Matrix, MatrixCell, matrix
 from attention_harness.store import Run
 
@@ -88,38 +79,29 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Heatmap:
-    """A heatmap as it is drawn: rows down, columns across; NaN where there is no number."""
-
-    case: str
-    title: str
-    rows: str
-    columns: str
-    values: tuple[tuple[float, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Described:
-    """A mechanism: what it is, where it comes from, what its weights look like."""
+class Mechanism:
+    """A mechanism: what the run says of it, and what its weights look like."""
 
     name: str
-    summary: str = ""
-    formula: str = ""
-    source: str = ""
-    errata: tuple[ErratumFacts, ...] = ()
-    panels: tuple[Heatmap, ...] = ()
+    about: MechanismFacts
+    panels: Sequence[Heatmap]
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """All that a report shows, in its order."""
+    """All that a report shows, in its order.
+
+    measured, behaviours   the implementations of which a behaviour was measured; each behaviour, with its verdict for
+                           each of them
+    """
 
     headline: Headline
     statuses: tuple[tuple[str, int], ...]
     totals: tuple[Total, ...]
     matrix: Matrix
     worst: tuple[MatrixCell, ...]
-    behaviours: Behaviours
+    measured: tuple[str, ...]
+    behaviours: tuple[tuple[str, tuple[Verdict | None, ...]], ...]
     mutation_score: mutation_results.MutationScore | None
     sensitivity: tuple[Sensitivity, ...]
     reliability: tuple[Harm, ...]
@@ -131,7 +113,7 @@ class Content:
     self_check: tuple[str, ...]
     sweeps: tuple[growth.Sweep, ...]
     fronts: tuple[growth.Front, ...]
-    mechanisms: tuple[Described, ...]
+    mechanisms: tuple[Mechanism, ...]
     machine: tuple[tuple[str, str], ...]
     command: str
     dates: tuple[tuple[str, str], ...]
@@ -140,23 +122,27 @@ class Content:
 def assemble(run: Run) -> Content:
     """Return what the report of a run says."""
     verdicts, different = settled(run.verdicts)
-    headline = _headline(verdicts, run.facts, (*run.notes, *_contradictions(different)))
+    twice = f"{words.counted(different, 'check')} ran twice, with different verdicts; the worst counts."
+    headline = _headline(verdicts, run.facts, (*run.notes, *([twice] if different else [])))
     declared, mechanisms = run.facts.implementations, run.facts.mechanisms
     names = _union(declared, (v.implementation for v in verdicts), (m.implementation for m in run.measurements))
     formulas = _union(mechanisms, (v.mechanism for v in verdicts))
     table = matrix(verdicts, formulas, names)
-    described = tuple(
-        _described(name, mechanisms.get(name), run.heatmaps.get(name, ())) for name in _union(formulas, run.heatmaps)
-    )
+    measured, behaviours = _behaviours(verdicts)
     present = [status for status in SEVERITY[::-1] if any(v.status is status for v in verdicts)]
     return Content(
         headline=headline,
         statuses=tuple((s.replace("_", " "), sum(v.status is s for v in verdicts)) for s in Status),
-        totals=tuple(_total(name, declared.get(name), verdicts, present, headline) for name in names),
+        totals=tuple(
+            _total(name, declared.get(name, ImplementationFacts()), verdicts, present, headline.whole) for name in names
+        ),
         matrix=table,
-        worst=tuple(cell for row in table.rows for cell in row.cells if cell.worst),
-        behaviours=behaviours(verdicts),
-        mutation_score=_mutation_score(run),
+        worst=tuple(cell for _, cells in table.rows for cell in cells if cell.worst),
+        measured=measured,
+        behaviours=behaviours,
+        mutation_score=mutation_results.count(run.outcomes, run.equivalence)
+        if run.outcomes or run.equivalence
+        else None,
         sensitivity=run.sensitivity,
         reliability=run.reliability,
         failures=_groups([v for v in verdicts if v.status in NONCONFORMING]),
@@ -167,16 +153,26 @@ def assemble(run: Run) -> Content:
         self_check=run.facts.self_check,
         sweeps=growth.sweeps(run.measurements),
         fronts=growth.fronts(run.measurements),
-        mechanisms=described,
+        mechanisms=tuple(
+            Mechanism(name, mechanisms.get(name, MechanismFacts()), run.heatmaps.get(name, ()))
+            for name in _union(formulas, run.heatmaps)
+        ),
         machine=tuple(words.flattened(msgspec.to_builtins(run.facts.environment))),
         command=run.facts.command,
         dates=tuple(_dates(run.facts)),
     )
 
 
-def _mutation_score(run: Run) -> mutation_results.MutationScore | None:
-    tried = run.outcomes or run.equivalence
-    return mutation_results.count(run.outcomes, run.equivalence) if tried else None
+def _behaviours(
+    verdicts: Sequence[Verdict],
+) -> tuple[tuple[str, ...], tuple[tuple[str, tuple[Verdict | None, ...]], ...]]:
+    """Return the implementations of which a behaviour was measured, and each behaviour with its verdicts in order."""
+    prefix = "behaviour."
+    found = {(v.check.removeprefix(prefix), v.implementation): v for v in verdicts if v.check.startswith(prefix)}
+    names = tuple(dict.fromkeys(name for _, name in found))
+    return names, tuple(
+        (what, tuple(found.get((what, name)) for name in names)) for what in dict.fromkeys(w for w, _ in found)
+    )
 
 
 def settled(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], int]:
@@ -196,42 +192,32 @@ def settled(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], int]:
 
 
 def _headline(verdicts: Sequence[Verdict], facts: RunFacts, notes: Sequence[str]) -> Headline:
-    skipped = {status: sum(v.status is status for v in verdicts) for status in NOT_CHECKED}
-    checked = len(verdicts) - sum(skipped.values())
-    wrong = [v for v in verdicts if v.status in NONCONFORMING]
-    planned = facts.planned
-    warnings = [*_gaps(len(verdicts), planned, bool(facts.finished)), *notes]
-    open_ended = planned != len(verdicts) or not facts.finished
-    word, tone, sentence = _answer(verdicts, checked, wrong, open_ended)
-    terms = [f"{words.number(checked)} checked", *(f"{words.number(n)} {s}" for s, n in skipped.items())]
+    counts, planned = Counter(v.status for v in verdicts), facts.planned
+    checked = len(verdicts) - sum(counts[status] for status in NOT_CHECKED)
+    whole = planned == len(verdicts) and bool(facts.finished)
+    plan = "of an unknown plan" if planned is None else f"but {words.number(planned)} were planned"
+    plan = " planned" if planned == len(verdicts) else f", {plan}"
+    terms = [f"{words.number(checked)} checked", *(f"{words.number(counts[one])} {one}" for one in NOT_CHECKED)]
     return Headline(
-        word,
-        tone,
-        sentence,
-        f"{' + '.join(terms)} = {_right_side(len(verdicts), planned)}",
-        tuple(warnings),
-        not open_ended,
+        *_answer(verdicts, checked, counts[Status.KNOWN_FAILURE], whole),
+        f"{' + '.join(terms)} = {words.number(len(verdicts))}{plan}",
+        (*_gaps(len(verdicts), planned, bool(facts.finished)), *notes),
+        whole,
     )
 
 
-def _answer(
-    verdicts: Sequence[Verdict], checked: int, wrong: Sequence[Verdict], open_ended: bool
-) -> tuple[str, str, str]:
-    names = list(dict.fromkeys(v.implementation for v in wrong))
-    known = sum(v.status is Status.KNOWN_FAILURE for v in verdicts)
+def _answer(verdicts: Sequence[Verdict], checked: int, known: int, whole: bool) -> tuple[str, str, str]:
+    """Return the word, the tone and the sentence of the headline."""
+    wrong = [v.implementation for v in verdicts if v.status in NONCONFORMING]
     upstream = f"; {words.counted(known, 'known upstream failure')} among them" if known else ""
     implementations = len({v.implementation for v in verdicts if v.status not in NOT_CHECKED})
     over = f"{words.counted(checked, 'check')} of {words.counted(implementations, 'implementation')}"
     if wrong:
-        so_far = " so far" if open_ended else ""
-        return (
-            "Does not conform",
-            "bad",
-            f"{words.number(len(wrong))} of {over} went wrong{so_far}, in {words.listed(names)}.",
-        )
+        count, names = words.number(len(wrong)), words.listed(list(dict.fromkeys(wrong)))
+        return "Does not conform", "bad", f"{count} of {over} went wrong{'' if whole else ' so far'}, in {names}."
     if not checked:
         return "Nothing was checked", "open", "Nothing is shown to conform."
-    if open_ended:
+    if not whole:
         return "Incomplete", "open", f"{over} did not go wrong{upstream}, but the run is not whole, so it is no proof."
     return "Conforms", "good", f"{over}, none of them wrong{upstream}."
 
@@ -250,44 +236,22 @@ def _gaps(found: int, planned: int | None, finished: bool) -> Iterable[str]:
         yield "Incomplete: the run has not recorded its end. It was interrupted, or is still going on."
 
 
-def _contradictions(different: int) -> Iterable[str]:
-    if different:
-        yield f"{words.counted(different, 'check')} ran twice, with different verdicts; the worst counts."
-
-
-def _right_side(found: int, planned: int | None) -> str:
-    if planned == found:
-        return f"{words.number(found)} planned"
-    plan = "of an unknown plan" if planned is None else f"but {words.number(planned)} were planned"
-    return f"{words.number(found)}, {plan}"
-
-
 def _total(
-    name: str,
-    facts: ImplementationFacts | None,
-    verdicts: Sequence[Verdict],
-    present: Sequence[Status],
-    headline: Headline,
+    name: str, about: ImplementationFacts, verdicts: Sequence[Verdict], present: Sequence[Status], whole: bool
 ) -> Total:
     found = [v for v in verdicts if v.implementation == name]
     counts = Counter(v.status for v in found)
-    wrong = sum(counts[status] for status in NONCONFORMING)
-    checked = len(found) - sum(counts[status] for status in NOT_CHECKED)
-    whole = headline.whole
-    word, tone = (
-        ("does not conform", "bad") if wrong else ("conforms", "good") if whole else ("none wrong so far", "open")
-    )
-    if not checked:
+    if len(found) == sum(counts[status] for status in NOT_CHECKED):
         word, tone = ("not checked" if found else "not run"), "open"
+    elif any(counts[status] for status in NONCONFORMING):
+        word, tone = "does not conform", "bad"
+    else:
+        word, tone = ("conforms", "good") if whole else ("none wrong so far", "open")
     measured = [v.error_ratio for v in found if v.error_ratio is not None and v.status is not Status.KNOWN_FAILURE]
-    about = facts or ImplementationFacts()
-    summary = " ".join(filter(None, (about.summary, _absent(about.unavailable))))
+    absent = f"Unavailable on this machine: {about.unavailable}" if about.unavailable else ""
     shown = {status.replace("_", " "): counts[status] for status in present}
-    return Total(name, summary, word, tone, shown, words.error_ratio(max(measured, key=words.worse, default=None)))
-
-
-def _absent(reason: str) -> str:
-    return f"Unavailable on this machine: {reason}" if reason else ""
+    worst = words.error_ratio(max(measured, key=words.worse, default=None))
+    return Total(name, " ".join(filter(None, (about.summary, absent))), word, tone, shown, worst)
 
 
 def _groups(verdicts: Iterable[Verdict]) -> tuple[Group, ...]:
@@ -312,16 +276,6 @@ def _group(kind: Sequence[Verdict]) -> Group:
         others=tuple((v.case, words.error_ratio(v.error_ratio)) for v in rest[:OTHERS]),
         unnamed=max(0, len(rest) - OTHERS),
     )
-
-
-def _described(name: str, about: MechanismFacts | None, panels: Iterable[run_facts.Heatmap]) -> Described:
-    about = about or MechanismFacts()
-    return Described(name, about.summary, about.formula, about.source, about.errata, tuple(map(_heatmap, panels)))
-
-
-def _heatmap(panel: run_facts.Heatmap) -> Heatmap:
-    values = tuple(tuple(math.nan if value is None else value for value in row) for row in panel.values)
-    return Heatmap(panel.case, panel.title, panel.rows, panel.columns, values if all(values) else ())
 
 
 def _dates(facts: RunFacts) -> Iterable[tuple[str, str]]:

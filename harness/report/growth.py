@@ -5,15 +5,28 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attention_harness.model.case import Case
 from attention_harness.model.measurement import SWEPT, Measurement
+from attention_harness.model.student import student_quantile
 from attention_harness.report import words
-from attention_harness.report.scaling import Growth, growth
 
-HEADER = ("implementation", "exponent of time", "exponent of memory", "over lengths", "slopes between neighbours")
+HEADER = ("implementation", "exponent of time", "exponent of memory", "over lengths")
 """What a curve's `row` holds."""
+
+LENGTHS = 4  # the longest so many decide: shorter calls are made of overhead
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """quantity ~ length ** exponent over `lengths`; low and high: Student's interval from the residuals."""
+
+    exponent: float
+    low: float | None
+    high: float | None
+    lengths: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +39,10 @@ class Curve:
 
     @property
     def row(self) -> tuple[str, ...]:
-        """Name, exponent of time and of memory with intervals, the lengths they rest on, and the local slopes."""
+        """Name, exponent of time and of memory with intervals, and the lengths that they rest on."""
         time, memory = growth(self.seconds), growth(self.bytes)
         lengths = ", ".join(map(str, time.lengths)) if time else words.NOTHING
-        local = ", ".join(f"{slope:.1f}" for slope in time.local) if time else words.NOTHING
-        return self.implementation, _exponent(time), _exponent(memory), lengths, local
+        return self.implementation, _exponent(time), _exponent(memory), lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +62,7 @@ class Spot:
     implementation: str
     ratio: float
     error_ratio: float
-    ahead: bool
+    ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,26 @@ class Front:
     spots: tuple[Spot, ...]
 
 
+def growth(values: Mapping[int, float]) -> Growth | None:
+    """Return the fit of log(value) on log(length) by least squares over the longest lengths; None below two lengths.
+
+    values: length -> seconds or bytes of one call. The residuals have as many degrees of freedom as there are lengths
+    but two; with two lengths there is a slope and no interval.
+    """
+    lengths = sorted(length for length, value in values.items() if value > 0 and length > 0)[-LENGTHS:]
+    if len(lengths) < 2:
+        return None
+    x, y = [math.log(n) for n in lengths], [math.log(values[n]) for n in lengths]
+    slope, intercept = statistics.linear_regression(x, y)
+    freedom = len(lengths) - 2
+    if freedom < 1:
+        return Growth(slope, None, None, tuple(lengths))
+    squares = sum((b - intercept - slope * a) ** 2 for a, b in zip(x, y, strict=True))
+    spread = sum((a - statistics.fmean(x)) ** 2 for a in x)
+    half = student_quantile(LEVEL, freedom) * math.sqrt(squares / freedom / spread)
+    return Growth(slope, slope - half, slope + half, tuple(lengths))
+
+
 def _exponent(found: Growth | None) -> str:
     if found is None:
         return words.NOTHING
@@ -70,23 +102,20 @@ def _exponent(found: Growth | None) -> str:
     return f"{found.exponent:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
-def _kind(row: Measurement) -> tuple[str, str, str, int]:
-    return row.mechanism, row.dtype, row.direction, row.threads
-
-
-def _title(kind: tuple[str, str, str, int]) -> str:
-    mechanism, dtype, direction, threads = kind
-    parts = [mechanism, dtype, direction.replace("_", " and ")]
-    return ", ".join([*parts, words.counted(threads, "thread")] if threads > 1 else parts)
+def _by_kind(rows: Sequence[Measurement]) -> dict[str, list[Measurement]]:
+    """Return the rows by mechanism, dtype, direction and number of threads, as a title."""
+    kinds: dict[str, list[Measurement]] = {}
+    for row in rows:
+        parts = [row.mechanism, row.dtype, row.direction.replace("_", " and ")]
+        parts += [words.counted(row.threads, "thread")] if row.threads > 1 else []
+        kinds.setdefault(", ".join(parts), []).append(row)
+    return kinds
 
 
 def sweeps(rows: Sequence[Measurement]) -> tuple[Sweep, ...]:
     """Return the sweeps, each with a curve for every implementation at two lengths or more."""
-    kinds: dict[tuple[str, str, str, int], list[Measurement]] = {}
-    for row in rows:
-        if row.status == "measured" and row.workload.startswith(SWEPT):
-            kinds.setdefault(_kind(row), []).append(row)
-    found = (_sweep(_title(kind), rows) for kind, rows in kinds.items())
+    swept = [row for row in rows if row.status == "measured" and row.workload.startswith(SWEPT)]
+    found = (_sweep(title, rows) for title, rows in _by_kind(swept).items())
     return tuple(sweep for sweep in found if sweep.curves)
 
 
@@ -103,9 +132,10 @@ def _sweep(title: str, rows: Sequence[Measurement]) -> Sweep:
         for name, measured in by_name.items()
         if len(measured) > 1
     )
-    least = {_length(row): row.least_bytes for row in rows if row.least_bytes}
-    written = {_length(row): row.written_bytes for row in rows if row.written_bytes}
-    return Sweep(title, curves, dict(sorted(least.items())), dict(sorted(written.items())))
+    ordered = sorted(rows, key=_length)
+    least = {_length(row): row.least_bytes for row in ordered if row.least_bytes}
+    written = {_length(row): row.written_bytes for row in ordered if row.written_bytes}
+    return Sweep(title, curves, least, written)
 
 
 def _length(row: Measurement) -> int:
@@ -120,12 +150,9 @@ def _seconds(row: Measurement) -> float:
 
 def fronts(rows: Sequence[Measurement]) -> tuple[Front, ...]:
     """Return a front for each mechanism, dtype and direction in which two implementations or more can be placed."""
-    kinds: dict[tuple[str, str, str, int], list[Measurement]] = {}
-    for row in rows:
-        placed = row.ratio is not None and row.error_ratio is not None and row.answer != "unreliable"
-        if row.status == "measured" and placed:
-            kinds.setdefault(_kind(row), []).append(row)
-    found = (_front(_title(kind), rows) for kind, rows in kinds.items())
+    reliable = [row for row in rows if row.status == "measured" and row.answer != "unreliable"]
+    placed = [row for row in reliable if row.ratio is not None and row.error_ratio is not None]
+    found = (_front(title, rows) for title, rows in _by_kind(placed).items())
     return tuple(front for front in found if len(front.spots) > 1)
 
 
@@ -138,14 +165,13 @@ def _front(title: str, rows: Sequence[Measurement]) -> Front:
     whole = {name: measured for name, measured in by_name.items() if 2 * len(measured) >= most}
     shared = [w for w in next(iter(whole.values())) if all(w in measured for measured in whole.values())]
     spots = [_spot(name, [measured[w] for w in shared]) for name, measured in whole.items()] if shared else []
-    ahead = [s for s in spots if not any(_beats(other, s) for other in spots)]
-    marked = tuple(Spot(s.implementation, s.ratio, s.error_ratio, s in ahead) for s in spots)
+    marked = [replace(one, ahead=not any(_beats(other, one) for other in spots)) for one in spots]
     return Front(title, tuple(shared), tuple(sorted(marked, key=lambda spot: spot.ratio)))
 
 
 def _spot(name: str, rows: Sequence[Measurement]) -> Spot:
     ratio = math.exp(statistics.fmean(math.log(row.ratio or 1.0) for row in rows))
-    return Spot(name, ratio, max(row.error_ratio or 0.0 for row in rows), ahead=False)
+    return Spot(name, ratio, max(row.error_ratio or 0.0 for row in rows))
 
 
 def _beats(one: Spot, other: Spot) -> bool:

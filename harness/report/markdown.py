@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from attention_harness.report import mutation, reliability, templates, words
+from attention_harness.report import mutation, templates, words
 from attention_harness.report.content import Content
 from attention_harness.report.growth import HEADER
-from attention_harness.report.shades import SHADES, averaged, shaded
 
 QUIET = ("pass", "none", "unsupported", "unavailable")
 """States that are not set in bold."""
@@ -31,14 +30,12 @@ def render(content: Content) -> str:
         "number": words.number,
         "raw": Raw,
     }
-    environment.globals |= {"rule": rule, "counted": words.counted, "averaged": averaged, "shaded": shaded}
+    environment.globals |= {"rule": rule, "counted": words.counted}
     text = environment.get_template("report.md.j2").render(
         content=content,
         growth=HEADER,
         mutation=mutation,
         quiet=QUIET,
-        reliability=reliability,
-        shades=SHADES,
         words=words,
     )
     return re.sub(r"\n{3,}", "\n\n", text).rstrip("\n") + "\n"

@@ -48,28 +48,12 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A mechanism's cells, in the order of the implementations."""
-
-    mechanism: str
-    cells: tuple[MatrixCell, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Matrix:
-    """The cells by row, and the notes under the table."""
+    """rows: for each mechanism its cells, in the order of the implementations; and the notes under the table."""
 
     implementations: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[tuple[str, tuple[MatrixCell, ...]], ...]
     notes: tuple[Note, ...]
-
-    @property
-    def reasons(self) -> dict[str, list[Note]]:
-        """The notes by implementation."""
-        grouped: dict[str, list[Note]] = {}
-        for note in self.notes:
-            grouped.setdefault(note.implementation, []).append(note)
-        return grouped
 
 
 def matrix(verdicts: Sequence[Verdict], mechanisms: Iterable[str], implementations: Sequence[str]) -> Matrix:
@@ -79,11 +63,11 @@ def matrix(verdicts: Sequence[Verdict], mechanisms: Iterable[str], implementatio
     by_cell: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in verdicts:
         by_cell.setdefault((verdict.mechanism, verdict.implementation), []).append(verdict)
-    rows = []
-    for mechanism in mechanisms:
-        found = [(name, by_cell.get((mechanism, name), [])) for name in implementations]
-        rows.append(Row(mechanism, tuple(_cell(mechanism, name, found, numbers) for name, found in found)))
-    return Matrix(tuple(implementations), tuple(rows), notes)
+    rows = tuple(
+        (one, tuple(_cell(one, name, by_cell.get((one, name), []), numbers) for name in implementations))
+        for one in mechanisms
+    )
+    return Matrix(tuple(implementations), rows, notes)
 
 
 def _cell(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from msgspec.structs import replace
 
-from attention_harness.report import build, growth, markdown, page
-from attention_harness.report.figures import curves
+from attention_harness.report import build, figures, growth, markdown, page
 from tests.benchmark.test_noise import QUIET
+from tests.report.test_timings import svg
 
 CASE = "scaled_dot_product-B1H1Hk1Lq{n}Lk{n}D64Dv64-float32-plain-ordinary-contiguous"
 
@@ -47,7 +49,7 @@ def test_a_front_holds_what_no_other_beats(swept):
     """The faster and more accurate one alone; what is only faster, or only more accurate, is on it as well."""
     [front] = growth.fronts(swept)
     assert {("fused", True), ("eager", False)} == {(spot.implementation, spot.ahead) for spot in front.spots}
-    spots = [growth.Spot(*one, ahead=False) for one in (("a", 0.5, 0.9), ("b", 1.0, 0.1), ("c", 1.0, 0.95))]
+    spots = [growth.Spot(*one) for one in (("a", 0.5, 0.9), ("b", 1.0, 0.1), ("c", 1.0, 0.95))]
     assert [False, False, True] == [any(growth._beats(other, one) for other in spots) for one in spots]
 
 
@@ -73,11 +75,12 @@ def test_both_formats_tell_growth_front_and_noise(swept, run):
 
 def test_figures_draw_what_was_measured_alone(swept):
     """Both curves, the least possible memory, and no trace of what was refused."""
-    [sweep], [front] = growth.sweeps(swept), growth.fronts(swept)
-    inks = curves.series(["eager", "fused", "wrong"])
-    for drawn in (curves.scaling(sweep, inks, True, "s"), curves.front(front, inks, "f")):
-        assert ("eager" in drawn, "fused" in drawn, "wrong" in drawn) == (True, True, False)
-    assert "least possible" in curves.scaling(sweep, inks, True, "s")
+    [sweep] = growth.sweeps(swept)
+    time, memory = (figures.scaling(sweep, memory) for memory in (False, True))
+    for drawn in (time, memory):
+        for text in (drawn.text, svg(drawn)):
+            assert ("eager" in text, "fused" in text, "wrong" in text) == (True, True, False)
+    assert ("least possible" in svg(time), "least possible" in svg(memory)) == (False, True)
 
 
 def test_a_run_without_counts_says_nothing_of_it(run, measurement):
@@ -85,3 +88,27 @@ def test_a_run_without_counts_says_nothing_of_it(run, measurement):
     told = build(run(measurements=[measurement(), measurement("other")]))
     assert (None, (), ()) == (told.noise, told.sweeps, told.fronts)
     assert "Growth with length" not in page.render(told) + markdown.render(told)
+
+
+def test_an_exponent_is_found_again():
+    """Of exact powers the interval is a point; what deviates widens it; short lengths do not count."""
+    lengths = (128, 256, 512, 1024, 2048)
+    exact = growth.growth({n: 3e-9 * n**2 for n in lengths})
+    rough = growth.growth({n: 3e-9 * n**2 * (1.1 if n == 1024 else 1) for n in lengths})
+    overhead = growth.growth({n: 1e-2 * (n == 128) + 3e-9 * n**2 for n in lengths})
+
+    assert (pytest.approx(2), pytest.approx(2), pytest.approx(2)) == (exact.exponent, exact.low, exact.high)
+    assert (256, 512, 1024, 2048) == exact.lengths
+    assert rough.low < 2 < rough.high
+    assert rough.high - rough.low > 0.1
+    assert pytest.approx(2) == overhead.exponent
+
+
+def test_an_interval_by_hand():
+    """y = 0, 1, 2.3 at log2 L = 0, 1, 2: slope 1.15, squared residuals 0.015, one degree of freedom."""
+    found = growth.growth({2**i: 2**y for i, y in enumerate((0.0, 1.0, 2.3))})
+    half = math.tan(math.pi * 0.95 / 2) * math.sqrt(0.015 / 2)
+
+    assert pytest.approx((1.15, 1.15 - half, 1.15 + half)) == (found.exponent, found.low, found.high)
+    assert growth.growth({2: 1.0}) is None
+    assert growth.growth({2: 1.0, 4: 2.0}).low is None

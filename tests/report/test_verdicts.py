@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from attention_harness.model.run_facts import RunFacts
+from attention_harness.model.run_facts import ImplementationFacts, RunFacts
 from attention_harness.model.verdict import NONCONFORMING, Status
 from attention_harness.report import build, markdown, page, words
 from attention_harness.report.content import settled
@@ -14,13 +14,12 @@ from attention_harness.report.content import settled
 
 def cell(told, mechanism="cosine", implementation="eager"):
     """Return one cell of the matrix."""
-    row = next(row for row in told.matrix.rows if row.mechanism == mechanism)
-    return next(found for found in row.cells if found.implementation == implementation)
+    return next(found for found in dict(told.matrix.rows)[mechanism] if found.implementation == implementation)
 
 
 def test_a_cell_without_a_verdict_says_not_run(run, verdict):
     """In the content, in Markdown and on the page: with no word of passing."""
-    told = build(run([verdict()], implementations={"eager": {}, "absent": {}}))
+    told = build(run([verdict()], implementations={"eager": ImplementationFacts(), "absent": ImplementationFacts()}))
     assert (cell(told, implementation="absent").text, cell(told, implementation="absent").state) == ("not run", "none")
     assert cell(told, mechanism="additive").text == "not run"
     assert "| `additive` | not run | not run |" in markdown.render(told)
@@ -30,8 +29,7 @@ def test_a_cell_without_a_verdict_says_not_run(run, verdict):
 
 def test_every_mechanism_has_a_row_even_in_an_empty_run(run):
     """The matrix is over what exists, not over what was asked."""
-    rows = [row.mechanism for row in build(run()).matrix.rows]
-    assert {"cosine", "additive", "multi_head"} <= set(rows)
+    assert {"cosine", "additive", "multi_head"} <= dict(build(run()).matrix.rows).keys()
 
 
 def test_an_empty_run_shows_nothing_to_conform(run):

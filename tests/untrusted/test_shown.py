@@ -76,7 +76,7 @@ def test_the_page_loads_nothing_and_its_policy_says_so(html):
         value for _, attributes in found.tags for name, value in attributes.items() if name in ("src", "href")
     ]
     assert references
-    assert all(value.startswith(("#", "data:image/png;base64,")) for value in references)
+    assert all(value.startswith(("#", "data:image/svg+xml;base64,")) for value in references)
     assert all(value.startswith("#") for value in re.findall(r"url\(([^)]*)\)", html))
     [style] = re.findall(r"<style>(.*?)</style>", html, re.S)
     [policy] = [a["content"] for _, a in found.tags if a.get("http-equiv") == "Content-Security-Policy"]

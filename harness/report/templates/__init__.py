@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 FOLDER = Path(__file__).parent
-MISSING = "a report needs matplotlib and Jinja2: pip install attention-harness[report]"
 
 
 def environment(**options: Any) -> Environment:
     """Return an environment that finds the templates, and in which an undefined name is an error."""
     try:
         import jinja2
+        import matplotlib  # noqa: F401
     except ImportError as error:
-        raise HarnessError(MISSING) from error
+        raise HarnessError("a report needs matplotlib and Jinja2: pip install attention-harness[report]") from error
     loader = jinja2.FileSystemLoader(FOLDER)
     return jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options

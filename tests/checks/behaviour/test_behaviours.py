@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from msgspec import structs
@@ -12,8 +14,10 @@ from attention_harness.checks.behaviour.anchor import anchor
 from attention_harness.commands.check import summary
 from attention_harness.execution.plan import Item, plan_items
 from attention_harness.execution.run import run_checks
+from attention_harness.model.run_facts import RunFacts
 from attention_harness.model.verdict import Status, Verdict
-from attention_harness.report.behaviours import behaviours as rows
+from attention_harness.report import build
+from attention_harness.store import Run
 from attention_harness.store.encoding import decode, encode
 from tests.checks.behaviour import made as m
 
@@ -217,7 +221,7 @@ def test_the_finding_reaches_the_table_and_the_report():
     again = decode(encode(verdict), Verdict)
     assert verdict == again
     assert ["made", "fully_masked_rows", "FAIL", "nan", "zero"] == summary.behaviours([again]).splitlines()[1].split()
-    [(name, [cell])] = rows([again]).rows
-    assert ("fully_masked_rows", "fail", "nan", "zero") == (name, cell.state, cell.measured, cell.declared)
+    told = build(Run(Path("run"), RunFacts(), (again,)))
+    assert (("made",), (("fully_masked_rows", (again,)),)) == (told.measured, told.behaviours)
     unasked = structs.replace(again, status=Status.UNSUPPORTED, reason="not here", finding="", declared="")
     assert "" == summary.behaviours([unasked])

@@ -1,1 +1,0 @@
-"""Figures as inline SVG. matplotlib draws them; the page's style sheet chooses the colours."""
