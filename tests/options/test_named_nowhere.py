@@ -17,7 +17,6 @@ ROOT = Path(attention_harness.__path__[0])
 MACHINERY = ("registry", "cases", "bounds", "checks", "benchmark", "execution", "commands")
 NAMES = {*OPTIONS, *capabilities(), *mechanisms()}
 ABOUT = {
-    "benchmark/workloads.py": set(mechanisms()),  # a workload names its mechanism
     "benchmark/self_check/planting.py": {"scaled_dot_product"},  # the workload that is slowed down
     "cases/anchors.py": {"mask", "scaled_dot_product"},  # what the recordings are of
     "checks/dropout.py": {"dropout"},
