@@ -16,7 +16,6 @@ from msgspec import structs
 
 from attention_harness import store
 from attention_harness.benchmark.recorder import document
-from attention_harness.benchmark.self_check.stock import without_pytest
 from attention_harness.execution import machine
 from tests.report.compare.conftest import measured, run_of
 
@@ -115,7 +114,9 @@ def test_the_replay_clock_hands_our_samples_to_the_plugin(tmp_path):
         "no:xdist",
     ]
     command += ["--benchmark-enable", f"--benchmark-json={kept}", f"--measurements={tmp_path / 'run'}"]
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=without_pytest(os.environ))
+    # without what pytest-xdist sets: below a worker the plugin times nothing
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=environment)
     entries = {one["params"]["implementation"]: one for one in json.loads(kept.read_text())["benchmarks"]}
     assert {"eager", "kernel"} == set(entries)
     for row in given:

@@ -17,7 +17,7 @@ ROOT = Path(attention_harness.__path__[0])
 MACHINERY = ("registry", "cases", "bounds", "checks", "benchmark", "execution", "commands")
 NAMES = {*OPTIONS, *capabilities(), *mechanisms()}
 ABOUT = {
-    "benchmark/self_check/planting.py": {"scaled_dot_product"},  # the workload that is slowed down
+    "benchmark/self_check.py": {"scaled_dot_product"},  # the workload that is slowed down
     "cases/anchors.py": {"mask", "scaled_dot_product"},  # what the recordings are of
     "checks/dropout.py": {"dropout"},
     "checks/behaviour/causal_corner.py": {"causal"},

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from attention_harness.benchmark import campaign, estimate
-from attention_harness.benchmark.self_check import planting
+from attention_harness.benchmark import campaign, estimate, self_check
 from attention_harness.cases import anchors
 from attention_harness.cases.matrix import matrix
-from attention_harness.commands import bench, bench_self_check
+from attention_harness.commands import bench
 from attention_harness.commands.check import cases as check_cases
 from attention_harness.commands.check import session as check
 from attention_harness.commands.main import main
@@ -68,8 +67,8 @@ def no_work() -> Iterator[None]:
         patch.setattr(sensitivity, "measure", lambda cases: iter(()))
         patch.setattr(check, "diagnose_run", lambda *_, **__: iter(()))
         patch.setattr(bench, "_expected", lambda *_: estimate.Estimate(0.0, 0.0, 3, False))
-        patch.setattr(planting, "calibrated", lambda folder, sizes, show: {one.name: 1 for one in sizes})
-        patch.setattr(bench_self_check, "_repetition", lambda *_: iter(()))
+        patch.setattr(self_check, "calibrated", lambda *_: dict.fromkeys(self_check.SIZES, 1))
+        patch.setattr(self_check, "repetition", lambda *_: iter(()))
         patch.setattr(replay, "run", lambda *_, **__: replay.Replayed(()))
         patch.setattr(replay, "save", lambda *_, **__: [])
         yield

@@ -1,1 +1,0 @@
-"""Measures the error rates of the benchmark itself: false alarms, and slowdowns that it misses."""
