@@ -1,14 +1,19 @@
-"""An implementation as an arm of a cell: prepared for its problem, warmed, sampled, its memory read."""
+"""The problem that the arms of a cell share, and an implementation as an arm: prepared, warmed, sampled."""
 
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING, Any
 
-from attention_harness.benchmark.problem import Problem
-from attention_harness.benchmark.timing import Clock, Sample, Warmed
+from attention_harness.benchmark.timing import Call, Clock, Sample, Warmed
 from attention_harness.benchmark.timing_cuda import Cold, Cuda
 from attention_harness.benchmark.timing_host import Host
-from attention_harness.registry import Implementation
+from attention_harness.cases import inputs
+from attention_harness.model.case import Case
+from attention_harness.registry import Implementation, mechanisms
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 AA_CONTROL = "#A/A control"
 """Ends the name of the baseline's second copy: prepared by itself, it differs in all but what it computes."""
@@ -17,6 +22,41 @@ AA_CONTROL = "#A/A control"
 def clock_of(device: str) -> Clock:
     """Return the clock of a device."""
     return Host() if device == "cpu" else Cuda()
+
+
+class Problem:
+    """A case's tensors in a direction. Where the backward pass is timed too, they are leaves that require gradients.
+
+    The gradient runs through the output alone, by a fixed upstream one, as in `attention_harness.checks.gradients`.
+    """
+
+    def __init__(self, case: Case, direction: str = "forward") -> None:
+        self.case, self.forward_only = case, direction == "forward"
+        self.tensors: dict[str, Tensor] = dict(inputs.tensors(case))
+        if self.forward_only:
+            return
+        import torch
+
+        self.leaves = {n: t.detach().requires_grad_() for n, t in self.tensors.items() if t.is_floating_point()}
+        self.tensors |= self.leaves
+        shape = inputs.shape_of(mechanisms()[case.mechanism].output, case.sizes)
+        upstream = torch.from_numpy(inputs.drawn(case, "upstream", shape))
+        self.upstream = upstream.to(getattr(torch, case.format.torch)).to(case.device)
+
+    def call_of(self, prepared: Call) -> Call:
+        """Return the call that is timed: an implementation's own, or one that brings every leaf's gradient as well."""
+        if self.forward_only:
+            return prepared
+        import torch
+
+        leaves, upstream = list(self.leaves.values()), self.upstream
+
+        def forward_backward(**tensors: Tensor) -> Any:
+            result = prepared(**tensors)
+            output = result[0] if isinstance(result, tuple) else result
+            return torch.autograd.grad(output, leaves, upstream, allow_unused=True)
+
+        return forward_backward
 
 
 class Arm:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from attention_harness.benchmark import noise, schedule
 from attention_harness.benchmark.cell import Cell
-from attention_harness.benchmark.pass_log import PassLog
 from attention_harness.benchmark.roofline import with_ceilings
 from attention_harness.benchmark.statistics import FIRST_LOOK, LEVEL
 from attention_harness.benchmark.timing import ROUNDS
@@ -25,8 +24,9 @@ from attention_harness.execution.machine import cores
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
-from attention_harness.model.pass_records import Ceiling
+from attention_harness.model.pass_records import Record
 from attention_harness.registry import Implementation
+from attention_harness.store import Writer
 
 PASSES, QUICK_PASSES = 5, 3  # fresh processes
 TIME_PER_ARM_S = 0.1  # for each arm, cell and pass, at least
@@ -46,7 +46,6 @@ class Campaign:
     time_per_arm_s   of each arm, cell and pass, at least; rounds: of a pass, at least: what slow calls take
     extend           give cells with an inconclusive or unreliable answer as many passes again
     until            `time.monotonic()` by which the extension has to be done; cells that it leaves no time for say so
-    cell_s           seconds that a cell of a pass is expected to take, for where no pass of this run shows it
     load             files of implementations, which the processes of the passes import
     memory           bytes that the process of a pass may take; 0 for a share of the machine's
     """
@@ -63,7 +62,6 @@ class Campaign:
     rounds: int = ROUNDS
     extend: bool = False
     until: float = math.inf
-    cell_s: float = math.nan
     seed: int = 0
     load: tuple[Path, ...] = ()
     memory: int = 0
@@ -100,27 +98,31 @@ class Campaign:
 
 
 def measure(
-    campaign: Campaign, conforms: Conforms, progress: schedule.Progress, log: PassLog | None = None
+    campaign: Campaign,
+    conforms: Conforms,
+    progress: schedule.Progress,
+    records: list[Record] | None = None,
+    writer: Writer | None = None,
 ) -> Iterator[Measurement]:
     """Yield a measurement for every implementation in every cell, first of those that are not timed.
 
     progress  is called with what is being done, how much of it is done, and how much there is
-    log       gets the records of the passes; those that it already has are not measured again
+    records   of the passes; gets those that are missing, and writer too: what is there is not measured again
     """
-    log = log or PassLog()
+    records = [] if records is None else records
     cells = campaign.cells()
     for done, cell in enumerate(cells, 1):
-        begun = any(record.threads == cell.threads for record in log.records)
+        begun = any(record.threads == cell.threads for record in records)
         withheld = "" if begun else noise.withheld(cell.threads, noise.load(), cores())
         for implementation in campaign.implementations:
             _admit(cell, implementation, conforms, withheld)
         progress("checking", done, len(cells))
         yield from (cell.not_timed(name, *why) for name, why in cell.excluded.items())
     try:
-        schedule.Schedule(campaign, progress, log).run(cells)
+        schedule.Schedule(campaign, progress, records, writer.add if writer else lambda record: None).run(cells)
     finally:  # also after an interruption: what was measured is not lost
         rows = (row for cell in cells for row in cell.measurements(campaign.baseline))
-        yield from with_ceilings(rows, log.of_kind(Ceiling))
+        yield from with_ceilings(rows, records)
 
 
 def _admit(cell: Cell, implementation: Implementation, conforms: Conforms, withheld: str) -> None:

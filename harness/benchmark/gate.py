@@ -52,10 +52,6 @@ class Gate:
         found = (v.error_ratio for v in self._of(name, case, direction) if v.check in measured)
         return max((ratio for ratio in found if ratio is not None), default=None)
 
-    def seconds(self, name: str, case: Case) -> float:
-        """Return how long the checks took; also where an earlier run made them."""
-        return sum(verdict.seconds for verdict in self.verdicts.get((name, case.id), ()))
-
     def _of(self, name: str, case: Case, direction: str) -> list[Verdict]:
         names = FORWARD + (BACKWARD if direction != "forward" else ())
         return [v for v in self.verdicts.get((name, case.id), ()) if v.check in names]
@@ -78,11 +74,11 @@ def items(implementations: Sequence[Implementation], cells: Iterable[tuple[Case,
 
 
 def check(
-    planned: Sequence[Item], gate: Gate, load: Sequence[Path] = (), jobs: int = 0, memory: int = 0
+    planned: Sequence[Item], gate: Gate, load: Sequence[Path] = (), memory: int = 0
 ) -> Iterator[tuple[Item, list[Verdict]]]:
     """Check what the gate has no verdicts on yet, and yield each item with its new ones. memory: see `Limits`"""
     finished = {verdict.key for verdicts in gate.verdicts.values() for verdict in verdicts}
-    for item, verdicts in run_plan(planned, PoolRunner(jobs, load, Limits(SECONDS, memory)), finished):
+    for item, verdicts in run_plan(planned, PoolRunner(0, load, Limits(SECONDS, memory)), finished):
         gate.add(verdicts)
         yield item, verdicts
 
@@ -93,8 +89,3 @@ def conforms(implementation: Implementation, case: Case, direction: str = "forwa
     for _, verdicts in run_plan(items([implementation], [(case, direction)]), InProcessRunner()):
         gate.add(verdicts)
     return gate(implementation, case, direction)
-
-
-def refusing(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """Return the verdicts that keep an implementation from being timed, but for what was not checked."""
-    return [v for v in verdicts if v.status not in (Status.PASS, *NOT_CHECKED)]

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from attention_harness.benchmark import worker
 from attention_harness.benchmark.arms import AA_CONTROL
-from attention_harness.benchmark.pass_plan import CellPlan, PassPlan
+from attention_harness.benchmark.worker import CellPlan, PassPlan
 from attention_harness.execution.fresh import run_fresh
 from attention_harness.execution.lost import Lost
 from attention_harness.model.errors import HarnessError

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from attention_harness.benchmark.statistics import CONTROL, PREEMPTED_MOST
 from attention_harness.execution.machine import cores
 from attention_harness.model.measurement import Measurement
-from attention_harness.model.pass_records import MachineRead
+from attention_harness.model.pass_records import MachineRead, Record
 from attention_harness.model.run_facts import Noise
 
 MOSTLY_PREEMPTED = 0.50
@@ -80,8 +80,9 @@ def withheld(threads: int, load: float | None, available: int) -> str:
     )
 
 
-def summary(rows: Iterable[Measurement], readings: Sequence[MachineRead]) -> Noise:
-    """Return what the passes' readings and the measurements say of the noise."""
+def summary(rows: Iterable[Measurement], records: Iterable[Record]) -> Noise:
+    """Return what the passes' records and the measurements say of the noise."""
+    readings = [record for record in records if isinstance(record, MachineRead)]
     measured = [row for row in rows if row.status == "measured"]
     compared = [row for row in measured if row.ratio is not None and row.answer != "baseline"]
     base = [row for row in measured if row.answer == "baseline"]

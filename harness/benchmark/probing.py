@@ -7,8 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from attention_harness.benchmark.arms import Arm
-from attention_harness.benchmark.problem import Problem
+from attention_harness.benchmark.arms import Arm, Problem
 from attention_harness.cases.ids import parse
 from attention_harness.execution import pool
 from attention_harness.execution.lost import Lost

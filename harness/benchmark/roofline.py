@@ -11,7 +11,7 @@ from attention_harness.benchmark.ceilings import BYTES
 from attention_harness.benchmark.costs import Cost, cost
 from attention_harness.cases.ids import parse
 from attention_harness.model.measurement import Measurement
-from attention_harness.model.pass_records import Ceiling
+from attention_harness.model.pass_records import Ceiling, Record
 
 STALE = "above its ceiling: the denominator is stale or contended"
 
@@ -19,10 +19,12 @@ STALE = "above its ceiling: the denominator is stale or contended"
 class Ceilings:
     """The best rates of all records: (kind, dtype, threads, clock) -> units a second."""
 
-    def __init__(self, records: Iterable[Ceiling]) -> None:
+    def __init__(self, records: Iterable[Record]) -> None:
         self.rates: dict[tuple[str, str, int, str], float] = {}
         self.caches: dict[str, int] = {}
         for record in records:
+            if not isinstance(record, Ceiling):
+                continue
             self.caches |= record.caches
             for clock, rate in (("wall", record.wall), ("cpu", record.cpu)):
                 key = (record.kind, record.dtype, record.threads, clock)
@@ -47,7 +49,7 @@ class Ceilings:
         return (kind, times[kind]) if times[kind] > 0 else None
 
 
-def with_ceilings(rows: Iterable[Measurement], records: Iterable[Ceiling]) -> Iterator[Measurement]:
+def with_ceilings(rows: Iterable[Measurement], records: Iterable[Record]) -> Iterator[Measurement]:
     """Yield measurements with counts and ceilings; what was not measured stays as it is."""
     best = Ceilings(records)
     for row in rows:

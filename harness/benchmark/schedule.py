@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from attention_harness.benchmark import manager
 from attention_harness.benchmark.arms import AA_CONTROL
 from attention_harness.benchmark.cell import Cell
-from attention_harness.benchmark.pass_log import PassLog
-from attention_harness.benchmark.pass_plan import CellPlan, PassPlan
+from attention_harness.benchmark.costs import cost
 from attention_harness.benchmark.statistics import LEVEL
+from attention_harness.benchmark.worker import CellPlan, PassPlan
 from attention_harness.execution.limits import memory_per_worker
 from attention_harness.model.pass_records import Ended, Record
 
@@ -21,21 +21,25 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 NO_TIME = "not extended: no time was left"
+_CALLS_FLOPS = 1e10  # operations a second that a call is taken to do, roughly: of one core of 2025
+_STARTING_S = 4.0  # of a process: torch is imported
+_PREPARING_S = 0.25  # for an arm: prepare, first call, warm-up, with compiled code found on disk
 
 
 class Schedule:
-    """The passes of a campaign."""
+    """The passes of a campaign. records: those of its passes so far; keep: is called with each further one"""
 
-    def __init__(self, campaign: Campaign, progress: Progress, log: PassLog) -> None:
-        self.campaign, self.log = campaign, log
-        self.shown = _Shown(progress)
+    def __init__(
+        self, campaign: Campaign, progress: Progress, records: list[Record], keep: Callable[[Record], object]
+    ) -> None:
+        self.campaign, self.progress, self.records, self.keep = campaign, progress, records, keep
 
     def run(self, cells: Sequence[Cell]) -> None:
         """Make the passes, and as many again over the cells whose answers stay open and for which there is time."""
         campaign, passes = self.campaign, self.campaign.passes
-        took = self._passes(cells, range(passes))
+        cell_s = self._passes(cells, range(passes))
         open_cells = [cell for cell in cells if campaign.extend and cell.is_open(campaign.baseline)]
-        open_cells = affordable(open_cells, passes * (campaign.cell_s if math.isnan(took) else took), campaign.until)
+        open_cells = affordable(open_cells, passes * cell_s, campaign.until)
         for cell in open_cells:
             cell.level = LEVEL
         self._passes(open_cells, range(passes, 2 * passes))
@@ -43,31 +47,41 @@ class Schedule:
     def _passes(self, cells: Sequence[Cell], numbers: range) -> float:
         """Make passes over the cells, each in a new order and a new process, and hand their results to the cells.
 
-        Return the seconds that a cell of a pass took, of those that the log did not have; NaN where it had all.
+        Return the seconds that a cell of a pass took; where none was missing, those that it is expected to take.
         """
-        seconds, timed = 0.0, 0
         cells = [cell for cell in cells if cell.arms]
         counts = dict.fromkeys(cell.threads for cell in cells)
-        self.shown.start(len(cells) * len(numbers))
+        seconds, timed, done, what = 0.0, 0, 0, ""
+
+        def show(doing: str) -> None:
+            self.progress(f"{what}, {doing}", done, len(cells) * len(numbers))
+
+        def note(record: Record) -> None:
+            nonlocal done
+            self.records.append(record)
+            self.keep(record)
+            if isinstance(record, Ended):
+                done += 1
+                show("timing")
+
         for number in numbers:
             for count in counts:
                 here = [cell for cell in cells if cell.threads == count]
-                ended = {one.cell for one in self.log.of_pass(number, count) if isinstance(one, Ended)}
-                what = f"pass {number + 1} of {numbers.stop}" + (f", {count} threads" if len(counts) > 1 else "")
-                self.shown.begin(what)
-                self.shown.advance(len(ended))
+                ended = {one.cell for one in self._of_pass(number, count) if isinstance(one, Ended)}
                 left = tuple(self._planned(cell) for cell in here if cell.id not in ended)
+                what = f"pass {number + 1} of {numbers.stop}" + (f", {count} threads" if len(counts) > 1 else "")
+                done += len(ended)
+                show("preparing")
                 if left:
                     began = time.monotonic()
-                    manager.run_pass(self._plan(number, count, numbers, left), self._keep)
+                    manager.run_pass(self._plan(number, count, numbers, left), note)
                     seconds, timed = seconds + time.monotonic() - began, timed + len(left)
                 for cell in here:
-                    cell.add_pass(self.log.of_pass(number, count))
-        return seconds / timed if timed else math.nan
+                    cell.add_pass(self._of_pass(number, count))
+        return seconds / timed if timed else expected_s(self.campaign, cells) / max(len(cells), 1)
 
-    def _keep(self, record: Record) -> None:
-        self.log.add(record)
-        self.shown.advance(isinstance(record, Ended))
+    def _of_pass(self, number: int, threads: int) -> list[Record]:
+        return [record for record in self.records if (record.number, record.threads) == (number, threads)]
 
     def _plan(self, number: int, threads: int, numbers: range, cells: tuple[CellPlan, ...]) -> PassPlan:
         campaign = self.campaign
@@ -93,33 +107,20 @@ class Schedule:
         return CellPlan(cell.id, cell.case.id, cell.direction, (*cell.arms, *control))
 
 
+def expected_s(campaign: Campaign, cells: Sequence[Cell]) -> float:
+    """Return the seconds that a pass over the cells is expected to take, roughly."""
+    seconds = _STARTING_S * len({cell.threads for cell in cells})
+    for cell in cells:
+        arms = 1 + sum(not one.refuses(cell.case) and not one.unavailable() for one in campaign.implementations)
+        call_s = cost(cell.case, cell.direction).flops / _CALLS_FLOPS
+        seconds += arms * (_PREPARING_S + max(campaign.time_per_arm_s, campaign.rounds * call_s))
+    return seconds
+
+
 def affordable(cells: list[Cell], cell_s: float, until: float) -> list[Cell]:
-    """Return the first cells for which there is time, if each takes so long; none where that is not known."""
+    """Return the first cells for which there is time, if each takes so long; the others get a remark."""
     left = until - time.monotonic()
-    if math.isinf(left):
-        return cells
-    count = 0 if math.isnan(cell_s) else int(max(left, 0) / max(cell_s, 1e-9))
+    count = len(cells) if math.isinf(left) else int(max(left, 0) / max(cell_s, 1e-9))
     for cell in cells[count:]:
         cell.remark = NO_TIME
     return cells[:count]
-
-
-class _Shown:
-    """Shows how far all passes are together."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress, self.total, self.done, self.what = progress, 0, 0, ""
-
-    def start(self, total: int) -> None:
-        self.total, self.done = total, 0
-
-    def begin(self, what: str) -> None:
-        """Show that a pass begins, by preparing every arm of its cells."""
-        self.what = what
-        self.progress(f"{what}, preparing", self.done, self.total)
-
-    def advance(self, count: int) -> None:
-        """Show that cells were timed."""
-        self.done += count
-        if count:
-            self.progress(f"{self.what}, timing", self.done, self.total)

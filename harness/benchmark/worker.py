@@ -12,17 +12,51 @@ import os
 import random
 import statistics
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
+
+from msgspec import Struct
 
 from attention_harness import registry
 from attention_harness.benchmark import ceilings, noise, timing, timing_cuda, timing_host
-from attention_harness.benchmark.arms import AA_CONTROL, Arm
-from attention_harness.benchmark.pass_plan import CellPlan, PassPlan
-from attention_harness.benchmark.problem import Problem
+from attention_harness.benchmark.arms import AA_CONTROL, Arm, Problem
 from attention_harness.cases.ids import parse
 from attention_harness.execution.fresh_worker import Channel
 from attention_harness.model.errors import describe
-from attention_harness.model.pass_records import Begun, Ended, Failed, MachineRead, Prepared, Ready, Record, Sampled
+from attention_harness.model.pass_records import Begun, Ended, Failed, MachineRead, Record, Sampled
+
+
+class CellPlan(Struct, frozen=True):
+    """A cell by the name that it has in the records, and its arms by theirs."""
+
+    cell: str
+    case: str
+    direction: str
+    arms: tuple[str, ...]
+
+
+class PassPlan(Struct, frozen=True, kw_only=True):
+    """One pass over the cells, in a fresh process.
+
+    number, threads   which pass it is, and the threads of one call
+    seed              of the order of cells and calls
+    time_per_arm_s    of each cell, at least; rounds: as many, at least
+    load              files of implementations
+    memory            bytes that the process may take
+    ceilings          when the machine's ceilings are measured, if at all
+    peak              whether the arms' memory is read
+    """
+
+    number: int
+    threads: int
+    seed: str
+    cells: tuple[CellPlan, ...]
+    time_per_arm_s: float
+    rounds: int
+    load: tuple[Path, ...] = ()
+    memory: int
+    ceilings: Literal["", "start", "end"] = ""
+    peak: bool = False
 
 
 def carry_out(channel: Channel, plan: PassPlan) -> None:
@@ -42,14 +76,14 @@ class _Pass:
         """Prepare every arm of every cell in the plan's order, then time the cells in a random one."""
         plan = self.plan
         pinned = timing_host.pin_allocator()  # before torch allocates
-        junk = [bytearray(self.rng.randrange(1, 1 << 16)) for _ in range(self.rng.randrange(64))]  # varies the layout
+        # Blocks of memory that stay, so that addresses differ from process to process.
+        self.blocks = [bytearray(self.rng.randrange(1, 1 << 16)) for _ in range(self.rng.randrange(64))]
         import torch
 
         torch.set_num_threads(plan.threads)
         self.implementations = registry.implementations(plan.load)
-        about: dict[str, Any] = {"process": os.getpid(), "allocator_pinned": pinned, "junk": len(junk)}
+        about: dict[str, Any] = {"process": os.getpid(), "allocator_pinned": pinned}
         self._read_machine("start", about)
-        self.write(Ready(**self.which))
         self._measure_ceilings("start")
         # In the same order in each pass: what torch.compile makes of a case depends on the cases before it, and only
         # the same sequence finds its compiled code on disk (measured: 10 s instead of 35 s for 17 cells).
@@ -84,7 +118,6 @@ class _Pass:
                 arms[name] = Arm(self.implementations[name.removesuffix(AA_CONTROL)], problem)
             except Exception as error:  # whatever it raises is its answer
                 self.write(Failed(**self.which, cell=cell.cell, arm=name, reason=describe(error)))
-        self.write(Prepared(**self.which, cell=cell.cell))
         return arms
 
     def _time(self, cell: CellPlan, arms: dict[str, Arm]) -> None:

@@ -12,24 +12,23 @@ from msgspec import structs
 
 from attention_harness import registry
 from attention_harness.benchmark import campaign as benchmark
-from attention_harness.benchmark import estimate, gate, noise, workloads
+from attention_harness.benchmark import gate, noise, schedule, workloads
 from attention_harness.benchmark.campaign import Campaign
 from attention_harness.benchmark.cell import Cell
 from attention_harness.benchmark.gate import Gate
-from attention_harness.benchmark.pass_log import PassLog
 from attention_harness.benchmark.recorder import document
 from attention_harness.benchmark.workloads import Workload
 from attention_harness.cases.ids import parse
 from attention_harness.commands import arguments, console, gating
 from attention_harness.commands.run_setup import writer_of
 from attention_harness.execution.machine import cuda_devices, environment
-from attention_harness.execution.plan import Item
 from attention_harness.model import units
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import DIRECTIONS, Measurement
-from attention_harness.model.pass_records import MachineRead
+from attention_harness.model.pass_records import Record
 from attention_harness.model.run_facts import BenchmarkPlan, Noise
 from attention_harness.store import Writer, encoding, now
+from attention_harness.store.reading import pass_records
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,19 +69,17 @@ def run(options: argparse.Namespace) -> int:
     writer, earlier = writer_of(options, campaign.implementations, items)
     verdicts.add(earlier)
     _need_same_plan(writer, _plan(campaign, cells))
-    log = PassLog(options.out)
-    expected = _expected(campaign, cells, items, verdicts, writer)
+    records: list[Record] = list(pass_records(options.out)) if options.out else []
+    _announce(campaign, cells)
     with console.progress("bench") as show:
         gating.check(items, verdicts, options.load, writer, options.memory, show)
-    until = began + 60 * options.minutes if options.minutes else math.inf
-    campaign = replace(campaign, until=until, cell_s=expected.pass_s / max(len(cells), 1))
-    rows = _measure(campaign, cells, verdicts, log, writer)
-    disturbed = noise.summary(rows, log.of_kind(MachineRead))
+    campaign = replace(campaign, until=began + 60 * options.minutes if options.minutes else math.inf)
+    rows = _measure(campaign, cells, verdicts, records, writer)
+    disturbed = noise.summary(rows, records)
     if writer:
         writer.update(finished=now(), noise=disturbed)
         writer.write("benchmark.json", document(rows))
-    took = f"took {units.duration(time.monotonic() - began)}; {expected.sentence()}"
-    _print(options, rows, disturbed, took)
+    _print(options, rows, disturbed, time.monotonic() - began)
     timed = _anything_timed(campaign, rows)
     if not timed:
         console.line("bench: nothing that was named was timed; every line says why")
@@ -153,29 +150,24 @@ def _need_same_plan(writer: Writer | None, plan: BenchmarkPlan) -> None:
         )
 
 
-def _expected(
-    campaign: Campaign, cells: Sequence[Cell], items: Sequence[Item], verdicts: Gate, writer: Writer | None
-) -> estimate.Estimate:
-    """Calibrate, and say how long it will take."""
-    console.line(f"bench: {len(cells)} cells; looking at this machine to say how long they take")
-    known = {key: len(found) for key, found in verdicts.verdicts.items()}
-    seen = estimate.calibrate(items, verdicts, campaign.load, campaign.memory)
-    gating.keep([v for key, found in verdicts.verdicts.items() for v in found[known.get(key, 0) :]], writer)
-    if seen.note:
-        console.line(f"bench: {seen.note}")
-    expected = estimate.expected(campaign, cells, items, seen)
-    console.line(f"bench: {expected.sentence()}")
-    return expected
+def _announce(campaign: Campaign, cells: Sequence[Cell]) -> None:
+    """Say how long the passes will take."""
+    seconds = campaign.passes * schedule.expected_s(campaign, cells)
+    further = "; as many again for cells that stay inconclusive" if campaign.extend else ""
+    console.line(
+        f"bench: {len(cells)} cells; what conforms is timed in {campaign.passes} passes, about "
+        f"{units.duration(seconds)} in all{further}"
+    )
 
 
 def _measure(
-    campaign: Campaign, cells: Sequence[Cell], verdicts: Gate, log: PassLog, writer: Writer | None
+    campaign: Campaign, cells: Sequence[Cell], verdicts: Gate, records: list[Record], writer: Writer | None
 ) -> list[Measurement]:
     """Return the measurements in the order of the cells; what was measured before an interruption is kept."""
     rows: list[Measurement] = []
     with console.progress("bench") as show:
         try:
-            for row in benchmark.measure(campaign, verdicts, show, log):
+            for row in benchmark.measure(campaign, verdicts, show, records, writer):
                 gated = parse(row.gated_on or row.case)
                 ratio = verdicts.error_ratio(row.implementation, gated, row.direction)
                 rows.append(structs.replace(row, error_ratio=ratio) if row.status == "measured" else row)
@@ -192,12 +184,13 @@ def _anything_timed(campaign: Campaign, rows: Sequence[Measurement]) -> bool:
     return any(row.status == "measured" and (alone or row.implementation != campaign.baseline) for row in rows)
 
 
-def _print(options: argparse.Namespace, rows: Sequence[Measurement], disturbed: Noise, took: str) -> None:
+def _print(options: argparse.Namespace, rows: Sequence[Measurement], disturbed: Noise, seconds: float) -> None:
     if options.json:
         about = {"baseline": options.baseline, "environment": environment(), "noise": disturbed}
         print(encoding.document(about | {"measurements": rows}))
         return
     print(console.timings(rows, options.baseline))
+    took = f"took {units.duration(seconds)}"
     print("\n".join([took, disturbed.line, *(f"warning: {text}" for text in disturbed.warnings)]))
     if options.out:
         print(f"run directory: {options.out}\njson: {options.out / 'benchmark.json'}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,16 +18,15 @@ from attention_harness.benchmark import campaign as benchmark
 from attention_harness.benchmark import gate, noise, versions, workloads
 from attention_harness.benchmark.campaign import Campaign
 from attention_harness.benchmark.gate import Gate
-from attention_harness.benchmark.pass_log import PassLog
 from attention_harness.benchmark.recorder import document
 from attention_harness.commands import arguments, console, gating
 from attention_harness.commands.bench import add_matrix_arguments, directions
 from attention_harness.commands.run_setup import writer_of
 from attention_harness.model.measurement import Measurement
-from attention_harness.model.pass_records import MachineRead
+from attention_harness.model.pass_records import Record
 from attention_harness.model.run_facts import Noise
 from attention_harness.registry import Implementation
-from attention_harness.store import Writer, encoding, now
+from attention_harness.store import encoding, now
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -130,32 +129,23 @@ def _measured(result: Result, campaigns: Sequence[Campaign], options: argparse.N
     everyone = [implementation for one in campaigns for implementation in one.implementations]
     writer, _ = writer_of(options, everyone, [item for found in items for item in found])
     rows: list[Measurement] = []
-    readings: list[MachineRead] = []
+    records: list[Record] = []
     for campaign, planned in zip(campaigns, items, strict=True):
         old, new = campaign.implementations
         console.line(f"bench: checking {new.name} and {old.name} before they are timed")
         verdicts = gating.check(planned, Gate(), campaign.load, writer, options.memory)
-        log = PassLog(options.out, resume=False)
-        rows += _recorded(_rows(campaign, verdicts, log), writer)
-        readings += log.of_kind(MachineRead)
-    disturbed = noise.summary(rows, readings) if rows else None
+        of_campaign: list[Record] = []
+        with console.progress(f"bench: {new.name}") as show:
+            for row in benchmark.measure(campaign, verdicts, show, of_campaign, writer):
+                rows.append(row)
+                if writer:
+                    writer.add(row)
+        records += of_campaign
+    disturbed = noise.summary(rows, records) if rows else None
     if writer:
         writer.update(finished=now(), against=options.against, noise=disturbed)
         writer.write("benchmark.json", document(rows))
     return replace(result, rows=rows, noise=disturbed)
-
-
-def _rows(campaign: Campaign, verdicts: Gate, log: PassLog) -> Iterator[Measurement]:
-    name = campaign.implementations[-1].name
-    with console.progress("bench") as show:
-        yield from benchmark.measure(campaign, verdicts, lambda what, *step: show(f"{name}, {what}", *step), log)
-
-
-def _recorded(rows: Iterable[Measurement], writer: Writer | None) -> Iterator[Measurement]:
-    for row in rows:
-        if writer:
-            writer.add(row)
-        yield row
 
 
 def _print(result: Result, options: argparse.Namespace) -> None:

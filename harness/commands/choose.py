@@ -12,7 +12,6 @@ from attention_harness.benchmark import campaign as benchmark
 from attention_harness.benchmark import gate, noise
 from attention_harness.benchmark.campaign import Campaign
 from attention_harness.benchmark.gate import Gate
-from attention_harness.benchmark.pass_log import PassLog
 from attention_harness.benchmark.probing import Look, look
 from attention_harness.benchmark.timing import ROUNDS
 from attention_harness.benchmark.workloads import Workload
@@ -22,10 +21,10 @@ from attention_harness.commands.run_setup import implementation_facts, writer_of
 from attention_harness.execution.machine import environment
 from attention_harness.model import units
 from attention_harness.model.measurement import FAR_BEHIND, Measurement
-from attention_harness.model.pass_records import MachineRead
+from attention_harness.model.pass_records import Record
 from attention_harness.registry import Implementation
 from attention_harness.report.changes import incomparable
-from attention_harness.store import encoding, load, now
+from attention_harness.store import Writer, encoding, load, now
 
 FAR = 10.0  # what takes so many times the fastest's time in a first look is not timed any closer
 _SLOW_S, _FEW_ROUNDS = 2.0, 5  # rounds that take so long are few; the passes stay
@@ -97,13 +96,14 @@ def _measured(choice: Choice, candidates: Sequence[Implementation], options: arg
     looks = _looks(choice, [one for one in taking if one.name not in choice.out], options)
     if writer:
         writer.add(*_not_timed(choice))
-    rows, log = [], PassLog(options.out, resume=False)
-    for row in _timed(choice, [one for one in taking if one.name in looks], looks, options, log) if looks else ():
+    rows, records = [], list[Record]()
+    chosen = [one for one in taking if one.name in looks]
+    for row in _timed(choice, chosen, looks, options, records, writer) if looks else ():
         if writer:
             writer.add(row)
         rows.append(row)
     if rows:
-        choice.noise = noise.summary(rows, log.of_kind(MachineRead)).line
+        choice.noise = noise.summary(rows, records).line
     if writer:
         writer.update(finished=now())
     return rows
@@ -150,7 +150,8 @@ def _timed(
     chosen: Sequence[Implementation],
     looks: Mapping[str, Look],
     options: argparse.Namespace,
-    log: PassLog,
+    records: list[Record],
+    writer: Writer | None,
 ) -> Iterator[Measurement]:
     """Yield the whole method's measurements; the fastest of the first look is the baseline."""
     baseline = min(looks, key=lambda name: looks[name].seconds)
@@ -176,7 +177,7 @@ def _timed(
     )
     with console.progress("choose") as show:
         # what does not conform is out already
-        yield from benchmark.measure(campaign, lambda implementation, case, direction: "", show, log)
+        yield from benchmark.measure(campaign, lambda implementation, case, direction: "", show, records, writer)
 
 
 def expected_s(campaign: Campaign, looks: Mapping[str, Look]) -> float:

@@ -9,7 +9,7 @@ from attention_harness.benchmark import gate
 from attention_harness.benchmark.gate import Gate
 from attention_harness.commands import console
 from attention_harness.execution.plan import Item
-from attention_harness.model.verdict import Verdict
+from attention_harness.model.verdict import NOT_CHECKED, Status
 from attention_harness.store import Writer
 
 
@@ -24,13 +24,9 @@ def check(
     """Check all items in workers limited to `memory` bytes (0: the default of `Limits`), and return the gate."""
     for done, (item, found) in enumerate(gate.check(items, verdicts, load, memory=memory), 1):
         show(f"checking {item.implementation.name}", done, len(items))
-        keep(found, writer)
+        if writer:
+            writer.add(*found)
+        for verdict in found:
+            if verdict.status not in (Status.PASS, *NOT_CHECKED):
+                console.failure(verdict)
     return verdicts
-
-
-def keep(verdicts: Sequence[Verdict], writer: Writer | None) -> None:
-    """Keep verdicts in the run directory, and print those that keep an implementation from being timed."""
-    if writer:
-        writer.add(*verdicts)
-    for verdict in gate.refusing(verdicts):
-        console.failure(verdict)

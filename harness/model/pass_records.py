@@ -19,24 +19,16 @@ class PassRecord(Stored, frozen=True, kw_only=True, omit_defaults=True, tag_fiel
 
 
 class MachineRead(PassRecord, frozen=True, kw_only=True, tag="machine"):
-    """A look at the machine. A pass may need several processes; each looks when it starts and when it ends.
-
-    junk  blocks of memory allocated before anything else, so that addresses differ from process to process
-    """
+    """A look at the machine. A pass may need several processes; each looks when it starts and when it ends."""
 
     when: Literal["start", "end"]
     process: Count
     allocator_pinned: bool
-    junk: Count
     cores: Count
     load: Amount | None = None
     pressure: Amount | None = None
     steal: Count | None = None
     interruptions: Count | None = None
-
-
-class Ready(PassRecord, frozen=True, kw_only=True, tag="ready"):
-    """The process has imported what it needs."""
 
 
 class Ceiling(PassRecord, frozen=True, kw_only=True, tag="ceiling"):
@@ -63,12 +55,6 @@ class Failed(PassRecord, frozen=True, kw_only=True, tag="error"):
     cell: Text
     arm: Name
     reason: Text
-
-
-class Prepared(PassRecord, frozen=True, kw_only=True, tag="prepared"):
-    """Every arm of a cell has been prepared and called once."""
-
-    cell: Text
 
 
 class Sampled(PassRecord, frozen=True, kw_only=True, tag="samples"):
@@ -106,4 +92,4 @@ class Ended(PassRecord, frozen=True, kw_only=True, tag="end"):
     cell: Text
 
 
-Record = MachineRead | Ready | Ceiling | Begun | Failed | Prepared | Sampled | Ended
+Record = MachineRead | Ceiling | Begun | Failed | Sampled | Ended

@@ -112,7 +112,7 @@ class Writer:
 
     def add(self, *items: Any) -> None:
         """Append items, each to the file of its kind, in one write."""
-        for kind, name in ITEMS.items():
+        for name, kind in LINES.items():
             lines = [encode(item) + b"\n" for item in items if isinstance(item, kind)]
             if lines:
                 append(self.directory / name, b"".join(lines))

@@ -19,7 +19,7 @@ from attention_harness.benchmark.version_import import import_version
 from attention_harness.commands import bench_against, gating
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
-from attention_harness.model.pass_records import Ready
+from attention_harness.model.pass_records import Ended
 from attention_harness.store.reading import pass_records
 from tests.report.compare.conftest import measured
 
@@ -128,8 +128,8 @@ def test_passes_are_kept_and_the_limit_on_memory_holds(harness, repository, monk
     """In the gate and in the passes; an interruption leaves the records, and no way to go on."""
     limits = []
 
-    def measure(campaign, conforms, progress, log):
-        log.add(Ready(number=0, threads=1))
+    def measure(campaign, conforms, progress, records, writer):
+        writer.add(Ended(number=0, threads=1, cell="a"))
         limits.append(campaign.memory)
         raise KeyboardInterrupt
         yield
@@ -140,7 +140,7 @@ def test_passes_are_kept_and_the_limit_on_memory_holds(harness, repository, monk
     answer = harness(*command, "--out", tmp_path / "run")
     assert [3 * 2**30] * 2 == limits
     assert answer.err.endswith("interrupted; what was finished is kept\n")
-    assert [Ready(number=0, threads=1)] == list(pass_records(tmp_path / "run"))
+    assert [Ended(number=0, threads=1, cell="a")] == list(pass_records(tmp_path / "run"))
 
 
 def test_what_names_no_version_is_a_mistake(mistake, repository, tmp_path):

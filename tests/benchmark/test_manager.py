@@ -10,10 +10,9 @@ import pytest
 
 from attention_harness import registry
 from attention_harness.benchmark import timing
-from attention_harness.benchmark.arms import Arm
+from attention_harness.benchmark.arms import Arm, Problem
 from attention_harness.benchmark.manager import run_pass
-from attention_harness.benchmark.pass_plan import CellPlan, PassPlan
-from attention_harness.benchmark.problem import Problem
+from attention_harness.benchmark.worker import CellPlan, PassPlan
 from attention_harness.cases.ids import parse
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.pass_records import Ended, Failed, Record, Sampled

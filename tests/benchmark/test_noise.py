@@ -90,7 +90,7 @@ def test_the_summary_is_made_of_rows_and_readings() -> None:
         row("eager", "baseline", (1.0, 1.0), (1e-3, 1.2e-3)),
         row("kernel", "faster", (0.5, 0.5), (1e-3, 1e-3), minor_faults_per_call=4.0, detectable=0.02),
     ]
-    about: dict[str, Any] = {"threads": 1, "process": 7, "cores": 2, "allocator_pinned": False, "junk": 0}
+    about: dict[str, Any] = {"threads": 1, "process": 7, "cores": 2, "allocator_pinned": False}
     readings = [
         MachineRead(**about, number=0, when="start", load=1.0, pressure=2.0, steal=5, interruptions=0),
         MachineRead(**about, number=0, when="end", load=3.0, steal=9, interruptions=6),

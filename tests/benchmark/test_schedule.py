@@ -14,13 +14,15 @@ from attention_harness import registry
 from attention_harness.benchmark import manager, schedule
 from attention_harness.benchmark.campaign import Campaign, measure
 from attention_harness.benchmark.cell import Cell
-from attention_harness.benchmark.pass_log import PassLog
-from attention_harness.benchmark.pass_plan import CellPlan, PassPlan
+from attention_harness.benchmark.worker import CellPlan, PassPlan
 from attention_harness.benchmark.workloads import Workload
 from attention_harness.cases.ids import parse
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.pass_records import Ended, Record
-from attention_harness.store.layout import PASSES
+from attention_harness.model.run_facts import RunFacts
+from attention_harness.store import Writer
+from attention_harness.store.layout import PASSES, RUN
+from attention_harness.store.reading import pass_records
 from tests.benchmark.made import SMALL, WORKLOADS, sampled
 
 CASES = [f"dot_product-B1H{heads}Hk{heads}Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous" for heads in (1, 2)]
@@ -62,7 +64,9 @@ def rows_of(directory: Path, workloads: tuple[Workload, ...] = TWO, **further: A
     everyone = (known["eager"], known["torch_sdpa"])
     facts: dict[str, Any] = {"passes": 3} | further
     campaign = Campaign(implementations=everyone, workloads=workloads, **facts)
-    return list(measure(campaign, lambda *_: "", lambda *_: None, PassLog(directory)))
+    writer = Writer.add_to(directory) if (directory / RUN).exists() else Writer.start(directory, RunFacts())
+    with writer:
+        return list(measure(campaign, lambda *_: "", lambda *_: None, list(pass_records(directory)), writer))
 
 
 @pytest.mark.parametrize("dies_at", [(0, 0), (1, 0), (1, 1), (2, 1)])
@@ -95,7 +99,8 @@ def test_no_time_is_left_after_a_resume_either(monkeypatch: pytest.MonkeyPatch, 
         rest = tmp_path / str(cell_s)
         rest.mkdir()
         (rest / PASSES).write_bytes((tmp_path / PASSES).read_bytes())
-        rows = rows_of(rest, extend=True, until=time.monotonic() + 59, cell_s=cell_s)
+        monkeypatch.setattr(schedule, "expected_s", lambda campaign, cells, cell_s=cell_s: cell_s * len(cells))
+        rows = rows_of(rest, extend=True, until=time.monotonic() + 59)
         assert further == [len(found) for _, found in machine.passes]
         reasons = [row.reason for row in rows if row.implementation == "torch_sdpa"]
         assert 2 - max(further, default=0) == sum(schedule.NO_TIME in reason for reason in reasons)
@@ -134,5 +139,19 @@ def test_an_extension_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert schedule.affordable(cells, 4.0, 110.0) == cells[:2]
     assert ["", "", schedule.NO_TIME] == [cell.remark for cell in cells]
     assert schedule.affordable(cells, 4.0, 99.0) == []
-    assert schedule.affordable(cells, math.nan, 110.0) == []
-    assert schedule.affordable(cells, math.nan, math.inf) == cells
+    assert schedule.affordable(cells, 4.0, math.inf) == cells
+
+
+def test_what_a_pass_is_expected_to_take() -> None:
+    """Its start, and three arms that are prepared and timed: so long at least, or the rounds of slow calls."""
+    known = registry.implementations()
+    both = (known["eager"], known["torch_sdpa"])
+
+    def seconds(case: str) -> float:
+        campaign = Campaign(implementations=both, workloads=(Workload("w", "made up", case),))
+        return schedule.expected_s(campaign, campaign.cells())
+
+    assert seconds(SMALL) == pytest.approx(4 + 3 * (0.25 + 0.1))
+    long = "dot_product-B1H8Hk8Lq8192Lk8192D64Dv64-float32-plain-ordinary-contiguous"
+    flops = 8 * 4 * 64 * 8192**2
+    assert seconds(long) == pytest.approx(4 + 3 * (0.25 + 15 * flops / 1e10))

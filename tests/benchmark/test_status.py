@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from attention_harness.benchmark import estimate
 from attention_harness.commands import bench
 from attention_harness.model.measurement import Measurement
 from tests.report.compare.conftest import measured
@@ -58,7 +57,6 @@ def test_nothing_timed_is_no_success(
     rows: list[Measurement],
 ) -> None:
     """Beside the baseline, or of it where it alone was named; then a line says that there is nothing."""
-    monkeypatch.setattr(bench, "_expected", lambda *_: estimate.Estimate(0.0, 0.0, 3, False))
     monkeypatch.setattr(bench.gating, "check", lambda *_: None)
     monkeypatch.setattr(bench, "_measure", lambda *_: rows)
     (tmp_path / "kernel.py").write_text(f'"""Stand-in."""\n{KERNEL}')

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from attention_harness.benchmark import campaign, estimate, self_check
+from attention_harness.benchmark import campaign, self_check
 from attention_harness.cases import anchors
 from attention_harness.cases.matrix import matrix
-from attention_harness.commands import bench
 from attention_harness.commands.check import cases as check_cases
 from attention_harness.commands.check import session as check
 from attention_harness.commands.main import main
@@ -66,7 +65,6 @@ def no_work() -> Iterator[None]:
         patch.setattr(check_cases, "cases_for", lambda *_: ())
         patch.setattr(sensitivity, "measure", lambda cases: iter(()))
         patch.setattr(check, "diagnose_run", lambda *_, **__: iter(()))
-        patch.setattr(bench, "_expected", lambda *_: estimate.Estimate(0.0, 0.0, 3, False))
         patch.setattr(self_check, "calibrated", lambda *_: dict.fromkeys(self_check.SIZES, 1))
         patch.setattr(self_check, "repetition", lambda *_: iter(()))
         patch.setattr(replay, "run", lambda *_, **__: replay.Replayed(()))

@@ -16,8 +16,6 @@ from attention_harness.model.pass_records import (
     Ended,
     Failed,
     MachineRead,
-    Prepared,
-    Ready,
     Record,
     Sampled,
 )
@@ -79,15 +77,13 @@ def passes(text: str = "") -> list[Record]:
     facts = {"calls": 1, "peak_bytes": 2048, "one_thread": True, "waits": False, "faults": 0.0}
     on_device = {"cold_s": (0.3,), "device_mhz": 1980.0, "allocated": True}
     rate = {"kind": text or "copy in L2", "dtype": "bytes", "wall": 1e9, "cpu": None, "caches": {text or "L2": 2**21}}
-    looked = {"process": 7, "allocator_pinned": True, "junk": 3, "cores": 2, "load": 0.5, "steal": 0}
+    looked = {"process": 7, "allocator_pinned": True, "cores": 2, "load": 0.5, "steal": 0}
     return [
         Sampled(**where, **arm, **times, **facts, **on_device),
         Ceiling(**where, when="end", **rate),
         MachineRead(**where, when="start", pressure=0.5, interruptions=1, **looked),
         Failed(**where, **arm, reason=text or "because"),
-        Ready(**where),
         Begun(**where, **arm),
-        Prepared(**where, cell=arm["cell"]),
         Ended(**where, cell=arm["cell"]),
     ]
 
