@@ -14,7 +14,6 @@ from attention_harness.benchmark import campaign
 from attention_harness.benchmark.probing import Look
 from attention_harness.commands import choice, choose
 from attention_harness.model.run_facts import RunFacts
-from attention_harness.store.layout import PASSES
 from attention_harness.store.writer import write_document
 from tests.report.compare.conftest import measured
 
@@ -84,7 +83,7 @@ def quiet_machine(monkeypatch):
     looks = {"once": Look(1e-3, peak_bytes=2048), "thrice": Look(3e-3, peak_bytes=1024), "far": Look(0.04)}
     monkeypatch.setattr(choose, "look", lambda name, *_: looks[name])
 
-    def measure(made, conforms, progress, log):
+    def measure(made, conforms, progress, records, writer):
         for one in made.implementations:
             seconds, case = looks[one.name].seconds, made.workloads[0].case
             row = measured(seconds / 1e-3, name=one.name, wall_s=((seconds,) * 15,) * 5, cpu_s=())
@@ -120,10 +119,10 @@ def test_a_report_of_a_choice_is_whole(harness, files, quiet_machine, tmp_path):
 
 def test_what_was_timed_survives_an_interruption(harness, files, quiet_machine, tmp_path, monkeypatch):
     """Rows and passes are kept as they come; it is not said that one can go on, and nothing of it is reused."""
-    quiet, logs = campaign.measure, []
+    quiet, writers = campaign.measure, []
 
     def measure(*arguments):
-        logs.append(arguments[-1])
+        writers.append(arguments[-1])
         yield next(quiet(*arguments))
         raise KeyboardInterrupt
 
@@ -131,7 +130,7 @@ def test_what_was_timed_survives_an_interruption(harness, files, quiet_machine, 
     answer = harness("choose", *SHAPE, *files, "--out", tmp_path / "run")
     assert 130 == answer.status
     assert answer.err.endswith("interrupted; what was finished is kept\n")
-    assert [tmp_path / "run" / PASSES] == [log.path for log in logs]
+    assert [tmp_path / "run"] == [writer.directory for writer in writers]
     kept = store.load(tmp_path / "run").measurements
     assert {"once", "wrong", "narrow", "far"} == {row.implementation for row in kept}
     again = harness("choose", *SHAPE, *files, "--reuse", tmp_path / "run")
