@@ -12,7 +12,8 @@ the intervals of log R,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -28,6 +29,9 @@ MEMORY_FACTOR, MEMORY_LEAST = 1.1, 4 << 20  # peak memory moved: it is known to 
 _FAULTS = 10  # minor faults for each call from which an allocator maps its memory anew
 
 NEWLY_WRONG = "newly wrong"
+
+_Key = tuple[str, str, str]
+"""An implementation, a case and a check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,42 +134,35 @@ class Changes:
 
 def compare(base: Run, head: Run) -> Changes:
     """Return what changed from base to head."""
-    barriers = incomparable(base.facts.environment, head.facts.environment)
-    kinds, accuracy, counted = _verdicts(base.verdicts, head.verdicts)
-    kinds += _no_longer_timed(base, head, kinds)
-    costs, refused, counts = _costs(base, head) if not barriers else ([], {}, {"times": 0, "peaks": 0})
-    return Changes(
-        tuple(kinds),
-        tuple(accuracy),
-        tuple(costs),
-        tuple(barriers),
-        refused,
-        tuple(_notes(base, head)),
-        counted | counts,
-    )
+    barriers = tuple(incomparable(base.facts.environment, head.facts.environment))
+    before, after = ({(v.implementation, v.case, v.check): v for v in run.verdicts} for run in (base, head))
+    common = [key for key in before if key in after]
+    verdicts = list(_verdicts(before, after))
+    verdicts += _no_longer_timed(base, head, verdicts)
+    accuracy = tuple(change for key in common if (change := _moved(before[key], after[key])))
+    counts, refused = Counter(verdicts=len(common), times=0, peaks=0), Counter[str]()
+    costs = () if barriers else tuple(_costs(base, head, counts, refused))
+    return Changes(tuple(verdicts), accuracy, costs, barriers, dict(refused), tuple(_notes(base, head)), dict(counts))
 
 
 def incomparable(here: Environment, there: Environment) -> list[str]:
     """Return why times under two environments cannot be compared; verdicts can all the same."""
-    readers: dict[str, Callable[[Environment], Any]] = {
-        "processor": lambda e: e.processor and e.processor.model,
-        "vector extensions": lambda e: e.processor and ", ".join(e.processor.extensions),
-        "cores": lambda e: e.cores,
-        "CUDA devices": lambda e: ", ".join(one.name for one in e.cuda) or "none",
-        "python": lambda e: e.python,
+    ours, theirs = _identity(here), _identity(there)
+    names = dict.fromkeys((*ours, *theirs))
+    both = {name: (ours.get(name, "none"), theirs.get(name, "none")) for name in names}
+    return [f"{name}: {before} and {after}" for name, (before, after) in both.items() if before != after]
+
+
+def _identity(environment: Environment) -> dict[str, Any]:
+    processor = environment.processor
+    about = {
+        "processor": processor and processor.model,
+        "vector extensions": processor and ", ".join(processor.extensions),
+        "cores": environment.cores,
+        "CUDA devices": ", ".join(device.name for device in environment.cuda) or "none",
+        "python": environment.python,
     }
-    differences = [
-        f"{what}: {before} and {after}"
-        for what, read in readers.items()
-        if (before := read(here)) != (after := read(there))
-    ]
-    packages = [environment.packages for environment in (here, there)]
-    differences += [
-        f"{name}: {before} and {after}"
-        for name in sorted({*packages[0], *packages[1]} - {"pytest-benchmark"})
-        if (before := packages[0].get(name, "none")) != (after := packages[1].get(name, "none"))
-    ]
-    return differences
+    return about | {name: version for name, version in environment.packages.items() if name != "pytest-benchmark"}
 
 
 def _notes(base: Run, head: Run) -> Iterable[str]:
@@ -181,29 +178,13 @@ def _notes(base: Run, head: Run) -> Iterable[str]:
 # --- verdicts
 
 
-def _verdicts(
-    base: Sequence[Verdict], head: Sequence[Verdict]
-) -> tuple[list[VerdictChange], list[AccuracyChange], dict[str, int]]:
-    before, after = ({(v.implementation, v.case, v.check): v for v in verdicts} for verdicts in (base, head))
-    changes = [_changed(key, before.get(key), after.get(key)) for key in dict.fromkeys((*before, *after))]
-    common = [key for key in before if key in after]
-    accuracy = [change for key in common if (change := _moved(before[key], after[key]))]
-    return [change for change in changes if change], accuracy, {"verdicts": len(common)}
-
-
-def _changed(key: tuple[str, str, str], before: Verdict | None, after: Verdict | None) -> VerdictChange | None:
-    kind = _kind(before.status if before else None, after.status if after else None)
-    latest = after or before
-    if not kind or latest is None:
-        return None
-    return VerdictChange(
-        kind,
-        *key,
-        str(before.status if before else ""),
-        str(after.status if after else ""),
-        latest.reason,
-        latest.replay,
-    )
+def _verdicts(before: Mapping[_Key, Verdict], after: Mapping[_Key, Verdict]) -> Iterator[VerdictChange]:
+    for key in dict.fromkeys((*before, *after)):
+        old, new = before.get(key), after.get(key)
+        latest = new or old
+        if latest and (kind := _kind(old.status if old else None, new.status if new else None)):
+            statuses = str(old.status if old else ""), str(new.status if new else "")
+            yield VerdictChange(kind, *key, *statuses, latest.reason, latest.replay)
 
 
 def _kind(before: Status | None, after: Status | None) -> str:
@@ -236,44 +217,39 @@ def _moved(before: Verdict, after: Verdict) -> AccuracyChange | None:
 # --- times and memory
 
 
-def _costs(base: Run, head: Run) -> tuple[list[CostChange], dict[str, int], dict[str, int]]:
+def _costs(base: Run, head: Run, counts: Counter[str], refused: Counter[str]) -> Iterator[CostChange]:
+    """Yield what changed; count in `counts` what was compared, and in `refused` by reason what was not."""
     earlier = {row.key: row for row in base.measurements}
-    pairs = [(earlier[row.key], row) for row in head.measurements if row.key in earlier]
-    pairs = [(a, b) for a, b in pairs if a.status == b.status == "measured"]
     moved = _baselines_that_changed(base, head)
-    found: list[CostChange] = []
-    refused: dict[str, int] = {}
-    counts = {"times": 0, "peaks": 0}
-    for why in (*_alone(base, head, "BASE"), *_alone(head, base, "HEAD")):
-        refused[why] = refused.get(why, 0) + 1
-    for before, after in pairs:
+    refused.update((*_alone(base, head, "BASE"), *_alone(head, base, "HEAD")))
+    for after in head.measurements:
+        before = earlier.get(after.key)
+        if before is None or not before.status == after.status == "measured":
+            continue
+        found = []
         if before.peak_bytes is not None and after.peak_bytes is not None:
             counts["peaks"] += 1
-            found += filter(None, [_memory(before, after)])
-        if after.answer == "baseline":
-            continue
-        if why := _refused(before, after, moved):
-            refused[why] = refused.get(why, 0) + 1
-            continue
-        counts["times"] += 1
-        found += filter(None, [time_change(before, after)])
-    return found, refused, counts
+            found.append(_memory(before, after))
+        if after.answer != "baseline":
+            if why := _refused(before, after, moved):
+                refused[why] += 1
+            else:
+                counts["times"] += 1
+                found.append(time_change(before, after))
+        yield from filter(None, found)
 
 
 def _alone(run: Run, other: Run, name: str) -> Iterator[str]:
     """Yield for each time of a run that the other run does not have why it has not."""
     there = {row.key: row for row in other.measurements}
-    threads: dict[tuple[str, ...], list[int]] = {}
-    for row in other.measurements:
-        threads.setdefault(row.key[:-1], []).append(row.threads)
     for row in run.measurements:
         counterpart = there.get(row.key)
         if row.status != "measured" or row.answer == "baseline" or (counterpart and counterpart.status == "measured"):
             continue
         if counterpart:
             yield f"timed in {name} alone: {counterpart.status} in the other run"
-        elif found := threads.get(row.key[:-1]):
-            yield f"timed in {name} alone: {row.threads} threads there, {', '.join(map(str, found))} in the other run"
+        elif found := [str(one.threads) for one in other.measurements if one.key[:-1] == row.key[:-1]]:
+            yield f"timed in {name} alone: {row.threads} threads there, {', '.join(found)} in the other run"
         else:
             yield f"timed in {name} alone"
 
@@ -314,7 +290,7 @@ def _refused(before: Measurement, after: Measurement, moved: set[str]) -> str:
     if before.clock != after.clock:
         return "another clock: wall time and CPU time"
     faults = [row.minor_faults_per_call for row in (before, after)]
-    if None not in faults and (faults[0] > _FAULTS) != (faults[1] > _FAULTS):  # type: ignore[operator]
+    if None not in faults and len({count > _FAULTS for count in faults if count is not None}) > 1:
         return "another state of the allocator: page faults at each call in one of the runs alone"
     return ""
 
@@ -324,20 +300,17 @@ def time_change(before: Measurement, after: Measurement) -> CostChange | None:
     change, half = difference(before, after)
     if abs(change) - half <= math.log1p(SUSPECT):
         return None
-    assert before.ratio is not None
-    assert after.ratio is not None
-    around = math.exp(change - half), math.exp(change + half)
-    return CostChange("time", *after.key, before.ratio, after.ratio, math.exp(change), *around)
+    values = before.ratio or 0.0, after.ratio or 0.0, math.exp(change), math.exp(change - half), math.exp(change + half)
+    return CostChange("time", *after.key, *values)
 
 
 def difference(before: Measurement, after: Measurement) -> tuple[float, float]:
-    """Return d and h: the change of the log ratio, and the half width of its interval."""
-    logs = []
-    for row in (before, after):
-        if row.ratio is None or row.low is None or row.high is None:
-            raise ValueError(f"{row.implementation} on {row.case} has no interval")
-        logs.append((math.log(row.ratio), math.log(row.high / row.low) / 2))
-    return logs[1][0] - logs[0][0], math.hypot(logs[0][1], logs[1][1])
+    """Return d and h: the change of the log ratio, and the half width of its interval. Both have an interval."""
+    (old, old_half), (new, new_half) = (
+        (math.log(row.ratio or math.nan), math.log((row.high or math.nan) / (row.low or math.nan)) / 2)
+        for row in (before, after)
+    )
+    return new - old, math.hypot(old_half, new_half)
 
 
 def _memory(before: Measurement, after: Measurement) -> CostChange | None:
