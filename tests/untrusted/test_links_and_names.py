@@ -86,19 +86,17 @@ def test_new_follows_no_link(tmp_path, dear):
 
 
 @pytest.mark.usefixtures("no_work")
-@pytest.mark.parametrize("suffix", [".py", ".npz"])
-def test_save_writes_over_nothing(tmp_path, dear, monkeypatch, suffix):
-    """Neither the script nor the numbers beside it take the place of what is there, a link included."""
+def test_save_writes_over_nothing(tmp_path, dear, monkeypatch):
+    """The script does not take the place of what is there, a link included."""
     from attention_harness.commands.replay import script
     from attention_harness.commands.replay import session as replay
 
     monkeypatch.setattr(replay, "save", script.save)
-    monkeypatch.setattr(script, "_INLINE_BYTES", 0)
-    (tmp_path / f"script{suffix}").symlink_to(dear if suffix == ".npz" else tmp_path / "missing")
+    (tmp_path / "script.py").symlink_to(tmp_path / "missing")
     given = answer("replay", TINY, "--implementation", "eager", "--save", tmp_path / "script.py")
     assert (given.status, clear(given)) == (2, True), given
     assert KEPT == dear.read_text()
-    assert {"dear", f"script{suffix}"} == set(tree(tmp_path))
+    assert {"dear", "script.py"} == set(tree(tmp_path))
 
 
 @pytest.mark.usefixtures("no_work")

@@ -1,8 +1,8 @@
 """A case as a script of its own: the implementation, the inputs bit for bit, what is right and how far off it may be.
 
 The script needs torch and NumPy and not this harness, so that it can go to whoever maintains what failed; one of a
-shipped implementation, or of a file that imports more than declarations, needs the harness installed. Storage is whole,
-with strides and offset: memory layouts, and what lies beside a view, come back as they were.
+shipped implementation, or of a file that imports more than declarations, needs the harness installed. torch.save keeps
+storage, strides and offset: memory layouts, and what lies beside a view, come back as they were.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from attention_harness.cases import inputs
 from attention_harness.checks.accuracy import is_degenerate
 from attention_harness.checks.expected import bound_of
 from attention_harness.execution.plan import replay_command
-from attention_harness.model.capabilities import Arithmetic, Capabilities
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.registry import Implementation
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
 SAVED = ("accuracy", "weights")
 """The checks that look at the numbers of one call and at nothing else; a script holds one of these."""
 
-_INLINE_LINES = 200  # a longer file is loaded from where it lies
-_INLINE_BYTES = 48 * 1024  # more numbers than this, compressed, go to a file beside the script
 _STAND_INS = {"Arithmetic", "Capabilities", "Case", "HarnessError"}  # names that a script defines itself
 
 _SCRIPT = Template('''\
@@ -48,8 +45,7 @@ Made by: $command
 Needs $needs. Exits with 1 when the error exceeds its error bound, with 0 when it does not.
 """
 
-import base64, dataclasses, importlib, importlib.util, sys, types, zlib
-from pathlib import Path
+import base64, importlib, io, sys, types, zlib
 
 import numpy as np
 import torch
@@ -58,24 +54,16 @@ torch.set_num_threads(1)
 CASE = types.SimpleNamespace(
     $case
 )
-PACKED = {  # name: dtype, shape, strides, offset, the whole storage compressed
-$packed
-}
-
-
-def unpacked(name):
-    dtype, shape, strides, offset, text = PACKED[name]
-    raw = bytearray(zlib.decompress($decoded))
-    flat = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
-    return flat.to(CASE.device).as_strided(shape, strides, offset)
-
+INPUTS = $inputs
+STORED = "$stored"  # the inputs, what is right, and how far off each element may be
+stored = torch.load(io.BytesIO(zlib.decompress(base64.b64decode(STORED))), map_location=CASE.device, weights_only=True)
 
 $implementation
 
 with torch.no_grad():
-    result = module.prepare(CASE)(**{name: unpacked(name) for name in $given})
+    result = module.prepare(CASE)(**{name: stored[name] for name in INPUTS})
 got = result[$place] if isinstance(result, tuple) else result
-expected, bound, deviation = (unpacked(name).cpu().numpy() for name in ("expected", "bound", "deviation"))
+expected, bound, deviation = (stored[name].cpu().numpy() for name in ("expected", "bound", "deviation"))
 if not isinstance(got, torch.Tensor) or (got.shape, got.dtype) != (expected.shape, torch.$dtype):
     sys.exit(f"got {type(got).__name__}{getattr(got, 'shape', '')}, expected a torch.$dtype of {expected.shape}")
 
@@ -108,67 +96,57 @@ sys.exit(int(wrong))
 _DECLARATIONS = """\
 # What the implementation imports of the harness are declarations, for which these stand in.
 harness = sys.modules["attention_harness"] = types.ModuleType("attention_harness")
-harness.Case, harness.HarnessError = types.SimpleNamespace, ValueError
+harness.Arithmetic = harness.Capabilities = harness.Case = types.SimpleNamespace
+harness.HarnessError = ValueError
+
 """
 
 
-def save(path: Path, implementation: Implementation, case: Case, check: str) -> list[Path]:
-    """Write the script, and beside it the numbers where they are many; return what was written."""
+def save(path: Path, implementation: Implementation, case: Case, check: str) -> None:
+    """Write the script."""
+    import torch
+
     if check not in SAVED:
         raise HarnessError(
             f"--save: {check} needs more than one call, and a script holds one; give --check accuracy or "
             f"--check weights, or hand on the command: {replay_command(implementation, case)}"
         )
-    beside = need_new_file(path)
+    need_new_file(path)
     place = SAVED.index(check)
     declared = implementation.capabilities
     error_bound = bound_of(case, declared.arithmetic, declared.fully_masked_rows)[place]
     if error_bound is None:
         raise HarnessError(f"--save: {case.mechanism} has no weights; give --check accuracy")
     tensors = inputs.tensors(case)
-    stored = tensors | _judged(error_bound)
-    packed = {name: zlib.compress(bytes(tensor.untyped_storage().cpu()), 9) for name, tensor in stored.items()}
-    small = sum(map(len, packed.values())) <= _INLINE_BYTES
-    text = {name: repr(base64.b64encode(raw).decode()) if small else repr(name) for name, raw in packed.items()}
+    stored = io.BytesIO()
+    torch.save(tensors | _judged(error_bound), stored)
     loading, needs = _loading(implementation)
     script = _SCRIPT.substitute(
         title=_in_docstring(f"{implementation.name}, {check}, {case.id}"),
         command=_in_docstring(replay_command(implementation, case)),
-        needs=_in_docstring(", ".join(["torch, NumPy", *needs, *([] if small else [f"{beside.name} beside it"])])),
+        needs=_in_docstring(", ".join(["torch, NumPy", *needs])),
         case=",\n    ".join(f"{name}={value!r}" for name, value in _facts(case).items()),
-        packed="\n".join(f"    {name!r}: {_layout(tensor)}, {text[name]})," for name, tensor in stored.items()),
-        decoded="base64.b64decode(text)"
-        if small
-        else 'np.load(Path(__file__).with_suffix(".npz"), allow_pickle=False)[text].tobytes()',
+        stored=base64.b64encode(zlib.compress(stored.getvalue(), 9)).decode(),
         implementation=loading,
-        given=repr(tuple(tensors)),
+        inputs=repr(tuple(tensors)),
         place=place,
         dtype=case.dtype,
         what=("output", "weights")[place],
         **_limits(error_bound, case),
     )
     write_new(path, script)
-    if small:
-        return [path]
-    file = io.BytesIO()
-    np.savez(file, **{name: np.frombuffer(raw, np.uint8) for name, raw in packed.items()})  # type: ignore[arg-type]
-    write_new(beside, file.getvalue())
-    return [path, beside]
 
 
-def need_new_file(path: Path) -> Path:
-    """Raise HarnessError where a script cannot be written; return the file beside it for what it cannot hold."""
-    beside = path.with_suffix(".npz")
+def need_new_file(path: Path) -> None:
+    """Raise HarnessError where a script cannot be written."""
     wrong = {
         "exists already": path.is_symlink() or path.exists(),
-        f"{beside.name}, for what does not fit into it, exists already": beside.is_symlink() or beside.exists(),
         "does not end in .py": path.suffix != ".py",
         f"{path.parent} is no directory": not path.parent.is_dir(),
     }
     for what, is_so in wrong.items():
         if is_so:
             raise HarnessError(f"--save {path}: {what}; give the name of a new file that ends in .py")
-    return beside
 
 
 def _in_docstring(text: str) -> str:
@@ -199,10 +177,6 @@ def _limits(error_bound: ErrorBound, case: Case) -> dict[str, float]:
     return {"limit_element": judge.DEVIATIONS, "limit_row": row, "limit_whole": whole}
 
 
-def _layout(tensor: torch.Tensor) -> str:
-    return f"({tensor.dtype}, {tuple(tensor.shape)}, {tensor.stride()}, {tensor.storage_offset()}"
-
-
 def _facts(case: Case) -> dict[str, Any]:
     """Return what an implementation may ask of a case."""
     values = {"id": case.id} | {one.name: getattr(case, one.name) for one in fields(case)}
@@ -217,29 +191,11 @@ def _loading(implementation: Implementation) -> tuple[str, list[str]]:
     path = implementation.path.resolve()
     source = path.read_text(encoding="utf-8")
     declarations_only = _imported(source) <= _STAND_INS
-    declared = (
-        "" if not declarations_only else _DECLARATIONS + "\n".join(map(_stand_in, (Capabilities, Arithmetic))) + "\n\n"
-    )
-    needs = [] if declarations_only else ["attention-harness"]
-    if len(source.splitlines()) > _INLINE_LINES:
-        lines = [
-            f'spec = importlib.util.spec_from_file_location("{path.stem}", {str(path)!r})',
-            "module = importlib.util.module_from_spec(spec)",
-            "sys.modules[spec.name] = module",
-            "spec.loader.exec_module(module)",
-        ]
-        return declared + "\n".join(lines), [*needs, str(path)]
     text = (
         f'SOURCE = {_literal(source)}\nmodule = sys.modules["{path.stem}"] = types.ModuleType("{path.stem}")\n'
         f'exec(compile(SOURCE, "{path.name}", "exec"), module.__dict__)'
     )
-    return declared + text, needs
-
-
-def _stand_in(kind: type[Any]) -> str:
-    names = " ".join(declared.name for declared in fields(kind))
-    made = f'(name, object, None) for name in "{names}".split()'
-    return f"harness.{kind.__name__} = dataclasses.make_dataclass({kind.__name__!r}, [\n    {made}\n])"
+    return (_DECLARATIONS + text, []) if declarations_only else (text, ["attention-harness"])
 
 
 def _imported(source: str) -> set[str]:

@@ -67,8 +67,8 @@ def replay(options: argparse.Namespace) -> int:
     else:
         print(printable("\n".join(text(item, found, drawn=_can_draw()))))
     if options.save:
-        for path in save(options.save, chosen, item.case, options.check or _to_save(found.verdicts)):
-            console.line(f"wrote {path}")
+        save(options.save, chosen, item.case, options.check or _to_save(found.verdicts))
+        console.line(f"wrote {options.save}")
     statuses = {verdict.status for verdict in found.verdicts}
     return 0 if statuses - set(NOT_CHECKED) and not statuses & set(NONCONFORMING) else 1
 
@@ -142,10 +142,10 @@ def text(item: Item, found: Replayed, *, drawn: bool) -> Iterator[str]:
         yield f"  {name:10} {fact}"
     for verdict in found.verdicts:
         where = f" at {list(verdict.where)}" if verdict.where and verdict.reason else ""
-        shown = None if verdict.reason else verdict.error_ratio  # a reason says it itself
-        ratio = "" if shown is None else f", error ratio {units.error_ratio(shown)}"
-        reason = f": {verdict.reason}" if verdict.reason else ""
-        yield f"{verdict.status.upper()} {verdict.check}{where}{ratio}{reason}"
+        what = f": {verdict.reason or verdict.finding}"
+        if not verdict.reason and not verdict.finding:
+            what = "" if verdict.error_ratio is None else f", error ratio {units.error_ratio(verdict.error_ratio)}"
+        yield f"{verdict.status.upper()} {verdict.check}{where}{what}"
     worst = found.worst
     if worst:
         yield (
