@@ -25,10 +25,10 @@ _PACE_S = 3600.0  # over which the speed is averaged
 
 
 def table(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Print rows of `list` or `doctor` on standard output; piped, one line each and nothing cut off."""
+    """Print rows of `list` or `doctor` on standard output; piped, headings and rows apart by tabs."""
     if not sys.stdout.isatty():
-        for row in rows:
-            print("\t".join(text for column in columns if (text := _cell(row[column]))))
+        lines = [columns, *([_cell(row[column]) for column in columns] for row in rows)]
+        print("\n".join(map("\t".join, lines)))
         return
     from rich.console import Console
     from rich.table import Table
@@ -45,7 +45,7 @@ def table(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str])
 def _cell(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} ({' '.join(axes)})" for name, axes in value.items())
-    return printable(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    return printable(", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
 
 
 @contextmanager

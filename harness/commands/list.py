@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -25,107 +24,83 @@ def run(options: argparse.Namespace) -> int:
     kinds = [options.kind] if options.kind else ["implementations", "mechanisms"]
     rows = {kind: KINDS[kind][0](options) for kind in kinds}
     if options.json:
-        print(json.dumps(rows[options.kind] if options.kind else rows, indent=1))
+        from attention_harness.store.encoding import document
+
+        print(document(rows[options.kind] if options.kind else rows))
         return 0
     for kind in kinds:
         console.table(kind, rows[kind], KINDS[kind][1])
     return 0
 
 
-def implementations(options: argparse.Namespace) -> Rows:
-    """Return name, summary, declarations, and why one is unavailable here."""
+def _implementations(options: argparse.Namespace) -> Rows:
     from attention_harness import registry
 
+    found = registry.implementations(options.load).values()
+    declared = ("mechanisms", "dtypes", "devices", "options")
     return [
-        {
-            "name": name,
-            "summary": found.summary,
-            "mechanisms": list(found.capabilities.mechanisms),
-            "dtypes": list(found.capabilities.dtypes),
-            "devices": list(found.capabilities.devices),
-            "options": list(found.capabilities.options),
-            "unavailable": found.unavailable(),
-        }
-        for name, found in registry.implementations(options.load).items()
+        _row(one, "name", "summary") | _row(one.capabilities, *declared) | {"unavailable": one.unavailable()}
+        for one in found
     ]
 
 
-def mechanisms(options: argparse.Namespace) -> Rows:
-    """Return name, formula, inputs with their axes, options, choices, source and errata."""
+def _mechanisms(options: argparse.Namespace) -> Rows:
     from attention_harness import registry
 
     return [
         {
-            "name": name,
+            "name": known.name,
             "formula": known.formula,
-            "inputs": {declared.name: list(declared.axes) for declared in known.inputs},
-            "output": list(known.output),
-            "options": list(known.options),
-            "choices": {option: list(values) for option, values in known.choices.items()},
-            "source": known.source,
+            "inputs": {declared.name: declared.axes for declared in known.inputs},
+            **_row(known, "output", "options", "choices", "source"),
             "examples": [example.name for example in known.examples],
-            "errata": [
-                {"source": erratum.source, "says": erratum.says, "right": erratum.right, "shown_by": erratum.shown_by}
-                for erratum in known.errata
-            ],
+            "errata": [_row(erratum, "source", "says", "right", "shown_by") for erratum in known.errata],
         }
-        for name, known in registry.mechanisms().items()
+        for known in registry.mechanisms().values()
     ]
 
 
-def case_options(options: argparse.Namespace) -> Rows:
-    """Return what a case may add to a mechanism, and by which names a file declares it."""
+def _options(options: argparse.Namespace) -> Rows:
     from attention_harness.options import OPTIONS
 
-    return [
-        {
-            "name": option.name,
-            "capabilities": list(option.capabilities),
-            "summary": option.summary,
-            "expected": option.expected,
-        }
-        for option in OPTIONS.values()
-    ]
+    return [_row(option, "name", "capabilities", "summary", "expected") for option in OPTIONS.values()]
 
 
-def cases(options: argparse.Namespace) -> Rows:
-    """Return the cases of the tier."""
+def _cases(options: argparse.Namespace) -> Rows:
     from attention_harness.cases.matrix import matrix
 
-    return [{"id": case.id, "mechanism": case.mechanism, "dtype": case.dtype} for case in matrix(options.tier)]
+    return [_row(case, "id", "mechanism", "dtype") for case in matrix(options.tier)]
 
 
-def checks(options: argparse.Namespace) -> Rows:
-    """Return the checks."""
+def _checks(options: argparse.Namespace) -> Rows:
     from attention_harness.checks import CHECKS
 
-    return [{"name": check.name, "summary": check.summary} for check in CHECKS]
+    return [_row(check, "name", "summary") for check in CHECKS]
 
 
-def mutants(options: argparse.Namespace) -> Rows:
-    """Return the mutants, by kind, and where the like has shipped."""
+def _mutants(options: argparse.Namespace) -> Rows:
     from attention_harness.mutation.mutants import MUTANTS
 
-    return [{"name": mutant.name, "kind": mutant.kind, "cites": mutant.cites} for mutant in MUTANTS]
+    return [_row(mutant, "name", "kind", "cites") for mutant in MUTANTS]
 
 
-def workloads(options: argparse.Namespace) -> Rows:
-    """Return the benchmark's workloads, and where each comes from."""
+def _workloads(options: argparse.Namespace) -> Rows:
     from attention_harness.benchmark.workloads import WORKLOADS
 
-    return [
-        {"name": workload.name, "case": workload.case, "matrix": workload.matrix, "cites": workload.cites}
-        for workload in WORKLOADS
-    ]
+    return [_row(workload, "name", "case", "matrix", "cites") for workload in WORKLOADS]
+
+
+def _row(described: object, *names: str) -> dict[str, Any]:
+    return {name: getattr(described, name) for name in names}
 
 
 KINDS: dict[str, tuple[Callable[[argparse.Namespace], Rows], tuple[str, ...]]] = {
-    "implementations": (implementations, ("name", "summary", "unavailable")),
-    "mechanisms": (mechanisms, ("name", "inputs", "options", "source")),
-    "options": (case_options, ("name", "capabilities", "summary")),
-    "cases": (cases, ("id",)),
-    "checks": (checks, ("name", "summary")),
-    "mutants": (mutants, ("kind", "name", "cites")),
-    "workloads": (workloads, ("name", "case", "cites")),
+    "implementations": (_implementations, ("name", "summary", "unavailable")),
+    "mechanisms": (_mechanisms, ("name", "inputs", "options", "source")),
+    "options": (_options, ("name", "capabilities", "summary")),
+    "cases": (_cases, ("id",)),
+    "checks": (_checks, ("name", "summary")),
+    "mutants": (_mutants, ("kind", "name", "cites")),
+    "workloads": (_workloads, ("name", "case", "cites")),
 }
 """For each kind its rows, and the columns of its table; JSON has all."""

@@ -31,7 +31,7 @@ VERBS = (
 """Every verb and sub-verb. The module of "bench self-check" is `bench_self_check`: its docstring's first line is the
 summary, `add_arguments(parser)` declares what it takes, and `run(options)` returns the exit status."""
 
-EXIT = "exit status: 0 conforms, 1 does not or nothing was checked, 2 usage"
+EXIT = "Exit status: 0 when all is well, 1 when something is not or nothing was checked, 2 for a usage error."
 _LONGEST = 4000  # characters of a complaint: what it cites may be of any length
 
 
@@ -68,7 +68,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     for count in (2, 1):
         verb = " ".join(words[:count])
         if verb in VERBS:
-            command = argparse.ArgumentParser(f"attention-harness {verb}", description=summary(verb), epilog=EXIT)
+            command = argparse.ArgumentParser(f"attention-harness {verb}", description=summary(verb))
             _declare(command, verb)
             return command.parse_args(words[count:])
     return parser().parse_args(words)
@@ -82,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--version", action="version", version=__version__)
     commands = whole.add_subparsers(required=True, metavar="VERB")
     for verb in VERBS:
-        _declare(commands.add_parser(verb, help=summary(verb), description=summary(verb), epilog=EXIT), verb)
+        _declare(commands.add_parser(verb, help=summary(verb), description=summary(verb)), verb)
     return whole
 
 

@@ -26,8 +26,9 @@ class Match(Stored, frozen=True):
     cases: Count
 
     def __str__(self) -> str:
-        measure = "fails in the same way" if self.error_ratio is None else f"{self.error_ratio:.2g} of the error bound"
-        return f"{self.mutant} ({measure}, on {self.agreed} of {self.cases} cases)"
+        how = "fails in the same way" if self.error_ratio is None else "gives the same numbers"
+        within = "" if self.error_ratio is None else f", to within {self.error_ratio:.2g} of the error bound"
+        return f"{self.mutant} ({how} on {self.agreed} of {self.cases} cases{within})"
 
 
 Matches = Annotated[tuple[Match, ...], Meta(max_length=1_000)]

@@ -10,7 +10,10 @@ from attention_harness import registry
 from attention_harness.model.errors import HarnessError
 
 _SKELETON = '''\
-"""{title} by {name}."""
+r"""{title} by {name}.
+
+$${formula}$$
+"""
 
 from attention_harness import Capabilities
 
@@ -50,6 +53,7 @@ def write(name: str, mechanism: str, directory: Path) -> Path:
     text = _SKELETON.format(
         title=known.name.replace("_", " ").capitalize(),
         name=name,
+        formula=known.formula,
         mechanism=known.name,
         options=", ".join(known.options) or "none",
         inputs=", ".join(declared.name for declared in known.inputs),

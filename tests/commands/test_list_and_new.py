@@ -33,12 +33,14 @@ NOTES = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_lists_in_text_and_json(harness, kind):
-    """Both exit with 0 and name the same things; piped text is one line for each."""
+    """Both exit with 0 and name the same things; piped text has headings, and every column in each line."""
     plain, data = harness("list", kind), harness("list", kind, "--json")
     assert (plain.status, data.status, plain.err, data.err) == (0, 0, "", "")
     rows = json.loads(data.out)
     names = [row.get("name") or row["id"] for row in rows]
-    assert names == [line.split("\t")[0] for line in plain.out.splitlines()]
+    header, *lines = [line.split("\t") for line in plain.out.splitlines()]
+    assert names == [line[0] for line in lines]
+    assert {len(header)} == {len(line) for line in lines}
     assert len(names) == len(set(names)) > 3
 
 
@@ -54,14 +56,14 @@ def test_a_list_of_no_kind_is_implementations_and_mechanisms(harness):
     data = json.loads(harness("list", "--json").out)
     assert list(data) == ["implementations", "mechanisms"]
     lines = harness("list").out.splitlines()
-    assert len(data["implementations"]) + len(data["mechanisms"]) == len(lines)
+    assert len(data["implementations"]) + len(data["mechanisms"]) == len(lines) - 2
 
 
 def test_lists_of_cases_follow_the_tier(harness):
     """Each tier lists its own cases, in order."""
     for tier in TIERS[:2]:
         option = [] if tier == "default" else [f"--{tier}"]
-        assert [case.id for case in matrix(tier)] == harness("list", "cases", *option).out.splitlines()
+        assert [case.id for case in matrix(tier)] == harness("list", "cases", *option).out.splitlines()[1:]
 
 
 def test_lists_of_checks_say_what_is_asked(harness):
@@ -92,10 +94,9 @@ def test_usage(harness):
     """No verb is a mistake; help and version are not."""
     assert harness().status == 2
     assert harness("chekc").status == 2
-    assert (
-        harness("--help").status,
-        harness("check", "--help").out.splitlines()[-1],
-    ) == (0, "exit status: 0 conforms, 1 does not or nothing was checked, 2 usage")
+    told = harness("--help")
+    assert (0, True) == (told.status, "1 when something is not" in " ".join(told.out.split()))
+    assert 0 == harness("check", "--help").status
     assert harness("--version").out.strip()[0].isdigit()
 
 

@@ -32,7 +32,7 @@ MODULES = (
 RUNS = "import pathlib; pathlib.Path(__file__).with_name('ran').write_text(__name__)\n"
 # what a process has just pickled itself, or its parent has sent it, is no data of others'
 PICKLES = re.compile(
-    r"\b(pickle|cPickle|dill|cloudpickle|marshal|shelve)\.(?!dumps|loads\(pickle\.dumps\(|load\(sys\.stdin\.buffer\))|torch\.load\(|np\.load\((?!.*allow_pickle=False)"
+    r"\b(pickle|cPickle|dill|cloudpickle|marshal|shelve)\.(?!dumps|loads\(pickle\.dumps\(|load\(sys\.stdin\.buffer\))|torch\.load\((?!.*weights_only=True)|np\.load\((?!.*allow_pickle=False)"
 )
 
 
@@ -107,6 +107,7 @@ def test_no_source_unpickles():
         lines = [line for line in path.read_text("utf-8").splitlines() if PICKLES.search(line)]
         assert not lines, (path, lines)
     assert PICKLES.search("np.load(path)")
+    assert PICKLES.search("torch.load(path)")
     assert PICKLES.search("pickle.loads(data)")
     assert Path(captures_source()).read_text().count("allow_pickle=False") == 1
 

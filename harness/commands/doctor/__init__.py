@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from attention_harness.commands import arguments, console
 from attention_harness.commands.doctor import packages
-from attention_harness.commands.doctor.finding import MISSING, OK, Finding
+from attention_harness.commands.doctor.packages import MISSING, OK, Finding
 from attention_harness.model.errors import HarnessError
-
-_COLUMNS = ("subject", "name", "state", "found", "advice")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,13 +31,11 @@ def run(options: argparse.Namespace) -> int:
 
         found += machine.findings()
         found += _implementations([one for one in found if one.subject == "compiler" and one.state != OK])
-    missing = _missing(found)
+    rows, missing = [asdict(one) for one in found], _missing(found)
     if options.json:
-        print(json.dumps({"ready": not missing, "findings": [asdict(one) for one in found]}, indent=1))
+        print(json.dumps({"ready": not missing, "findings": rows}, indent=1))
         return int(bool(missing))
-    for subject in dict.fromkeys(one.subject for one in found):
-        rows = [asdict(one) for one in found if one.subject == subject]
-        console.table(subject, rows, _COLUMNS[1:] if sys.stdout.isatty() else _COLUMNS)
+    console.table("this machine", rows, ("subject", "name", "state", "found", "advice"))
     names = ", ".join(f"{one.subject} {one.name}" for one in missing)
     print(f"{f'not ready ({names})' if missing else 'ready'} for `python -m attention_harness check`")
     return int(bool(missing))

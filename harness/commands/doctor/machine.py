@@ -11,8 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from attention_harness.commands.doctor.finding import MISSING, OK, Finding
-from attention_harness.commands.doctor.packages import version
+from attention_harness.commands.doctor.packages import MISSING, OK, Finding, version
 from attention_harness.execution import machine
 from attention_harness.model import units
 

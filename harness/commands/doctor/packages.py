@@ -6,14 +6,12 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import platform
 import re
 import shlex
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from attention_harness.commands.doctor.finding import MISSING, OK, Finding
 
 NAME = "attention-harness"
 ROOT = Path(__file__).resolve().parents[3]
@@ -21,6 +19,25 @@ EXTRAS = {"onnx": "the ONNX implementations", "report": "the verb report", "cuda
 """What a user may want, and what it is for; the other extras are for who works on the harness."""
 
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)\s*(?:\[[^]]*\])?\s*([^;\s]*)\s*(?:;.*extra == ['\"]([\w-]+)['\"].*)?")
+
+OK = "ok"
+MISSING = "missing"
+"""What a default run needs and does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """state: ok; missing; absent or too old, which a default run can do without; unavailable; or a note.
+
+    found    what is there
+    advice   the command that adds what is missing, or what follows from what is there
+    """
+
+    subject: str
+    name: str
+    state: str
+    found: str
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +51,8 @@ class Requirement:
 
 def findings() -> Iterator[Finding]:
     """Yield Python, each package that is needed, and each that an extra brings."""
-    here = ".".join(map(str, sys.version_info[:3]))
-    wanted = _metadata()["Requires-Python"] or ""
+    here = platform.python_version()
+    wanted = importlib.metadata.metadata(NAME)["Requires-Python"] or ""
     fits = within(here, wanted)
     advice = "" if fits else f"make a virtual environment of a Python {wanted}"
     yield Finding("packages", "Python", OK if fits else MISSING, here, advice)
@@ -48,7 +65,7 @@ def findings() -> Iterator[Finding]:
 def requirements() -> tuple[Requirement, ...]:
     """Return what the installed distribution asks for, each package once."""
     found: dict[str, Requirement] = {}
-    for text in _metadata().get_all("Requires-Dist") or ():
+    for text in importlib.metadata.metadata(NAME).get_all("Requires-Dist") or ():
         matched = _REQUIREMENT.match(text)
         if matched and matched[1] != NAME:
             found.setdefault(matched[1], Requirement(matched[1], matched[2], matched[3] or ""))
@@ -81,10 +98,6 @@ def within(found: str, ranged: str) -> bool:
 def _numbers(text: str) -> tuple[int, ...]:
     release = re.match(r"\d+(?:\.\d+)*", text)
     return (*map(int, release[0].split(".")), 0, 0, 0)[:4] if release else (0, 0, 0, 0)
-
-
-def _metadata() -> importlib.metadata.PackageMetadata:
-    return importlib.metadata.metadata(NAME)
 
 
 def _package(requirement: Requirement) -> Finding:

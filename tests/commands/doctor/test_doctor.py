@@ -56,14 +56,15 @@ def test_it_tells_this_machine(harness):
 
 
 def test_lines_hold_what_json_holds(harness):
-    """Piped, a line for each finding, its parts apart by tabs."""
+    """Piped, a line of headings and one for each finding, its parts apart by tabs."""
     lines = harness("doctor").out.splitlines()
     told = findings(harness("doctor", "--json"))
     for key, one in told.items():
-        parts = [one[name] for name in ("subject", "name", "state", "found", "advice") if one[name]]
+        parts = [one[name] for name in lines[0].split("\t")]
         changes = key in (("system", "working directory"), ("system", "temporary files"))  # others write as well
         assert "\t".join(parts) in lines or changes
-    assert len(lines) == len(told) + 1
+    assert ["subject", "name", "state", "found", "advice"] == lines[0].split("\t")
+    assert len(lines) == len(told) + 2
 
 
 def test_nothing_installed(bare):
