@@ -40,13 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--baseline", default="eager", metavar="NAME", help="what the others are compared with")
     text = "no further passes of what is inconclusive beyond; the first ones are always made"
     parser.add_argument("--minutes", type=arguments.minutes, metavar="M", help=text)
-    arguments.add_out(parser, resume=True)
-    arguments.add_json(parser)
+    arguments.add(parser, "--out", "--resume", "--json")
 
 
 def add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what names the cells of a matrix, here and for `bench against`."""
-    arguments.add_implementations(parser)
+    arguments.add(parser, "names", "--load")
     parser.add_argument("--workload", action="append", default=[], metavar="NAME", help="only this workload")
     text = "the workloads' own if not given"
     parser.add_argument("--dtype", type=arguments.dtypes, default=(), metavar="D[,D]", help=text)
@@ -54,7 +53,7 @@ def add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
     text = "threads of one call; default 1"
     parser.add_argument("--threads", type=arguments.counts, default=(1,), metavar="N[,N]", help=text)
     parser.add_argument("--seed", type=arguments.seed, default=0, help="of the order of the calls")
-    arguments.add_memory(parser)
+    arguments.add(parser, "--memory")
 
 
 def run(options: argparse.Namespace) -> int:

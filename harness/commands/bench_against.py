@@ -33,8 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the sub-verb takes."""
     parser.add_argument("against", metavar="REV", help="a git revision, or a folder with another version")
     add_matrix_arguments(parser)
-    arguments.add_out(parser)
-    arguments.add_json(parser)
+    arguments.add(parser, "--out", "--json")
 
 
 @dataclass(frozen=True)

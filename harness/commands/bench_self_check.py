@@ -29,8 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = f"default {REPETITIONS}"
     parser.add_argument("--repetitions", type=arguments.count, default=REPETITIONS, metavar="N", help=text)
     parser.add_argument("--seed", type=arguments.seed, default=0, help="of the order of the calls")
-    arguments.add_out(parser)
-    arguments.add_json(parser)
+    arguments.add(parser, "--out", "--json")
 
 
 def run(options: argparse.Namespace) -> int:

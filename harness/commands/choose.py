@@ -43,9 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="consider this implementation")
     text = "take what this run directory has, if it is of this machine, these versions and these files"
     parser.add_argument("--reuse", type=Path, metavar="DIR", help=text)
-    arguments.add_out(parser)
-    arguments.add_load(parser)
-    arguments.add_json(parser)
+    arguments.add(parser, "--out", "--load", "--json")
 
 
 def run(options: argparse.Namespace) -> int:

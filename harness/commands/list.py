@@ -14,9 +14,7 @@ Rows = list[dict[str, Any]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the verb takes."""
     parser.add_argument("kind", nargs="?", choices=KINDS, metavar="KIND", help=", ".join(KINDS))
-    arguments.add_load(parser)
-    arguments.add_tier(parser)
-    arguments.add_json(parser)
+    arguments.add(parser, "--load", "tier", "--json")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the verb takes."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="mutants and equivalent variants; all if none")
-    arguments.add_cases(parser)
-    arguments.add_out(parser, resume=True)
-    arguments.add_jobs(parser)
-    arguments.add_memory(parser)
-    arguments.add_json(parser)
+    arguments.add(parser, "--case", "tier", "--out", "--resume", "--jobs", "--memory", "--json")
 
 
 def run(options: argparse.Namespace) -> int:

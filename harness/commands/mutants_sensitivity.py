@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the sub-verb takes."""
-    arguments.add_cases(parser)
-    arguments.add_out(parser, resume=True)
-    arguments.add_memory(parser)
-    arguments.add_json(parser)
+    arguments.add(parser, "--case", "tier", "--out", "--resume", "--memory", "--json")
 
 
 def run(options: argparse.Namespace) -> int:

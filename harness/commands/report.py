@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the verb takes."""
     parser.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="run directories")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write; the first run directory if not given")
-    arguments.add_json(parser)
+    arguments.add(parser, "--json")
 
 
 def run(options: argparse.Namespace) -> int:

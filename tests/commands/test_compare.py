@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from attention_harness import registry, store
-from attention_harness.commands import compare
+from attention_harness.commands import confirm
 from attention_harness.commands.run_setup import implementation_facts
 from attention_harness.execution import machine
 from attention_harness.model.run_facts import ImplementationFacts
@@ -79,7 +79,7 @@ def test_a_suspect_is_status_0_until_it_is_confirmed(harness, kept, monkeypatch)
     assert 0 == answer.status
     assert "--confirm" in answer.out
     for again, status in ((measured(1.2), 1), (measured(1.0), 0)):
-        monkeypatch.setattr(compare, "_again", lambda *_, again=again: {again.key: again})
+        monkeypatch.setattr(confirm, "_again", lambda *_, again=again: {again.key: again})
         answer = harness("compare", *paths, "--confirm")
         assert status == answer.status
     assert "refuted" in answer.out
@@ -93,7 +93,7 @@ def test_another_file_confirms_nothing(harness, kept, tmp_path, monkeypatch, cha
     files[changed] = replace(files[changed], sha256="another")
     runs = (run_of(measured(ratio), implementations=files) for ratio in (1.0, 1.2))
     paths = [kept(name, run) for name, run in zip("ab", runs)]
-    monkeypatch.setattr(compare, "_again", None)
+    monkeypatch.setattr(confirm, "_again", None)
     answer = harness("compare", *paths, "--confirm", "--load", path)
     assert 0 == answer.status
     assert f"(unconfirmed, the file of {changed} here is not HEAD's)" in answer.out

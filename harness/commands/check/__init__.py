@@ -10,19 +10,14 @@ from attention_harness.model.capabilities import DEVICES
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the verb takes."""
-    arguments.add_implementations(parser)
+    arguments.add(parser, "names", "--load")
     parser.add_argument("--mechanism", action="append", default=[], metavar="NAME", help="only this mechanism's cases")
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="where; what takes no cpu has its own")
-    arguments.add_cases(parser)
+    arguments.add(parser, "--case", "tier")
     text = "N cases drawn at random, not a tier's"
     parser.add_argument("--fuzz", type=arguments.number_of_cases, default=0, metavar="N", help=text)
     parser.add_argument("--seed", type=arguments.seed, metavar="S", help="of the drawn cases; default 0")
-    arguments.add_out(parser, resume=True)
-    arguments.add_jobs(parser)
-    arguments.add_timeout(parser)
-    arguments.add_memory(parser)
-    parser.add_argument("--no-diagnosis", action="store_true", help="do not look for what caused the failures")
-    arguments.add_json(parser)
+    arguments.add(parser, "--out", "--resume", "--jobs", "--timeout", "--memory", "--no-diagnosis", "--json")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ from attention_harness.model.errors import HarnessError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the verb takes."""
-    arguments.add_json(parser)
+    arguments.add(parser, "--json")
 
 
 def run(options: argparse.Namespace) -> int:

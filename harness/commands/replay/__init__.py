@@ -12,13 +12,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the verb takes."""
     parser.add_argument("case", metavar="CASE", help="id of the case")
     parser.add_argument("--implementation", required=True, metavar="NAME", help="which implementation to run")
-    arguments.add_load(parser)
+    arguments.add(parser, "--load")
     parser.add_argument("--check", metavar="NAME", help="this check alone")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write a script that needs torch and NumPy only")
-    arguments.add_timeout(parser)
-    arguments.add_memory(parser)
-    parser.add_argument("--no-diagnosis", action="store_true", help="do not look for what caused a failure")
-    arguments.add_json(parser)
+    arguments.add(parser, "--timeout", "--memory", "--no-diagnosis", "--json")
 
 
 def run(options: argparse.Namespace) -> int:
