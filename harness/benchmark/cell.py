@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from msgspec import structs
 
@@ -67,14 +67,15 @@ class Cell:
 
     def measurements(self, baseline: str) -> Iterator[Measurement]:
         """Yield what all passes say of each arm, compared with the baseline."""
-        for name in self.arms:
-            results = [one.get(name) for one in self.passes]
-            samples = [record for record in results if isinstance(record, Sampled)]
-            lost = [f"pass {n}: {record.reason}" for n, record in enumerate(results, 1) if isinstance(record, Failed)]
-            if samples:
-                yield _compared(_timed(self, name, samples, "; ".join(lost)), self, baseline)
-            else:
-                yield self.not_timed(name, "error", lost[0] if lost else "no pass was finished")
+        yield from _spoiled([self._measurement(name, baseline) for name in self.arms])
+
+    def _measurement(self, name: str, baseline: str) -> Measurement:
+        results = [one.get(name) for one in self.passes]
+        samples = [record for record in results if isinstance(record, Sampled)]
+        lost = [f"pass {n}: {record.reason}" for n, record in enumerate(results, 1) if isinstance(record, Failed)]
+        if samples:
+            return _compared(_timed(self, name, samples, "; ".join(lost)), self, baseline)
+        return self.not_timed(name, "error", lost[0] if lost else "no pass was finished")
 
     def is_open(self, baseline: str) -> bool:
         """Return whether more passes could give an answer that is withheld so far."""
@@ -114,21 +115,25 @@ def _compared(row: Measurement, cell: Cell, baseline: str) -> Measurement:
     found = judging.compare(arm, base, control, one_thread=one_thread, waits=waits, level=cell.level)
     itself = row.implementation == baseline
     remark = cell.remark if found.answer in ("inconclusive", "unreliable") and not itself else ""
-    return structs.replace(
-        row,
-        reason=_joined(found.reason, row.reason, remark),
-        baseline=baseline,
-        ratio=found.ratio,
-        low=found.low,
-        high=found.high,
-        level=found.level,
-        clock=found.clock,
-        preempted=found.preempted if row.cpu_s else None,
-        answer="baseline" if itself else found.answer,
-        detectable=None if itself else found.detectable,
-        control_ratio=found.control_ratio,
-        pass_ratios=found.pass_ratios,
-    )
+    fields = asdict(found) | {"baseline": baseline, "reason": _joined(found.reason, row.reason, remark)}
+    if itself:
+        fields |= {"answer": "baseline", "detectable": None}
+    if not row.cpu_s:
+        fields["preempted"] = None
+    return structs.replace(row, **fields)
+
+
+def _spoiled(rows: Sequence[Measurement]) -> Iterator[Measurement]:
+    """Yield the rows; where the baseline's A/A control is off over all of its passes, none on its clock has an answer.
+
+    An arm that lost passes is compared over the others, in which the control may have been near 1 by luck.
+    """
+    base = next((row for row in rows if row.answer == "baseline"), None)
+    off = "" if base is None else judging.drifted(base.control_ratio or 1.0)
+    for row in rows:
+        if off and base and row.clock == base.clock and row.answer in ("faster", "slower", "same", "inconclusive"):
+            row = structs.replace(row, answer="unreliable", reason=_joined(off, row.reason))
+        yield row
 
 
 def _in_common(cell: Cell, names: Sequence[str]) -> list[list[Sampled]]:

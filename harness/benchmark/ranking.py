@@ -43,10 +43,7 @@ def unreliable(rows: Sequence[Measurement]) -> str:
     beside = [row for row in rows if row.answer != "baseline"]
     if beside and all(row.answer == "unreliable" for row in beside):
         return beside[0].reason
-    for row in rows:
-        if row.control_ratio is not None and abs(row.control_ratio - 1) > judging.CONTROL:
-            return f"the baseline's A/A control, whose ratio is 1, measured {row.control_ratio:.3f}"
-    return ""
+    return next(filter(None, (judging.drifted(row.control_ratio or 1.0) for row in rows)), "")
 
 
 def ranked(rows: Sequence[Measurement]) -> list[Place]:

@@ -12,23 +12,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 from attention_harness.execution import machine
-from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
-from attention_harness.model.run_facts import Environment, Processor, Revision
+from attention_harness.model.run_facts import Environment, Processor
 
-_SAMPLES = ("wall_s", "cpu_s", "prepare_s")
+_SAMPLES = ("wall_s", "cpu_s")
 
 
-def document(measurements: Iterable[Measurement], environment: Environment | None = None) -> dict[str, Any]:
-    """Return the document; `environment` is that of the run, or else this machine's."""
-    rows = list(measurements)
-    environment = machine.environment() if environment is None else environment
+def document(measurements: Iterable[Measurement]) -> dict[str, Any]:
+    """Return the document of measurements that were made on this machine."""
+    rows, environment = list(measurements), machine.environment()
+    git = environment.git
     return {
         "machine_info": machine_info(environment),
-        "commit_info": _commit_info(environment.git),
+        "commit_info": {"id": git.commit if git else "unversioned", "dirty": bool(git and git.dirty), "project": ""},
         "benchmarks": [_entry(row) for row in rows if row.status == "measured"],
         "datetime": datetime.now(UTC).isoformat(),
-        "version": _version(),
+        "version": importlib.metadata.version("pytest-benchmark"),
         "attention_harness": summary(rows),
     }
 
@@ -59,34 +58,23 @@ def summary(rows: Iterable[Measurement]) -> dict[str, Any]:
 def params(row: Measurement) -> dict[str, Any]:
     """Return what tells a measurement from the others of its run, and is the same in the next: the parameters."""
     names = {"workload": row.workload, "dtype": row.dtype, "direction": row.direction, "threads": row.threads}
-    return names | {"device": _device(row) or "cpu", "implementation": row.implementation}
+    return names | {"device": row.case.partition("@")[2] or "cpu", "implementation": row.implementation}
 
 
 def group(row: Measurement) -> str:
     """Return the name of its cell, in which times stand beside each other."""
-    return cell_name(row.workload, row.dtype, row.direction, row.threads) + (f"@{at}" if (at := _device(row)) else "")
-
-
-def cell_name(workload: str, dtype: str = "float32", direction: str = "forward", threads: int = 1) -> str:
-    """Return the name of a cell on the CPU."""
-    return f"{workload}-{dtype}-{direction}-{threads}"
-
-
-def _device(row: Measurement) -> str:
-    return row.case.partition("@")[2]
+    _, at, device = row.case.partition("@")
+    return f"{row.workload}-{row.dtype}-{row.direction}-{row.threads}{at}{device}"
 
 
 def extra_info(row: Measurement) -> dict[str, Any]:
     """Return everything that a measurement states, but for its samples."""
-    names = [name for name in row.__struct_fields__ if name not in _SAMPLES]
-    return {name: getattr(row, name) for name in names} | {"prepare_s": list(row.prepare_s)}
+    return {name: getattr(row, name) for name in row.__struct_fields__ if name not in _SAMPLES}
 
 
 def _entry(row: Measurement) -> dict[str, Any]:
-    try:
-        from pytest_benchmark.stats import Stats
-    except ImportError as error:
-        raise HarnessError(f"benchmark.json needs pytest-benchmark: pip install pytest-benchmark ({error})") from error
+    from pytest_benchmark.stats import Stats  # takes a tenth of a second
+
     stats = Stats()
     for samples in row.wall_s:
         for seconds in samples:
@@ -103,14 +91,3 @@ def _entry(row: Measurement) -> dict[str, Any]:
         "options": {"timer": "perf_counter", "disable_gc": True},
         "stats": {**stats.as_dict(), "data": stats.data, "iterations": row.calls_per_sample},
     }
-
-
-def _commit_info(git: Revision | None) -> dict[str, Any]:
-    return {"id": git.commit if git else "unversioned", "dirty": bool(git and git.dirty), "project": ""}
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("pytest-benchmark")
-    except importlib.metadata.PackageNotFoundError:
-        return "0"

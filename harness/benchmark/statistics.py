@@ -147,13 +147,19 @@ def _undisturbed(arm: Pass, baseline: Pass, control: Pass) -> tuple[Pass, Pass, 
 
 def _unreliable(drift: float, half: float) -> str:
     """Return why the A/A control of the baseline spoils its cell, or ""."""
-    ratio = math.exp(drift)
-    if abs(ratio - 1) > CONTROL:
-        return f"the baseline's A/A control, whose ratio is 1, measured {ratio:.3f}: more than {CONTROL:.0%} off"
+    if off := drifted(math.exp(drift)):
+        return off
     answer = judge(drift, half, MARGIN)
     if answer in ("faster", "slower"):
-        return f"the baseline's A/A control, whose ratio is 1, measured {ratio:.3f} and came out {answer}"
+        return f"the baseline's A/A control, whose ratio is 1, measured {math.exp(drift):.3f} and came out {answer}"
     return ""
+
+
+def drifted(control_ratio: float) -> str:
+    """Return that an A/A control of the baseline is too far from 1, or ""."""
+    if abs(control_ratio - 1) <= CONTROL:
+        return ""
+    return f"the baseline's A/A control, whose ratio is 1, measured {control_ratio:.3f}: more than {CONTROL:.0%} off"
 
 
 def thinned(samples: Sequence[float], most: int = KEPT) -> tuple[float, ...]:

@@ -28,7 +28,6 @@ class MachineRead(PassRecord, frozen=True, kw_only=True, tag="machine"):
     load: Amount | None = None
     pressure: Amount | None = None
     steal: Count | None = None
-    interruptions: Count | None = None
 
 
 class Ceiling(PassRecord, frozen=True, kw_only=True, tag="ceiling"):

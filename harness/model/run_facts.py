@@ -147,7 +147,6 @@ class Noise(Stored, frozen=True):
     threads: Annotated[tuple[Positive, ...], Meta(max_length=1000)]
     pressure_percent: Amount | None
     steal_ticks: Whole | None
-    interruptions: Whole | None
     preempted: Amount
     cpu_clock: Amount
     control_ratio: Annotated[tuple[Amount, ...], Meta(min_length=3, max_length=3)] | None

@@ -16,7 +16,6 @@ from attention_harness.benchmark import recorder
 from attention_harness.benchmark.campaign import Campaign, measure
 from attention_harness.benchmark.cell import Cell
 from attention_harness.benchmark.workloads import Workload
-from attention_harness.execution import machine
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
@@ -141,7 +140,7 @@ def test_cells_are_the_product_of_what_is_asked() -> None:
 
 def test_pytest_benchmark_compares_our_document(finished: Finished, tmp_path: Path) -> None:
     """Its own command reads the file, groups by workload and lists every measured arm."""
-    document = recorder.document(finished[0].values(), machine.environment())
+    document = recorder.document(finished[0].values())
     path = tmp_path / "0001_run.json"
     path.write_text(json.dumps(document, allow_nan=False))
     command = [sys.executable, "-m", "pytest_benchmark", "compare", str(path), "--group-by=group", "--columns=median"]

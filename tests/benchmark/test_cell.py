@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from attention_harness.benchmark.arms import AA_CONTROL
 from attention_harness.benchmark.cell import Cell
 from attention_harness.benchmark.workloads import Workload
 from attention_harness.cases.ids import parse
 from attention_harness.model.pass_records import Failed
-from tests.benchmark.made import LARGE, SMALL, WORKLOADS, add_pass
+from tests.benchmark.made import LARGE, SMALL, WORKLOADS, add_pass, sampled
 
 
 def cell(*arms: str, workload: Workload = WORKLOADS[0]) -> Cell:
@@ -52,6 +53,23 @@ def test_without_a_baseline_there_are_times_and_no_ratios() -> None:
 
     assert (row.status, row.answer, row.baseline, row.ratio) == ("measured", "", "", None)
     assert row.reason == "no ratio: the baseline steady was not measured here (refused: accuracy: wrong)"
+
+
+def test_nothing_holds_beside_a_control_that_drifts() -> None:
+    """An arm that lost the pass in which it shows is unreliable too; with the first passes alone both hold."""
+    made = cell("steady", "arm", "waiting")
+    for number, control in enumerate((1.0, 1.0, 1.0, 1.5, 1.5, 1.5)):
+        add_pass(made, {"arm": 1.5, "waiting": 1.5})
+        made.passes[-1]["steady" + AA_CONTROL] = sampled(made.id, "steady" + AA_CONTROL, control)
+        if number > 2:
+            made.passes[-1]["arm"] = failed(made, "arm")
+    rows = {row.implementation: row for row in made.measurements("steady")}
+
+    assert rows["arm"].control_ratio == 1.0
+    assert ["unreliable"] * 2 == [rows[name].answer for name in ("arm", "waiting")]
+    assert "the baseline's A/A control, whose ratio is 1, measured 1.22" in rows["arm"].reason
+    made.passes = made.passes[:3]
+    assert ["slower"] * 2 == [row.answer for row in made.measurements("steady")][1:]
 
 
 def test_a_shorter_case_may_stand_for_a_long_one() -> None:

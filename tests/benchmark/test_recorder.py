@@ -16,7 +16,6 @@ from msgspec import structs
 
 from attention_harness import store
 from attention_harness.benchmark.recorder import document
-from attention_harness.execution import machine
 from tests.report.compare.conftest import measured, run_of
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +35,7 @@ def documents(tmp_path):
     """Return two files, the second one twice as slow."""
     paths = [tmp_path / "A.json", tmp_path / "B.json"]
     for path, scale in zip(paths, (1.0, 2.0)):
-        path.write_text(json.dumps(document(rows(scale), machine.environment()), allow_nan=False))
+        path.write_text(json.dumps(document(rows(scale)), allow_nan=False))
     return paths
 
 
@@ -67,11 +66,11 @@ def test_every_cell_has_names_of_its_own():
         for dtype, direction, threads in cells
         for row in rows(1.0)
     ]
-    entries = document(every, machine.environment())["benchmarks"]
+    entries = document(every)["benchmarks"]
     assert (16, 8) == (len({entry["name"] for entry in entries}), len({entry["group"] for entry in entries}))
     assert 16 == len({tuple(entry["params"].values()) for entry in entries})
     there = [structs.replace(row, case=f"{row.case}@cuda") for row in every]
-    assert 32 == len({entry["name"] for entry in document(every + there, machine.environment())["benchmarks"]})
+    assert 32 == len({entry["name"] for entry in document(every + there)["benchmarks"]})
 
 
 def test_a_comparison_prints_no_warning_about_the_machine(documents, tmp_path):

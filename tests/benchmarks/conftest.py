@@ -44,7 +44,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if {"cell", "implementation"} <= set(metafunc.fixturenames):
         rows = [(recorder.group(row), row.implementation) for row in recorded(metafunc.config)]
         names = registry.implementations()
-        rows = rows or [(recorder.cell_name(one.name), name) for one in workloads.of_matrix("quick") for name in names]
+        rows = rows or [
+            (f"{one.name}-float32-forward-1", name) for one in workloads.of_matrix("quick") for name in names
+        ]
         pairs = list(dict.fromkeys(rows))
         metafunc.parametrize(("cell", "implementation"), pairs, ids=[f"{cell}-{name}" for cell, name in pairs])
 

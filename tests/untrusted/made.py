@@ -81,7 +81,7 @@ def passes(text: str = "") -> list[Record]:
     return [
         Sampled(**where, **arm, **times, **facts, **on_device),
         Ceiling(**where, when="end", **rate),
-        MachineRead(**where, when="start", pressure=0.5, interruptions=1, **looked),
+        MachineRead(**where, when="start", pressure=0.5, **looked),
         Failed(**where, **arm, reason=text or "because"),
         Begun(**where, **arm),
         Ended(**where, cell=arm["cell"]),
@@ -113,7 +113,6 @@ def everything(directory: Path, text: str = "") -> Path:
             threads=(1, 2),
             pressure_percent=0.0,
             steal_ticks=0,
-            interruptions=3,
             preempted=0.01,
             cpu_clock=0.0,
             control_ratio=(1.0, 0.99, 1.01),
