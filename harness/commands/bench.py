@@ -23,10 +23,9 @@ from attention_harness.commands import arguments, console, gating
 from attention_harness.commands.run_setup import writer_of
 from attention_harness.execution.machine import cuda_devices, environment
 from attention_harness.model import units
-from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import DIRECTIONS, Measurement
 from attention_harness.model.pass_records import Record
-from attention_harness.model.run_facts import BenchmarkPlan, Noise
+from attention_harness.model.run_facts import Noise
 from attention_harness.store import Writer, encoding, now
 from attention_harness.store.reading import pass_records
 
@@ -65,9 +64,8 @@ def run(options: argparse.Namespace) -> int:
     campaign, verdicts = _campaign(options), Gate()
     cells = campaign.cells()
     items = gate.items(campaign.implementations, [(cell.gated_case, cell.direction) for cell in cells])
-    writer, earlier = writer_of(options, campaign.implementations, items)
+    writer, earlier = writer_of(options, campaign.implementations, items, _plan(campaign, cells))
     verdicts.add(earlier)
-    _need_same_plan(writer, _plan(campaign, cells))
     records: list[Record] = list(pass_records(options.out)) if options.out else []
     _announce(campaign, cells)
     with console.progress("bench") as show:
@@ -121,32 +119,13 @@ def _wanted(workload: Workload, options: argparse.Namespace) -> bool:
     return not named or any(not registry.refuses(one.capabilities, case.on(one.device)) for one in named)
 
 
-def _plan(campaign: Campaign, cells: Sequence[Cell]) -> BenchmarkPlan:
-    """Return what has to agree for a run to be resumed."""
-    return BenchmarkPlan(
-        entrants=tuple(implementation.name for implementation in campaign.implementations),
-        cells=tuple(f"{cell.workload.name} {cell.id} {cell.threads}" for cell in cells),
-        passes=campaign.passes,
-        extend=campaign.extend,
-        baseline=campaign.baseline,
-        seed=campaign.seed,
-        time_per_arm_s=campaign.time_per_arm_s,
-    )
-
-
-def _need_same_plan(writer: Writer | None, plan: BenchmarkPlan) -> None:
-    """Keep the plan of the passes; one that is resumed has to be the same."""
-    if writer is None:
-        return
-    before = writer.facts.bench
-    if before is None:
-        writer.update(bench=plan)
-    elif before != plan:
-        different = ", ".join(name for name in plan.__struct_fields__ if getattr(before, name) != getattr(plan, name))
-        raise HarnessError(
-            f"{writer.directory} holds a benchmark of another plan ({different}); resume with its own command: "
-            f"{writer.facts.command}"
-        )
+def _plan(campaign: Campaign, cells: Sequence[Cell]) -> list[object]:
+    """Return what has to agree for passes to be resumed."""
+    return [
+        [implementation.name for implementation in campaign.implementations],
+        [(cell.workload.name, cell.id, cell.threads) for cell in cells],
+        (campaign.baseline, campaign.passes, campaign.extend, campaign.seed, campaign.time_per_arm_s),
+    ]
 
 
 def _announce(campaign: Campaign, cells: Sequence[Cell]) -> None:

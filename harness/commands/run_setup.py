@@ -22,9 +22,15 @@ from attention_harness.store.layout import HEATMAPS
 
 
 def writer_of(
-    options: argparse.Namespace, chosen: Sequence[registry.Implementation], items: Sequence[Item]
+    options: argparse.Namespace,
+    chosen: Sequence[registry.Implementation],
+    items: Sequence[Item],
+    further: Iterable[object] = (),
 ) -> tuple[Writer | None, list[Verdict]]:
-    """Return the writer of --out for a run of checks, if any, and the verdicts that a resumed run already has."""
+    """Return the writer of --out for a run of checks, if any, and the verdicts that a resumed run already has.
+
+    further: what has to agree beside the items for a run to be resumed
+    """
     if not wants_directory(options):
         return None, []
     from attention_harness.cases.heatmaps import heatmaps
@@ -32,7 +38,7 @@ def writer_of(
     drawn = getattr(options, "fuzz", 0)
     facts = run_facts(
         tier=f"drawn from seed {options.seed or 0}" if drawn else _tier(options),
-        plan=digest_of(key for item in items for key in item.keys),
+        plan=digest_of([*(key for item in items for key in item.keys), *further]),
         planned=sum(len(item.checks) for item in items),
         implementations={one.name: implementation_facts(one) for one in chosen},
         mechanisms=mechanism_facts(item.case.mechanism for item in items),

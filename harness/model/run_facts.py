@@ -110,18 +110,6 @@ class TimeAccount(Stored, frozen=True):
     shares: Annotated[dict[Name, Amount], Meta(max_length=100)]
 
 
-class BenchmarkPlan(Stored, frozen=True):
-    """What has to agree for a benchmark to be resumed. time_per_arm_s: of each arm, cell and pass, at least."""
-
-    entrants: Annotated[tuple[Name, ...], Meta(max_length=1000)]
-    cells: Annotated[tuple[Text, ...], Meta(max_length=100_000)]
-    passes: Positive
-    extend: bool
-    baseline: Name
-    seed: Whole
-    time_per_arm_s: Seconds
-
-
 class Noise(Stored, frozen=True):
     """How disturbed the machine was during a benchmark; None where it is not known.
 
@@ -184,7 +172,6 @@ class RunFacts(Stored, frozen=True, kw_only=True):
     mechanisms: Annotated[dict[Name, MechanismFacts], Meta(max_length=1000)] = field(default_factory=dict)
     smallest: Annotated[tuple[Smallest, ...], Meta(max_length=1000)] | None = None
     time: TimeAccount | None = None
-    bench: BenchmarkPlan | None = None
     noise: Noise | None = None
     against: Name = ""
     self_check: Annotated[tuple[Text, ...], Meta(max_length=10_000)] = ()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -11,6 +10,9 @@ from msgspec.structs import replace
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.run_facts import RunFacts
 from attention_harness.store.reading import Run
+
+_OF_FIRST = ("heatmaps", "sensitivity", "reliability")  # the same in every run that has them
+_OF_ALL = ("verdicts", "measurements", "diagnosis", "outcomes", "equivalence", "notes")
 
 
 def merge(runs: Sequence[Run]) -> Run:
@@ -22,27 +24,11 @@ def merge(runs: Sequence[Run]) -> Run:
                 f"{first.directory} and {run.directory} come from different machines or versions, which one report "
                 "would mix; write a report for each"
             )
-
-    def every(part: Callable[[Run], Iterable[Any]]) -> tuple[Any, ...]:
-        return tuple(itertools.chain.from_iterable(map(part, runs)))
-
-    def first_of(part: Callable[[Run], Any], default: Any) -> Any:
-        return next(filter(None, map(part, runs)), default)
-
-    verdicts = every(lambda run: run.verdicts)
-    return Run(
-        first.directory,
-        _facts([run.facts for run in runs], repeated=len(verdicts) - len({verdict.key for verdict in verdicts})),
-        verdicts=verdicts,
-        measurements=every(lambda run: run.measurements),
-        heatmaps=first_of(lambda run: run.heatmaps, {}),
-        diagnosis=every(lambda run: run.diagnosis),
-        outcomes=every(lambda run: run.outcomes),
-        equivalence=every(lambda run: run.equivalence),
-        sensitivity=first_of(lambda run: run.sensitivity, ()),
-        reliability=first_of(lambda run: run.reliability, ()),
-        notes=every(lambda run: run.notes),
-    )
+    parts: dict[str, Any] = {name: tuple(item for run in runs for item in getattr(run, name)) for name in _OF_ALL}
+    for name in _OF_FIRST:
+        parts[name] = next(filter(None, (getattr(run, name) for run in runs)), getattr(first, name))
+    repeated = len(parts["verdicts"]) - len({verdict.key for verdict in parts["verdicts"]})
+    return Run(first.directory, _facts([run.facts for run in runs], repeated), **parts)
 
 
 def _facts(facts: Sequence[RunFacts], repeated: int) -> RunFacts:

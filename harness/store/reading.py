@@ -6,6 +6,7 @@ a kill leaves behind, or a line that is growing: it is left out, and a note says
 
 from __future__ import annotations
 
+import mmap
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -28,8 +29,6 @@ from attention_harness.store.layout import DIAGNOSIS, DOCUMENTS, HEATMAPS, ITEMS
 
 DOCUMENT_BYTES, LINES_BYTES, LINE_BYTES = 64 * 2**20, 2 * 2**30, 16 * 2**20
 """A whole document, a file of lines, and one of its lines have so many bytes at most."""
-
-_CHUNK_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -168,16 +167,11 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
 def torn_bytes(path: Path) -> int:
     """Return how many bytes of an unfinished last line a kill left at the end of a file."""
     try:
-        with path.open("rb") as file:
-            end = at = file.seek(0, os.SEEK_END)
-            while at:
-                start = max(0, at - _CHUNK_BYTES)
-                file.seek(start)
-                newline = file.read(at - start).rfind(b"\n")
-                if newline >= 0:
-                    return end - (start + newline + 1)
-                at = start
-            return end
+        with _opened(path, LINES_BYTES) as file:
+            if not os.fstat(file.fileno()).st_size:
+                return 0
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                return len(content) - 1 - content.rfind(b"\n")
     except FileNotFoundError:
         return 0
     except OSError as error:

@@ -8,19 +8,19 @@ from typing import Any, get_args
 import pytest
 from msgspec.structs import replace
 
-from attention_harness import store
+from attention_harness import registry, store
 from attention_harness.benchmark.arms import AA_CONTROL
+from attention_harness.benchmark.campaign import Campaign
 from attention_harness.benchmark.manager import run_pass
 from attention_harness.benchmark.worker import CellPlan, PassPlan
 from attention_harness.commands import bench
+from attention_harness.commands.run_setup import digest_of
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.pass_records import Ceiling, Ended, Failed, Record, Sampled
-from attention_harness.model.run_facts import BenchmarkPlan, RunFacts
+from attention_harness.model.run_facts import RunFacts
 from attention_harness.store.layout import PASSES
 from attention_harness.store.reading import pass_records
-from tests.benchmark.made import SMALL
-
-PLAN = BenchmarkPlan(("eager",), ("w0",), 5, extend=False, baseline="eager", seed=0, time_per_arm_s=0.1)
+from tests.benchmark.made import SMALL, WORKLOADS
 
 
 @pytest.fixture
@@ -74,11 +74,19 @@ def test_a_line_that_is_no_record_is_named(tmp_path: Path) -> None:
         list(pass_records(tmp_path))
 
 
-def test_another_plan_is_not_resumed() -> None:
-    """Its passes would be of other cells: the difference is named, with the command to use."""
+@pytest.mark.parametrize(
+    "other", [{"seed": 1}, {"passes": 3}, {"baseline": "torch_sdpa"}, {"threads": (2,)}, {"workloads": WORKLOADS[:1]}]
+)
+def test_another_plan_is_not_resumed(tmp_path: Path, other: dict[str, Any]) -> None:
+    """Its passes would be of other cells, or of other rounds: the command to use is named."""
+    known = registry.implementations()
+    both = (known["eager"], known["torch_sdpa"])
 
-    class Writer:
-        directory, facts = Path("run"), RunFacts(bench=PLAN, command="python -m attention_harness bench")
+    def facts(**changes: Any) -> RunFacts:
+        campaign = Campaign(**{"implementations": both, "workloads": WORKLOADS} | changes)
+        return RunFacts(plan=digest_of(bench._plan(campaign, campaign.cells())), command="bench")
 
-    with pytest.raises(HarnessError, match=r"another plan \(seed\).*python -m attention_harness bench"):
-        bench._need_same_plan(Writer(), replace(PLAN, seed=1))  # type: ignore[arg-type]
+    store.Writer.start(tmp_path, facts()).close()
+    with pytest.raises(HarnessError, match=r"holds another run: .*; resume with its own command: bench"):
+        store.Writer.resume(tmp_path, facts(**other))
+    store.Writer.resume(tmp_path, facts())[0].close()

@@ -20,7 +20,6 @@ from attention_harness.model.pass_records import (
     Sampled,
 )
 from attention_harness.model.run_facts import (
-    BenchmarkPlan,
     ErratumFacts,
     Harm,
     Heatmap,
@@ -104,7 +103,6 @@ def everything(directory: Path, text: str = "") -> Path:
         smallest=(Smallest(own[1], 2),),
         self_check=(text or "a line",),
         time=TimeAccount(1.5, 2, 30.5, {text or "harness": 0.25}),
-        bench=BenchmarkPlan((text or "eager",), (text or CASE,), 5, True, text or "eager", 7, 0.1),
         noise=Noise(
             line=text or "noise: none",
             warnings=(text or "a warning",),
