@@ -18,7 +18,6 @@ Direction = Literal["forward", "forward_backward"]
 FAR_BEHIND: TimedStatus = "far behind"
 STATUSES: tuple[str, ...] = get_args(TimedStatus)
 ANSWERS: tuple[str, ...] = get_args(Answered)[1:]
-CLOCKS: tuple[str, ...] = get_args(Clock)[1:]
 DIRECTIONS: tuple[str, ...] = get_args(Direction)
 SWEPT = "sweep_"
 """Begins the name of a workload that is one length of a sweep."""
@@ -126,17 +125,12 @@ class Measurement(Stored, frozen=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        subject = f"measurement of {self.implementation} on {self.case}"
-        if self.direction not in DIRECTIONS:
-            raise ValueError(f"{subject}: direction {self.direction!r} is none of {', '.join(DIRECTIONS)}")
         wrong = _not_measured(self) if self.status != "measured" else _samples(self) or _comparison(self)
         if wrong:
-            raise ValueError(f"{subject} ({self.status}): {wrong}")
+            raise ValueError(f"measurement of {self.implementation} on {self.case} ({self.status}): {wrong}")
 
 
 def _not_measured(row: Measurement) -> str:
-    if row.status not in STATUSES:
-        return f"unknown status; known: {', '.join(STATUSES)}"
     if not row.reason:
         return "what was not measured needs a reason"
     blank = {*row.__struct_fields__} - {"implementation", "mechanism", "workload", "case", "direction", "threads"}
@@ -156,8 +150,6 @@ def _samples(row: Measurement) -> str:
         return "a CPU time is negative or not a number"
     if row.calls_per_sample < 1:
         return f"{row.calls_per_sample} calls for each sample"
-    if row.preempted is not None and not 0 <= row.preempted <= 1:
-        return f"preempted share {row.preempted} is outside [0, 1]"
     return ""
 
 
@@ -167,7 +159,7 @@ def _comparison(row: Measurement) -> str:
         return "baseline, ratio and answer come together"
     if row.ratio is None:
         return "an interval without a ratio" if row.low is not None or row.high is not None else ""
-    if row.answer not in ANSWERS or row.clock not in CLOCKS or (row.clock == "cpu" and not row.cpu_s):
+    if not row.clock or (row.clock == "cpu" and not row.cpu_s):
         return f"answer {row.answer!r} on clock {row.clock!r} is not possible"
     itself = row.implementation == row.baseline
     if (row.answer == "baseline") != itself or (itself and row.ratio != 1):

@@ -26,11 +26,6 @@ class Outcome(Stored, frozen=True):
     unseen: Annotated[tuple[Name, ...], Meta(max_length=200)]
     checks: Count
 
-    @property
-    def witness(self) -> Verdict | None:
-        """The first verdict that accuses it."""
-        return next(iter(self.witnesses.values()), None)
-
 
 class EquivalenceResult(Stored, frozen=True):
     """What became of equivalent variants on one part of the cases. checks: variant -> how many were run of it there."""

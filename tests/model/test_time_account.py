@@ -38,7 +38,7 @@ def test_what_is_inside_counts_for_the_inner_account(clock):
 def test_an_exception_is_counted_too(clock):
     """What raises has taken its time."""
 
-    @time_account.counted(time_account.REFERENCE)
+    @time_account.spent(time_account.REFERENCE)
     def fails():
         clock(3)
         raise KeyError
