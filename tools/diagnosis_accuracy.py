@@ -25,10 +25,11 @@ from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.diagnosis import Match
 from attention_harness.model.verdict import NONCONFORMING, Verdict
+from attention_harness.mutation import catalogue
+from attention_harness.mutation.campaign import TASK_SECONDS
 from attention_harness.mutation.diagnosis import diagnose
-from attention_harness.mutation.mutants import MUTANTS, Mutant
+from attention_harness.mutation.patched import Mutant
 from attention_harness.mutation.restored import state_restored
-from attention_harness.mutation.score import TASK_SECONDS
 from attention_harness.registry import Implementation
 
 GOAL = 0.8
@@ -97,12 +98,12 @@ def table(found: Sequence[Naming]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, append to --out and print; 0 when enough mutants are named."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*(one.name for one in MUTANTS), []])
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*(one.name for one in catalogue.mutants()), []])
     parser.add_argument("--quick", dest="tier", action="store_const", const="quick", default="default")
     parser.add_argument("--jobs", type=int, default=0)
     parser.add_argument("--out", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
-    mutants = [one for one in MUTANTS if not options.names or one.name in options.names]
+    mutants = [one for one in catalogue.mutants() if not options.names or one.name in options.names]
     earlier = _read(options.out) if options.out else {}
     found = {one.name: earlier[one.name] for one in mutants if one.name in earlier}
     for one in measure([one for one in mutants if one.name not in found], options.tier, options.jobs):

@@ -1,4 +1,4 @@
-"""List implementations, mechanisms, options, cases, checks, mutants or workloads."""
+"""List implementations, mechanisms, options, cases, checks, mutants, equivalent variants or workloads."""
 
 from __future__ import annotations
 
@@ -77,9 +77,15 @@ def _checks(options: argparse.Namespace) -> Rows:
 
 
 def _mutants(options: argparse.Namespace) -> Rows:
-    from attention_harness.mutation.mutants import MUTANTS
+    from attention_harness.mutation import catalogue
 
-    return [_row(mutant, "name", "kind", "cites") for mutant in MUTANTS]
+    return [_row(mutant, "name", "kind", "cites") for mutant in catalogue.mutants()]
+
+
+def _variants(options: argparse.Namespace) -> Rows:
+    from attention_harness.mutation import catalogue
+
+    return [_row(variant, "name", "kind") for variant in catalogue.variants()]
 
 
 def _workloads(options: argparse.Namespace) -> Rows:
@@ -99,6 +105,7 @@ KINDS: dict[str, tuple[Callable[[argparse.Namespace], Rows], tuple[str, ...]]] =
     "cases": (_cases, ("id",)),
     "checks": (_checks, ("name", "summary")),
     "mutants": (_mutants, ("kind", "name", "cites")),
+    "variants": (_variants, ("kind", "name")),
     "workloads": (_workloads, ("name", "case", "cites")),
 }
 """For each kind its rows, and the columns of its table; JSON has all."""

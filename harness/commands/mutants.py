@@ -24,29 +24,28 @@ def run(options: argparse.Namespace) -> int:
     """Measure and print the mutation score; 0 when every mutant is killed and no equivalent variant is accused."""
     from attention_harness.commands import run_setup
     from attention_harness.model.mutation_results import EquivalenceResult, Outcome, ordered
-    from attention_harness.mutation.campaign import plan_campaign
-    from attention_harness.mutation.score import measure
+    from attention_harness.mutation import campaign
     from attention_harness.store import now
 
-    campaign = plan_campaign(options.names, options.tier, options.case)
+    planned = campaign.plan_campaign(options.names, options.tier, options.case)
     writer, results = None, []
     if run_setup.wants_directory(options):
         # No verdict is planned: what is checked of mutants says nothing about implementations.
-        writer, _ = run_setup.begin(options, run_setup.run_facts(tier=options.tier, plan=campaign.plan))
+        writer, _ = run_setup.begin(options, run_setup.run_facts(tier=options.tier, plan=planned.plan))
         results = [*writer.items(Outcome), *writer.items(EquivalenceResult)]
         if options.resume:
             console.line(f"resume: {len(results)} tasks are done")
     with writer or contextlib.nullcontext(), console.progress("mutants") as show:
-        for result in measure(campaign, jobs=options.jobs, memory=options.memory, done=tuple(results)):
+        for result in campaign.measure(planned, jobs=options.jobs, memory=options.memory, done=tuple(results)):
             results.append(result)
             if writer:
                 writer.add(result)
             for text in _news(result):
                 console.line(f"mutants: {text}")
-            show("tasks", len(results), campaign.tasks)
+            show("tasks", len(results), planned.tasks)
         if writer and not writer.facts.finished:
             writer.update(finished=now())
-    return _print(options, ordered(results, [mutant.name for mutant in campaign.mutants]))
+    return _print(options, ordered(results, [mutant.name for mutant in planned.mutants]))
 
 
 def _print(options: argparse.Namespace, results: Sequence[Outcome | EquivalenceResult]) -> int:

@@ -1,22 +1,34 @@
-"""What a measurement of the mutation score runs: which mutants and equivalent variants, on which cases."""
+"""The mutation score: the suite is run against every mutant, which it should kill, and against equivalent variants.
+
+A task that dies or hangs costs its own result alone.
+"""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from attention_harness.cases.ids import parse
 from attention_harness.cases.matrix import matrix
+from attention_harness.execution import pool
+from attention_harness.execution.limits import ITEM_SECONDS, Limits
+from attention_harness.execution.lost import Lost
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
-from attention_harness.mutation.equivalent import VARIANTS, EquivalentVariant
-from attention_harness.mutation.mutants import MUTANTS, Mutant
-from attention_harness.mutation.patching import source_of_eager
+from attention_harness.model.mutation_results import EquivalenceResult, Outcome
+from attention_harness.mutation import catalogue
+from attention_harness.mutation.judging import judge_in_pieces, judge_mutant, judge_variants, start
+from attention_harness.mutation.patched import EquivalentVariant, Mutant, source_of_eager
+
+TASK_SECONDS = 4 * ITEM_SECONDS
 
 PART = 8
 """Cases of one task of the variants: enough to share their error bounds, few enough to lose little by a kill."""
+
+
+Result = Outcome | EquivalenceResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +64,7 @@ class Campaign:
 def plan_campaign(names: Sequence[str], tier: str, cases: Sequence[str] = ()) -> Campaign:
     """Return the campaign of the named mutants and variants, all if none is named, on a tier's cases or the named ones.
 
-    Mutants run on the cases of the tier. Variants run on the thorough ones, since one false accusation refutes the suite.
+    Mutants run on the cases of the tier. Variants run on the thorough ones: one false accusation refutes the suite.
     """
     mutants, variants = select(names)
     if cases:
@@ -64,18 +76,47 @@ def plan_campaign(names: Sequence[str], tier: str, cases: Sequence[str] = ()) ->
 
 def select(names: Sequence[str]) -> tuple[list[Mutant], list[EquivalentVariant]]:
     """Return the mutants and the variants of these names; all of both when none is named."""
-    if not names:
-        return list(MUTANTS), list(VARIANTS)
-    mutants = {mutant.name: mutant for mutant in MUTANTS}
-    variants = {variant.name: variant for variant in VARIANTS}
+    mutants = {mutant.name: mutant for mutant in catalogue.mutants()}
+    variants = {variant.name: variant for variant in catalogue.variants()}
     for name in names:
         if name not in mutants and name not in variants:
             near = difflib.get_close_matches(name, [*mutants, *variants], 3, 0.5)
             guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-            raise HarnessError(
-                f"no mutant or equivalent variant {name!r}.{guess} `attention-harness list mutants` names the mutants"
-            )
-    return [mutants[name] for name in names if name in mutants], [variants[name] for name in names if name in variants]
+            lists = "`attention-harness list mutants` and `list variants` name them"
+            raise HarnessError(f"no mutant or equivalent variant {name!r}.{guess} {lists}")
+    chosen = names or (*mutants, *variants)
+    return [mutants[n] for n in chosen if n in mutants], [variants[n] for n in chosen if n in variants]
+
+
+def measure(
+    campaign: Campaign, *, jobs: int = 0, seconds: float = TASK_SECONDS, memory: int = 0, done: Iterable[Result] = ()
+) -> Iterator[Result]:
+    """Yield the outcome of each mutant, and what became of the variants on each part of their cases, as they come.
+
+    done: results of an earlier run, whose tasks are left out.
+    """
+    finished = {result.mutant if isinstance(result, Outcome) else result.part for result in done}
+    tasks = [
+        pool.Task(judge_mutant, (mutant, campaign.mutant_cases))
+        for mutant in campaign.mutants
+        if mutant.name not in finished
+    ]
+    tasks += [
+        pool.Task(judge_variants, (campaign.variants, number, part))
+        for number, part in enumerate(campaign.parts)
+        if number not in finished
+    ]
+    limits, lost = Limits(seconds, memory), []
+    for place, result in pool.run_tasks(tasks, jobs=jobs, limits=limits, start=start):
+        if isinstance(result, Lost):
+            lost.append(tasks[place])
+        elif isinstance(result, BaseException):
+            raise result
+        else:
+            yield result
+    for task in lost:  # last, since nobody waits then for what goes piece by piece
+        with pool.open_worker(limits, start) as worker:
+            yield judge_in_pieces(worker, task)
 
 
 def _ordered(tier: str) -> tuple[str, ...]:

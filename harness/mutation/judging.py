@@ -1,4 +1,4 @@
-"""What the suite makes of one mutant, and of equivalent variants on a part of the cases. Both run in worker processes."""
+"""What the suite makes of a mutant, and of equivalent variants on a part of the cases. Both run in worker processes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ from attention_harness.execution.worker import start_worker
 from attention_harness.model.case import Case
 from attention_harness.model.mutation_results import EquivalenceResult, Outcome
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
-from attention_harness.mutation.equivalent import EquivalentVariant
-from attention_harness.mutation.mutants import Mutant
-from attention_harness.mutation.patching import eager
+from attention_harness.mutation.patched import EquivalentVariant, Mutant, eager
 from attention_harness.mutation.restored import state_restored
 from attention_harness.registry import Implementation
 
@@ -97,7 +95,7 @@ def changes_output(implementation: Implementation, right: Implementation, case: 
 
 
 def judge_in_pieces(worker: pool.Worker, task: pool.Task) -> Outcome | EquivalenceResult:
-    """Return the result of a task whose process died or hung: one case after the other, the lost ones being verdicts."""
+    """Return the result of a task whose process died or hung, case by case; a case that is lost again is a verdict."""
     if task.function is judge_mutant:
         return _mutant_in_pieces(worker, *task.arguments)
     return _variants_in_pieces(worker, *task.arguments)

@@ -38,7 +38,7 @@ def test_help_imports_nothing_heavy(verb):
 
 
 @pytest.mark.parametrize(
-    "kind", ["implementations", "mechanisms", "options", "checks", "mutants", "cases", "workloads"]
+    "kind", ["implementations", "mechanisms", "options", "checks", "mutants", "variants", "cases", "workloads"]
 )
 def test_listing_imports_no_framework(kind):
     """NumPy alone, and no worker pool."""

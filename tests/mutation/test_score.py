@@ -11,12 +11,9 @@ from attention_harness.cases.matrix import matrix
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.mutation_results import EquivalenceResult, Killed, KilledElsewhere, Outcome, count, ordered
 from attention_harness.model.verdict import Status, Verdict
-from attention_harness.mutation.campaign import Campaign, select
-from attention_harness.mutation.equivalent import EquivalentVariant
+from attention_harness.mutation.campaign import Campaign, measure, select
 from attention_harness.mutation.judging import changes_output, judge_mutant, judge_variants
-from attention_harness.mutation.mutants import Mutant
-from attention_harness.mutation.patching import eager
-from attention_harness.mutation.score import measure
+from attention_harness.mutation.patched import EquivalentVariant, Mutant, eager
 from attention_harness.report.mutation import score_lines
 
 CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float64-plain-ordinary-contiguous"
@@ -120,7 +117,9 @@ def test_what_hangs_is_caught():
 
 def test_a_variant_that_is_wrong_is_accused():
     """Every accusation is listed, and what is asked is score."""
-    right = EquivalentVariant("right", ((ATTEND, ATTEND.replace("weights @ value", "(value.mT @ weights.mT).mT")),))
+    right = EquivalentVariant(
+        "right", "test", ((ATTEND, ATTEND.replace("weights @ value", "(value.mT @ weights.mT).mT")),)
+    )
     wrong = replace(right, name="wrong", patches=((ATTEND, ATTEND.replace("weights @ value", "weights @ value / 2")),))
     trial = judge_variants([right, wrong], 0, [CASE, OTHER])
     assert {"variant:wrong"} == {v.implementation for v in trial.accused}
@@ -146,7 +145,7 @@ def test_a_difference_is_seen_without_a_check():
     }
     for put, differs in changed.items():
         patches = ((ATTEND, ATTEND.replace("weights @ value", put)),)
-        assert differs is changes_output(EquivalentVariant("x", patches).implementation(), eager(), case), put
+        assert differs is changes_output(EquivalentVariant("x", "test", patches).implementation(), eager(), case), put
 
 
 def test_only_known_names():

@@ -23,7 +23,7 @@ from attention_harness.execution.limits import Limits
 from attention_harness.execution.runner import PoolRunner
 from attention_harness.model.case import Case
 from attention_harness.mutation import campaign as mutation_campaign
-from attention_harness.mutation import score, sensitivity
+from attention_harness.mutation import sensitivity
 from tests.checks.relations.strategies import PROFILE, PROFILES
 from tests.conftest import Answer
 
@@ -57,7 +57,7 @@ def no_work() -> Iterator[None]:
         for module, name in (
             (PoolRunner, "run"),
             (campaign, "measure"),
-            (score, "measure"),
+            (mutation_campaign, "measure"),
         ):
             patch.setattr(module, name, lambda *_, **__: iter(()))
         for module in (check_cases, mutation_campaign, sensitivity):

@@ -1,4 +1,4 @@
-"""The diagnosis of a run: each implementation that failed is diagnosed in a worker process, so that none ends the run."""
+"""The diagnosis of a run: what failed is diagnosed in a worker process, so that no implementation ends the run."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from attention_harness.model.case import Case
 from attention_harness.model.diagnosis import Diagnosis, Match
 from attention_harness.model.errors import describe
 from attention_harness.model.verdict import NONCONFORMING, Status, Verdict
+from attention_harness.mutation.catalogue import mutants
 from attention_harness.mutation.diagnosis.search import diagnose
-from attention_harness.mutation.mutants import MUTANTS
 
 _LIMIT = 120.0
 """Seconds after which a diagnosis is given up; one case of a compiled function may take long."""
@@ -68,7 +68,7 @@ def _in_worker(
         return Diagnosis(name, (), f"not diagnosed: {lost}")
     except Exception as error:  # raised in the worker: the verdicts stand without a diagnosis
         return Diagnosis(name, (), f"not diagnosed: {describe(error)}")
-    return Diagnosis(name, tuple(matches), "" if matches else f"none of {len(MUTANTS)} mutants explains it")
+    return Diagnosis(name, tuple(matches), "" if matches else f"none of {len(mutants())} mutants explains it")
 
 
 def _work(name: str, load: tuple[Path, ...], failures: tuple[Verdict, ...], further: tuple[str, ...]) -> list[Match]:

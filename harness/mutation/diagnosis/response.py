@@ -16,7 +16,7 @@ from attention_harness.checks.form import to_array
 from attention_harness.execution import in_process
 from attention_harness.model.capabilities import Capabilities
 from attention_harness.model.case import Case
-from attention_harness.mutation.mutants import MUTANTS, Mutant
+from attention_harness.mutation.patched import Mutant
 from attention_harness.mutation.restored import state_restored
 from attention_harness.registry import Implementation
 
@@ -86,7 +86,7 @@ def response_of(mutant: Mutant, declared: Capabilities, case: Case) -> Response:
     return Response(_declaring(mutant, declared), case)
 
 
-@functools.lru_cache(maxsize=2 * len(MUTANTS))
+@functools.lru_cache(maxsize=1024)
 def _declaring(mutant: Mutant, declared: Capabilities) -> Implementation:
     made = mutant.implementation()
     vars(made.module)["CAPABILITIES"] = declared

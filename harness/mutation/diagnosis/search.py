@@ -3,8 +3,8 @@
 A mutant agrees with an implementation on a case when their responses do (`difference`). It explains a failure when it
 agrees there and its response is not the right one.
 
-Every mutant is tried on the first cases that failed, those that explain one of them on the next. Where several are left,
-cases are looked for on which their own responses differ, and the implementation is run there.
+Every mutant is tried on the first cases that failed, those that explain one of them on the next. Where several are
+left, cases are looked for on which their own responses differ, and the implementation is run there.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from attention_harness.execution.plan import plan_item
 from attention_harness.model.case import Case
 from attention_harness.model.diagnosis import Match
 from attention_harness.model.verdict import Verdict
+from attention_harness.mutation.catalogue import mutants
 from attention_harness.mutation.diagnosis.candidates import near, unlike
 from attention_harness.mutation.diagnosis.difference import difference
 from attention_harness.mutation.diagnosis.response import Response, response_of
-from attention_harness.mutation.mutants import MUTANTS, Mutant
+from attention_harness.mutation.patched import Mutant
 from attention_harness.registry import Implementation
 
 SECONDS = 8.0
@@ -50,7 +51,7 @@ def diagnose(
     for number, case in enumerate(unlike(failures)):
         if number and time.process_time() > deadline:
             break
-        search.try_case(case, MUTANTS if number < _TRIED_WITH_ALL else search.explaining())
+        search.try_case(case, mutants() if number < _TRIED_WITH_ALL else search.explaining())
     candidates = list(near(implementation, search.cases, further))
     for with_checks in (False, True):  # comparing the outputs alone is cheap, and mostly enough
         for case in candidates:
@@ -74,11 +75,11 @@ class _Search:
         self.declared = replace(implementation.capabilities, fully_masked_rows="zero")  # as the mutants compute
         self.cases: list[Case] = []
         self.failed: list[Case] = []
-        self.distances: dict[Mutant, list[float]] = {mutant: [] for mutant in MUTANTS}
-        self.explained: dict[Mutant, int] = dict.fromkeys(MUTANTS, 0)
+        self.distances: dict[Mutant, list[float]] = {mutant: [] for mutant in mutants()}
+        self.explained: dict[Mutant, int] = dict.fromkeys(mutants(), 0)
 
-    def try_case(self, case: Case, mutants: Sequence[Mutant]) -> None:
-        """Compare the mutants with the implementation on a case; one without a failure is skipped at first."""
+    def try_case(self, case: Case, tried: Sequence[Mutant]) -> None:
+        """Compare mutants with the implementation on a case; one without a failure is skipped at first."""
         checks = _checks(self.implementation, case)
         response = Response(self.implementation, case)
         failing = [check for check in checks if response.failure(check)]
@@ -89,7 +90,7 @@ class _Search:
         self.cases.append(case)
         ordered = (*failing, *(check for check in checks if check not in failing))
         right = self._response(_RIGHT, case)
-        for mutant in mutants:
+        for mutant in tried:
             guess = self._response(mutant, case)
             apart = difference(response, guess, ordered)
             if apart > 1 or (failing and difference(right, guess, ordered) <= 1):

@@ -15,7 +15,7 @@ from attention_harness.checks.expected import arguments, arrays_of
 from attention_harness.execution.plan import plan_item
 from attention_harness.execution.run import run_checks
 from attention_harness.model.verdict import Status, Verdict
-from attention_harness.mutation.mutants import Mutant
+from attention_harness.mutation.patched import Mutant
 from attention_harness.reference import core
 from attention_harness.registry import mechanisms
 

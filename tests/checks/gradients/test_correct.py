@@ -11,7 +11,8 @@ from attention_harness.cases.matrix import matrix
 from attention_harness.implementations import eager
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import NONCONFORMING, Status
-from attention_harness.mutation.equivalent import VARIANTS
+from attention_harness.mutation.campaign import select
+from attention_harness.mutation.catalogue import variants
 from tests.checks.gradients.kernel import accused, asked, patched
 
 CASES = matrix("default")
@@ -30,7 +31,7 @@ SAMPLE = (
 @pytest.mark.parametrize("name", SAMPLE)
 def test_a_correct_variant_is_not_accused(name):
     """On the whole default matrix, every dtype, differentiated by autograd through other operations."""
-    [variant] = [variant for variant in VARIANTS if variant.name == name]
+    [[], [variant]] = select([name])
     touched = variant.mechanisms()
     found = asked(variant.implementation(), [case for case in CASES if case.mechanism in touched], CHECKED)
     assert [f"{v.check} {v.case}: {v.reason}" for v in found if v.status in NONCONFORMING] == []
@@ -62,7 +63,7 @@ def test_a_declared_policy_for_fully_masked_rows_is_not_accused(policy, stands, 
 
 def test_nan_is_excused_in_the_batch_elements_with_an_fully_masked_row_alone():
     """An implementation that promises NaN for fully masked rows may not answer with NaN for every gradient."""
-    [promised] = [variant for variant in VARIANTS if variant.fully_masked_rows == "nan"]
+    [promised] = [variant for variant in variants() if variant.fully_masked_rows == "nan"]
     sum_ = "    weights = softmax(scores, **visibility)\n    return weights @ value, weights\n"
     all_nan = sum_.replace("return", "value = value.where(value == value, value * math.nan)\n    return")
     cases = [case for case in CASES if case.mechanism == "scaled_dot_product" and "mask" in case.options]

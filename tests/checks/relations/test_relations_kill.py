@@ -16,8 +16,8 @@ from attention_harness.execution import in_process
 from attention_harness.execution.plan import plan_item, replay_command
 from attention_harness.execution.run import run_checks
 from attention_harness.model.verdict import NONCONFORMING
-from attention_harness.mutation.equivalent import VARIANTS
-from attention_harness.mutation.mutants import MUTANTS, Mutant
+from attention_harness.mutation.campaign import select
+from attention_harness.mutation.patched import Mutant
 from tests.checks.relations.strategies import PROFILE, cases
 from tests.checks.relations.test_relations import assert_holds, assert_no_drawn_case_breaks
 
@@ -68,7 +68,7 @@ CAUGHT = {
 
 def named(mutant: str | Mutant) -> Mutant:
     """Return a mutant, by its name where it is one of the suite's."""
-    return mutant if isinstance(mutant, Mutant) else next(found for found in MUTANTS if found.name == mutant)
+    return mutant if isinstance(mutant, Mutant) else select([mutant])[0][0]
 
 
 def test_every_relation_has_a_mutant():
@@ -136,7 +136,7 @@ SAMPLE = (
 @pytest.mark.parametrize("name", SAMPLE)
 def test_no_relation_accuses_a_correct_variant(name):
     """Attentions computed in another way, on drawn cases of every relation of the mechanisms that they change."""
-    found = next(variant for variant in VARIANTS if variant.name == name)
+    [[], [found]] = select([name])
     variant, own = found.implementation(), found.mechanisms()
     taken = [case for case in matrix("default") if case.mechanism in own and not variant.refuses(case)]
     true = [relation for relation in of_kind("relation") if any(relation.holds(variant, case) for case in taken)]

@@ -13,8 +13,9 @@ from attention_harness.execution.run import run_checks
 from attention_harness.model.capabilities import Arithmetic, Capabilities
 from attention_harness.model.diagnosis import Match
 from attention_harness.model.verdict import NONCONFORMING
+from attention_harness.mutation.campaign import select
 from attention_harness.mutation.diagnosis import diagnose
-from attention_harness.mutation.mutants import MUTANTS, Mutant
+from attention_harness.mutation.patched import Mutant
 from attention_harness.registry import Implementation
 from tests.bounds.judge.online import FUSED, implementation, online
 
@@ -75,7 +76,8 @@ def test_a_mutant_that_does_not_show_explains_nothing():
 
 def test_mutants_that_cannot_be_told_apart_share_a_place():
     """Where one corner is declared, a causal mask at the wrong corner may be fixed there or swapped."""
-    swapped = next(mutant for mutant in MUTANTS if mutant.name == "causal corners swapped").implementation()
+    [[mutant], []] = select(["causal corners swapped"])
+    swapped = mutant.implementation()
     module = ModuleType("mine")
     module.prepare = swapped.module.prepare
     module.CAPABILITIES = Capabilities(("scaled_dot_product",), options=("causal_bottom_right",))

@@ -23,7 +23,6 @@ from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.dtypes import DTYPES
 from attention_harness.model.mutation_results import KINDS, Sensitivity
 from attention_harness.model.run_facts import RunFacts
-from attention_harness.mutation import perturbations
 from attention_harness.mutation import sensitivity as s
 from attention_harness.options import required
 from attention_harness.reference import core
@@ -34,7 +33,7 @@ MASKED = "additive-B2H3Lq5Lk7Dq16Dk9Dv8A19-float64-mask=full+valid_lens=query-sh
 HALF = "cosine-B2H3Hk3Lq5Lk7D16Dv8-bfloat16-bias=full-ordinary-contiguous-draw1"
 JOINED = "multi_head-B2H3Lq5Lk7E48Eq18Ek11Ev8O9-float32-causal=bottom_right-ordinary-contiguous"
 WEIGHTS = "masked_softmax-B2H3Lq5Lk7-float16-mask=head-ordinary-contiguous-draw1"
-CHANGES = {"temperature": perturbations.temperature, "weight": perturbations.weight, "dropped": perturbations.dropped}
+CHANGES = {"temperature": s.temperature, "weight": s.weight, "dropped": s.dropped}
 
 
 def evaluated(case, change):
@@ -52,7 +51,7 @@ def test_the_error_found_is_the_threshold(text):
     """Twice the error is accused, half of it is not; both are made here anew."""
     case = parse(text)
     found = s.sensitivity(case)
-    exact = evaluated(case, perturbations.exact)
+    exact = evaluated(case, core.softmax)
     assert not accused(case, exact)
     assert accused(case, exact * (1 + 2 * found.amplitude))
     assert not accused(case, exact * (1 + found.amplitude / 2))
@@ -60,8 +59,8 @@ def test_the_error_found_is_the_threshold(text):
         eps = getattr(found, kind)
         assert accused(case, evaluated(case, CHANGES[kind](2 * eps))), kind
         assert not accused(case, evaluated(case, CHANGES[kind](eps / 2))), kind
-    assert accused(case, evaluated(case, perturbations.dropped(found.dropped)))
-    assert not accused(case, evaluated(case, perturbations.dropped(found.dropped / 4)))
+    assert accused(case, evaluated(case, s.dropped(found.dropped)))
+    assert not accused(case, evaluated(case, s.dropped(found.dropped / 4)))
 
 
 @pytest.mark.parametrize("name", mechanisms())
@@ -71,14 +70,14 @@ def test_no_error_changes_no_bit_and_an_error_shows(name):
     given = inputs.exact(inputs.tensors(case))
     reference = np.asarray(mechanisms()[name].evaluate(**given, **inputs.arguments(case))[0])
     for change in (
-        perturbations.exact,
-        perturbations.temperature(0.0),
-        perturbations.weight(0.0),
-        perturbations.dropped(0.0),
+        core.softmax,
+        s.temperature(0.0),
+        s.weight(0.0),
+        s.dropped(0.0),
     ):
         np.testing.assert_array_equal(evaluated(case, change), reference, strict=True)
     if mechanisms()[name].scores:
-        for change in (perturbations.temperature(1.0), perturbations.weight(1.0), perturbations.dropped(1.0)):
+        for change in (s.temperature(1.0), s.weight(1.0), s.dropped(1.0)):
             assert not np.allclose(evaluated(case, change), reference)
 
 
@@ -87,14 +86,14 @@ def test_the_perturbations_are_what_they_say():
     scores, visible = np.array([[0.0, 1.0, 2.0, 9.0]]), np.array([[True, True, True, False]])
     p = np.exp([0.0, 1.0, 2.0]) / np.exp([0.0, 1.0, 2.0]).sum()
     hot = np.exp([0.0, 1.5, 3.0])
-    np.testing.assert_allclose(perturbations.temperature(0.5)(scores, visible, "zero")[0, :3], hot / hot.sum())
+    np.testing.assert_allclose(s.temperature(0.5)(scores, visible, "zero")[0, :3], hot / hot.sum())
     moved = p * [1, 1, math.exp(0.5)]  # p = 0.09, 0.24, 0.67: the last has the largest p (1 - p)
-    np.testing.assert_allclose(perturbations.weight(0.5)(scores, visible, "zero")[0, :3], moved / moved.sum())
+    np.testing.assert_allclose(s.weight(0.5)(scores, visible, "zero")[0, :3], moved / moved.sum())
     kept = p * [1, 0, 1]
-    np.testing.assert_allclose(perturbations.dropped(0.5)(scores, visible, "zero")[0, :3], kept / kept.sum())
-    np.testing.assert_array_equal(perturbations.dropped(0.05)(scores, visible, "zero"), core.softmax(scores, visible))
+    np.testing.assert_allclose(s.dropped(0.5)(scores, visible, "zero")[0, :3], kept / kept.sum())
+    np.testing.assert_array_equal(s.dropped(0.05)(scores, visible, "zero"), core.softmax(scores, visible))
     alone = np.array([[True, False, False, False]])
-    np.testing.assert_array_equal(perturbations.dropped(1.0)(scores, alone, "zero"), [[1.0, 0.0, 0.0, 0.0]])
+    np.testing.assert_array_equal(s.dropped(1.0)(scores, alone, "zero"), [[1.0, 0.0, 0.0, 0.0]])
 
 
 @pytest.mark.parametrize("threshold", [2.0**-60, 3e-9, 0.126, 1.0])

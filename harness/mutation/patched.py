@@ -1,0 +1,118 @@
+"""Eager with patches in its source: what a mutant and an equivalent variant are made of."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import types
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from attention_harness import registry
+from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.errors import HarnessError
+from attention_harness.registry import Implementation
+
+Patches = tuple[tuple[str, str], ...]
+"""What stands in the source, and what replaces it."""
+_LOOSEST = Arithmetic()
+
+
+@functools.cache
+def eager() -> Implementation:
+    """Return the implementation that is patched."""
+    return registry.select(["eager"])[0]
+
+
+@functools.cache
+def source_of_eager() -> str:
+    """Return the source that is patched."""
+    return eager().path.read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Patched:
+    """Patches of eager's source, applied one after the other. kind: what they change."""
+
+    what: ClassVar[str]
+    name: str
+    kind: str
+    patches: Patches
+
+    def implementation(self) -> Implementation:
+        """Return eager with the patches in it. A replacement may use `torch`."""
+        name = f"{self.what}:{self.name}"
+        module = types.ModuleType("eager_patched")
+        module.__dict__["torch"] = importlib.import_module("torch")
+        exec(compile(self.source(), f"<eager as {name}>", "exec"), module.__dict__)
+        return Implementation(name, module, eager().path)
+
+    def source(self) -> str:
+        """Return eager's source with the patches."""
+        source = source_of_eager()
+        for stands, put in self.patches:
+            if stands not in source:
+                gone = f"{eager().path} no longer has {stands!r}"
+                raise HarnessError(f"{self.what} {self.name!r}: {gone}; patch the text that took its place")
+            source = source.replace(stands, put)
+        return source
+
+    def mechanisms(self) -> tuple[str, ...]:
+        """Return the mechanisms whose code the patches reach: their function, or one that it calls, is changed."""
+        before, after = _parts(source_of_eager()), _parts(self.source())
+        changed = {part for part in before.keys() | after.keys() if before.get(part) != after.get(part)}
+        known = eager().capabilities.mechanisms
+        if changed & {"", "prepare"}:
+            return known
+        return tuple(mechanism for mechanism in known if _reachable(mechanism, after) & changed)
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant(Patched):
+    """A wrong implementation made on purpose. cites: where the like has shipped."""
+
+    what = "mutant"
+    cites: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EquivalentVariant(Patched):
+    """An implementation that computes in another way and is right, for every option and with its gradients.
+
+    arithmetic, fully_masked_rows   what it declares
+    """
+
+    what = "variant"
+    arithmetic: Arithmetic = _LOOSEST
+    fully_masked_rows: str = "zero"
+
+    def implementation(self) -> Implementation:
+        """Return eager computed in this way."""
+        made = Patched.implementation(self)
+        made.module.__dict__["CAPABILITIES"] = replace(
+            made.capabilities, arithmetic=self.arithmetic, fully_masked_rows=self.fully_masked_rows
+        )
+        return made
+
+
+def _reachable(part: str, parts: dict[str, tuple[str, frozenset[str]]]) -> set[str]:
+    """Return the functions that a function may call, itself among them."""
+    found, waiting = set(), [part]
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        waiting += parts[name][1] & parts.keys() - found
+    return found
+
+
+@functools.lru_cache(maxsize=4)
+def _parts(source: str) -> dict[str, tuple[str, frozenset[str]]]:
+    """Return what each function and class holds, without its comments, and the names in it; all else under ""."""
+    parts: dict[str, tuple[str, frozenset[str]]] = {"": ("", frozenset())}
+    for node in ast.parse(source).body:
+        name = node.name if isinstance(node, ast.FunctionDef | ast.ClassDef) else ""
+        text, names = parts.get(name, ("", frozenset()))
+        used = frozenset(word.id for word in ast.walk(node) if isinstance(word, ast.Name))
+        parts[name] = (text + ast.dump(node), names | used)
+    return parts
