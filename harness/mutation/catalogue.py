@@ -59,20 +59,24 @@ Made = TypeVar("Made", bound=Patched)
 @functools.cache
 def mutants() -> tuple[Mutant, ...]:
     """Return every mutant, by kind."""
-    return _read("mutants", "mutant", _MutantRow, lambda row, *what: Mutant(row.name, *what, row.cites))
+
+    def made(row: _MutantRow, kind: str, patches: Patches) -> Mutant:
+        return Mutant(row.name, kind, patches, row.cites)
+
+    return _read("mutants", "mutant", _MutantRow, made)
 
 
 @functools.cache
 def variants() -> tuple[EquivalentVariant, ...]:
     """Return every equivalent variant, by kind."""
 
-    def made(row: _VariantRow, *what: Any) -> EquivalentVariant:
-        return EquivalentVariant(row.name, *what, Arithmetic(**row.arithmetic), row.fully_masked_rows)
+    def made(row: _VariantRow, kind: str, patches: Patches) -> EquivalentVariant:
+        return EquivalentVariant(row.name, kind, patches, Arithmetic(**row.arithmetic), row.fully_masked_rows)
 
     return _read("equivalent", "variant", _VariantRow, made)
 
 
-def _read(folder: str, table: str, form: type[Row], make: Callable[..., Made]) -> tuple[Made, ...]:
+def _read(folder: str, table: str, form: type[Row], make: Callable[[Row, str, Patches], Made]) -> tuple[Made, ...]:
     """Return what `make` makes of each row's name, kind and patches, in the files of a folder."""
     snippets, found = _toml(_HERE / "snippets.toml"), dict[str, Made]()
     for path in sorted((_HERE / folder).glob("*.toml")):
