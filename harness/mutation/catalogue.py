@@ -1,4 +1,4 @@
-"""The mutants and the equivalent variants, read from TOML: `mutants/KIND.toml` and `equivalent/KIND.toml`.
+"""The mutants and the equivalent variants, read from TOML: `mutants/KIND.toml`, `equivalent/KIND.toml`.
 
 A row has a name and a patch, or a list of them: what stands in eager's source, and what replaces it.
 
