@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from attention_harness.commands.main import main
+from tests.reliability import reconcile
 
 ROOT = Path(__file__).parents[1]
 
@@ -63,6 +64,11 @@ def shell(command: str) -> Answer:
 def terminal() -> Callable[[str], Answer]:
     """Return a function that runs a command line in a process of its own."""
     return shell
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Fail a run that lost tests."""
+    reconcile.pytest_configure(config)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,7 +1,7 @@
 """The case matrix: a checked-in list of ids that only grows.
 
-A tier has its own rows and those of the smaller tiers. `python -m attention_harness.cases.extend` appends what a new
-mechanism, option, level or dtype asks for; a row that stands there stays as it is.
+A tier has its own rows and those of the smaller tiers. `python tools/extend_matrix.py` appends what a new mechanism,
+option, level or dtype asks for; a row that stands there stays as it is.
 """
 
 from __future__ import annotations

@@ -11,13 +11,13 @@ import torch
 from attention_harness import options
 from attention_harness.cases import distributions, inputs, space
 from attention_harness.cases.coverage import Coverage
-from attention_harness.cases.extend import further
 from attention_harness.cases.ids import parse
 from attention_harness.cases.matrix import TIERS, matrix
 from attention_harness.model import dtypes
 from attention_harness.model.case import Case
 from attention_harness.options import Group, Option, Stage
 from attention_harness.registry import mechanisms
+from tools.extend_matrix import further
 
 TILT = Option(
     name="tilt",

@@ -106,7 +106,7 @@ def test_the_count_of_pairs_sees_a_hole():
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_the_lists_cover_what_the_factors_ask(tier):
-    """A new mechanism, option, level or dtype needs rows: `python -m attention_harness.cases.extend` appends them."""
+    """A new mechanism, option, level or dtype needs rows: `python tools/extend_matrix.py` appends them."""
     assert {} == Coverage(tier).missing(matrix(tier))
 
 

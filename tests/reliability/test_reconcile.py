@@ -35,7 +35,7 @@ def ran(folder: Path, *options: str) -> tuple[int, str]:
         "--dist",
         "load",
         "-p",
-        "attention_harness.execution.reconcile",
+        "tests.reliability.reconcile",
         "-q",
     ]
     command += ["-c", "/dev/null", "--rootdir", folder, "-p", "no:cacheprovider", *options]

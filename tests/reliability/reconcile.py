@@ -1,9 +1,7 @@
 """A pytest plugin that fails a run in which a collected test was never reported, and names the test.
 
 pytest-xdist gives up after `--max-worker-restart` crashes, by default 4 for each worker. The tests that were still to
-run are then missing from its report without a word. Use it in any project whose tests run native code:
-
-    python -m pytest -p attention_harness.execution.reconcile
+run are then missing from its report without a word.
 """
 
 from __future__ import annotations

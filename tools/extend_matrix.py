@@ -1,4 +1,6 @@
-"""Append to the case matrix what the mechanisms, options, levels and dtypes of today ask for: `python -m` this module.
+"""Append to the case matrix what the mechanisms, options, levels and dtypes of today ask for.
+
+    python tools/extend_matrix.py
 
 Rows are found greedily: each starts from the first item that is missing and takes, factor by factor, the level that
 covers most of what is missing besides. Nothing is drawn by chance, and no line of a list is changed.
