@@ -14,7 +14,8 @@ from pathlib import Path
 from attention_harness.checks import CHECKS
 from attention_harness.execution.limits import Limits
 from attention_harness.execution.plan import Item, plan_items
-from attention_harness.execution.runner import InProcessRunner, PoolRunner, run_plan
+from attention_harness.execution.run import verdicts_of
+from attention_harness.execution.runner import PoolRunner
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import NOT_CHECKED, Status, Verdict
 from attention_harness.registry import Implementation
@@ -78,7 +79,7 @@ def check(
 ) -> Iterator[tuple[Item, list[Verdict]]]:
     """Check what the gate has no verdicts on yet, and yield each item with its new ones. memory: see `Limits`"""
     finished = {verdict.key for verdicts in gate.verdicts.values() for verdict in verdicts}
-    for item, verdicts in run_plan(planned, PoolRunner(0, load, Limits(SECONDS, memory)), finished):
+    for item, verdicts in PoolRunner(0, load, Limits(SECONDS, memory)).run(planned, finished):
         gate.add(verdicts)
         yield item, verdicts
 
@@ -86,6 +87,6 @@ def check(
 def conforms(implementation: Implementation, case: Case, direction: str = "forward") -> str:
     """Check in this process. Return "" if it conforms, else why not."""
     gate = Gate()
-    for _, verdicts in run_plan(items([implementation], [(case, direction)]), InProcessRunner()):
-        gate.add(verdicts)
+    for item in items([implementation], [(case, direction)]):
+        gate.add(verdicts_of(item))
     return gate(implementation, case, direction)

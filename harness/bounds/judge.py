@@ -78,7 +78,7 @@ def judge(output: NDArray[np.float64], error_bound: ErrorBound, *, degenerate: b
 def _element(
     error: NDArray[np.float64], bound: NDArray[np.float64], output: NDArray[np.float64], expected: NDArray[np.float64]
 ) -> Judgement:
-    ratios = _ratio(error, bound)
+    ratios = ratio(error, bound)
     where = tuple(int(i) for i in np.unravel_index(np.argmax(ratios), ratios.shape))
     error_ratio, worst = float(ratios[where]), float(error[where])
     reason = ""
@@ -94,7 +94,7 @@ def _statistics(error: NDArray[np.float64], error_bound: ErrorBound, degenerate:
     rows = np.asarray(error_bound.linear) & np.isfinite(error_bound.value).all(-1)
     if error_bound.empty is not None:
         rows &= ~error_bound.empty  # their error is 0 by policy, not by arithmetic
-    z = _ratio(error, error_bound.deviation)[rows]  # (rows, width)
+    z = ratio(error, error_bound.deviation)[rows]  # (rows, width)
     if z.size == 0:
         return judged
     tests = [("one element's error", float(z.max()), DEVIATIONS)]
@@ -111,7 +111,7 @@ def _statistics(error: NDArray[np.float64], error_bound: ErrorBound, degenerate:
     return Judgement(error_ratio, judged.error, judged.where, reason)
 
 
-def _ratio(error: NDArray[np.float64], allowed: NDArray[np.float64]) -> NDArray[np.float64]:
+def ratio(error: NDArray[np.float64], allowed: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return error / allowed; nothing allowed and no error is 0, nothing allowed and an error is infinite."""
     allowed = np.broadcast_to(allowed, error.shape)
     none = np.where(error > 0, np.inf, 0.0)

@@ -12,6 +12,7 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 from attention_harness.bounds.judge import Judgement
 from attention_harness.checks import size
@@ -46,6 +47,10 @@ class Check:
     other_cases: tuple[Callable[[Case], Case], ...] = ()
     large: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.summary:
+            raise ValueError(f"the check {self.name!r} has no docstring: its first paragraph is the summary in lists")
+
     @property
     def summary(self) -> str:
         """What is judged: the first paragraph of the function's docstring."""
@@ -75,22 +80,9 @@ class Check:
             return Judgement.refuse(str(wrong))
 
 
-def check(
-    name: str,
-    *conditions: Predicate,
-    sampled: Callable[[Case], bool] = lambda case: True,
-    other_cases: tuple[Callable[[Case], Case], ...] = (),
-    large: bool = False,
-) -> Callable[[Callable[[Subject], Judgement]], Check]:
+def check(name: str, *conditions: Predicate, **more: Any) -> Callable[[Callable[[Subject], Judgement]], Check]:
     """Return the decorator that makes a check of a function; the arguments are the fields of `Check`."""
-
-    def declared(measure: Callable[[Subject], Judgement]) -> Check:
-        made = Check(name, measure, conditions, sampled, other_cases, large)
-        if not made.summary:
-            raise ValueError(f"the check {name!r} has no docstring: its first paragraph is the summary that lists show")
-        return made
-
-    return declared
+    return lambda measure: Check(name, measure, conditions, **more)
 
 
 def broken(case: Case) -> set[str]:

@@ -27,7 +27,6 @@ from attention_harness.checks.accuracy import judge_tensor
 from attention_harness.checks.declaration import check
 from attention_harness.checks.expected import arguments, arrays_of, fully_masked_rows
 from attention_harness.checks.form import numbers
-from attention_harness.checks.interface import Declaration
 from attention_harness.checks.subject import Subject
 from attention_harness.model import time_account
 from attention_harness.model.case import Case
@@ -40,12 +39,7 @@ CALLS = 128
 FALSE_ALARM = 1e-12
 
 
-def has_dropout(implementation: Declaration, case: Case) -> bool:
-    """Return whether the case names a rate of dropout."""
-    return "dropout" in case.options
-
-
-@check("dropout", has_dropout)
+@check("dropout", lambda _, case: "dropout" in case.options)
 def dropout(subject: Subject) -> Judgement:
     """In training, over many calls: unbiased, the right rate, independent between rows; outside of it, no effect."""
     case, error_bound = subject.case, subject.error_bound()[0]

@@ -18,30 +18,22 @@ if TYPE_CHECKING:
 
 
 class Declaration(Protocol):
-    """What an implementation declares; `registry.Implementation` is one."""
+    """What an implementation declares; `registry.Implementation` is one.
+
+    name           of its file
+    device         where it is checked
+    refuses        why it does not take a case, or ""
+    known_failure  the upstream reason declared for a check of a case, or ""
+    """
 
     @property
-    def name(self) -> str:
-        """The name of its file."""
-        ...
-
+    def name(self) -> str: ...
     @property
-    def capabilities(self) -> Capabilities:
-        """What it takes."""
-        ...
-
+    def capabilities(self) -> Capabilities: ...
     @property
-    def device(self) -> str:
-        """Where it is checked."""
-        ...
-
-    def refuses(self, case: Case) -> str:
-        """Return why it does not take a case, or ""."""
-        ...
-
-    def known_failure(self, check: str, case: Case) -> str:
-        """Return the upstream reason declared for a check of a case, or ""."""
-        ...
+    def device(self) -> str: ...
+    def refuses(self, case: Case) -> str: ...
+    def known_failure(self, check: str, case: Case) -> str: ...
 
 
 @dataclass(frozen=True)

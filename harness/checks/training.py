@@ -9,14 +9,14 @@ error bound; every output and derivative on the way is held to its own, and the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.bounds import ErrorBound, error_bounds
+from attention_harness.bounds.error_bound import Evaluate
 from attention_harness.bounds.gradients import gradient_bounds
 from attention_harness.bounds.judge import Judgement, judge
 from attention_harness.cases import inputs
@@ -28,9 +28,6 @@ from attention_harness.checks.subject import Subject
 from attention_harness.model import time_account
 from attention_harness.model.case import Case
 from attention_harness.registry import mechanisms
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Array = NDArray[np.float64]
 
@@ -46,83 +43,49 @@ def is_regression(implementation: Declaration, case: Case) -> bool:
 @check("training", of_mechanism("training"), has_gradient, is_regression)
 def training(subject: Subject) -> Judgement:
     """Gradient descent on the kernel's bandwidth: every output, derivative and step is right, and the loss falls."""
-    regression = _Regression(subject)
-    judgements = []
+    import torch
+
+    case, arithmetic = subject.case, subject.implementation.capabilities.arithmetic
+    evaluate = mechanisms()[case.mechanism].evaluate
+    tensors = inputs.tensors(case)
+    arrays = inputs.exact(tensors)
+    target = torch.from_numpy(evaluate(**(arrays | {"w": 1.5 * arrays["w"]}))[0]).to(tensors["query"])
+    worst, losses = Judgement(0.0), []
     for step in range(STEPS + 1):
-        judged, found = regression.step(step)
-        if judged.reason or found is None:
-            return judged
-        judgements.append(judged)
-        if step == STEPS or np.abs(regression.slope.value).item() <= regression.slope.bound.item():
-            break
-        regression.descend(found)
-    losses = regression.losses
-    if len(losses) > 1 and not losses[-1] < losses[0]:  # where w has no influence there is no step
-        return Judgement.refuse(f"the loss is {losses[-1]:.9g} after {len(losses) - 1} steps, {losses[0]:.9g} before")
-    return max(judgements, key=_error_ratio)
-
-
-class _Regression:
-    """The descent: the bandwidth where it stands, the oracle's loss and slope there, and the losses so far."""
-
-    def __init__(self, subject: Subject) -> None:
-        import torch
-
-        self.subject = subject
-        self.evaluate = mechanisms()[subject.case.mechanism].evaluate
-        self.tensors = inputs.tensors(subject.case)
-        self.arrays = inputs.exact(self.tensors)
-        right = self.evaluate(**(self.arrays | {"w": 1.5 * self.arrays["w"]}))[0]
-        self.target = torch.from_numpy(right).to(self.tensors["query"])
-        self.losses: list[float] = []
-        self.slope: ErrorBound
-
-    def step(self, step: int) -> tuple[Judgement, Tensor | None]:
-        """Return the judgement of the output and the gradient of w, and that gradient."""
-        case, arithmetic = self.subject.case, self.subject.implementation.capabilities.arithmetic
-        prepared = self.subject.prepared
-        output = prepared.call(self.tensors).output
-        numbers(output, case, tuple(self.target.shape), "output in training")
-        error = output - self.target
-        self.losses.append(float((to_array(error) ** 2).mean()))
+        output = subject.prepared.call(tensors).output
+        numbers(output, case, tuple(target.shape), "output in training")
+        error = output - target
+        losses.append(float((to_array(error) ** 2).mean()))
         upstream = error * (2 / error.numel())
         with time_account.spent(time_account.REFERENCE):
-            right = error_bounds(self.evaluate, self.arrays, {}, case.dtype, arithmetic)[0]
-            slopes = gradient_bounds(self.evaluate, self.arrays, {}, case.dtype, arithmetic, to_array(upstream))
-        self.slope = slopes["w"]
-        derivatives = prepared.gradients(self.tensors, upstream, ["w"])
-        output = numbers(derivatives.output, case, tuple(self.target.shape), "output in training")
+            right = error_bounds(evaluate, arrays, {}, case.dtype, arithmetic)[0]
+            slope = gradient_bounds(evaluate, arrays, {}, case.dtype, arithmetic, to_array(upstream))["w"]
+        derivatives = subject.prepared.gradients(tensors, upstream, ["w"])
+        output = numbers(derivatives.output, case, tuple(target.shape), "output in training")
         if not derivatives.differentiable:
-            return Judgement.refuse("the output does not depend on w for autograd"), None
-        found = derivatives.by_name["w"]
-        if found is None:
-            return Judgement.refuse("gradient of w: missing, autograd finds no way from the output to it"), None
-        gradient = numbers(found, case, self.slope.value.shape, f"gradient of w in step {step}")
-        judged = _judged(output, right, f"output in step {step}")
-        if judged.reason:
-            return judged, None
-        return max(judged, _judged(gradient, self.slope, f"gradient of w in step {step}"), key=_error_ratio), found
-
-    def descend(self, gradient: Tensor) -> None:
-        """Move w along the gradient that the implementation computed."""
-        target = to_array(self.target)
-
-        def loss(w: Array) -> float:
-            return float(((self.evaluate(**(self.arrays | {"w": w}))[0] - target) ** 2).mean())
-
+            return Judgement.refuse("the output does not depend on w for autograd")
+        gradient = derivatives.by_name["w"]
+        if gradient is None:
+            return Judgement.refuse("gradient of w: missing, autograd finds no way from the output to it")
+        found = numbers(gradient, case, slope.value.shape, f"gradient of w in step {step}")
+        for what, array, error_bound in (("output", output, right), ("gradient of w", found, slope)):
+            judged = judge(array, replace(error_bound, linear=None))
+            if judged.reason:
+                return replace(judged, reason=f"{what} in step {step}: {judged.reason}")
+            worst = max(worst, judged, key=lambda judgement: judgement.error_ratio)
+        if step == STEPS or np.abs(slope.value).item() <= slope.bound.item():
+            break
         with time_account.spent(time_account.REFERENCE):
-            rate = _rate(loss, self.arrays["w"], self.slope)
-        self.tensors["w"] = (self.tensors["w"] - rate * gradient).detach()
-        self.arrays["w"] = to_array(self.tensors["w"])
+            rate = _rate(lambda w: _loss(evaluate, arrays | {"w": w}, to_array(target)), arrays["w"], slope)
+        tensors["w"] = (tensors["w"] - rate * gradient).detach()
+        arrays["w"] = to_array(tensors["w"])
+    if len(losses) > 1 and not losses[-1] < losses[0]:  # where w has no influence there is no step
+        return Judgement.refuse(f"the loss is {losses[-1]:.9g} after {len(losses) - 1} steps, {losses[0]:.9g} before")
+    return worst
 
 
-def _error_ratio(judgement: Judgement) -> float:
-    return judgement.error_ratio
-
-
-def _judged(array: Array, error_bound: ErrorBound, what: str) -> Judgement:
-    judged = judge(array, replace(error_bound, linear=None))
-    return replace(judged, reason=f"{what}: {judged.reason}") if judged.reason else judged
+def _loss(evaluate: Evaluate, arrays: Mapping[str, Array], target: Array) -> float:
+    return float(((evaluate(**arrays)[0] - target) ** 2).mean())
 
 
 def _rate(loss: Callable[[Array], float], w: Array, slope: ErrorBound) -> float:

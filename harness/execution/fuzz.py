@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,25 +72,24 @@ def draw_cases(
     raise AssertionError("counting has no end")
 
 
-class FailureGroups:
-    """The failures that can be shrunk, by implementation, check and status: the smallest of each, and how many.
+Groups = dict[tuple[str, str, Status], list[Verdict]]
+
+
+def failure_groups(verdicts: Iterable[Verdict]) -> Groups:
+    """Return the failures that can be shrunk, by implementation, check and status.
 
     A crash counts once for all checks: its process gave no answer to any.
     """
-
-    def __init__(self) -> None:
-        self.found: dict[tuple[str, str, Status], tuple[Verdict, int]] = {}
-
-    def add(self, verdict: Verdict) -> None:
-        """Count a verdict, and keep it where it is the smallest of its group; of equals the first."""
+    found: Groups = {}
+    for verdict in verdicts:
         if verdict.status in SHRUNK:
-            smallest, count = self.found.get(_group(verdict), (verdict, 0))
-            self.found[_group(verdict)] = min(smallest, verdict, key=_size), count + 1
+            found.setdefault(_group(verdict), []).append(verdict)
+    return found
 
 
 def shrink(
     drawn: DrawnCases,
-    groups: FailureGroups,
+    groups: Groups,
     implementations: Sequence[Implementation],
     load: Sequence[Path] = (),
     done: Sequence[Smallest] = (),
@@ -99,9 +98,10 @@ def shrink(
     """Yield a smallest failure for each of the first few groups, but for those that are done."""
     named = {one.name: one for one in implementations}
     groups_done = {_group(one.verdict) for one in done}
-    for group, (verdict, count) in itertools.islice(groups.found.items(), GROUPS):
+    for group, verdicts in itertools.islice(groups.items(), GROUPS):
         if group not in groups_done:
-            yield Smallest(shrink_one(drawn, named[group[0]], verdict, load=load, limits=limits), count)
+            smallest = min(verdicts, key=_size)  # of equals the first
+            yield Smallest(shrink_one(drawn, named[group[0]], smallest, load=load, limits=limits), len(verdicts))
 
 
 def shrink_one(

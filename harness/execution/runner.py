@@ -1,4 +1,4 @@
-"""Runs the items of a plan: in this process, or each in a worker process with limits. One interface for both."""
+"""Runs the items of a plan, each in a worker process with limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from attention_harness.execution import pool, worker
 from attention_harness.execution.costs import Costs
@@ -16,42 +16,12 @@ from attention_harness.execution.limits import DEFAULT_LIMITS, Limits
 from attention_harness.execution.lost import Lost
 from attention_harness.execution.plan import Item
 from attention_harness.execution.pool import Task
-from attention_harness.execution.run import run_checks, verdict, verdicts_of
+from attention_harness.execution.run import run_checks, verdict
 from attention_harness.model import time_account
 from attention_harness.model.errors import HarnessError, describe
 from attention_harness.model.verdict import Status, Verdict
 
 ItemVerdicts = tuple[Item, list[Verdict]]
-RunItem = Callable[[Item], list[Verdict]]
-
-
-class Runner(Protocol):
-    """Runs items, wherever that is."""
-
-    def run(self, items: Iterable[Item]) -> Iterator[ItemVerdicts]:
-        """Yield each item with the verdicts of its checks, as they are known."""
-        ...
-
-
-def run_plan(
-    items: Iterable[Item], runner: Runner, finished: Collection[tuple[str, str, str]] = frozenset()
-) -> Iterator[ItemVerdicts]:
-    """Yield each item of a plan with its new verdicts, as they are known.
-
-    finished: (implementation, case, check) of verdicts that are there; an item of which all are there does not run
-    """
-    left = (item for item in items if any(key not in finished for key in item.keys))
-    for item, verdicts in runner.run(left):
-        yield item, [one for one in verdicts if (one.implementation, one.case, one.check) not in finished]
-
-
-class InProcessRunner:
-    """Runs items in this process: for implementations that are trusted not to end or spoil it."""
-
-    def run(self, items: Iterable[Item]) -> Iterator[ItemVerdicts]:
-        """See `Runner.run`."""
-        for item in items:
-            yield item, list(run_checks(item)) if item.skip else verdicts_of(item)
 
 
 @dataclass
@@ -68,14 +38,21 @@ class PoolRunner:
     limits: Limits = DEFAULT_LIMITS
     costs: Costs | None = None
 
-    def run(self, items: Iterable[Item]) -> Iterator[ItemVerdicts]:
-        """See `Runner.run`. What is skipped needs no worker."""
+    def run(
+        self, items: Iterable[Item], finished: Collection[tuple[str, str, str]] = frozenset()
+    ) -> Iterator[ItemVerdicts]:
+        """Yield each item with its new verdicts, as they are known. What is skipped needs no worker.
+
+        finished: (implementation, case, check) of verdicts that are there; an item of which all are there does not run
+        """
         skipped: deque[Item] = deque()
         running: dict[int, Item] = {}
         places, groups = itertools.count(), set[str]()
 
         def tasks() -> Iterator[Task]:
             for item in items:
+                if all(key in finished for key in item.keys):
+                    continue
                 if item.skip is None:
                     running[next(places)] = item
                     task = _task(item, self.load)
@@ -84,15 +61,18 @@ class PoolRunner:
                 else:
                     skipped.append(item)
 
+        def new(item: Item, verdicts: Iterable[Verdict]) -> ItemVerdicts:
+            return item, [verdict for verdict in verdicts if verdict.key not in finished]
+
         results = pool.run_tasks(tasks(), jobs=self.jobs, limits=self.limits)
         for place, result in itertools.chain(results, [(-1, None)]):
             while skipped:
                 item = skipped.popleft()
-                yield item, list(run_checks(item))
+                yield new(item, run_checks(item))
             if place >= 0:
                 item = running.pop(place)
                 self._add_costs(result)
-                yield item, _verdicts(item, result)
+                yield new(item, _verdicts(item, result))
         if self.costs:
             self.costs.jobs = max(1, min(self.costs.jobs, len(groups)))  # more workers than cases have nothing to do
 

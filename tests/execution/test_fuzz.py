@@ -80,8 +80,7 @@ def test_failures_are_grouped():
         facts = {"error_ratio": 0.5} if status is Status.PASS else {"reason": "because"}
         return Verdict(name, "scaled_dot_product", case, check, status, **facts)
 
-    groups = fuzz.FailureGroups()
-    for found in (
+    verdicts = [
         verdict("one", "accuracy", Status.FAIL, 9),
         verdict("one", "accuracy", Status.FAIL, 3),
         verdict("one", "accuracy", Status.CRASH, 5),
@@ -90,10 +89,10 @@ def test_failures_are_grouped():
         verdict("two", "accuracy", Status.TIMEOUT, 4),
         verdict("two", "accuracy", Status.KNOWN_FAILURE, 4),
         verdict("two", "purity", Status.PASS, 4),
-    ):
-        groups.add(found)
-    assert [(group, v.case.partition("Lk")[2][0], n) for group, (v, n) in groups.found.items()] == [
-        (("one", "accuracy", Status.FAIL), "3", 2),
-        (("one", "", Status.CRASH), "5", 2),
-        (("two", "accuracy", Status.FAIL), "4", 1),
     ]
+    groups = fuzz.failure_groups(verdicts)
+    assert {
+        ("one", "accuracy", Status.FAIL): verdicts[:2],
+        ("one", "", Status.CRASH): verdicts[2:4],
+        ("two", "accuracy", Status.FAIL): verdicts[4:5],
+    } == groups

@@ -14,7 +14,7 @@ from attention_harness.execution.costs import Costs
 from attention_harness.execution.limits import Limits
 from attention_harness.execution.plan import Item, plan_item, plan_items
 from attention_harness.execution.run import run_checks
-from attention_harness.execution.runner import InProcessRunner, PoolRunner, _verdicts, run_plan
+from attention_harness.execution.runner import PoolRunner, _verdicts
 from attention_harness.model import time_account
 from attention_harness.model.verdict import Status, Verdict
 from tests.registry.sources import TINY, write
@@ -108,15 +108,13 @@ def test_a_plan_goes_on_where_it_stopped():
     items = list(plan_items(chosen, [parse(TINY), parse(OTHER)]))
 
     def keys(finished=()):
-        found = run_plan(items, InProcessRunner(), finished)
-        return [(one.implementation, one.case, one.check) for _, verdicts in found for one in verdicts]
+        return [one.key for _, verdicts in PoolRunner(1).run(items, finished) for one in verdicts]
 
     whole = keys()
     assert [key for item in items for key in item.keys] == whole
     finished = {*items[0].keys, *items[1].keys[1:]}
     assert [key for key in whole if key not in finished] == keys(finished)
-    ran = [item for item, _ in run_plan(items, InProcessRunner(), finished)]
-    assert items[1:] == ran
+    assert items[1:] == [item for item, _ in PoolRunner(1).run(items, finished)]
 
 
 @pytest.mark.parametrize("raised", [KeyError("boom"), RuntimeError("boom\nand more"), TypeError()])

@@ -20,9 +20,8 @@ ABOUT = {
     "benchmark/self_check.py": {"scaled_dot_product"},  # the workload that is slowed down
     "cases/anchors.py": {"mask", "scaled_dot_product"},  # what the recordings are of
     "checks/dropout.py": {"dropout"},
-    "checks/behaviour/causal_corner.py": {"causal"},
-    "checks/relations/cross_attention.py": {"self_attention"},  # two mechanisms that are one
-    "checks/relations/multi_head.py": {"scaled_dot_product"},  # likewise
+    "checks/behaviour/visibility.py": {"causal"},
+    "checks/relations/mechanisms.py": {"scaled_dot_product", "self_attention"},  # what two others become
     "commands/new.py": {"scaled_dot_product"},  # what a file is made for if nobody says
 }
 """Declarations, and what each is about."""

@@ -62,7 +62,7 @@ def judged(monkeypatch, tmp_path, count: int, *, json_: bool, out: bool) -> tupl
     total = sum(len(item.checks) for item in planned)
     numbers = iter(range(total + 1))
 
-    def answered(runner, left):
+    def answered(runner, left, finished):
         for item in left:
             yield item, [verdict(item, check, next(numbers)) for check in item.checks]
 

@@ -1,4 +1,4 @@
-"""The case at which the behaviours of an implementation are measured, and the variants of it that it takes."""
+"""The case at which the behaviours of an implementation are measured, the variants that it takes, and what is found."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from attention_harness.bounds.judge import Judgement
 from attention_harness.cases import inputs
 from attention_harness.checks.interface import Declaration
 from attention_harness.model.case import Case
@@ -107,3 +108,23 @@ def key_axes(case: Case) -> dict[str, int]:
         for letter in ("Lk", "P")
         if letter in declared.axes
     }
+
+
+NO_CLAIM = "no claim"
+
+
+def finding(measured: str, declared: str, contradicted: bool) -> Judgement:
+    """Return the judgement of a behaviour: it fails where the measurement contradicts the declaration."""
+    if contradicted:
+        return replace(Judgement.refuse(f"does: {measured}; declares: {declared}"), finding=measured, declared=declared)
+    return Judgement(0.0, finding=measured, declared=declared)
+
+
+def by_word(found: Mapping[str, str]) -> str:
+    """Return what was found where: one word where it is the same everywhere."""
+    grouped: dict[str, list[str]] = {}
+    for where, word in found.items():
+        grouped.setdefault(word, []).append(where)
+    if len(grouped) == 1:
+        return next(iter(grouped))
+    return "; ".join(f"{word} ({', '.join(places)})" for word, places in grouped.items()) or "nothing to measure"

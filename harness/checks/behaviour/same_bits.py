@@ -10,11 +10,10 @@ import numpy as np
 
 from attention_harness.bounds.judge import Judgement
 from attention_harness.cases import inputs
-from attention_harness.checks.behaviour.anchor import each_dtype, is_anchor, takes
-from attention_harness.checks.behaviour.finding import NO_CLAIM, by_word, finding
+from attention_harness.checks.behaviour.anchor import NO_CLAIM, by_word, each_dtype, finding, is_anchor, takes
 from attention_harness.checks.declaration import check
 from attention_harness.checks.form import to_array
-from attention_harness.checks.interface import Declaration, Prepared
+from attention_harness.checks.interface import Prepared
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
 from attention_harness.model.dtypes import DTYPES
@@ -59,12 +58,7 @@ def batch_invariance(subject: Subject) -> Judgement:
     return finding(by_word(found), "batch_invariant" if claimed else NO_CLAIM, contradicted)
 
 
-def has_queries(implementation: Declaration, case: Case) -> bool:
-    """Return whether a query can be answered without its neighbours."""
-    return "Lq" in case.sizes
-
-
-@check("behaviour.slices", is_anchor, has_queries)
+@check("behaviour.slices", is_anchor, lambda _, case: "Lq" in case.sizes)
 def slices(subject: Subject) -> Judgement:
     """Whether some of the queries get the same bits alone as among the others."""
     found = _by_part(subject, "Lq", {}, lambda n: [slice(n // 2, n), slice(0, n // 2), slice(n // 2, n // 2 + 1)])

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from attention_harness.bounds.judge import Judgement
 from attention_harness.checks.declaration import broken, check
 from attention_harness.checks.interface import Declaration
-from attention_harness.checks.relations.answer import answer_to
-from attention_harness.checks.relations.comparison import agree, worst
-from attention_harness.checks.relations.problem import Problem, letters
+from attention_harness.checks.relations.problem import Problem, agree, answer_to, letters, same_answer, worst
 from attention_harness.checks.relations.sampling import changeable, conditional_single, plain, plain_single
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
@@ -30,11 +28,11 @@ def _order(length: int) -> NDArray[np.int64]:
     return order
 
 
-def _compare_permuted(
-    subject: Subject, problem: Problem, permuted: Problem, letter: str, order: NDArray[np.int64]
+def _permuted(
+    subject: Subject, problem: Problem, letter: str, order: NDArray[np.int64], permuted: Problem | None = None
 ) -> Judgement:
     """Compare the answer to a permuted problem with the permuted answer."""
-    base, moved = answer_to(subject, problem), answer_to(subject, permuted)
+    base, moved = answer_to(subject, problem), answer_to(subject, permuted or problem.taken(letter, order))
     output, bound = base.output, base.bound
     for axis, name in enumerate(problem.mechanism.output):
         if name == letter:
@@ -54,10 +52,8 @@ def permuted_keys(subject: Subject) -> Judgement:
 
     Masks and biases are permuted with their keys. Where the output is the weights, they are permuted too.
     """
-    problem = Problem.of(subject.case)
-    letter = problem.mechanism.scores[-1]
-    order = _order(subject.case.sizes[letter])
-    return _compare_permuted(subject, problem, problem.taken(letter, order), letter, order)
+    letter = letters(subject.case)[1]
+    return _permuted(subject, Problem.of(subject.case), letter, _order(subject.case.sizes[letter]))
 
 
 def has_queries(implementation: Declaration, case: Case) -> bool:
@@ -74,18 +70,11 @@ def permuted_queries(subject: Subject) -> Judgement:
 
     In self-attention the queries are the keys: permuting the sequence permutes the output.
     """
-    problem = Problem.of(subject.case)
-    letter = problem.mechanism.scores[-2]
-    order = _order(subject.case.sizes[letter])
-    return _compare_permuted(subject, problem, problem.taken(letter, order), letter, order)
+    letter = letters(subject.case)[0]
+    return _permuted(subject, Problem.of(subject.case), letter, _order(subject.case.sizes[letter]))
 
 
-def has_heads(implementation: Declaration, case: Case) -> bool:
-    """Return whether there are several heads."""
-    return case.sizes.get("H", 1) > 1
-
-
-@check("relation.permuted_heads", changeable, has_heads, sampled=plain)
+@check("relation.permuted_heads", changeable, lambda _, case: case.sizes.get("H", 1) > 1, sampled=plain)
 def permuted_heads(subject: Subject) -> Judgement:
     r"""Permuting heads with their projections changes nothing.
 
@@ -102,15 +91,10 @@ def permuted_heads(subject: Subject) -> Judgement:
         permuted = permuted.taken("E", (order[:, None] * width + np.arange(width)).ravel())
     if "Hk" in problem.case.sizes:
         permuted = permuted.taken("Hk", order)
-    return _compare_permuted(subject, problem, permuted, "H", order)
+    return _permuted(subject, problem, "H", order, permuted)
 
 
-def has_batch(implementation: Declaration, case: Case) -> bool:
-    """Return whether there is a neighbour in the batch."""
-    return case.sizes["B"] > 1
-
-
-@check("relation.batch_alone", changeable, has_batch, sampled=plain_single)
+@check("relation.batch_alone", changeable, lambda _, case: case.sizes["B"] > 1, sampled=plain_single)
 def batch_alone(subject: Subject) -> Judgement:
     """Each batch element alone equals itself in the batch: f(Q, K, V)_b = f(Q_b, K_b, V_b)."""
     problem = Problem.of(subject.case)
@@ -128,17 +112,16 @@ def without_groups(case: Case) -> Case:
     return replace(case, sizes={**case.sizes, "Hk": case.sizes["H"]})
 
 
-def has_groups(implementation: Declaration, case: Case) -> bool:
-    """Return whether key heads are shared."""
-    return case.sizes.get("Hk", case.sizes.get("H")) != case.sizes.get("H")
-
-
-@check("relation.grouped_heads", changeable, has_groups, sampled=conditional_single, other_cases=(without_groups,))
+@check(
+    "relation.grouped_heads",
+    changeable,
+    lambda _, case: case.sizes.get("Hk", case.sizes.get("H")) != case.sizes.get("H"),
+    sampled=conditional_single,
+    other_cases=(without_groups,),
+)
 def grouped_heads(subject: Subject) -> Judgement:
     r"""Grouped heads equal repeated heads: key head h/g serves query head h, as if it stood there g times."""
     problem = Problem.of(subject.case)
     heads, key_heads = subject.case.sizes["H"], subject.case.sizes["Hk"]
     repeated = problem.taken("Hk", np.repeat(np.arange(key_heads), heads // key_heads))
-    grouped, plain_heads = answer_to(subject, problem), answer_to(subject, repeated)
-    allowed = grouped.bound + plain_heads.bound
-    return agree(grouped.output, plain_heads.output, allowed, what="grouped and repeated heads")
+    return same_answer(subject, problem, repeated, "grouped and repeated heads")

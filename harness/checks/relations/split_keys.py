@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from attention_harness.bounds.judge import Judgement
 from attention_harness.checks.declaration import check
 from attention_harness.checks.interface import Declaration
-from attention_harness.checks.relations.answer import Answer, Array, answer_to
-from attention_harness.checks.relations.comparison import agree
-from attention_harness.checks.relations.problem import Problem, letters
+from attention_harness.checks.relations.problem import Answer, Array, Problem, agree, answer_to, letters
 from attention_harness.checks.relations.sampling import changeable, plain
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case

@@ -16,7 +16,7 @@ from attention_harness.execution import fuzz, pool
 from attention_harness.execution.costs import Costs, sentence
 from attention_harness.execution.limits import ITEM_SECONDS, Limits
 from attention_harness.execution.plan import Item, unexercised
-from attention_harness.execution.runner import PoolRunner, run_plan
+from attention_harness.execution.runner import PoolRunner
 from attention_harness.model.diagnosis import Diagnosis
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.run_facts import Smallest, TimeAccount
@@ -80,7 +80,7 @@ class Session:
         costs, failures = Costs(self.options.jobs or pool.default_jobs()), console.Failures()
         with console.progress("check") as show:
             runner = PoolRunner(costs.jobs, self.options.load, self.limits, costs)
-            for item, reached in run_plan(self.items, runner, frozenset(self.verdicts)):
+            for item, reached in runner.run(self.items, frozenset(self.verdicts)):
                 self.verdicts |= {verdict.key: verdict for verdict in reached}
                 if self.writer:
                     self.writer.add(*reached)
@@ -119,9 +119,7 @@ class Session:
         found = list(self.writer.facts.smallest or ()) if self.writer and whole else []
         for smallest in found:
             self._print_smallest(smallest)
-        groups = fuzz.FailureGroups()
-        for verdict in self.verdicts.values():
-            groups.add(verdict)
+        groups = fuzz.failure_groups(self.verdicts.values())
         implementations = list({item.implementation.name: item.implementation for item in self.items}.values())
         load = self.options.load
         for smallest in fuzz.shrink(drawn, groups, implementations, load, tuple(found), self.limits):

@@ -1,4 +1,4 @@
-"""Which format sums are made in: the smallest number that a sum still sees beside a large one."""
+"""Which dtype comes out, and which format sums are made in: the smallest number still seen beside a large one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import numpy as np
 
 from attention_harness.bounds.judge import Judgement
 from attention_harness.cases import inputs
-from attention_harness.checks.behaviour.anchor import each_dtype, is_anchor, takes
-from attention_harness.checks.behaviour.finding import by_word, finding
+from attention_harness.checks.behaviour.anchor import by_word, each_dtype, finding, is_anchor, takes
 from attention_harness.checks.declaration import check
 from attention_harness.checks.form import to_array
-from attention_harness.checks.interface import Declaration
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
 from attention_harness.model.dtypes import DTYPES, DType
@@ -23,16 +21,10 @@ from attention_harness.registry import mechanisms
 if TYPE_CHECKING:
     from torch import Tensor
 
-
 _DEEPEST = 60  # bits: more than any accumulator has
 
 
-def weighs_values(implementation: Declaration, case: Case) -> bool:
-    """Return whether the output is a weighted sum of the values themselves."""
-    return mechanisms()[case.mechanism].weighs_directly
-
-
-@check("behaviour.accumulation", is_anchor, weighs_values)
+@check("behaviour.accumulation", is_anchor, lambda _, case: mechanisms()[case.mechanism].weighs_directly)
 def accumulation(subject: Subject) -> Judgement:
     """In which format the weighted sum is added up: the smallest number that it still sees beside a large one."""
     capabilities = subject.implementation.capabilities
@@ -127,3 +119,40 @@ def _format_of(bits: int, most: int) -> str:
         return finest if finest == max(DTYPES, key=_precision) else f"more than {finest}"
     nearest = min(DTYPES, key=lambda name: abs(_precision(name) - bits))
     return nearest if abs(_precision(nearest) - bits) <= 1 else f"{nearest}, less some bits: {bits}"
+
+
+@check("behaviour.dtype", is_anchor)
+def dtype(subject: Subject) -> Judgement:
+    """Which dtype comes out for each declared one, and what becomes of a key and a value wider than the query."""
+    wrong = []
+    for case in each_dtype(subject.implementation, subject.case):
+        output = subject.prepared_for(case).call(inputs.tensors(case)).output
+        if _name(output) != case.dtype:
+            wrong.append(f"{_name(output)} for {case.dtype}")
+    measured = ", ".join(wrong) or "the query's"
+    return finding(measured + _mixed(subject), "the query's", bool(wrong))
+
+
+def _name(tensor: object) -> str:
+    return str(tensor.dtype).removeprefix("torch.")  # type: ignore[attr-defined]
+
+
+def _mixed(subject: Subject) -> str:
+    """Return what a query of one dtype does with keys and values of a wider one: outside the contract, so not judged.
+
+    Never a narrower one: a kernel that reads raw memory would read beyond its end.
+    """
+    import torch
+
+    tensors = inputs.tensors(subject.case)
+    others = [declared.name for declared in mechanisms()[subject.case.mechanism].inputs[1:]]
+    more = [dtype for dtype in DTYPES.values() if dtype.bits > subject.case.format.bits]
+    if not more or not others:
+        return ""
+    wider = min(more, key=lambda dtype: dtype.bits)
+    tensors |= {name: tensors[name].to(getattr(torch, wider.torch)) for name in others}
+    try:
+        came_out = _name(subject.prepared.call(tensors).output)
+    except (Exception, SystemExit) as error:
+        came_out = f"raises {type(error).__name__}"
+    return f"; beside {wider.name} keys and values: {came_out}"

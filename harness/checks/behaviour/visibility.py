@@ -1,4 +1,4 @@
-"""Whether what is hidden leaks: NaN, infinity and huge numbers where no query sees them."""
+"""What a query sees: from which corner causality counts, what no key gives, and whether what is hidden leaks."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from attention_harness.bounds import ErrorBound
 from attention_harness.bounds.judge import Judgement, judge
 from attention_harness.cases import inputs
 from attention_harness.checks.behaviour.anchor import (
+    NO_CLAIM,
+    by_word,
     can_hide,
+    finding,
     is_anchor,
     key_axes,
     number_of_keys,
     ways_to_hide,
     with_option,
 )
-from attention_harness.checks.behaviour.finding import NO_CLAIM, by_word, finding
 from attention_harness.checks.declaration import check
 from attention_harness.checks.expected import bounds_of
 from attention_harness.checks.form import to_array
-from attention_harness.checks.interface import Declaration, Prepared
+from attention_harness.checks.interface import Prepared
 from attention_harness.checks.subject import Subject
+from attention_harness.model.capabilities import FULLY_MASKED_ROWS
 from attention_harness.model.case import Case
 from attention_harness.model.dtypes import DType
 from attention_harness.options import OPTIONS, Place, hiding, interval
@@ -35,12 +38,83 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def has_keys(implementation: Declaration, case: Case) -> bool:
-    """Return whether there is a key that is not a query too."""
-    return bool(key_axes(case))
+@check(
+    "behaviour.causal_corner",
+    is_anchor,
+    lambda one, case: bool(with_option(one, case, "causal")) and "Lk" in case.sizes,
+)
+def causal_corner(subject: Subject) -> Judgement:
+    """Which keys a query sees under causality: found by changing one key's value after the other."""
+    found = {}
+    for corner, case in with_option(subject.implementation, subject.case, "causal").items():
+        seen = _seen(subject, case)
+        queries, keys = seen.shape
+        words = (word for word in OPTIONS["causal"].forms if np.array_equal(seen, _shown(word, queries, keys)))
+        found[corner] = next(words, "neither")
+    measured = ", ".join(
+        word if word == corner else f"{word} where {corner} is asked" for corner, word in found.items()
+    )
+    return finding(measured, ", ".join(found), any(corner != word for corner, word in found.items()))
 
 
-@check("behaviour.masked_nan", is_anchor, can_hide, has_keys)
+def _shown(corner: str, queries: int, keys: int) -> NDArray[np.bool_]:
+    """Return (queries, keys): what a query sees under a corner."""
+    first, last = interval({"causal": corner}, Place(queries, keys))
+    return (first <= np.arange(keys)) & (np.arange(keys) <= last)
+
+
+def _seen(subject: Subject, case: Case) -> NDArray[np.bool_]:
+    """Return (queries, keys): whether the output of a query changes with what the key fetches."""
+    tensors, prepared = inputs.tensors(case), subject.prepared_for(case)
+    axes = key_axes(case)
+    changed = {name: axis for name, axis in axes.items() if name == "value"} or axes
+    row = mechanisms()[case.mechanism].output.index("Lq")
+    before = to_array(prepared.call(tensors).output)
+    columns = []
+    for key in range(number_of_keys(case)):
+        other = {name: tensor.clone() for name, tensor in tensors.items()}
+        for name, axis in changed.items():
+            other[name].select(axis, key).add_(8.0)
+        after = to_array(prepared.call(other).output)
+        differs = ~((after == before) | (np.isnan(after) & np.isnan(before)))
+        columns.append(differs.any(axis=tuple(axis for axis in range(differs.ndim) if axis != row)))
+    return np.stack(columns, -1)
+
+
+@check("behaviour.fully_masked_rows", is_anchor, can_hide)
+def fully_masked_rows(subject: Subject) -> Judgement:
+    """What a query that sees no key gets, by every way to hide keys: zero, NaN, the mean of the values, or other."""
+    declared = subject.implementation.capabilities.fully_masked_rows
+    found = {}
+    for way, case in ways_to_hide(subject.implementation, subject.case).items():
+        tensors = _last_batch_hidden(case, way)
+        rows = to_array(subject.prepared_for(case).call(tensors).output)[-1:]
+        fitting = (word for word in FULLY_MASKED_ROWS if _fits(rows, subject, case, tensors, word))
+        found[way] = next(fitting, "other")
+    return finding(by_word(found), declared, any(word != declared for word in found.values()))
+
+
+def _last_batch_hidden(case: Case, way: str) -> dict[str, Tensor]:
+    """Return the case's tensors, with every key hidden from the last batch element and none from the others."""
+    import torch
+
+    tensors = inputs.tensors(case)
+    keys, rule = number_of_keys(case), hiding([way])[way]
+    shown = rule.shown(tuple(tensors[way].shape), keys)
+    hidden = rule.hide(shown, np.ones((1, keys), bool))
+    tensors[way] = torch.from_numpy(np.concatenate([shown[:-1], hidden[-1:]])).to(tensors[way])
+    return tensors
+
+
+def _fits(rows: NDArray[np.float64], subject: Subject, case: Case, tensors: Mapping[str, Tensor], policy: str) -> bool:
+    """Return whether the rows of the last batch element are what this policy makes of them."""
+    arithmetic = subject.implementation.capabilities.arithmetic
+    error_bound, _ = bounds_of(case, inputs.exact(tensors), arithmetic, policy)
+    last = ErrorBound(error_bound.value[-1:], error_bound.bound[-1:], error_bound.deviation[-1:], None, None)
+    return not judge(rows, last).reason
+
+
+@check("behaviour.masked_nan", is_anchor, can_hide, lambda _, case: bool(key_axes(case)))
 def masked_nan(subject: Subject) -> Judgement:
     """Whether NaN, infinity or a huge number in a hidden key and its value reaches an output or a gradient."""
     capabilities = subject.implementation.capabilities

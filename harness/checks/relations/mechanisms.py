@@ -1,0 +1,114 @@
+"""Mechanisms that are another one in a special case, and what holds of position encodings alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from attention_harness.bounds.judge import Judgement
+from attention_harness.checks.declaration import check, of_mechanism
+from attention_harness.checks.relations.problem import Array, Problem, agree, answer_to, worst
+from attention_harness.checks.relations.sampling import changeable, plain_single, simple
+from attention_harness.checks.subject import Subject
+from attention_harness.model.case import Case
+
+
+def plain_case(case: Case) -> Case:
+    """Return the scaled dot product that multi-head attention with one head and identity projections is."""
+    width = case.sizes["Eq"]
+    sizes = {axis: case.sizes[axis] for axis in ("B", "Lq", "Lk")} | {"H": 1, "Hk": 1, "D": width, "Dv": width}
+    return replace(case, mechanism="scaled_dot_product", sizes=sizes)
+
+
+def one_head_case(case: Case) -> Case:
+    """Return the case with one head and all widths equal."""
+    width = case.sizes["Eq"]
+    return replace(case, sizes={**case.sizes, "H": 1} | dict.fromkeys(("E", "Eq", "Ek", "Ev", "O"), width))
+
+
+@check(
+    "relation.one_head",
+    changeable,
+    of_mechanism("relation.one_head"),
+    lambda _, case: "head" not in case.options.values(),
+    sampled=plain_single,
+    other_cases=(plain_case, one_head_case),
+)
+def one_head(subject: Subject) -> Judgement:
+    """Multi-head with one head and identity projections is the plain mechanism, scaled dot product."""
+    plain = Problem.of(plain_case(subject.case))
+    width = plain.case.sizes["D"]
+    arrays = {name: array[:, 0] if name in ("query", "key", "value") else array for name, array in plain.arrays.items()}
+    arrays |= dict.fromkeys(("W_q", "W_k", "W_v", "W_o"), np.eye(width))
+    around = answer_to(subject, Problem(one_head_case(subject.case), arrays))
+    base = answer_to(subject, plain)
+    allowed = around.bound + base.bound[:, 0]
+    return agree(around.output, base.output[:, 0], allowed, what="one head and the plain mechanism")
+
+
+def self_case(case: Case) -> Case:
+    """Return the self-attention that cross attention of a sequence with itself is."""
+    sizes = {"B": case.sizes["B"], "L": case.sizes["Lq"], "E": case.sizes["E"]}
+    return replace(case, mechanism="self_attention", sizes=sizes, options={**case.options, "positions": "none"})
+
+
+def with_itself_case(case: Case) -> Case:
+    """Return cross attention of a sequence with one of its length, with square projections."""
+    return replace(case, sizes={**case.sizes, "Lk": case.sizes["Lq"], "D": case.sizes["E"]})
+
+
+@check(
+    "relation.cross_with_itself",
+    changeable,
+    of_mechanism("relation.cross_with_itself"),
+    sampled=plain_single,
+    other_cases=(self_case, with_itself_case),
+)
+def cross_with_itself(subject: Subject) -> Judgement:
+    """Cross attention of a sequence with itself is self-attention: with identity projections O = E + self(E)."""
+    alone = Problem.of(self_case(subject.case))
+    sequence = alone.arrays["sequence"]
+    arrays = {name: array for name, array in alone.arrays.items() if name != "sequence"}
+    arrays |= {"sequence": sequence, "context": sequence}
+    arrays |= dict.fromkeys(("W_q", "W_k", "W_v"), np.eye(sequence.shape[-1]))
+    crossed, base = answer_to(subject, Problem(with_itself_case(subject.case), arrays)), answer_to(subject, alone)
+    allowed = crossed.bound + base.bound
+    return agree(crossed.output, sequence + base.output, allowed, what="cross attention and self-attention")
+
+
+@check(
+    "relation.position_distance",
+    changeable,
+    of_mechanism("relation.position_distance"),
+    lambda _, case: min(case.sizes["B"], case.sizes["L"]) > 0 and case.sizes["E"] > 1,
+    sampled=simple,
+)
+def position_distance(subject: Subject) -> Judgement:
+    r"""Position encodings' inner products depend on the distance alone: $P_i P_j^\top = \sum_m \cos((i - j) \omega_m)$.
+
+    Each pair of columns, a sine and a cosine of one frequency, is a point on the unit circle; a last column without
+    partner is left out. The encodings are the answer to a sequence of zeros.
+    """
+    problem = Problem.of(subject.case)
+    problem = problem.changed(sequence=0 * problem.arrays["sequence"])
+    answer = answer_to(subject, problem)
+    paired = answer.output.shape[-1] // 2 * 2
+    table, bound = answer.output[0, :, :paired], answer.bound[0, :, :paired]
+    inner = table @ table.T
+    error = np.abs(table) @ bound.T
+    error = error + error.T + bound @ bound.T + paired * 2.0**-53 * (np.abs(table) @ np.abs(table).T)
+    judged = [_alike(answer.output, answer.bound)]
+    for distance in range(len(table)):
+        products, errors = np.diagonal(inner, distance), np.diagonal(error, distance)
+        judged.append(
+            agree(products, np.full_like(products, products[0]), errors + errors[0], what=f"products {distance} apart")
+        )
+    return worst(judged)
+
+
+def _alike(output: Array, bound: Array) -> Judgement:
+    """Judge that every batch element has the same encoding."""
+    return agree(
+        output, np.broadcast_to(output[:1], output.shape), bound + bound[:1], what="encodings of two sequences"
+    )

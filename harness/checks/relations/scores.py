@@ -1,0 +1,76 @@
+"""What may be done to scores, or to what they are made of, without changing a weight."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attention_harness.bounds.judge import Judgement
+from attention_harness.checks.declaration import check, of_mechanism
+from attention_harness.checks.relations.problem import Array, Problem, on_grid, same_answer, worst
+from attention_harness.checks.relations.sampling import changeable, conditional, plain
+from attention_harness.checks.subject import Subject
+from attention_harness.model.case import Case
+from attention_harness.options import OPTIONS, Stage
+from attention_harness.registry import mechanisms
+
+
+def _shifted_name(case: Case) -> str:
+    """Return the tensor that is added to the scores, or is the scores; "" if there is none."""
+    added = [name for name in case.options if name in OPTIONS and OPTIONS[name].stage is Stage.BIAS]
+    return mechanisms()[case.mechanism].algebra.shifted or next(iter(added), "")
+
+
+def _biased(case: Case) -> bool:
+    """Return whether a case is plain, or an option of it is what is shifted."""
+    return plain(case) or (conditional(case) and _shifted_name(case) in case.options)
+
+
+@check("relation.shifted_scores", changeable, lambda _, case: bool(_shifted_name(case)), sampled=_biased)
+def shifted_scores(subject: Subject) -> Judgement:
+    r"""A constant added to a row's scores changes nothing: softmax(S_i + c_i) = softmax(S_i).
+
+    It is added through the bias, the scores themselves, or the bias of the scoring layer; all are rounded so that the
+    sum is exact. In float64 also -2^21, which puts every score below the finite fills in use (-1e4, -1e6).
+    """
+    case = subject.case
+    problem = Problem.of(case)
+    name = _shifted_name(case)
+    constants = [2.0 ** (-np.log2(case.format.roundoff) // 4) * sign for sign in (1, -1)]
+    constants += [-(2.0**21)] if case.format.as_reference else []
+    found = []
+    for constant in constants:
+        array = problem.arrays[name]
+        size = float(np.abs(np.where(np.isfinite(array), array, 0.0)).max(initial=0.0))
+        array = on_grid(case, array, size + 2 * abs(constant))
+        one_row = array.ndim < 2 or array.shape[-2] == 1
+        by_row = (2.0 if one_row else 1 + np.arange(array.shape[-2])[:, None] % 2) * constant
+        base, moved = problem.changed(**{name: array}), problem.changed(**{name: array + by_row})
+        what = f"the answers before and after {constant:.3g} is added to the scores"
+        found.append(same_answer(subject, base, moved, what))
+    return worst(found)
+
+
+@check("relation.cosine_scaling", changeable, of_mechanism("relation.cosine_scaling"), sampled=plain)
+def cosine_scaling(subject: Subject) -> Judgement:
+    r"""Cosine ignores positive scaling: f(αQ, βK, V) = f(Q, K, V), with other powers of two for each row."""
+    problem = Problem.of(subject.case)
+    query, key = problem.arrays["query"], problem.arrays["key"]
+    scaled = problem.changed(query=query * _powers(query.shape[-2], 3), key=key * _powers(key.shape[-2], 5))
+    return same_answer(subject, problem, scaled, "the answers before and after scaling")
+
+
+def _powers(length: int, period: int) -> Array:
+    return np.exp2(1.0 + np.arange(length)[:, None] % period)
+
+
+@check("relation.gaussian_translation", changeable, of_mechanism("relation.gaussian_translation"), sampled=plain)
+def gaussian_translation(subject: Subject) -> Judgement:
+    """Gaussian ignores translation: f(Q + t, K + t, V) = f(Q, K, V); t and the numbers are such that no sum rounds."""
+    problem = Problem.of(subject.case)
+    query, key = problem.arrays["query"], problem.arrays["key"]
+    size = float(max(np.abs(query).max(initial=0.0), np.abs(key).max(initial=0.0)))
+    step = 2.0 ** np.ceil(np.log2(size)) if size > 0 else 1.0
+    move = step * np.where(np.arange(query.shape[-1]) % 2, -1.0, 1.0)
+    query, key = (on_grid(subject.case, array, size + step) for array in (query, key))
+    base, moved = problem.changed(query=query, key=key), problem.changed(query=query + move, key=key + move)
+    return same_answer(subject, base, moved, "the answers before and after translation")
