@@ -21,7 +21,7 @@ from attention_harness import registry
 from attention_harness.benchmark import ceilings, noise, timing, timing_cuda, timing_host
 from attention_harness.benchmark.arms import AA_CONTROL, Arm, Problem
 from attention_harness.cases.ids import parse
-from attention_harness.execution.fresh_worker import Channel
+from attention_harness.execution.fresh import Channel
 from attention_harness.model.errors import describe
 from attention_harness.model.pass_records import Begun, Ended, Failed, MachineRead, Record, Sampled
 

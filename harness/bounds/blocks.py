@@ -46,23 +46,16 @@ def blocked(
     dtype: str,
     arithmetic: Arithmetic,
     rows: int,
-    *,
-    weights: bool = True,
-) -> tuple[ErrorBound, ErrorBound | None]:
-    """Return the error bounds of the output and of the weights, computed over blocks of so many queries.
+) -> ErrorBound:
+    """Return the error bound of the output, computed over blocks of so many queries.
 
-    weights: whether those are wanted; they are as large as all scores together.
+    That of the weights would be as large as all scores together.
     """
-    outputs: list[ErrorBound] = []
-    of_weights: list[ErrorBound] = []
-    for block_tensors, block_options in _blocks(known, tensors, options, rows):
-        output, second = error_bounds(known.evaluate, block_tensors, block_options, dtype, arithmetic, weights=weights)
-        outputs.append(output)
-        if second is not None:
-            of_weights.append(second)
-    row = known.scores.index("Lq")
-    whole = _joined(outputs, known.output.index("Lq"), row)
-    return whole, _joined(of_weights, row, row) if of_weights else None
+    outputs = [
+        error_bounds(known.evaluate, *block, dtype, arithmetic, weights=False)[0]
+        for block in _blocks(known, tensors, options, rows)
+    ]
+    return _joined(outputs, known.output.index("Lq"), known.scores.index("Lq"))
 
 
 def rows_of(known: Mechanism, sizes: Mapping[str, int]) -> int:
@@ -74,23 +67,13 @@ def _blocks(
     known: Mechanism, tensors: Mapping[str, Array], options: Mapping[str, Any], rows: int
 ) -> Iterator[tuple[dict[str, Array], dict[str, Any]]]:
     axes = {declared.name: declared.axes.index("Lq") for declared in known.inputs if "Lq" in declared.axes}
-    queries = next(tensors[name].shape[axis] for name, axis in axes.items())
-    keys = _keys(known, tensors)
+    lengths = {axis: n for one in known.inputs for axis, n in zip(one.axes, tensors[one.name].shape, strict=True)}
+    queries, keys = (lengths[axis] for axis in known.scores[-2:])
     for start in range(0, queries, rows):
         part = slice(start, min(start + rows, queries))
-        cut = {name: _cut(x, axes[name], part) if name in axes else x for name, x in tensors.items()}
+        cut = {name: x[(slice(None),) * axes[name] + (part,)] if name in axes else x for name, x in tensors.items()}
         place = Place(queries, keys, part)
         yield cut, cut_options(options, place) | {"place": place}
-
-
-def _keys(known: Mechanism, tensors: Mapping[str, Array]) -> int:
-    letter = known.scores[-1]
-    found = next(declared for declared in known.inputs if letter in declared.axes)
-    return tensors[found.name].shape[found.axes.index(letter)]
-
-
-def _cut(array: Array, axis: int, part: slice) -> Array:
-    return array[(slice(None),) * axis + (part,)]
 
 
 def _joined(parts: Sequence[ErrorBound], axis: int, row: int) -> ErrorBound:

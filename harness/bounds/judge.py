@@ -14,6 +14,7 @@ was measured.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,11 @@ class Judgement:
     def refuse(cls, reason: str, where: tuple[int, ...] | None = None) -> Judgement:
         """Return a failed judgement of what has no error to measure: a wrong shape, a value that is not finite."""
         return cls(np.inf, np.inf, where, reason)
+
+
+def worst(judgements: Iterable[Judgement]) -> Judgement:
+    """Return the judgement with the largest error ratio."""
+    return max(judgements, key=lambda judgement: judgement.error_ratio)
 
 
 def judge(output: NDArray[np.float64], error_bound: ErrorBound, *, degenerate: bool = False) -> Judgement:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.bounds.arrays import Bounded
 from attention_harness.bounds.rounding import (
     MEAN_SQUARE_ROUNDING,
     Array,
@@ -43,7 +42,7 @@ class Weights:
 
     stored = True
 
-    def __init__(self, scores: Bounded, visible: NDArray[np.bool_], fully_masked_rows: str) -> None:
+    def __init__(self, scores: Any, visible: NDArray[np.bool_], fully_masked_rows: str) -> None:
         self.model, self.scores, self.visible = scores.model, scores, visible
         self.overflows = scores.overflows
         model, unit, keys = self.model, self.model.acc.roundoff, scores.shape[-1]
@@ -128,7 +127,7 @@ class Weights:
         result.unstored = bound
         return result
 
-    def _bound_of_sum(self, values: Bounded, out: Array) -> Array:
+    def _bound_of_sum(self, values: Any, out: Array) -> Array:
         r"""Return $B = \min(B_1 + B_2 + B_3 + B_4, \text{cap})$.
 
         B1: the scores' errors, by Cauchy and Schwarz. B2: the relative errors of sums and stored weights. B3: what
@@ -153,7 +152,7 @@ class Weights:
         model = self.model
         return model.probabilities.half_spacing * magnitude + model.acc.smallest * np.maximum(magnitude, 1.0)
 
-    def _variance_of_sum(self, values: Bounded, out: Array) -> Array:
+    def _variance_of_sum(self, values: Any, out: Array) -> Array:
         model, unit, v, n = self.model, self.model.acc.roundoff, values.value, self.shape[-1]
         stored, squares = model.probabilities.roundoff, self.value**2
         variance = _weighted_spread(squares * self.shift_variance, v, out)

@@ -7,7 +7,7 @@ $$C = A B: \; \bar A = \bar C B^\top,\; \bar B = A^\top \bar C; \qquad
 P = \operatorname{softmax} S: \; \bar S_j = P_j \Big(\bar P_j - \sum_{j'} P_{j'} \bar P_{j'}\Big)$$
 
 so a tape over `Tracked` arrays gives gradients with their rounding bounds, and a tape over a tape second derivatives.
-`arrays.Differentiable` lists what a tape asks of the arrays under it.
+`Differentiable` and `Softmax` list what a tape asks of the arrays under it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,61 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.bounds.arrays import Softmax
+from attention_harness.reference.arrays import Composite
 
 _NUMBERS = itertools.count()
 
 Pull = Callable[[Any], Any]
 """From the adjoint of a result to the adjoint of one operand."""
+
+
+class Differentiable(Composite, Protocol):
+    """A composite array with the operations of which the way back is made."""
+
+    def transpose(self, *axes: int) -> Any: ...
+    def expand(self, shape: tuple[int, ...]) -> Any:
+        """Return the array broadcast to a shape."""
+
+    def scatter(self, index: Any, shape: tuple[int, ...]) -> Any:
+        """Return zeros of a shape with this array at a basic index."""
+
+    def without(self, hidden: NDArray[np.bool_]) -> Any:
+        """Return the array with exact zeros where `hidden` says."""
+
+    def total(self, terms: Sequence[Self]) -> Any:
+        """Return the sum of arrays of one shape, in any order."""
+
+    def as_output(self) -> Any:
+        """Return what an implementation hands out: stored in the case's dtype."""
+
+    def inverse_length(self) -> Any:
+        """Return 1 / |x| along the last axis, which stays with length 1; 0 for a zero vector."""
+
+
+@runtime_checkable
+class Softmax(Protocol):
+    """The weights that a differentiable array's `softmax` returns."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def __matmul__(self, values: Any) -> Any: ...
+    def __mul__(self, other: Any) -> Any: ...
+    def swapaxes(self, first: int, second: int) -> Any: ...
+    def as_output(self) -> Any: ...
+
+    def incoming(self, adjoint: Any, values: Any, out: Any) -> Any:
+        r"""Return the adjoint of the weights whose product with `values` is `out`: $\bar P = \bar O V^\top$."""
+
+    def mean(self, x: Any) -> Any:
+        r"""Return the mean of x under these weights, $\sum_j P_{ij} x_{ij}$: the last axis stays with length 1."""
+
+    def scores_gradient(self, adjoint: Any) -> Any:
+        r"""Return the adjoint of the scores, $\bar S_{ij} = P_{ij} (\bar P_{ij} - \sum_j P_{ij} \bar P_{ij})$."""
 
 
 class Taped:

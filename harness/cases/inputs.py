@@ -15,7 +15,7 @@ from attention_harness.cases import streams
 from attention_harness.cases.distributions import DISTRIBUTIONS, distributed
 from attention_harness.cases.layouts import LAYOUTS
 from attention_harness.cases.recordings import recorded
-from attention_harness.cases.streams import Array, drawn
+from attention_harness.cases.streams import Array
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.options import OPTIONS, Place, Tensor, interval
@@ -25,19 +25,6 @@ from attention_harness.registry import mechanisms
 if TYPE_CHECKING:
     import torch
 
-__all__ = [
-    "DISTRIBUTIONS",
-    "LAYOUTS",
-    "arguments",
-    "drawn",
-    "exact",
-    "option_shapes",
-    "option_tensors",
-    "option_values",
-    "shape_of",
-    "tensors",
-]
-
 
 def shape_of(axes: tuple[str, ...], sizes: Mapping[str, int]) -> tuple[int, ...]:
     """Return lengths for axes such as ("A", "Dq+Dk") or ("1",)."""
@@ -46,20 +33,23 @@ def shape_of(axes: tuple[str, ...], sizes: Mapping[str, int]) -> tuple[int, ...]
 
 def tensors(case: Case) -> dict[str, torch.Tensor]:
     """Return the torch tensors of a case by name, in its dtype, memory layout and device."""
+    known = mechanisms()[case.mechanism]
+    numbers = {declared.name: _input(case, declared) for declared in known.inputs}
+    options = option_tensors(case)
+    numbers |= {name: _option(case, name, declared) for name, declared in options.items()}
+    learned = {declared.name for declared in known.inputs if declared.parameter}
+    learned |= {name for name, declared in options.items() if declared.parameter}
+    alone = "contiguous" if case.layout == "expanded" else case.layout  # of what is learned: it has no batch
+    return {name: tensor(case, array, alone if name in learned else case.layout) for name, array in numbers.items()}
+
+
+def tensor(case: Case, array: NDArray[Any], layout: str) -> torch.Tensor:
+    """Return the torch tensor of an array, in the case's dtype if it is floating, on its device."""
     import torch
 
-    known, dtype = mechanisms()[case.mechanism], getattr(torch, case.format.torch)
-    numbers = {declared.name: _input(case, declared) for declared in known.inputs}
-    numbers |= {name: _option(case, name, tensor) for name, tensor in option_tensors(case).items()}
-    learned = {declared.name for declared in known.inputs if declared.parameter}
-    learned |= {name for name, tensor in option_tensors(case).items() if tensor.parameter}
-    made = {}
-    for name, array in numbers.items():
-        tensor = torch.from_numpy(np.array(array))
-        tensor = tensor.to(dtype) if tensor.is_floating_point() else tensor
-        layout = "contiguous" if name in learned and case.layout == "expanded" else case.layout
-        made[name] = LAYOUTS[layout](tensor.to(case.device))
-    return made
+    made = torch.from_numpy(np.array(array))
+    made = made.to(getattr(torch, case.format.torch)) if made.is_floating_point() else made
+    return LAYOUTS[layout](made.to(case.device))
 
 
 def exact(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
@@ -100,6 +90,11 @@ def option_values(case: Case, arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # --- their numbers
+
+
+def drawn(case: Case, name: str, shape: tuple[int, ...]) -> Array:
+    """Return normal numbers that the caller may change: an upstream gradient, a direction."""
+    return streams.normal(case, name, shape).copy()
 
 
 def _input(case: Case, declared: Input) -> Array:

@@ -51,11 +51,6 @@ def _normal(key: int, shape: tuple[int, ...]) -> Array:
 _normal_cached = functools.lru_cache(maxsize=1024)(_normal)
 
 
-def drawn(case: Case, name: str, shape: tuple[int, ...]) -> Array:
-    """Return normal numbers that the caller may change: an upstream gradient, a direction."""
-    return normal(case, name, shape).copy()
-
-
 def whole_numbers(case: Case, name: str, shape: tuple[int, ...], limit: int) -> NDArray[np.int64]:
     """Return whole numbers from 0 to limit - 1."""
     raw = np.random.Philox(key=_key(case, name)).random_raw(math.prod(shape))

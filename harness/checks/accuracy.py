@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from attention_harness.bounds import ErrorBound
-from attention_harness.bounds.judge import Judgement, judge
+from attention_harness.bounds.judge import Judgement, judge, worst
 from attention_harness.checks.declaration import check
 from attention_harness.checks.form import numbers, to_array
 from attention_harness.checks.interface import Declaration
@@ -75,7 +75,7 @@ def worked_example(subject: Subject) -> Judgement:
     """The note's own numbers and shapes come out, to the digits that it prints."""
     example = _example(subject.case)
     error_bounds = dict(zip(("output", "weights"), subject.error_bound(), strict=True))
-    worst = Judgement(0.0)
+    judgements = [Judgement(0.0)]
     for name, tensor in (("output", subject.first.output), ("weights", subject.first.weights)):
         if tensor is None and name == "weights":
             continue
@@ -85,8 +85,8 @@ def worked_example(subject: Subject) -> Judgement:
         error_bound = error_bounds[name]
         if printed is not None and error_bound is not None:
             judged = judge(to_array(tensor), _printed(np.asarray(printed, np.float64), example.digits, error_bound))
-            worst = max(worst, judged, key=lambda judgement: judgement.error_ratio)
-    return worst
+            judgements.append(judged)
+    return worst(judgements)
 
 
 def _printed(numbers: np.ndarray, digits: int, error_bound: ErrorBound) -> ErrorBound:

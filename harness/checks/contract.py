@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from attention_harness.bounds.judge import Judgement
+from attention_harness.bounds.judge import Judgement, worst
 from attention_harness.checks.accuracy import judge_tensor
 from attention_harness.checks.declaration import check
 from attention_harness.checks.form import numbers
@@ -55,7 +55,7 @@ def second_call(subject: Subject) -> Judgement:
     again = judge_tensor(subject.call(case).output, case, error_bound, "output")
     if again.reason:
         return replace(again, reason=f"called again with the first inputs: {again.reason}")
-    return max([*judgements, again], key=lambda judgement: judgement.error_ratio)
+    return worst([*judgements, again])
 
 
 def _others(subject: Subject) -> list[Case]:

@@ -51,7 +51,7 @@ def bounds_of(case: Case, arrays: Arrays, arithmetic: Arithmetic, fully_masked_r
     with time_account.spent(time_account.REFERENCE):
         if is_large(case):
             rows = rows_of(mechanism, case.sizes)
-            return blocked(mechanism, tensors, options, case.dtype, arithmetic, rows, weights=False)
+            return blocked(mechanism, tensors, options, case.dtype, arithmetic, rows), None
         return error_bounds(mechanism.evaluate, tensors, options, case.dtype, arithmetic)
 
 
@@ -83,8 +83,8 @@ def acts_in_training(case: Case) -> bool:
 
 def visible(case: Case, arrays: Arrays) -> NDArray[np.bool_]:
     """Return which keys each query sees, in the shape of the scores."""
-    conditions = {name: arrays.get(name, form) for name, form in case.options.items() if name in OPTIONS}
-    return visible_keys(inputs.shape_of(mechanisms()[case.mechanism].scores, case.sizes), **conditions)
+    shape = inputs.shape_of(mechanisms()[case.mechanism].scores, case.sizes)
+    return visible_keys(shape, **inputs.option_values(case, arrays))
 
 
 def fully_masked_rows(case: Case) -> NDArray[np.bool_]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attention_harness.bounds import ErrorBound
-from attention_harness.bounds.gradients import gradient_bounds, second_derivative_bounds
-from attention_harness.bounds.judge import Judgement, judge
+from attention_harness.bounds.error_bound import gradient_bounds, second_derivative_bounds
+from attention_harness.bounds.judge import Judgement, judge, worst
 from attention_harness.cases import inputs
+from attention_harness.cases.distributions import DISTRIBUTIONS
 from attention_harness.checks.declaration import check
 from attention_harness.checks.expected import acts_in_training, arguments, arrays_of, axes_of, fully_masked_rows
 from attention_harness.checks.form import numbers, to_array
@@ -36,7 +37,7 @@ def has_gradient(implementation: Declaration, case: Case) -> bool:
     the plain float32 cases and one in ten of the others, by their fingerprint, are judged; lengths of 0 are not.
     """
     capabilities = implementation.capabilities
-    drawn = case.content in inputs.DISTRIBUTIONS and not acts_in_training(case)
+    drawn = case.content in DISTRIBUTIONS and not acts_in_training(case)
     if drawn and capabilities.builds:
         plain = case.content == "ordinary" and case.layout == "contiguous" and not case.options
         drawn = case.dtype == "float32" if plain else case.fingerprint % _SAMPLED == 0
@@ -126,7 +127,7 @@ def _filled(found: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str
 
 def _worst(found: Mapping[str, Any], error_bounds: Mapping[str, ErrorBound], case: Case, what: str) -> Judgement:
     """Return the worst judgement over the tensors; one whose gradient the dtype has no number for is left out."""
-    worst = Judgement(0.0)
+    judgements = [Judgement(0.0)]
     for name, derivative in found.items():
         error_bound = error_bounds[name]
         if derivative is None:
@@ -137,8 +138,8 @@ def _worst(found: Mapping[str, Any], error_bounds: Mapping[str, ErrorBound], cas
         judged = judge(array, error_bound)
         if judged.reason:
             return replace(judged, reason=f"{what} of {name}: {judged.reason}")
-        worst = max(worst, judged, key=lambda judgement: judgement.error_ratio)
-    return worst
+        judgements.append(judged)
+    return worst(judgements)
 
 
 # --- the upstream gradient and the directions: the same numbers on every machine

@@ -6,7 +6,7 @@ the implementation. `execution.in_process` implements this interface in the judg
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -103,9 +103,8 @@ class Prepared(Protocol):
         ...
 
 
-class ImplementationUnderTest(Protocol):
-    """The code of an implementation, wherever it runs; what it declares is a `Declaration`."""
+Prepare = Callable[[Case], Prepared]
+"""The code of an implementation, wherever it runs: it is prepared for a case, or what it raises is raised.
 
-    def prepare(self, case: Case) -> Prepared:
-        """Return the implementation prepared for a case; raise what it raises, TypeError if that is no callable."""
-        ...
+TypeError where it returns no callable. What it declares is a `Declaration`.
+"""

@@ -10,19 +10,19 @@ import numpy as np
 from attention_harness.cases import inputs
 from attention_harness.checks.expected import Bounds, bound_of
 from attention_harness.checks.form import to_array
-from attention_harness.checks.interface import Declaration, ImplementationUnderTest, Prepared, Returned
+from attention_harness.checks.interface import Declaration, Prepare, Prepared, Returned
 from attention_harness.model.case import Case
 
 _LENGTHS = ("B", "Lq", "Lk", "L", "P")  # what may differ from call to call of one prepared implementation
 
 
 class Subject:
-    """What a check judges: the declaration of an implementation, its code behind `code`, and a case."""
+    """What a check judges: the declaration of an implementation, its code behind `prepare`, and a case."""
 
-    def __init__(self, implementation: Declaration, code: ImplementationUnderTest, case: Case) -> None:
+    def __init__(self, implementation: Declaration, prepare: Prepare, case: Case) -> None:
         self.implementation = implementation
         self.case = case
-        self._code = code
+        self._prepare = prepare
         self._prepared: dict[Any, Prepared] = {}
 
     @property
@@ -35,7 +35,7 @@ class Subject:
         widths = tuple((axis, length) for axis, length in case.sizes.items() if axis not in _LENGTHS)
         structure = case.mechanism, case.dtype, case.device, tuple(sorted(case.options.items())), widths
         if structure not in self._prepared:
-            self._prepared[structure] = self._code.prepare(case)
+            self._prepared[structure] = self._prepare(case)
         return self._prepared[structure]
 
     @functools.cached_property

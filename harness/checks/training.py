@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.bounds import ErrorBound, error_bounds
-from attention_harness.bounds.error_bound import Evaluate
-from attention_harness.bounds.gradients import gradient_bounds
-from attention_harness.bounds.judge import Judgement, judge
+from attention_harness.bounds.error_bound import Evaluate, gradient_bounds
+from attention_harness.bounds.judge import Judgement, judge, worst
 from attention_harness.cases import inputs
 from attention_harness.checks.declaration import check, of_mechanism
 from attention_harness.checks.form import numbers, to_array
@@ -50,7 +49,8 @@ def training(subject: Subject) -> Judgement:
     tensors = inputs.tensors(case)
     arrays = inputs.exact(tensors)
     target = torch.from_numpy(evaluate(**(arrays | {"w": 1.5 * arrays["w"]}))[0]).to(tensors["query"])
-    worst, losses = Judgement(0.0), []
+    judgements: list[Judgement] = []
+    losses: list[float] = []
     for step in range(STEPS + 1):
         output = subject.prepared.call(tensors).output
         numbers(output, case, tuple(target.shape), "output in training")
@@ -72,7 +72,7 @@ def training(subject: Subject) -> Judgement:
             judged = judge(array, replace(error_bound, linear=None))
             if judged.reason:
                 return replace(judged, reason=f"{what} in step {step}: {judged.reason}")
-            worst = max(worst, judged, key=lambda judgement: judgement.error_ratio)
+            judgements.append(judged)
         if step == STEPS or np.abs(slope.value).item() <= slope.bound.item():
             break
         with time_account.spent(time_account.REFERENCE):
@@ -81,7 +81,7 @@ def training(subject: Subject) -> Judgement:
         arrays["w"] = to_array(tensors["w"])
     if len(losses) > 1 and not losses[-1] < losses[0]:  # where w has no influence there is no step
         return Judgement.refuse(f"the loss is {losses[-1]:.9g} after {len(losses) - 1} steps, {losses[0]:.9g} before")
-    return worst
+    return worst(judgements)
 
 
 def _loss(evaluate: Evaluate, arrays: Mapping[str, Array], target: Array) -> float:

@@ -17,6 +17,7 @@ that it disturbs nothing that is timed.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import pickle
 import select
@@ -30,13 +31,12 @@ from typing import Any
 import msgspec
 
 from attention_harness.execution import processes
-from attention_harness.execution.fresh_worker import RAISED
-from attention_harness.execution.limits import FRESH_MEMORY, UNLIMITED, out_of_memory
-from attention_harness.execution.lost import Lost, cause_of_death
-from attention_harness.execution.output import Output, last_words
-from attention_harness.model import units
+from attention_harness.execution.limits import FRESH_MEMORY, UNLIMITED, limit_memory, out_of_memory
+from attention_harness.execution.lost import Lost, Output, check_memory
+from attention_harness.model.errors import describe
 from attention_harness.model.verdict import Status
 
+_ENDED, _RAISED = "ended", "raised"  # first words of the last line: the function returned, or what it raised
 _LOOK = 0.2  # seconds between two looks at whether the process lives
 _MEMORY_LOOK = 1.0  # and at its memory
 _EXIT_SECONDS = 5.0  # for a process that has nothing more to say to end by itself
@@ -66,7 +66,7 @@ def run_fresh(
         job.seek(0)
         output = Output(shown=0)
         process = subprocess.Popen(
-            [sys.executable, "-m", "attention_harness.execution.fresh_worker", str(writer)],
+            [sys.executable, "-c", f"from {__name__} import main; main({writer})"],
             stdin=job,
             stdout=output.writer.fileno(),
             stderr=output.writer.fileno(),
@@ -84,13 +84,8 @@ def run_fresh(
             process.wait()
             output.close()
     if last is None:
-        words = last_words(output.text)
-        raise Lost(
-            Status.CRASH,
-            out_of_memory(cause_of_death(process.returncode) + (f" ({words})" if words else ""), memory),
-            output.frames(),
-        )
-    if last[0] == RAISED:
+        raise output.death(process.returncode, memory)
+    if last[0] == _RAISED:
         raise Lost(Status.ERROR, out_of_memory(last[1], memory))
 
 
@@ -121,7 +116,53 @@ def _lines(process: subprocess.Popen[bytes], reader: int, stall_seconds: float, 
         now = time.monotonic()
         if now - heard > stall_seconds:
             raise Lost(Status.TIMEOUT, f"nothing finished in {stall_seconds:.0f} s")
-        if memory < UNLIMITED and now - looked > _MEMORY_LOOK:
-            looked, most = now, memory + FRESH_MEMORY
-            if processes.resident(process.pid, most) > most:
-                raise Lost(Status.CRASH, f"out of memory: its processes hold more than {units.size(memory)}, its limit")
+        if now - looked > _MEMORY_LOOK:
+            looked = now
+            check_memory(process.pid, memory)
+
+
+# --- the fresh process
+
+
+class Channel:
+    """The fresh process's end: a function that runs there gets one as its first argument."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._alive = 0.0
+
+    def write(self, record: Any) -> None:
+        """Send a record, a dict of plain data or a msgspec struct, to the parent: it is safe when this returns."""
+        self._write_line(msgspec.json.encode(record))
+
+    def alive(self) -> None:
+        """Say that the process is not stalled, at most once a second: between two records that lie far apart."""
+        if time.monotonic() - self._alive > 1:
+            self._alive = time.monotonic()
+            self._write_line(b"")
+
+    def end(self, *words: str) -> None:
+        """Send the last line: how the function ended."""
+        self._write_line(msgspec.json.encode(words))
+
+    def _write_line(self, line: bytes) -> None:
+        left = memoryview(line + b"\n")
+        while left:
+            left = left[os.write(self._descriptor, left) :]
+
+
+def main(descriptor: int) -> None:
+    """Call the function that standard input names, and write how it ended."""
+    processes.become_leader()
+    faulthandler.enable()
+    channel = Channel(descriptor)
+    path, memory = pickle.load(sys.stdin.buffer)
+    sys.path[:] = path
+    try:
+        function, arguments = pickle.load(sys.stdin.buffer)  # imports the module
+        limit_memory(memory + FRESH_MEMORY if memory < UNLIMITED else memory)
+        function(channel, *arguments)
+    except BaseException as error:
+        channel.end(_RAISED, describe(error))
+        raise
+    channel.end(_ENDED)

@@ -28,22 +28,16 @@ class _WatchedReturn(Returned):
 
 def subject(implementation: Implementation, case: Case) -> Subject:
     """Return the subject of the checks of an implementation on a case; its code runs here."""
-    return Subject(implementation, InProcess(implementation), case)
+    return Subject(implementation, lambda case: prepared(implementation, case), case)
 
 
-class InProcess:
-    """An `ImplementationUnderTest` whose code runs here."""
-
-    def __init__(self, implementation: Implementation) -> None:
-        self._implementation = implementation
-
-    def prepare(self, case: Case) -> PreparedInProcess:
-        """Return the implementation prepared for a case: preparing and calling count as the implementation's time."""
-        with time_account.spent(time_account.IMPLEMENTATION):
-            function = self._implementation.prepare(case)
-        if not callable(function):
-            raise TypeError(f"prepare(case) returned {type(function).__name__}, expected a callable")
-        return PreparedInProcess(function)
+def prepared(implementation: Implementation, case: Case) -> PreparedInProcess:
+    """Return the implementation prepared for a case: preparing and calling count as the implementation's time."""
+    with time_account.spent(time_account.IMPLEMENTATION):
+        function = implementation.prepare(case)
+    if not callable(function):
+        raise TypeError(f"prepare(case) returned {type(function).__name__}, expected a callable")
+    return PreparedInProcess(function)
 
 
 class PreparedInProcess:

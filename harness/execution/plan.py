@@ -43,11 +43,6 @@ class Item:
         """The name in a test report."""
         return f"{self.implementation.name}:{self.case.id}"
 
-    @property
-    def replay_command(self) -> str:
-        """The command that runs the checks of this item again."""
-        return replay_command(self.implementation, self.case)
-
 
 def plan_items(
     implementations: Sequence[Implementation],

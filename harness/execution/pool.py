@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import multiprocessing.context
+import multiprocessing.forkserver
+import os
 import queue
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,12 +25,80 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from attention_harness.execution import output, processes, worker, worker_process
-from attention_harness.execution.limits import DEFAULT_LIMITS, FRESH_MEMORY, UNLIMITED, Limits, out_of_memory
-from attention_harness.execution.lost import Lost, cause_of_death
+from attention_harness.execution import processes, worker
+from attention_harness.execution.limits import DEFAULT_LIMITS, Limits
+from attention_harness.execution.lost import Lost, Output, check_memory
 from attention_harness.execution.machine import cores
-from attention_harness.model import units
 from attention_harness.model.verdict import Status
+
+EXITED_WITH_0 = 256
+"""Stands for exit status 0 where pebble asks: no process can end with this status."""
+
+_guard = threading.Lock()  # between the start of a worker and its being known
+_workers: set[int] = set()
+
+
+class _Process(multiprocessing.context.ForkServerProcess):
+    """A worker's process as pebble sees it. One that ends with status 0 of its own accord has died like any other."""
+
+    def start(self) -> None:
+        with _guard:
+            super().start()
+            if self.pid:
+                _workers.add(self.pid)
+
+    @property
+    def exitcode(self) -> int | None:
+        """As `Process.exitcode`, but never 0: pebble would take that for an orderly end and wait for an answer."""
+        code = super().exitcode
+        return EXITED_WITH_0 if code == 0 else code
+
+    def terminate(self) -> None:
+        """End it and its process group at once: it may be deaf to anything softer."""
+        if self.pid and super().exitcode is None:
+            with contextlib.suppress(OSError):
+                os.killpg(self.pid, signal.SIGKILL)
+            super().kill()
+
+
+class Context(multiprocessing.context.ForkServerContext):
+    """Starts the processes of one worker, one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_forkserver_preload(["torch", "attention_harness.execution.forkserver"])
+        self._started: list[_Process] = []
+
+    def Process(self, *arguments: Any, **keywords: Any) -> _Process:  # type: ignore[override]
+        """Return a process that is not started yet, as pebble asks for it."""
+        self._started.append(_Process(*arguments, **keywords))
+        return self._started[-1]
+
+    @property
+    def pid(self) -> int | None:
+        """The process that was started last."""
+        return self._started[-1].pid if self._started else None
+
+    def clean_up(self) -> None:
+        """End what the processes of this worker, which have ended, left behind."""
+        with _guard:
+            for process in self._started:
+                if process.pid is not None:
+                    _workers.discard(process.pid)
+                    with contextlib.suppress(OSError):
+                        os.killpg(process.pid, signal.SIGKILL)
+            self._started.clear()
+            server = multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+            if server:
+                processes.end(
+                    lambda: [
+                        process
+                        for child in processes.descendants(server, recursive=False)
+                        if child.pid not in _workers
+                        for process in processes.tree(child)
+                    ]
+                )
+
 
 _AHEAD = 2  # groups that wait for a worker: enough to keep all busy, few enough to keep memory flat
 _MOST_JOBS = 8  # more of them on one machine wait for its memory
@@ -137,8 +209,8 @@ class Worker:
         self.limits = limits
         self._start = start
         self._pool: ProcessPool | None = None
-        self._context = worker_process.Context()
-        self._output: output.Output | None = None
+        self._context = Context()
+        self._output: Output | None = None
         self._stopped = False
         self._mutex = threading.Lock()
 
@@ -173,7 +245,7 @@ class Worker:
         if self._stopped:
             raise Lost(Status.CRASH, "the run was ended")
         if self._pool is None:
-            self._output = output.Output()
+            self._output = Output()
             arguments = (self._start, self._output.writer, self.limits.memory)
             self._pool = ProcessPool(1, initializer=worker.begin, initargs=arguments, context=self._context)
         return self._pool
@@ -188,17 +260,11 @@ class Worker:
                     return future.result()
             if self._stopped:  # from another thread: nothing will answer
                 raise Lost(Status.CRASH, "the run was ended")
-            self._check_memory()
+            if pid := self._context.pid:
+                check_memory(pid, self.limits.memory)
             waited += 0 if future.running() else _LOOK
             if waited > _START_SECONDS:
                 raise Lost(Status.CRASH, f"no worker process began within {_START_SECONDS:g} s")
-
-    def _check_memory(self) -> None:
-        pid, memory = self._context.pid, self.limits.memory
-        most = memory + FRESH_MEMORY
-        if pid and memory < UNLIMITED and processes.resident(pid, most) > most:
-            reason = f"out of memory: its processes hold more than {units.size(memory)}, its limit"
-            raise Lost(Status.CRASH, reason)
 
     def _end(self) -> None:
         with self._mutex:
@@ -216,7 +282,5 @@ class Worker:
             return Lost(Status.TIMEOUT, f"no answer within {seconds:g} s")
         assert self._output is not None
         assert isinstance(error, ProcessExpired)
-        words = output.last_words(self._output.text)
-        exitcode = 0 if error.exitcode == worker_process.EXITED_WITH_0 else error.exitcode
-        reason = cause_of_death(exitcode) + (f" ({words})" if words else "")
-        return Lost(Status.CRASH, out_of_memory(reason, self.limits.memory), self._output.frames())
+        exitcode = 0 if error.exitcode == EXITED_WITH_0 else error.exitcode
+        return self._output.death(exitcode, self.limits.memory)

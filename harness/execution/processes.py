@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import multiprocessing.forkserver
 import os
 import signal
 import time
@@ -20,17 +21,8 @@ _SET_PDEATHSIG, _SET_CHILD_SUBREAPER, _GET_CHILD_SUBREAPER = 1, 36, 37  # linux/
 _ROUNDS, _PAUSE = 100, 0.01  # a process may start others while it is being ended
 
 
-def children(pid: int) -> list[psutil.Process]:
-    """Return the living children of a process."""
-    return _living(pid, recursive=False)
-
-
-def descendants(pid: int) -> list[psutil.Process]:
-    """Return all living processes below a process."""
-    return _living(pid, recursive=True)
-
-
-def _living(pid: int, *, recursive: bool) -> list[psutil.Process]:
+def descendants(pid: int, *, recursive: bool = True) -> list[psutil.Process]:
+    """Return all living processes below a process; its children alone if not recursive."""
     found = []
     with contextlib.suppress(psutil.Error):
         for process in psutil.Process(pid).children(recursive=recursive):
@@ -59,11 +51,6 @@ def _size(process: psutil.Process, method: str, field: str) -> int:
     return 0
 
 
-def end_descendants(pid: int) -> None:
-    """End every process below this one, and those that they start meanwhile."""
-    end(lambda: descendants(pid))
-
-
 def end(find: Callable[[], Sequence[psutil.Process]]) -> None:
     """End the processes that are found, until none is found any more."""
     for _ in range(_ROUNDS):
@@ -86,7 +73,11 @@ def no_process_left() -> Iterator[None]:
     try:
         yield
     finally:
-        end(lambda: [one for child in children(os.getpid()) if child not in before for one in tree(child)])
+        end(
+            lambda: [
+                one for child in descendants(os.getpid(), recursive=False) if child not in before for one in tree(child)
+            ]
+        )
         for orphan in set(psutil.Process().children()) - before:  # ended, and nobody else's to wait for
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(orphan.pid, os.WNOHANG)
@@ -110,6 +101,14 @@ def become_leader() -> None:
         os.setsid()
     adopt_orphans()
     _prctl(_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def leave_fork_server() -> None:
+    """Close the end of the harness's pipe that a forked worker inherits: the fork server must see the harness end."""
+    inherited = multiprocessing.forkserver._forkserver._forkserver_alive_fd  # type: ignore[attr-defined]
+    if inherited is not None:
+        with contextlib.suppress(OSError):
+            os.close(inherited)
 
 
 def _prctl(option: int, value: Any) -> None:

@@ -15,7 +15,7 @@ from msgspec import structs
 from attention_harness.checks import Check, Subject
 from attention_harness.checks.expected import OutOfRange
 from attention_harness.execution import in_process, limits
-from attention_harness.execution.plan import Item
+from attention_harness.execution.plan import Item, replay_command
 from attention_harness.execution.process_state import ProcessState, name_few, process_state
 from attention_harness.model.errors import describe
 from attention_harness.model.verdict import Status, Verdict
@@ -70,7 +70,7 @@ def verdict(item: Item, check: Check, status: Status, **facts: object) -> Verdic
         case=item.case.id,
         check=check.name,
         status=status,
-        replay=item.replay_command,
+        replay=replay_command(item.implementation, item.case),
         **facts,  # type: ignore[arg-type]
     )
 

@@ -19,7 +19,8 @@ from pebble.common.types import RemoteException
 from attention_harness import registry
 from attention_harness.cases.ids import parse
 from attention_harness.checks import CHECKS
-from attention_harness.execution import limits, output, processes, worker_process
+from attention_harness.execution import limits, processes
+from attention_harness.execution.lost import redirect_output
 from attention_harness.execution.plan import plan_item
 from attention_harness.execution.process_state import ProcessState, live_threads, process_state
 from attention_harness.execution.run import verdicts_of
@@ -75,8 +76,8 @@ def begin(start: Callable[[], None], writer: Connection, memory: int) -> None:
     """Begin a worker: its output goes to the writer, its memory is limited."""
     global _beginning
     processes.become_leader()
-    worker_process.leave_fork_server()
-    output.redirect_output(writer)
+    processes.leave_fork_server()
+    redirect_output(writer)
     start()
     limits.limit_memory(memory)
     _beginning = _Beginning(process_state(), live_threads(), limits.private_memory(), memory)

@@ -13,9 +13,9 @@ import pytest
 from attention_harness import registry, store
 from attention_harness.cases.matrix import matrix
 from attention_harness.checks import expected
-from attention_harness.execution.costs import sentence
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
+from attention_harness.execution.runner import sentence
 from attention_harness.model import time_account
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import NOT_CHECKED

@@ -7,12 +7,10 @@ from typing import Protocol
 import numpy as np
 import pytest
 
-from attention_harness.bounds import Model, Tracked
-from attention_harness.bounds.arrays import Bounded, Differentiable, Softmax
+from attention_harness.bounds import Tracked
 from attention_harness.bounds.perturbed import Perturbed
 from attention_harness.bounds.softmax import Weights
-from attention_harness.bounds.tape import Taped
-from attention_harness.model.capabilities import Arithmetic
+from attention_harness.bounds.tape import Differentiable, Softmax, Taped
 from attention_harness.reference import core
 from attention_harness.reference.arrays import Composite, Plain, operations
 
@@ -37,12 +35,6 @@ def test_an_array_has_what_is_asked_of_it(kind, protocol):
     """Every method and operator of the protocol."""
     assert {"shape", "__matmul__"} <= members(protocol)
     assert {name for name in members(protocol) if not hasattr(kind, name)} == set()
-
-
-def test_a_tracked_array_is_bounded():
-    """It carries what the softmax reads: a model, a value, a bound, a variance and whether it overflows."""
-    tracked = Tracked(Model.of(Arithmetic(), "float32"), np.ones(2))
-    assert {name for name in members(Bounded) if not hasattr(tracked, name)} == set()
 
 
 class Doubling(Plain, np.ndarray):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from attention_harness.execution.costs import Costs, sentence
+from attention_harness.execution.runner import Costs, sentence
 
 
 def test_shares_are_of_all_workers_time(monkeypatch):

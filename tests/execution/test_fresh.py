@@ -10,8 +10,7 @@ import msgspec
 import psutil
 import pytest
 
-from attention_harness.execution.fresh import run_fresh
-from attention_harness.execution.fresh_worker import Channel
+from attention_harness.execution.fresh import Channel, run_fresh
 from attention_harness.execution.lost import Lost
 from attention_harness.model.verdict import Status
 

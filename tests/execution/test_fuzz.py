@@ -96,3 +96,4 @@ def test_failures_are_grouped():
         ("one", "", Status.CRASH): verdicts[2:4],
         ("two", "accuracy", Status.FAIL): verdicts[4:5],
     } == groups
+    assert verdicts[1] is min(verdicts[:2], key=fuzz._size)

@@ -10,7 +10,7 @@ import torch
 
 from attention_harness import Capabilities
 from attention_harness.cases.ids import parse
-from attention_harness.execution.in_process import InProcess
+from attention_harness.execution import in_process
 from attention_harness.registry import Implementation
 from tests.registry.sources import TINY
 
@@ -20,7 +20,7 @@ CASE = parse(TINY)
 def prepared(function):
     """Return the interface to a function."""
     module = types.SimpleNamespace(prepare=lambda case: function, CAPABILITIES=Capabilities(("masked_softmax",)))
-    return InProcess(Implementation("made", module, Path("made.py"))).prepare(CASE)
+    return in_process.prepared(Implementation("made", module, Path("made.py")), CASE)
 
 
 def test_a_pair_is_output_and_weights_and_both_are_copies():

@@ -6,8 +6,7 @@ import os
 
 import pytest
 
-from attention_harness.execution import output
-from attention_harness.execution.output import Output, last_words
+from attention_harness.execution.lost import SHOWN, Output, last_words
 
 
 def test_a_flood_is_shown_up_to_a_limit_and_its_end_is_kept(capfd):
@@ -19,7 +18,7 @@ def test_a_flood_is_shown_up_to_a_limit_and_its_end_is_kept(capfd):
     caught.close()
     shown = capfd.readouterr().err
     assert "no more of it is shown" in shown
-    assert output.SHOWN <= len(shown) < output.SHOWN + 200
+    assert SHOWN <= len(shown) < SHOWN + 200
     assert caught.text.endswith("xthe end\n")
 
 

@@ -10,11 +10,10 @@ from attention_harness import registry
 from attention_harness.cases.ids import parse
 from attention_harness.checks.behaviour.anchor import anchor
 from attention_harness.execution import in_process, pool
-from attention_harness.execution.costs import Costs
 from attention_harness.execution.limits import Limits
 from attention_harness.execution.plan import Item, plan_item, plan_items
 from attention_harness.execution.run import run_checks
-from attention_harness.execution.runner import PoolRunner, _verdicts
+from attention_harness.execution.runner import Costs, PoolRunner, _verdicts
 from attention_harness.model import time_account
 from attention_harness.model.verdict import Status, Verdict
 from tests.registry.sources import TINY, write

@@ -8,6 +8,7 @@ from typing import Any
 
 from attention_harness.bounds.judge import Judgement
 from attention_harness.cases import inputs
+from attention_harness.cases.space import variants
 from attention_harness.checks.interface import Declaration
 from attention_harness.model.case import Case
 from attention_harness.model.dtypes import DTYPES
@@ -16,11 +17,7 @@ from attention_harness.reference.specification import Mechanism
 from attention_harness.registry import mechanisms
 
 # Lengths and widths to measure at; the later ones are for kernels that take whole blocks alone. Lq != Lk throughout.
-_SIZES = (
-    {"Lq": 5, "Lk": 7, "L": 5, "P": 7, "D": 16, "Dv": 8},
-    {"Lq": 64, "Lk": 128, "L": 64, "P": 128, "D": 64, "Dv": 64},
-)
-_OTHER_SIZES = {"B": 2, "H": 3, "Hk": 3, "E": 16, "Eq": 18, "Ek": 11, "Ev": 8, "Dq": 16, "Dk": 9, "A": 19, "O": 9}
+_SIZES = ({"lengths": (5, 7), "widths": (16, 8)}, {"lengths": (64, 128), "widths": (64, 64)})
 
 
 def anchor(implementation: Declaration) -> Case:
@@ -38,16 +35,9 @@ def anchor(implementation: Declaration) -> Case:
 
     mechanism = max(declared, key=rank)
     dtype = next(dtype for dtype in DTYPES if dtype in capabilities.dtypes)
-    cases = [_plain(mechanism, dtype, sizes) for sizes in _SIZES]
+    variant = next(one for one in variants() if one.mechanism is mechanism)
+    cases = [variant.plain(dtype, **sizes) for sizes in _SIZES]
     return next((case for case in cases if not implementation.refuses(case.on(implementation.device))), cases[0])
-
-
-def _plain(mechanism: Mechanism, dtype: str, sizes: Mapping[str, int]) -> Case:
-    lengths = _OTHER_SIZES | dict(sizes)
-    if "H" in mechanism.settings.values():
-        lengths["E"] = lengths["H"] * lengths["D"]
-    options = {name: values[0] for name, values in mechanism.choices.items()}
-    return Case(mechanism.name, {axis: lengths[axis] for axis in mechanism.axes}, dtype, options)
 
 
 # --- what the implementation takes there

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.bounds.judge import Judgement
+from attention_harness.bounds.judge import Judgement, worst
 from attention_harness.checks.declaration import check
 from attention_harness.checks.form import numbers, to_array
 from attention_harness.checks.interface import Declaration
@@ -22,7 +22,6 @@ from attention_harness.checks.relations.problem import (
     letters,
     output_of,
     tensors,
-    worst,
 )
 from attention_harness.checks.relations.sampling import changeable, conditional, conditional_single
 from attention_harness.checks.subject import Subject

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from attention_harness.bounds.judge import Judgement
+from attention_harness.bounds.judge import Judgement, worst
 from attention_harness.checks.declaration import check, of_mechanism
-from attention_harness.checks.relations.problem import Array, Problem, agree, answer_to, worst
+from attention_harness.checks.relations.problem import Array, Problem, agree, answer_to
 from attention_harness.checks.relations.sampling import changeable, plain_single, simple
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case

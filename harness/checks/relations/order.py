@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.bounds.judge import Judgement
+from attention_harness.bounds.judge import Judgement, worst
 from attention_harness.checks.declaration import broken, check
 from attention_harness.checks.interface import Declaration
-from attention_harness.checks.relations.problem import Problem, agree, answer_to, letters, same_answer, worst
+from attention_harness.checks.relations.problem import Problem, agree, answer_to, letters, same_answer
 from attention_harness.checks.relations.sampling import changeable, conditional_single, plain, plain_single
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case

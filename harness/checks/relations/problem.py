@@ -157,21 +157,13 @@ def tensors(problem: Problem) -> dict[str, Tensor]:
 
     Raises ValueError for a number that the dtype does not hold: a relation would then compare different problems.
     """
-    import torch
-
     case = problem.case
-    layout = inputs.LAYOUTS["contiguous" if case.layout == "expanded" else case.layout]
-    made = {}
-    for name, array in problem.arrays.items():
-        exact = torch.from_numpy(np.array(array))
-        tensor = exact.to(getattr(torch, case.format.torch)) if exact.is_floating_point() else exact
-        if not torch.equal(tensor.to(exact.dtype).nan_to_num(), exact.nan_to_num()):
+    layout = "contiguous" if case.layout == "expanded" else case.layout
+    made = {name: inputs.tensor(case, array, layout) for name, array in problem.arrays.items()}
+    for name, array in inputs.exact(made).items():
+        if not np.array_equal(array, problem.arrays[name], equal_nan=array.dtype.kind == "f"):
             raise ValueError(f"{case.id}: the relation's {name} is not exact in {case.dtype}")
-        made[name] = layout(tensor.to(case.device))
     return made
-
-
-Array = NDArray[np.float64]
 
 
 def agree(
@@ -203,11 +195,6 @@ def same_answer(subject: Subject, one: Problem, other: Problem, what: str) -> Ju
     """Return the judgement that an implementation answers two problems alike."""
     first, second = answer_to(subject, one), answer_to(subject, other)
     return agree(first.output, second.output, first.bound + second.bound, what=what)
-
-
-def worst(judgements: Sequence[Judgement]) -> Judgement:
-    """Return the worst of some judgements."""
-    return max(judgements, key=lambda judgement: judgement.error_ratio)
 
 
 def on_grid(case: Case, array: Array, largest: float) -> Array:

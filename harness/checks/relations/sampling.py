@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attention_harness.cases.inputs import DISTRIBUTIONS
+from attention_harness.cases.distributions import DISTRIBUTIONS
 from attention_harness.checks.expected import acts_in_training
 from attention_harness.checks.interface import Declaration
 from attention_harness.model.case import Case

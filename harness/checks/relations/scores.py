@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from attention_harness.bounds.judge import Judgement
+from attention_harness.bounds.judge import Judgement, worst
 from attention_harness.checks.declaration import check, of_mechanism
-from attention_harness.checks.relations.problem import Array, Problem, on_grid, same_answer, worst
+from attention_harness.checks.relations.problem import Array, Problem, on_grid, same_answer
 from attention_harness.checks.relations.sampling import changeable, conditional, plain
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case

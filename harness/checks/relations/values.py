@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.bounds.judge import Judgement
+from attention_harness.bounds.judge import Judgement, worst
 from attention_harness.cases import inputs
 from attention_harness.checks.declaration import check
 from attention_harness.checks.interface import Declaration
-from attention_harness.checks.relations.problem import Problem, agree, answer_to, letters, on_grid, worst
+from attention_harness.checks.relations.problem import Problem, agree, answer_to, letters, on_grid
 from attention_harness.checks.relations.sampling import changeable, plain, precise, simple
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case

@@ -13,10 +13,9 @@ from attention_harness.commands.check.cases import plan
 from attention_harness.commands.check.summary import behaviours, conforms, summary
 from attention_harness.commands.run_setup import writer_of
 from attention_harness.execution import fuzz, pool
-from attention_harness.execution.costs import Costs, sentence
 from attention_harness.execution.limits import ITEM_SECONDS, Limits
 from attention_harness.execution.plan import Item, unexercised
-from attention_harness.execution.runner import PoolRunner
+from attention_harness.execution.runner import Costs, PoolRunner, sentence
 from attention_harness.model.diagnosis import Diagnosis
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.run_facts import Smallest, TimeAccount

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from attention_harness.cases import inputs
+from attention_harness.cases.distributions import DISTRIBUTIONS
 from attention_harness.cases.ids import parse
+from attention_harness.cases.layouts import LAYOUTS
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.mutation.diagnosis.response import without_numbers
@@ -57,12 +58,12 @@ def _neighbours(cases: Sequence[Case]) -> Iterator[Case]:
     for case in cases:
         yield replace(case, dtype="float64")
         yield replace(case, dtype="float32")
-        if case.content not in inputs.DISTRIBUTIONS:  # a recording has its own sizes and numbers
+        if case.content not in DISTRIBUTIONS:  # a recording has its own sizes and numbers
             continue
         yield replace(case, sizes={axis: n + _LONGER.get(axis, 0) for axis, n in case.sizes.items()})
         yield replace(case, draw=case.draw + 1)
-        yield from (replace(case, content=content) for content in inputs.DISTRIBUTIONS)
-        yield from (replace(case, layout=layout) for layout in inputs.LAYOUTS)
+        yield from (replace(case, content=content) for content in DISTRIBUTIONS)
+        yield from (replace(case, layout=layout) for layout in LAYOUTS)
         choices = mechanisms()[case.mechanism].choices
         for name in [name for name in case.options if name not in choices]:
             yield replace(case, options={option: v for option, v in case.options.items() if option != name})

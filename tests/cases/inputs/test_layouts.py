@@ -11,6 +11,7 @@ import torch
 from attention_harness.cases import inputs, recordings
 from attention_harness.cases.anchors import example_cases, recorded_cases
 from attention_harness.cases.ids import parse
+from attention_harness.cases.layouts import LAYOUTS
 from attention_harness.model.errors import HarnessError
 from attention_harness.registry import mechanisms
 
@@ -68,7 +69,7 @@ def test_expanded_repeats_the_first_entry_by_a_stride_of_0():
     assert torch.equal(usual["W_o"], made["W_o"])
 
 
-@pytest.mark.parametrize("layout", inputs.LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_nothing_is_lost_at_length_0(layout):
     """Empty tensors keep their shape in every layout."""
     empty = replace(CASE, sizes=dict(CASE.sizes) | {"Lk": 0}, layout=layout)

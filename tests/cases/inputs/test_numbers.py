@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from attention_harness.cases import inputs, streams
+from attention_harness.cases.distributions import DISTRIBUTIONS
 from attention_harness.cases.ids import parse
 from attention_harness.cases.matrix import matrix
 from attention_harness.model.case import Case
@@ -30,7 +31,7 @@ def test_ordinary_numbers_are_normal(name):
     assert x.size == np.unique(x).size
 
 
-@pytest.mark.parametrize("content", inputs.DISTRIBUTIONS)
+@pytest.mark.parametrize("content", DISTRIBUTIONS)
 @pytest.mark.parametrize("mechanism", mechanisms())
 def test_nothing_is_uniform_between_0_and_1(mechanism, content):
     """No floating tensor lies in (0, 1), where all weights are alike; but `w`, a width, is near 1."""
@@ -56,13 +57,13 @@ CLAIMS = {
 def test_a_distribution_does_what_it_says(content):
     """Each changes the ordinary numbers in its own way, and no other changes them so."""
     plain = inputs.exact(inputs.tensors(LARGE))
-    made = {name: inputs.exact(inputs.tensors(replace(LARGE, content=name))) for name in inputs.DISTRIBUTIONS}
+    made = {name: inputs.exact(inputs.tensors(replace(LARGE, content=name))) for name in DISTRIBUTIONS}
     assert [content] == [name for name, given in made.items() if CLAIMS[content](plain, given)]
 
 
 def test_every_distribution_is_claimed():
     """A new distribution gets a claim above."""
-    assert {"ordinary", *CLAIMS} == set(inputs.DISTRIBUTIONS)
+    assert {"ordinary", *CLAIMS} == set(DISTRIBUTIONS)
 
 
 def to_bfloat16(number: float) -> float:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from attention_harness import registry
-from attention_harness.bounds.gradients import gradient_bounds
+from attention_harness.bounds.error_bound import gradient_bounds
 from attention_harness.cases import inputs
 from attention_harness.cases.matrix import matrix
 from attention_harness.checks.gradients import has_gradient, has_second_derivative

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, assume, settings
 from hypothesis import strategies as st
 
-from attention_harness.cases import inputs
+from attention_harness.cases.distributions import DISTRIBUTIONS
 from attention_harness.cases.ids import parse
 from attention_harness.cases.space import variants
 from attention_harness.checks import Check
@@ -63,7 +63,7 @@ def cases(draw: st.DrawFn, relation: Check, implementation: Implementation, amon
         if option == needed or draw(st.integers(0, 3)) == 3:
             options[option] = draw(st.sampled_from(forms))
     dtype = draw(st.sampled_from([dtype for dtype in DTYPES if dtype in implementation.capabilities.dtypes]))
-    content = draw(st.sampled_from(list(inputs.DISTRIBUTIONS)))
+    content = draw(st.sampled_from(list(DISTRIBUTIONS)))
     layout = draw(st.sampled_from(_LAYOUTS[: 3 if DTYPES[dtype].single else 2]))
     case = Case(place.mechanism.name, sizes, dtype, options, content, layout, DRAWN + draw(st.integers(0, 1000)))
     assume(not implementation.refuses(case) and relation.holds(implementation, case))
