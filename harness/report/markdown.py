@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from attention_harness.report import mutation, templates, words
 from attention_harness.report.content import Content
 from attention_harness.report.growth import HEADER
+from attention_harness.report.timings import COSTS
 
 QUIET = ("pass", "none", "unsupported", "unavailable")
 """States that are not set in bold."""
@@ -33,6 +34,7 @@ def render(content: Content) -> str:
     environment.globals |= {"rule": rule, "counted": words.counted}
     text = environment.get_template("report.md.j2").render(
         content=content,
+        costs=COSTS,
         growth=HEADER,
         mutation=mutation,
         quiet=QUIET,

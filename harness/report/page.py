@@ -8,6 +8,7 @@ import re
 
 from attention_harness.report import figures, growth, mutation, templates, words
 from attention_harness.report.content import Content
+from attention_harness.report.timings import COSTS
 
 
 def render(content: Content) -> str:
@@ -20,6 +21,7 @@ def render(content: Content) -> str:
     style = (templates.FOLDER / "page.css").read_text(encoding="utf-8")
     return environment.get_template("page.html.j2").render(
         content=content,
+        costs=COSTS,
         figures=figures,
         growth=growth,
         limits=figures.limits(content.timing.panels),

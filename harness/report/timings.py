@@ -12,36 +12,68 @@ from attention_harness.model.measurement import ANSWERS, STATUSES, Measurement
 from attention_harness.model.verdict import NONCONFORMING, Verdict
 from attention_harness.report import words
 
+COSTS = ("could show", "prepare", "first call", "peak memory", "of ceiling", "error ratio")
+"""What `Line.costs` holds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One implementation on one workload.
+    """One implementation on one workload. remark: why it was not timed, or what to know about the answer."""
 
-    kind        its status; "measured" alone means that it was timed and conforms
-    answer      faster, slower, ... or the status of what was not timed
-    point       (ratio, low, high) for the figure; None unless it was measured and compared
-    ceiling     the part of the machine's ceilings that is reached, and which binds
-    error_ratio the largest, where it was checked
-    cold        on an accelerator: one call after its cache was flushed
-    time        median of all its samples, for one call, with the range of the passes' medians
-    remark      why it was not timed, or what to know about the answer
-    """
+    row: Measurement
+    remark: str
 
-    implementation: str
-    kind: str
-    answer: str
-    remark: str = ""
-    ratio: str = words.NOTHING
-    point: tuple[float, float | None, float | None] | None = None
-    detectable: str = words.NOTHING
-    prepare: str = words.NOTHING
-    first_call: str = words.NOTHING
-    peak: str = words.NOTHING
-    ceiling: str = words.NOTHING
-    error_ratio: str = words.NOTHING
-    cold: str = words.NOTHING
-    time: str = words.NOTHING
-    samples: str = words.NOTHING
+    @property
+    def implementation(self) -> str:
+        """Its name."""
+        return self.row.implementation
+
+    @property
+    def measured(self) -> bool:
+        """It was timed and conforms."""
+        return self.row.status == "measured"
+
+    @property
+    def answer(self) -> str:
+        """faster, slower, ... or the status of what was not timed."""
+        return (self.row.answer or "not compared") if self.measured else self.row.status
+
+    @property
+    def point(self) -> tuple[float, float | None, float | None] | None:
+        """Ratio, low and high for the figure; None unless it was measured and compared."""
+        ratio = self.row.ratio
+        return (ratio, self.row.low, self.row.high) if ratio is not None and 0 < ratio < math.inf else None
+
+    @property
+    def ratio(self) -> str:
+        """The ratio with its interval."""
+        return words.NOTHING if self.point is None else "1" if self.answer == "baseline" else words.ratio(*self.point)
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """What `COSTS` names."""
+        row = self.row
+        return (
+            words.percent(row.detectable),
+            words.seconds(statistics.median(row.prepare_s) if row.prepare_s else None),
+            words.seconds(row.first_call_s),
+            words.size(row.peak_bytes),
+            f"{row.ceiling_share:.0%} {row.ceiling}" if row.ceiling_share is not None else words.NOTHING,
+            words.error_ratio(row.error_ratio),
+        )
+
+    @property
+    def times(self) -> tuple[str, ...]:
+        """Of one call: the median of all samples with the range of the passes' medians; the same cold; the samples."""
+        row, medians = self.row, [statistics.median(samples) for samples in self.row.wall_s]
+        every = [time for samples in row.wall_s for time in samples]
+        cold = statistics.median(map(statistics.median, row.cold_s)) if row.cold_s else None
+        median, least, most = map(words.seconds, (statistics.median(every), min(medians), max(medians)))
+        return (
+            f"{median} ({least} to {most})",
+            words.seconds(cold),
+            f"{words.counted(len(medians), 'pass', 'passes')}, {words.number(len(every))} samples",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +84,6 @@ class Panel:
     kind: str
     mechanism: str
     case: str
-    threads: int
     baseline: str
     caption: str
     lines: tuple[Line, ...]
@@ -101,24 +132,14 @@ def timing(measurements: Sequence[Measurement], verdicts: Sequence[Verdict] = ()
 def _panel(
     rows: Sequence[Measurement], wrong: dict[tuple[str, str], Verdict], elsewhere: Counter[tuple[str, str]]
 ) -> Panel:
-    first = rows[0]
-    baseline = next((row.baseline for row in rows if row.baseline), "")
+    first, baseline = rows[0], next((row.baseline for row in rows if row.baseline), "")
     lines = [
         _line(row, wrong.get((row.implementation, row.case)), elsewhere[row.implementation, row.mechanism])
         for row in rows
     ]
-    lines.sort(key=_rank)
-    spoilt = (baseline, first.case) in wrong
-    return Panel(
-        first.workload,
-        _kind(first),
-        first.mechanism,
-        first.case,
-        first.threads,
-        baseline,
-        _caption(rows, baseline, spoilt),
-        tuple(lines),
-    )
+    caption = _caption(rows, baseline, (baseline, first.case) in wrong)
+    described = _kind(first), first.mechanism, first.case, baseline, caption
+    return Panel(first.workload, *described, tuple(sorted(lines, key=_rank)))
 
 
 def _kind(row: Measurement) -> str:
@@ -129,67 +150,44 @@ def _kind(row: Measurement) -> str:
 
 def _rank(line: Line) -> tuple[bool, bool, bool, float]:
     """Return a key that sorts by ratio what was measured; an answer that was withheld comes after the others."""
-    ratio = line.point[0] if line.point else 0.0
-    return line.kind != "measured", line.point is None, line.answer == "unreliable", ratio
+    return not line.measured, line.point is None, line.answer == "unreliable", line.row.ratio or 0.0
 
 
 def _caption(rows: Sequence[Measurement], baseline: str, spoilt: bool) -> str:
     compared = [row for row in rows if row.ratio is not None]
-    facts = [words.counted(rows[0].threads, "thread")]
-    if baseline:
-        facts.append(f"baseline {baseline}")
     clocks = sorted({row.clock for row in compared if row.clock})
-    if clocks:
-        facts.append(f"{words.listed(clocks)} time")
     levels = sorted({row.level for row in compared if row.level is not None})
-    if levels:
-        facts.append(f"{words.listed([words.percent(level) for level in levels])} intervals")
     controls = sorted({row.control_ratio for row in compared if row.control_ratio is not None})
-    if controls:
-        facts.append(
-            f"the baseline's A/A control, whose truth is 1, came out at {words.listed([f'{t:.3f}' for t in controls])}"
-        )
     counted = next((row for row in rows if row.flops is not None), None)
-    if counted is not None:
-        facts.append(
-            f"{words.quantity(counted.flops)}FLOP of matrix products, {words.size(counted.moved_bytes)} moved; "
-            f"a call has to add {words.size(counted.least_bytes)}, its largest intermediate written out would be "
-            f"{words.size(counted.written_bytes)}"
+    gated_on = next((row.gated_on for row in rows if row.gated_on), "")
+    return "; ".join(
+        filter(
+            None,
+            (
+                words.counted(rows[0].threads, "thread"),
+                baseline and f"baseline {baseline}",
+                clocks and f"{words.listed(clocks)} time",
+                levels and f"{words.listed([words.percent(level) for level in levels])} intervals",
+                controls
+                and "the baseline's A/A control, whose truth is 1, came out at "
+                + words.listed([f"{ratio:.3f}" for ratio in controls]),
+                counted
+                and f"{words.quantity(counted.flops)}FLOP of matrix products, {words.size(counted.moved_bytes)} moved; "
+                f"a call has to add {words.size(counted.least_bytes)}, its largest intermediate written out would be "
+                f"{words.size(counted.written_bytes)}",
+                gated_on and f"checked at a shorter length, {gated_on}",
+                "" if compared else "no comparison" + ("" if baseline else ": the baseline was not measured"),
+                spoilt and "WARNING: the baseline itself does not conform on this case",
+            ),
         )
-    if any(row.gated_on for row in rows):
-        facts.append(f"checked at a shorter length, {next(row.gated_on for row in rows if row.gated_on)}")
-    if not compared:
-        facts.append("no comparison: the baseline was not measured" if not baseline else "no comparison")
-    if spoilt:
-        facts.append("WARNING: the baseline itself does not conform on this case")
-    return "; ".join(facts)
+    )
 
 
 def _line(row: Measurement, verdict: Verdict | None, elsewhere: int) -> Line:
-    if row.status != "measured":
-        return Line(row.implementation, row.status, row.status, row.reason)
-    if verdict is not None:
+    if row.status == "measured" and verdict is not None:
         why = f"timed, but it does not conform on this case ({verdict.status}, check {verdict.check}): not ranked"
-        return Line(row.implementation, "refused", "refused", f"{why}. {verdict.reason}")
-    drawable = row.ratio is not None and math.isfinite(row.ratio) and row.ratio > 0
-    point = (row.ratio, row.low, row.high) if drawable and row.ratio is not None else None
+        cell = row.mechanism, row.workload, row.case, row.threads
+        refused = Measurement(row.implementation, *cell, "refused", f"{why}. {verdict.reason}", direction=row.direction)
+        return Line(refused, refused.reason)
     fails = f"{words.counted(elsewhere, 'check')} of this mechanism went wrong on other cases" if elsewhere else ""
-    medians = [statistics.median(samples) for samples in row.wall_s]
-    every = statistics.median(time for samples in row.wall_s for time in samples)
-    return Line(
-        row.implementation,
-        "measured",
-        row.answer or "not compared",
-        "; ".join(filter(None, (row.reason, fails))),
-        "1" if row.answer == "baseline" else words.ratio(*point) if point else words.NOTHING,
-        point,
-        words.percent(row.detectable),
-        words.seconds(statistics.median(row.prepare_s)) if row.prepare_s else words.NOTHING,
-        words.seconds(row.first_call_s),
-        words.size(row.peak_bytes),
-        f"{row.ceiling_share:.0%} {row.ceiling}" if row.ceiling_share is not None else words.NOTHING,
-        words.error_ratio(row.error_ratio),
-        words.seconds(statistics.median(map(statistics.median, row.cold_s))) if row.cold_s else words.NOTHING,
-        f"{words.seconds(every)} ({words.seconds(min(medians))} to {words.seconds(max(medians))})",
-        f"{words.counted(len(row.wall_s), 'pass', 'passes')}, {words.number(sum(map(len, row.wall_s)))} samples",
-    )
+    return Line(row, "; ".join(filter(None, (row.reason, fails if row.status == "measured" else ""))))
