@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +17,9 @@ from attention_harness.model.errors import describe
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One warm call: its seconds and the bytes that it adds at its peak (None: not known), or why there is none.
-
-    inputs_s, prepare_s   what goes before: the inputs, and preparation with the first call
-    """
+    """One warm call: its seconds and the bytes that it adds at its peak (None: not known), or why there is none."""
 
     seconds: float = 0.0
-    inputs_s: float = 0.0
-    prepare_s: float = 0.0
     peak_bytes: int | None = None
     reason: str = ""
 
@@ -45,10 +39,7 @@ def _look(name: str, load: tuple[Path, ...], case_id: str, direction: str, threa
     import torch
 
     torch.set_num_threads(threads)
-    began = time.perf_counter()
-    problem = Problem(parse(case_id), direction)
-    inputs_s = time.perf_counter() - began
-    arm = Arm(implementation(name, load), problem)
+    arm = Arm(implementation(name, load), Problem(parse(case_id), direction))
     seconds = min(arm.clock.once(arm.call, arm.tensors) for _ in range(2))
     gc.collect()
-    return Look(seconds, inputs_s, arm.prepare_s + arm.first_call_s, arm.peak_bytes())
+    return Look(seconds, arm.peak_bytes())

@@ -25,6 +25,7 @@ from attention_harness.execution.machine import cuda_devices, environment
 from attention_harness.model import units
 from attention_harness.model.measurement import DIRECTIONS, Measurement
 from attention_harness.model.pass_records import Record
+from attention_harness.model.printable import printable
 from attention_harness.model.run_facts import Noise
 from attention_harness.store import Writer, encoding, now
 from attention_harness.store.reading import pass_records
@@ -167,8 +168,36 @@ def _print(options: argparse.Namespace, rows: Sequence[Measurement], disturbed: 
         about = {"baseline": options.baseline, "environment": environment(), "noise": disturbed}
         print(encoding.document(about | {"measurements": rows}))
         return
-    print(console.timings(rows, options.baseline))
+    print(timings(rows, options.baseline))
     took = f"took {units.duration(seconds)}"
     print("\n".join([took, disturbed.line, *(f"warning: {text}" for text in disturbed.warnings)]))
     if options.out:
         print(f"run directory: {options.out}\njson: {options.out / 'benchmark.json'}")
+
+
+def timings(measured: Sequence[Measurement], baseline: str) -> str:
+    """Return a line for each measurement: its ratio to the baseline with the interval, or why there is none."""
+    lines = [f"time over {baseline}'s time [interval]; below 1 is faster; only what conforms is timed"]
+    cell = None
+    for row in measured:
+        if row.cell != cell:
+            cell = row.cell
+            both = ", forward and backward" if row.direction != "forward" else ""
+            threads = f", {row.threads} threads" if row.threads > 1 else ""
+            lines.append(f"{row.workload} ({row.dtype}{both}{threads})")
+        lines.append(f"  {row.implementation:18} {_answer(row)}")
+    return printable("\n".join(lines))
+
+
+def _answer(row: Measurement) -> str:
+    if row.status != "measured":
+        return f"{row.status}: {row.reason}"
+    why = f": {row.reason}" if row.reason else ""
+    if row.ratio is None:
+        return f"{row.answer or 'measured'}{why}"
+    if row.answer == "unreliable" or row.low is None:
+        return f"{row.answer}{why}"
+    could = f"; a difference of {row.detectable:.1%} could have been seen" if row.detectable else ""
+    could = could if row.answer == "inconclusive" else ""
+    error_ratio = f"; {row.ceiling_share:.0%} of the {row.ceiling} ceiling" if row.ceiling_share else ""
+    return f"{row.ratio:7.3f} [{row.low:.3f}, {row.high:.3f}] {row.answer}{could}{error_ratio}{why}"

@@ -20,7 +20,7 @@ from attention_harness.benchmark.campaign import Campaign
 from attention_harness.benchmark.gate import Gate
 from attention_harness.benchmark.recorder import document
 from attention_harness.commands import arguments, console, gating
-from attention_harness.commands.bench import add_matrix_arguments, directions
+from attention_harness.commands.bench import add_matrix_arguments, directions, timings
 from attention_harness.commands.run_setup import writer_of
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.pass_records import Record
@@ -167,7 +167,7 @@ def text(result: Result) -> str:
     if not new:
         return f"nothing to compare: no implementation file differs from {title}; name one to measure it anyway"
     count = {answer: sum(row.answer == answer for row in new) for answer in ("slower", "faster", "same")}
-    lines = [console.timings(new, result.version.label)]
+    lines = [timings(new, result.version.label)]
     lines += [f"newly wrong: {row.implementation} on {row.workload}: {row.reason}" for row in result.newly_wrong]
     lines.append(
         f"against {title}: {count['slower']} slower, {count['faster']} faster, {count['same']} the same within 3 %, "

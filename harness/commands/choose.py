@@ -13,6 +13,7 @@ from attention_harness.benchmark import gate, noise
 from attention_harness.benchmark.campaign import Campaign
 from attention_harness.benchmark.gate import Gate
 from attention_harness.benchmark.probing import Look, look
+from attention_harness.benchmark.schedule import expected_s
 from attention_harness.benchmark.timing import ROUNDS
 from attention_harness.benchmark.workloads import Workload
 from attention_harness.commands import arguments, choose_problem, console, gating
@@ -30,7 +31,6 @@ FAR = 10.0  # what takes so many times the fastest's time in a first look is not
 _SLOW_S, _FEW_ROUNDS = 2.0, 5  # rounds that take so long are few; the passes stay
 _LOOK_S = 300.0
 _STATUSES = {"wrong": "refused"}  # what is out for people, as a measurement
-_PASS_S = 4.0  # a pass's start: torch is imported
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -168,7 +168,7 @@ def _timed(
         extend=True,
         load=tuple(options.load),
     )
-    minutes = max(1, math.ceil(expected_s(campaign, looks) / 60))
+    minutes = math.ceil(campaign.passes * expected_s(campaign, campaign.cells()) / 60)
     console.line(
         f"choose: timing {len(chosen)} implementations side by side, {campaign.passes} passes of {campaign.rounds} "
         f"rounds or more: about {minutes} min, at most twice that where the answer is not clear"
@@ -176,20 +176,6 @@ def _timed(
     with console.progress("choose") as show:
         # what does not conform is out already
         yield from benchmark.measure(campaign, lambda implementation, case, direction: "", show, records, writer)
-
-
-def expected_s(campaign: Campaign, looks: Mapping[str, Look]) -> float:
-    """Return the seconds that the passes are expected to take: inputs, three warm calls and the rounds of each arm.
-
-    What is compiled is compiled in the first pass and found on disk by the others, for which a quarter is counted.
-    """
-    arms = [*looks.values(), looks[campaign.baseline]]
-    each = [
-        3 * one.seconds + max(campaign.time_per_arm_s, campaign.rounds * one.seconds) + one.prepare_s / 4
-        for one in arms
-    ]
-    inputs_s = max(one.inputs_s for one in arms)
-    return campaign.passes * (_PASS_S + inputs_s + sum(each)) + sum(one.prepare_s for one in arms)
 
 
 def _not_timed(choice: Choice) -> list[Measurement]:

@@ -14,7 +14,6 @@ from attention_harness.model.printable import printable
 
 if TYPE_CHECKING:
     from attention_harness.model.diagnosis import Diagnosis
-    from attention_harness.model.measurement import Measurement
     from attention_harness.model.verdict import Verdict
 
 EXAMPLES = 3
@@ -112,31 +111,3 @@ def cause(found: Diagnosis) -> None:
     line(f"DIAGNOSIS {found.implementation}")
     for text in [f"matches: {match}" for match in found.matches] or [found.note]:
         line(f"  {text}")
-
-
-def timings(measured: Sequence[Measurement], baseline: str) -> str:
-    """Return a line for each measurement: its ratio to the baseline with the interval, or why there is none."""
-    lines = [f"time over {baseline}'s time [interval]; below 1 is faster; only what conforms is timed"]
-    cell = None
-    for row in measured:
-        if row.cell != cell:
-            cell = row.cell
-            both = ", forward and backward" if row.direction != "forward" else ""
-            threads = f", {row.threads} threads" if row.threads > 1 else ""
-            lines.append(f"{row.workload} ({row.dtype}{both}{threads})")
-        lines.append(f"  {row.implementation:18} {_answer(row)}")
-    return printable("\n".join(lines))
-
-
-def _answer(row: Measurement) -> str:
-    if row.status != "measured":
-        return f"{row.status}: {row.reason}"
-    why = f": {row.reason}" if row.reason else ""
-    if row.ratio is None:
-        return f"{row.answer or 'measured'}{why}"
-    if row.answer == "unreliable" or row.low is None:
-        return f"{row.answer}{why}"
-    could = f"; a difference of {row.detectable:.1%} could have been seen" if row.detectable else ""
-    could = could if row.answer == "inconclusive" else ""
-    error_ratio = f"; {row.ceiling_share:.0%} of the {row.ceiling} ceiling" if row.ceiling_share else ""
-    return f"{row.ratio:7.3f} [{row.low:.3f}, {row.high:.3f}] {row.answer}{could}{error_ratio}{why}"

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from attention_harness import store
-from attention_harness.commands import console
+from attention_harness.commands import bench, console
 from attention_harness.commands.check import summary
 from attention_harness.model.diagnosis import Diagnosis
 from attention_harness.model.errors import HarnessError
@@ -112,7 +112,7 @@ def test_no_terminal_is_steered(capsys):
     console.cause(Diagnosis(HOSTILE, (), HOSTILE))
     console.table("cases", [{"id": HOSTILE}], ("id",))
     print(summary.summary(verdicts(HOSTILE), 3), summary.behaviours(verdicts(HOSTILE)))
-    print(console.timings(measurements(HOSTILE), HOSTILE))
+    print(bench.timings(measurements(HOSTILE), HOSTILE))
     shown = "".join(capsys.readouterr())
     assert r"\x1b[31mred\x1b]0;owned\x07 \x00 \u202eRTL\u2066" in shown
     assert not STEERING & set(shown)
