@@ -14,9 +14,7 @@ from datetime import datetime
 import msgspec
 
 from attention_harness.model import mutation_results
-from attention_harness.model.diagnosis import Diagnosis
-from attention_harness.model.mutation_results import Sensitivity
-from attention_harness.model.run_facts import Harm, Heatmap, ImplementationFacts, MechanismFacts, Noise, RunFacts
+from attention_harness.model.run_facts import Heatmap, ImplementationFacts, MechanismFacts, RunFacts
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 from attention_harness.report import growth, timings, words
 from attention_harness.report.matrix import Matrix, MatrixCell, matrix
@@ -89,33 +87,27 @@ class Mechanism:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """All that a report shows, in its order.
+    """All that a report shows: tables made of the run, and the run for what stands in it as it is shown.
 
-    measured, behaviours   the implementations of which a behaviour was measured; each behaviour, with its verdict for
-                           each of them
+    behaviours   behaviour -> implementation -> its verdict; measured: those implementations
     """
 
+    run: Run
     headline: Headline
     statuses: tuple[tuple[str, int], ...]
     totals: tuple[Total, ...]
     matrix: Matrix
     worst: tuple[MatrixCell, ...]
     measured: tuple[str, ...]
-    behaviours: tuple[tuple[str, tuple[Verdict | None, ...]], ...]
+    behaviours: Mapping[str, Mapping[str, Verdict]]
     mutation_score: mutation_results.MutationScore | None
-    sensitivity: tuple[Sensitivity, ...]
-    reliability: tuple[Harm, ...]
     failures: tuple[Group, ...]
-    causes: tuple[Diagnosis, ...]
     known: tuple[Group, ...]
     timing: timings.Timing
-    noise: Noise | None
-    self_check: tuple[str, ...]
     sweeps: tuple[growth.Sweep, ...]
     fronts: tuple[growth.Front, ...]
     mechanisms: tuple[Mechanism, ...]
     machine: tuple[tuple[str, str], ...]
-    command: str
     dates: tuple[tuple[str, str], ...]
 
 
@@ -128,9 +120,10 @@ def assemble(run: Run) -> Content:
     names = _union(declared, (v.implementation for v in verdicts), (m.implementation for m in run.measurements))
     formulas = _union(mechanisms, (v.mechanism for v in verdicts))
     table = matrix(verdicts, formulas, names)
-    measured, behaviours = _behaviours(verdicts)
+    behaviours, tried = _behaviours(verdicts), run.outcomes or run.equivalence
     present = [status for status in SEVERITY[::-1] if any(v.status is status for v in verdicts)]
     return Content(
+        run=run,
         headline=headline,
         statuses=tuple((s.replace("_", " "), sum(v.status is s for v in verdicts)) for s in Status),
         totals=tuple(
@@ -138,19 +131,12 @@ def assemble(run: Run) -> Content:
         ),
         matrix=table,
         worst=tuple(cell for _, cells in table.rows for cell in cells if cell.worst),
-        measured=measured,
+        measured=tuple(_union(*behaviours.values())),
         behaviours=behaviours,
-        mutation_score=mutation_results.count(run.outcomes, run.equivalence)
-        if run.outcomes or run.equivalence
-        else None,
-        sensitivity=run.sensitivity,
-        reliability=run.reliability,
+        mutation_score=mutation_results.count(run.outcomes, run.equivalence) if tried else None,
         failures=_groups([v for v in verdicts if v.status in NONCONFORMING]),
-        causes=run.diagnosis,
         known=_groups([v for v in verdicts if v.status is Status.KNOWN_FAILURE]),
         timing=timings.timing(run.measurements, verdicts),
-        noise=run.facts.noise,
-        self_check=run.facts.self_check,
         sweeps=growth.sweeps(run.measurements),
         fronts=growth.fronts(run.measurements),
         mechanisms=tuple(
@@ -158,21 +144,17 @@ def assemble(run: Run) -> Content:
             for name in _union(formulas, run.heatmaps)
         ),
         machine=tuple(words.flattened(msgspec.to_builtins(run.facts.environment))),
-        command=run.facts.command,
         dates=tuple(_dates(run.facts)),
     )
 
 
-def _behaviours(
-    verdicts: Sequence[Verdict],
-) -> tuple[tuple[str, ...], tuple[tuple[str, tuple[Verdict | None, ...]], ...]]:
-    """Return the implementations of which a behaviour was measured, and each behaviour with its verdicts in order."""
-    prefix = "behaviour."
-    found = {(v.check.removeprefix(prefix), v.implementation): v for v in verdicts if v.check.startswith(prefix)}
-    names = tuple(dict.fromkeys(name for _, name in found))
-    return names, tuple(
-        (what, tuple(found.get((what, name)) for name in names)) for what in dict.fromkeys(w for w, _ in found)
-    )
+def _behaviours(verdicts: Sequence[Verdict]) -> dict[str, dict[str, Verdict]]:
+    found: dict[str, dict[str, Verdict]] = {}
+    for verdict in verdicts:
+        name = verdict.check.removeprefix("behaviour.")
+        if name != verdict.check:
+            found.setdefault(name, {})[verdict.implementation] = verdict
+    return found
 
 
 def settled(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], int]:

@@ -86,7 +86,7 @@ def test_figures_draw_what_was_measured_alone(swept):
 def test_a_run_without_counts_says_nothing_of_it(run, measurement):
     """Nor does one without noise."""
     told = build(run(measurements=[measurement(), measurement("other")]))
-    assert (None, (), ()) == (told.noise, told.sweeps, told.fronts)
+    assert (None, (), ()) == (told.run.facts.noise, told.sweeps, told.fronts)
     assert "Growth with length" not in page.render(told) + markdown.render(told)
 
 

@@ -222,6 +222,6 @@ def test_the_finding_reaches_the_table_and_the_report():
     assert verdict == again
     assert ["made", "fully_masked_rows", "FAIL", "nan", "zero"] == summary.behaviours([again]).splitlines()[1].split()
     told = build(Run(Path("run"), RunFacts(), (again,)))
-    assert (("made",), (("fully_masked_rows", (again,)),)) == (told.measured, told.behaviours)
+    assert (("made",), {"fully_masked_rows": {"made": again}}) == (told.measured, told.behaviours)
     unasked = structs.replace(again, status=Status.UNSUPPORTED, reason="not here", finding="", declared="")
     assert "" == summary.behaviours([unasked])
