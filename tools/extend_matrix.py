@@ -12,9 +12,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from attention_harness.cases import covering
 from attention_harness.cases.anchors import anchors
 from attention_harness.cases.coverage import Coverage, Item, shows
 from attention_harness.cases.matrix import LIST, TIERS, listed, matrix, row
+from attention_harness.cases.rows import LIST as ROWS
+from attention_harness.cases.rows import rows
 from attention_harness.cases.space import PLAIN, Variant, go_together
 from attention_harness.model.case import Case
 from attention_harness.options import OPTIONS, required
@@ -105,7 +108,12 @@ def _fits(variant: Variant, levels: dict[str, Any], first: dict[str, Any]) -> bo
 
 
 def main() -> int:
-    """Append to the list what every tier lacks; print how much that is."""
+    """Append to the lists what every tier and the covering rows lack; print how much that is."""
+    lines = [f"{row.line}\n" for row in covering.further(rows())]
+    with ROWS.open("a") as file:
+        file.writelines(lines)
+    rows.cache_clear()
+    print(f"{len(lines)} covering rows appended to {ROWS.name}")
     for tier in TIERS:
         made = list(further(tier, matrix(tier)))
         with LIST.open("a") as file:

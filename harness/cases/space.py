@@ -20,6 +20,16 @@ LENGTHS = ((5, 7), (7, 5), (1, 9), (9, 1), (8, 8), (16, 17), (33, 31), (64, 15),
 WIDTHS = ((8, 6), (6, 8), (16, 16), (1, 1), (64, 8), (5, 32), (8, 8))
 # Batch, heads, key heads: B = H on purpose, grouped heads, one of each.
 BATCHES = ((2, 3, 3), (3, 2, 2), (2, 2, 2), (1, 1, 1), (2, 4, 2), (1, 6, 2))
+# Grouped heads in the covering rows, where BATCHES has those without: two and six query heads for a key head.
+GROUPED = ((2, 4, 2), (2, 6, 1))
+# What goes with options that act in training: enough batches and heads to see that they share a mask of dropout.
+TRAINED = {
+    "lengths": ((5, 7), (8, 8)),
+    "widths": ((16, 8), (8, 6)),
+    "batches": ((4, 4, 4),),
+    "content": ("ordinary", "large"),
+    "layout": ("contiguous", "transposed"),
+}
 # For each part of a level of these factors, the axes in which it shows.
 SIZED = {
     "lengths": (("Lq", "L"), ("Lk", "P")),

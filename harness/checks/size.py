@@ -20,6 +20,8 @@ TENSOR = 2**24
 ALL_PAIRS = 2**29
 """Beyond this the reference alone takes minutes."""
 _PAIRS_A_SECOND = 2**20  # of the reference, on a core shared by five: an idle one computes 6 times as many
+OUTPUT_ALONE = 2**16
+"""Scores, times the features of a pair, beyond which the suite's own cases are judged by their output alone: for time."""
 ROW = 2 * PAIRS
 """Numbers for one query of every batch and head: the smallest block."""
 
@@ -50,6 +52,11 @@ def too_large(case: Case) -> str:
             f"too large: more than {ROW:,} scores of one query in all batches and heads, times the features of a pair"
         )
     return ""
+
+
+def needs_one_check(case: Case) -> bool:
+    """Return whether a problem has so many scores that the suite judges its output alone."""
+    return pairs(mechanisms()[case.mechanism], case.sizes) > OUTPUT_ALONE
 
 
 def allowance(case: Case) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 
 from attention_harness.model.dtypes import DTYPES
 from attention_harness.model.errors import HarnessError
+from attention_harness.model.requirements import requirement
 
 FULLY_MASKED_ROWS = ("zero", "nan", "mean")
 
@@ -80,6 +81,8 @@ def _names(what: str, declared: Any) -> tuple[str, ...]:
 class Capabilities:
     """What an implementation declares. It chooses the checks; the checks hold the implementation to it.
 
+    requires                        rules on sizes, such as ("Eq == E", "D % 8 == 0", "Lq >= 1"): cases are made to fit
+                                    them, and others are refused
     gradients, second_derivatives   autograd gives them, with respect to every floating tensor
     builds                          preparing it for another structure of inputs takes seconds (a compilation, an
                                     export): its gradients are judged on a sample of the cases
@@ -94,6 +97,7 @@ class Capabilities:
     dtypes: tuple[str, ...] = ("float32",)
     devices: tuple[str, ...] = ("cpu",)
     options: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
     gradients: bool = False
     second_derivatives: bool = False
     builds: bool = False
@@ -113,6 +117,8 @@ class Capabilities:
                 if value not in known:
                     raise HarnessError(f"capabilities: unknown {name[:-1]} {value!r}; known: {', '.join(known)}")
         _names("options", self.options)  # which names there are, the registry knows
+        for text in _names("requires", self.requires):
+            requirement(text)
         if not _names("mechanisms", self.mechanisms):
             raise HarnessError(f"capabilities: mechanisms must be a tuple of names, got {self.mechanisms!r}")
         if self.fully_masked_rows not in FULLY_MASKED_ROWS:

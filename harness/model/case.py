@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import re
@@ -54,7 +55,7 @@ class Case:
         options = {name: self.options[name] for name in sorted(self.options)}
         object.__setattr__(self, "options", MappingProxyType(options))
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
         """The case as text: `FORMAT`. Options stand in alphabetical order."""
         sizes = "".join(f"{axis}{length}" for axis, length in self.sizes.items())
@@ -78,7 +79,7 @@ class Case:
             name, equals, form = item.partition("=")
             if not equals or name in options:
                 raise HarnessError(f"malformed case id {text!r}: option {item!r} is not name=value, once")
-            options[name] = _form(form)
+            options[name] = option_form(form)
         number = int(draw[2]) if draw else 0
         case = cls(head, sizes, rest[1], options, tail[1], tail[2], number, device or "cpu")
         if case.id != text:
@@ -119,7 +120,7 @@ def spelt(form: Any) -> str:
     return ",".join(map(str, form)) if isinstance(form, tuple) else str(form)
 
 
-def _form(text: str) -> Any:
+def option_form(text: str) -> Any:
     """Return the form that a text spells: whole numbers with commas, a finite number, or else a word."""
     if _WHOLE_NUMBERS.fullmatch(text):
         return tuple(map(int, text.split(",")))

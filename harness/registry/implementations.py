@@ -24,6 +24,7 @@ from attention_harness import implementations as _shipped
 from attention_harness.model.capabilities import Capabilities
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
+from attention_harness.model.requirements import unmet
 from attention_harness.options import capabilities as known_options
 from attention_harness.options import required
 from attention_harness.registry.mechanisms import mechanisms, unknown
@@ -114,6 +115,8 @@ def refuses(capabilities: Capabilities, case: Case) -> str:
         return f"mechanism {case.mechanism} not declared"
     if case.dtype not in capabilities.dtypes:
         return f"dtype {case.dtype} not declared (declares {', '.join(capabilities.dtypes)})"
+    if rule := unmet(capabilities.requires, case.sizes):
+        return f"requires {rule}"
     missing = [option for option in required(case) if option not in capabilities.options]
     if missing:
         return f"option {', '.join(missing)} not declared (declares {', '.join(capabilities.options) or 'none'})"

@@ -7,7 +7,7 @@ import argparse
 from attention_harness import registry
 from attention_harness.cases.ids import parse
 from attention_harness.cases.matrix import matrix
-from attention_harness.cases.narrow import cases_for
+from attention_harness.cases.projection import cases_for
 from attention_harness.checks.behaviour.anchor import anchor
 from attention_harness.execution import fuzz
 from attention_harness.execution.plan import Item, plan_items
@@ -21,14 +21,16 @@ def plan(options: argparse.Namespace) -> tuple[list[Implementation], list[Item],
     chosen = registry.select(options.names, options.load)
     drawn = _drawn_cases(options, chosen)
     shared = [case.on(options.device) for case in drawn.numbers] if drawn else _named_cases(options)
+    present = set(shared)
 
     def added(implementation: Implementation) -> list[Case]:
-        """Return the cases that a narrow declaration adds to the shared ones, and the one of its behaviours."""
+        """Return the rows as far as they are declared, and the case of its behaviours."""
         if options.case or options.fuzz:
             return []
-        found = [] if options.device != "cpu" else list(cases_for(implementation.capabilities, options.tier))
+        found = [case.on(options.device) for case in cases_for(implementation.capabilities, options.tier)]
+        found = [case for case in found if case not in present]
         measured = anchor(implementation).on(options.device)
-        found += [measured] if measured not in {*shared, *found} else []
+        found += [measured] if measured not in {*present, *found} else []
         return [case for case in found if not options.mechanism or case.mechanism in options.mechanism]
 
     items = list(plan_items(chosen, shared, added))

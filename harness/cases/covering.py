@@ -1,0 +1,127 @@
+"""Makes the covering rows: for each set of at most two options, rows that cover every pair of levels there.
+
+A pair counts where it can show. A level is degenerate with a length of 1, a single batch element or a single head,
+since many errors cannot show there: a pair is covered only by a row whose other levels are not degenerate.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from attention_harness.cases.rows import Row
+from attention_harness.cases.space import BATCHES, GROUPED, SIZED, TRAINED, factors
+from attention_harness.options import OPTIONS
+
+Pair = frozenset[tuple[str, Any]]
+
+INPUTS = (*SIZED, "content", "layout")
+
+
+def option_levels() -> dict[str, tuple[Any, ...]]:
+    """Return the forms of every option that rows combine; grouped heads are levels of the batches."""
+    found = {o.name: o.forms or o.more_forms[:1] for o in OPTIONS.values() if o.forms or o.more_forms}
+    return {"batches": GROUPED} | found
+
+
+def further(present: Iterable[Row]) -> Iterator[Row]:
+    """Yield the rows to add to these, so that every set of at most two options covers its pairs."""
+    listed = list(present)
+    used: Counter[Any] = Counter()
+    yield from _covering(listed, {}, used)
+    forms = [(name, form) for name, levels in option_levels().items() for form in levels]
+    for one in forms:
+        yield from _covering(listed, dict([one]), used)
+    for one, other in itertools.combinations(forms, 2):
+        if one[0] != other[0]:
+            yield from _covering(listed, dict([one, other]), used)
+
+
+def _covering(listed: list[Row], fixed: dict[str, Any], used: Counter[Any]) -> Iterator[Row]:
+    """Yield rows with these options that cover the pairs that none of the listed rows with just these covers."""
+    levels = _levels(fixed)
+    same = [row for row in listed if _fixed(row) == fixed]
+    missing = dict.fromkeys(_wanted(fixed, levels))
+    for row in same:
+        used.update(_counted(row.levels))
+        for pair in covered(row.levels):
+            missing.pop(pair, None)
+    while missing:
+        row = _best(fixed, levels, missing, used)
+        used.update(_counted(row.levels))
+        for pair in covered(row.levels):
+            missing.pop(pair, None)
+        yield row
+
+
+def _fixed(row: Row) -> dict[str, Any]:
+    """Return what makes a row one of its set: its options, and its batches where they group heads."""
+    return ({"batches": row.batches} if groups_heads(row.batches) else {}) | dict(row.options)
+
+
+def groups_heads(batches: tuple[int, int, int]) -> bool:
+    """Whether there are fewer key heads than query heads."""
+    _, heads, key_heads = batches
+    return heads != key_heads
+
+
+def _levels(fixed: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """Return the levels of the inputs' factors that go with these options."""
+    every = factors()
+    found = {name: tuple(level for level in every[name] if level is not None) for name in INPUTS}
+    found["batches"] = tuple(level for level in BATCHES if not groups_heads(level))
+    if any(name in OPTIONS and OPTIONS[name].training for name in fixed):  # judged over many calls: few and small
+        found |= {name: tuple(values) for name, values in TRAINED.items()}
+    return found | {name: (level,) for name, level in fixed.items()}
+
+
+def _wanted(fixed: Mapping[str, Any], levels: Mapping[str, tuple[Any, ...]]) -> Iterator[Pair]:
+    """Yield the pairs: among the inputs' levels without options, else of each option with each level, or of the two."""
+    if len(fixed) == 2:
+        yield frozenset(fixed.items())
+        return
+    names = list(levels)
+    for one, other in itertools.combinations(names, 2):
+        if not fixed or one in fixed or other in fixed:
+            yield from (frozenset({(one, a), (other, b)}) for a in levels[one] for b in levels[other])
+
+
+def _counted(levels: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the levels of a row and their pairs: what is used least comes next."""
+    yield from levels.items()
+    yield from map(frozenset, itertools.combinations(levels.items(), 2))
+
+
+def covered(levels: Mapping[str, Any]) -> Iterator[Pair]:
+    """Yield the pairs of levels that a row covers."""
+    weak = {item for item in levels.items() if degenerate(*item)}
+    for pair in itertools.combinations(levels.items(), 2):
+        if weak <= set(pair):
+            yield frozenset(pair)
+
+
+def degenerate(factor: str, level: Any) -> bool:
+    """Whether many errors cannot show at a level: one query, one key, one batch element, one head."""
+    return (factor == "lengths" and min(level) < 2) or (factor == "batches" and min(level[:2]) < 2)
+
+
+def _best(
+    fixed: Mapping[str, Any], levels: Mapping[str, tuple[Any, ...]], missing: Iterable[Pair], used: Counter[Any]
+) -> Row:
+    """Return a row with the first missing pair; each further level covers most, and is the least used of those."""
+    made = dict(fixed) | dict(next(iter(missing)))
+    left = set(missing)
+    for name in levels:
+        if name in made:
+            continue
+
+        def gain(level: Any, name: str = name) -> tuple[int, int, int]:
+            pairs = [frozenset({(name, level), item}) for item in made.items()]
+            return sum(pair in left for pair in pairs), -sum(used[pair] for pair in pairs), -used[name, level]
+
+        fitting = [level for level in levels[name] if not degenerate(name, level)]
+        made[name] = max(fitting, key=gain)
+    options = {name: form for name, form in made.items() if name in OPTIONS}
+    return Row(**{name: made[name] for name in INPUTS}, options=options)

@@ -1,0 +1,101 @@
+"""The cases that a declaration is judged on: the covering rows and the matrix, projected onto it.
+
+Every row is asked of every declared mechanism in every declared dtype, as far as its options are declared: what a
+mechanism does not know of a row is dropped, and sizes that a declaration's `requires` rules out are mended. Adding a
+mechanism, an option or a dtype to a declaration therefore adds cases and removes none.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+from attention_harness.cases.covering import groups_heads
+from attention_harness.cases.distributions import DISTRIBUTIONS
+from attention_harness.cases.matrix import matrix
+from attention_harness.cases.rows import Row, rows
+from attention_harness.cases.space import MAY_BE_EMPTY, Variant, go_together, variants
+from attention_harness.model import requirements
+from attention_harness.model.capabilities import Capabilities
+from attention_harness.model.case import Case
+from attention_harness.options import OPTIONS
+from attention_harness.registry import mechanism, refuses
+
+_HALF_PRECISION_WORK = 2**17  # products of numbers in half precision are slow on a CPU
+_BLOCKS = (-1, 0, 1)
+
+
+@functools.cache
+def cases_for(capabilities: Capabilities, tier: str = "default") -> tuple[Case, ...]:
+    """Return the cases of a tier that a declaration takes, each once; the matrix comes first."""
+    device = capabilities.devices[0]
+    found: dict[Case, None] = {}
+    for case in matrix(tier):
+        if case.mechanism in capabilities.mechanisms:
+            fitting = mended(case, capabilities)
+            if fitting is not None and not refuses(capabilities, fitting.on(device)):
+                found[fitting] = None
+    for case in _projected(capabilities, tier):
+        if not refuses(capabilities, case.on(device)):
+            found[case] = None
+    return tuple(found)
+
+
+def _projected(capabilities: Capabilities, tier: str) -> Iterator[Case]:
+    """Yield the cases of the rows; in the quick tier those alone that bring a level of which none before them was."""
+    listed = (*rows(), *_around_the_block(capabilities))
+    for variant in variants():
+        if variant.mechanism.name not in capabilities.mechanisms:
+            continue
+        for dtype in capabilities.dtypes:
+            seen: set[tuple[str, object]] = set()
+            for row in listed:
+                case = onto(row, variant, dtype, capabilities)
+                if case is None or (tier == "quick" and seen.issuperset(row.levels.items())):
+                    continue
+                seen.update(row.levels.items())
+                yield case
+
+
+def onto(row: Row, variant: Variant, dtype: str, capabilities: Capabilities) -> Case | None:
+    """Return the case of a row for a mechanism and a dtype; None where what the row asks for is not declared."""
+    taken = all(
+        variant.takes(name, form) and OPTIONS[name].capability(form) in capabilities.options
+        for name, form in row.options.items()
+    )
+    if not taken or not _fits(row, dtype):
+        return None
+    if groups_heads(row.batches) and "Hk" not in variant.mechanism.axes:
+        return None
+    levels = dict.fromkeys(OPTIONS) | row.levels | {"dtype": dtype}
+    return mended(variant.case(levels), capabilities)
+
+
+def _fits(row: Row, dtype: str) -> bool:
+    """Whether a row is small enough for a dtype."""
+    return go_together(row.lengths, dtype) or (
+        math.prod(row.lengths) * sum(row.widths) * math.prod(row.batches[:2]) <= _HALF_PRECISION_WORK
+    )
+
+
+def _around_the_block(capabilities: Capabilities) -> Iterator[Row]:
+    """Yield rows with lengths at both sides of one and two of the blocks that a declaration names."""
+    block = capabilities.arithmetic.block
+    for keys in (*(block + by for by in _BLOCKS), 2 * block + 1):
+        if keys > 1:
+            yield Row((5, keys), (8, 6), (2, 2, 2))
+            yield Row((keys, 7), (8, 6), (2, 2, 2))
+
+
+def mended(case: Case, capabilities: Capabilities) -> Case | None:
+    """Return the case with sizes that the declaration's `requires` allows; None where there are none near."""
+    if not capabilities.requires or case.content not in DISTRIBUTIONS:  # an example or recording has its own sizes
+        return case
+    known = mechanism(case.mechanism)
+    rules = (*capabilities.requires, *(f"{whole} % {part} == 0" for whole, part in known.requires))
+    sizes = requirements.mended(rules, case.sizes)
+    if sizes is None or any(length == 0 and axis not in MAY_BE_EMPTY for axis, length in sizes.items()):
+        return None
+    return replace(case, sizes=sizes)
