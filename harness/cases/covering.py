@@ -1,7 +1,7 @@
 """Makes the covering rows: for each set of at most two options, rows that cover every pair of levels there.
 
-A pair counts where it can show. A level is degenerate with a length of 1, a single batch element or a single head,
-since many errors cannot show there: a pair is covered only by a row whose other levels are not degenerate.
+A pair counts where it can show, in every dtype. Many errors cannot show at a length of 1, in a single batch element or
+in a single head, and no case in half precision is long: such a level covers its own pairs, and no others beside it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from attention_harness.cases.rows import Row
-from attention_harness.cases.space import BATCHES, GROUPED, SIZED, TRAINED, factors
+from attention_harness.cases.space import BATCHES, GROUPED, SIZED, TRAINED, factors, go_together
+from attention_harness.model.dtypes import DTYPES
 from attention_harness.options import OPTIONS
 
 Pair = frozenset[tuple[str, Any]]
@@ -50,6 +51,8 @@ def _covering(listed: list[Row], fixed: dict[str, Any], used: Counter[Any]) -> I
             missing.pop(pair, None)
     while missing:
         row = _best(fixed, levels, missing, used)
+        if not missing.keys() & set(covered(row.levels)):
+            raise ValueError(f"no row covers {dict(next(iter(missing)))}: choose other levels")
         used.update(_counted(row.levels))
         for pair in covered(row.levels):
             missing.pop(pair, None)
@@ -96,15 +99,17 @@ def _counted(levels: Mapping[str, Any]) -> Iterator[Any]:
 
 def covered(levels: Mapping[str, Any]) -> Iterator[Pair]:
     """Yield the pairs of levels that a row covers."""
-    weak = {item for item in levels.items() if degenerate(*item)}
+    weak = {item for item in levels.items() if stands_alone(*item)}
     for pair in itertools.combinations(levels.items(), 2):
         if weak <= set(pair):
             yield frozenset(pair)
 
 
-def degenerate(factor: str, level: Any) -> bool:
-    """Whether many errors cannot show at a level: one query, one key, one batch element, one head."""
-    return (factor == "lengths" and min(level) < 2) or (factor == "batches" and min(level[:2]) < 2)
+def stands_alone(factor: str, level: Any) -> bool:
+    """Whether a level covers no pairs but its own: one query, one key, one batch element, one head, or a long one."""
+    if factor == "lengths":
+        return min(level) < 2 or not all(go_together(level, dtype) for dtype in DTYPES)
+    return factor == "batches" and min(level[:2]) < 2
 
 
 def _best(
@@ -121,7 +126,7 @@ def _best(
             pairs = [frozenset({(name, level), item}) for item in made.items()]
             return sum(pair in left for pair in pairs), -sum(used[pair] for pair in pairs), -used[name, level]
 
-        fitting = [level for level in levels[name] if not degenerate(name, level)]
+        fitting = [level for level in levels[name] if not stands_alone(name, level)]
         made[name] = max(fitting, key=gain)
-    options = {name: form for name, form in made.items() if name in OPTIONS}
+    options = {name: form for name, form in made.items() if name not in INPUTS}
     return Row(**{name: made[name] for name in INPUTS}, options=options)

@@ -23,7 +23,7 @@ from attention_harness.model.case import Case
 from attention_harness.options import OPTIONS
 from attention_harness.registry import mechanism, refuses
 
-_HALF_PRECISION_WORK = 2**17  # products of numbers in half precision are slow on a CPU
+_HALF_PRECISION_WORK = 2**18  # products of numbers in half precision are slow on a CPU
 _BLOCKS = (-1, 0, 1)
 
 

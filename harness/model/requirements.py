@@ -69,13 +69,12 @@ def unmet(rules: Iterable[str], sizes: Mapping[str, int]) -> str:
 
 def mended(rules: Iterable[str], sizes: Mapping[str, int]) -> dict[str, int] | None:
     """Return sizes that every rule allows, as near to the given ones as the rules go; None where there are none."""
-    found, listed = dict(sizes), [requirement(text) for text in rules]
+    listed, found = list(rules), dict(sizes)
     for _ in range(_ROUNDS):
-        before = dict(found)
-        for rule in listed:
+        if not unmet(listed, found):
+            return found
+        for rule in map(requirement, listed):
             length = rule.mend(found)
             if length is not None:
                 found[rule.axis] = length
-        if found == before:
-            return found
     return None

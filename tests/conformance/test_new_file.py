@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from attention_harness import registry
-from attention_harness.cases import matrix, narrow
+from attention_harness.cases.projection import cases_for
 from attention_harness.execution.plan import plan_items, unexercised
 from attention_harness.execution.run import run_checks
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Verdict
@@ -40,7 +40,7 @@ def verdicts(source: str, directory: Path) -> list[Verdict]:
     path = directory / "my_kernel.py"
     path.write_text(source)
     [own] = registry.select([path.stem], [path])
-    items = plan_items([own], matrix.matrix(), lambda i: narrow.cases_for(i.capabilities))
+    items = plan_items([own], cases_for(own.capabilities))
     return [verdict for item in items for verdict in run_checks(item)]
 
 
@@ -68,5 +68,5 @@ def test_what_no_case_asks_for_is_told(tmp_path):
     path = tmp_path / "my_kernel.py"
     path.write_text(source)
     [own] = registry.select([path.stem], [path])
-    items = list(plan_items([own], matrix.matrix(), lambda i: narrow.cases_for(i.capabilities)))
+    items = list(plan_items([own], cases_for(own.capabilities)))
     assert unexercised(items) == {"my_kernel": ["mask"]}

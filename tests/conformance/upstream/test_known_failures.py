@@ -10,7 +10,7 @@ import pytest
 from attention_harness import registry
 from attention_harness.cases.ids import parse
 from attention_harness.cases.matrix import matrix
-from attention_harness.cases.narrow import cases_for
+from attention_harness.cases.projection import cases_for
 from attention_harness.execution.plan import plan_item, plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.verdict import Status
