@@ -8,8 +8,9 @@ mechanism, an option or a dtype to a declaration therefore adds cases and remove
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from attention_harness.cases.covering import groups_heads
@@ -44,19 +45,32 @@ def cases_for(capabilities: Capabilities, tier: str = "default") -> tuple[Case, 
 
 
 def _projected(capabilities: Capabilities, tier: str) -> Iterator[Case]:
-    """Yield the cases of the rows; in the quick tier those alone that bring a level of which none before them was."""
+    """Yield the cases of the rows."""
+    declared = [variant for variant in variants() if variant.mechanism.name in capabilities.mechanisms]
     listed = (*rows(), *_around_the_block(capabilities))
-    for variant in variants():
-        if variant.mechanism.name not in capabilities.mechanisms:
+    if tier == "quick":
+        yield from _few(declared, listed, capabilities)
+        return
+    for variant, dtype, row in itertools.product(declared, capabilities.dtypes, listed):
+        if (case := onto(row, variant, dtype, capabilities)) is not None:
+            yield case
+
+
+def _few(declared: Sequence[Variant], listed: Sequence[Row], capabilities: Capabilities) -> Iterator[Case]:
+    """Yield a case for every level of the inputs, and one for every form of an option of every mechanism."""
+    seen: set[tuple[str, ...]] = set()
+    for variant, row in itertools.product(declared, listed):
+        new = {
+            (variant.mechanism.name if name in OPTIONS else "", name, str(form)) for name, form in row.levels.items()
+        }
+        if new <= seen:
             continue
-        for dtype in capabilities.dtypes:
-            seen: set[tuple[str, object]] = set()
-            for row in listed:
-                case = onto(row, variant, dtype, capabilities)
-                if case is None or (tier == "quick" and seen.issuperset(row.levels.items())):
-                    continue
-                seen.update(row.levels.items())
+        turn = len(seen)
+        for dtype in (*capabilities.dtypes[turn % len(capabilities.dtypes) :], *capabilities.dtypes):
+            if (case := onto(row, variant, dtype, capabilities)) is not None:
+                seen |= new
                 yield case
+                break
 
 
 def onto(row: Row, variant: Variant, dtype: str, capabilities: Capabilities) -> Case | None:
