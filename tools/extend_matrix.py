@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from attention_harness.cases import covering
 from attention_harness.cases.anchors import anchors
 from attention_harness.cases.coverage import Coverage, Item, shows
 from attention_harness.cases.matrix import LIST, TIERS, listed, matrix, row
@@ -21,6 +21,9 @@ from attention_harness.cases.rows import rows
 from attention_harness.cases.space import PLAIN, Variant, go_together
 from attention_harness.model.case import Case
 from attention_harness.options import OPTIONS, required
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tools.covering import further as rows_to_add
 
 _TURNS = 6  # orders of the factors that are tried for each row
 
@@ -109,7 +112,7 @@ def _fits(variant: Variant, levels: dict[str, Any], first: dict[str, Any]) -> bo
 
 def main() -> int:
     """Append to the lists what every tier and the covering rows lack; print how much that is."""
-    lines = [f"{row.line}\n" for row in covering.further(rows())]
+    lines = [f"{row.line}\n" for row in rows_to_add(rows())]
     with ROWS.open("a") as file:
         file.writelines(lines)
     rows.cache_clear()

@@ -13,10 +13,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from attention_harness.cases.covering import groups_heads
 from attention_harness.cases.distributions import DISTRIBUTIONS
 from attention_harness.cases.matrix import matrix
-from attention_harness.cases.rows import Row, rows
+from attention_harness.cases.rows import Row, groups_heads, rows
 from attention_harness.cases.space import MAY_BE_EMPTY, Variant, go_together, variants
 from attention_harness.model import requirements
 from attention_harness.model.capabilities import Capabilities

@@ -66,3 +66,9 @@ def rows() -> tuple[Row, ...]:
     """Return every row, in the list's order."""
     lines = (line.partition("#")[0].strip() for line in LIST.read_text().splitlines())
     return tuple(Row.from_line(line) for line in lines if line)
+
+
+def groups_heads(batches: tuple[int, int, int]) -> bool:
+    """Whether there are fewer key heads than query heads."""
+    _, heads, key_heads = batches
+    return heads != key_heads

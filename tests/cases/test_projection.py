@@ -9,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from attention_harness.cases import covering
 from attention_harness.cases.distributions import DISTRIBUTIONS
 from attention_harness.cases.layouts import LAYOUTS
 from attention_harness.cases.projection import cases_for, onto
@@ -20,6 +19,7 @@ from attention_harness.model.capabilities import Arithmetic, Capabilities
 from attention_harness.model.errors import HarnessError
 from attention_harness.options import OPTIONS, capabilities
 from attention_harness.registry import mechanisms, refuses
+from tools import covering
 
 COVERED = {row.line: frozenset(covering.covered(row.levels)) for row in rows()}
 DTYPES = ("float64", "float32", "bfloat16", "float16")
@@ -96,7 +96,7 @@ def test_every_level_is_asked_in_four_cases_that_differ(declared, data):
 
 
 def test_the_list_is_complete():
-    """`python -m attention_harness.cases.extend` has nothing to append."""
+    """`python tools/extend_matrix.py` has nothing to append."""
     assert [] == [row.line for row in covering.further(rows())]
 
 

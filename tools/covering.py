@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from attention_harness.cases.rows import Row
+from attention_harness.cases.rows import Row, groups_heads
 from attention_harness.cases.space import BATCHES, GROUPED, SIZED, TRAINED, factors, go_together
 from attention_harness.model.dtypes import DTYPES
 from attention_harness.options import OPTIONS
@@ -62,12 +62,6 @@ def _covering(listed: list[Row], fixed: dict[str, Any], used: Counter[Any]) -> I
 def _fixed(row: Row) -> dict[str, Any]:
     """Return what makes a row one of its set: its options, and its batches where they group heads."""
     return ({"batches": row.batches} if groups_heads(row.batches) else {}) | dict(row.options)
-
-
-def groups_heads(batches: tuple[int, int, int]) -> bool:
-    """Whether there are fewer key heads than query heads."""
-    _, heads, key_heads = batches
-    return heads != key_heads
 
 
 def _levels(fixed: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
