@@ -44,7 +44,6 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
 
 count = whole(1, 1024)  # of processes, threads or repetitions
-length = whole(1, 2**24)  # of an axis
 number_of_cases = whole(1, 100_000)
 seed = whole(0, 2**63 - 1)  # a result file holds it
 

@@ -11,8 +11,6 @@ from attention_harness.model import units
 from attention_harness.model.case import Case
 from attention_harness.model.measurement import Measurement
 
-_WORDS = {"refused": "wrong"}  # what a measurement calls it, for people
-
 
 @dataclass
 class Choice:
@@ -46,7 +44,7 @@ class Choice:
         left = []
         for row in rows:
             if row.status != "measured":
-                self.out.setdefault(row.implementation, (_WORDS.get(row.status, row.status), row.reason))
+                self.out.setdefault(row.implementation, (row.status, row.reason))
             elif why := over(row.peak_bytes, self.memory):
                 self.out[row.implementation] = ("memory", why)
             else:

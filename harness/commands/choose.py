@@ -30,7 +30,6 @@ from attention_harness.store import Writer, encoding, load, now
 FAR = 10.0  # what takes so many times the fastest's time in a first look is not timed any closer
 _SLOW_S, _FEW_ROUNDS = 2.0, 5  # rounds that take so long are few; the passes stay
 _LOOK_S = 300.0
-_STATUSES = {"wrong": "refused"}  # what is out for people, as a measurement
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +89,7 @@ def _measured(choice: Choice, candidates: Sequence[Implementation], options: arg
     writer, _ = writer_of(options, candidates, items)
     console.line(f"choose: checking {len(taking)} implementations on {choice.gated.id}")
     verdicts = gating.check(items, Gate(), options.load, writer)
-    choice.out |= {one.name: ("wrong", why) for one in taking if (why := verdicts(one, *cell))}
+    choice.out |= {one.name: ("refused", why) for one in taking if (why := verdicts(one, *cell))}
     looks = _looks(choice, [one for one in taking if one.name not in choice.out], options)
     if writer:
         writer.add(*_not_timed(choice))
@@ -185,7 +184,7 @@ def _not_timed(choice: Choice) -> list[Measurement]:
     """
     where = (choice.case.mechanism, "chosen", choice.case.id, choice.threads)
     return [
-        Measurement(name, *where, _STATUSES.get(status, status), reason, direction=choice.direction)  # type: ignore[arg-type]
+        Measurement(name, *where, status, reason, direction=choice.direction)  # type: ignore[arg-type]
         for name, (status, reason) in choice.out.items()
         if status != "memory"
     ]

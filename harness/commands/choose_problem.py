@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 from attention_harness.cases.ids import parse
-from attention_harness.commands import arguments
 from attention_harness.model.capabilities import DEVICES
 from attention_harness.model.case import Case
 from attention_harness.model.dtypes import DTYPES
@@ -30,10 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("mechanism", metavar="MECHANISM", help="what is to be computed; or the id of a case")
     parser.add_argument("--shape", metavar="1x32x2048x128", help="of its first tensor: B x H x L x D of a query")
     parser.add_argument("--dtype", choices=DTYPES, help="default float32")
-    text = "heads of key and value; those of the query else"
-    parser.add_argument("--kv-heads", type=arguments.length, metavar="N", help=text)
-    parser.add_argument("--kv-length", type=arguments.length, metavar="N", help="keys; as many as queries else")
-    parser.add_argument("--size", action="append", default=[], metavar="AXIS=N", help="any other size")
+    text = "a size that the shape does not say: Hk=N heads of key and value, Lk=N keys, or any other"
+    parser.add_argument("--size", action="append", default=[], metavar="AXIS=N", help=text)
     for option in _arguments():
         text = f"{option.summary}; FORM: {option.expected}"
         default: dict[str, Any] = {} if option.argument is None else {"nargs": "?", "const": _NO_VALUE}
@@ -47,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def case_of(options: argparse.Namespace) -> Case:
     """Return the case that the arguments describe; a case id describes itself."""
     if "-" in options.mechanism:
-        describing = ("shape", "kv_heads", "kv_length", "size", "dtype", "option", *(one.name for one in _arguments()))
+        describing = ("shape", "size", "dtype", "option", *(one.name for one in _arguments()))
         extra = [_flag(name) for name in describing if getattr(options, name) not in (None, [])]
         if extra:
             raise HarnessError(
@@ -118,14 +115,7 @@ def _sizes(known: Mechanism, options: argparse.Namespace) -> dict[str, int]:
     for axis, value in named.items():
         if axis not in known.axes or not value.isdecimal():
             raise HarnessError(f"--size {axis}={value}: {known.name} has the sizes {' '.join(known.axes)}")
-    usual = {
-        "Hk": options.kv_heads or sizes.get("H"),
-        "Lk": options.kv_length or sizes.get("Lq"),
-        "P": options.kv_length or sizes.get("Lq"),
-    }
-    for option, axis in (("kv_heads", "Hk"), ("kv_length", "Lk")):
-        if getattr(options, option) is not None and not {axis, "P" if axis == "Lk" else axis} & set(known.axes):
-            raise HarnessError(f"--{option.replace('_', '-')}: {known.name} has no {axis}")
+    usual = {"Hk": sizes.get("H"), "Lk": sizes.get("Lq"), "P": sizes.get("Lq")}
     for axis in known.axes:
         if axis in named:
             sizes[axis] = int(named[axis])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -59,7 +58,7 @@ class Matrix:
 def matrix(verdicts: Sequence[Verdict], mechanisms: Iterable[str], implementations: Sequence[str]) -> Matrix:
     """Return a cell for every pair, whether or not anything was run there."""
     notes = _notes(verdicts, implementations)
-    numbers = {(n.implementation, n.status, _shape(n.reason, n.mechanisms[0])): n.number for n in notes}
+    numbers = {(note.implementation, note.status, note.reason): note.number for note in notes}
     by_cell: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in verdicts:
         by_cell.setdefault((verdict.mechanism, verdict.implementation), []).append(verdict)
@@ -77,13 +76,10 @@ def _cell(
     wrong = any(counts[status] for status in NONCONFORMING)
     # a known failure beyond its error bound is not the share of the pass beside it
     judged = found if wrong or not counts[Status.PASS] else [v for v in found if v.status is Status.PASS]
-    worst = max(
-        (v for v in judged if v.error_ratio is not None), key=lambda v: words.worse(v.error_ratio), default=None
-    )
+    worst = max((v for v in judged if v.error_ratio is not None), key=lambda v: v.error_ratio or 0.0, default=None)
     state, text, extras = parts(counts, words.error_ratio(worst.error_ratio) if worst else "")
-    keys = [(v.implementation, str(v.status), _shape(v.reason, mechanism)) for v in found if v.status in NOT_CHECKED]
-    cited = tuple(sorted({numbers[key] for key in keys}))
-    return MatrixCell(mechanism, implementation, state, text, extras, cited, worst)
+    cited = {numbers[v.implementation, str(v.status), v.reason] for v in found if v.status in NOT_CHECKED}
+    return MatrixCell(mechanism, implementation, state, text, extras, tuple(sorted(cited)), worst)
 
 
 def parts(counts: Counter[Status], error_ratio: str) -> tuple[str, str, tuple[str, ...]]:
@@ -110,28 +106,10 @@ def parts(counts: Counter[Status], error_ratio: str) -> tuple[str, str, tuple[st
 
 
 def _notes(verdicts: Iterable[Verdict], implementations: Sequence[str]) -> tuple[Note, ...]:
-    """Return the distinct reasons, numbered in the order of the implementations.
-
-    "mechanism cosine not declared" and its like for the other mechanisms are one reason.
-    """
-    found: dict[tuple[str, str, str], list[Verdict]] = {}
+    """Return the distinct reasons, numbered in the order of the implementations."""
+    found: dict[tuple[str, str, str], list[str]] = {}
     for v in verdicts:
         if v.status in NOT_CHECKED:
-            found.setdefault((v.implementation, str(v.status), _shape(v.reason, v.mechanism)), []).append(v)
-    ordered = sorted(found.values(), key=lambda found: implementations.index(found[0].implementation))
-    return tuple(
-        Note(
-            number,
-            found[0].implementation,
-            str(found[0].status),
-            found[0].reason,
-            len(found),
-            tuple(dict.fromkeys(v.mechanism for v in found)),
-        )
-        for number, found in enumerate(ordered, 1)
-    )
-
-
-def _shape(reason: str, mechanism: str) -> str:
-    """Return a reason without the name of its mechanism, so that equal reasons are one."""
-    return re.sub(rf"\b{re.escape(mechanism)}\b", "\0", reason)
+            found.setdefault((v.implementation, str(v.status), v.reason), []).append(v.mechanism)
+    ordered = sorted(found.items(), key=lambda one: implementations.index(one[0][0]))
+    return tuple(Note(i, *key, len(of), tuple(dict.fromkeys(of))) for i, (key, of) in enumerate(ordered, 1))

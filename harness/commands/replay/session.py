@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ class Replayed:
     facts: tuple[tuple[str, str], ...] = ()
     worst: Worst | None = None
     maps: tuple[Map, ...] = ()
-    causes: tuple[Diagnosis, ...] = field(default=())
+    causes: tuple[Diagnosis, ...] = ()
 
 
 def replay(options: argparse.Namespace) -> int:
@@ -60,8 +60,7 @@ def replay(options: argparse.Namespace) -> int:
     seconds = options.timeout or ITEM_SECONDS
     found = run(selected, options.load, seconds=seconds, memory=options.memory)
     if not options.no_diagnosis:
-        causes = tuple(diagnose_run(found.verdicts, options.load, memory=options.memory))
-        found = Replayed(found.verdicts, found.facts, found.worst, found.maps, causes)
+        found = replace(found, causes=tuple(diagnose_run(found.verdicts, options.load, memory=options.memory)))
     if options.json:
         print(document(found))
     else:

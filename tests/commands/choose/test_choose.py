@@ -61,7 +61,7 @@ def test_everyone_has_an_answer(harness, files, tmp_path, monkeypatch):
     document = json.loads(answer.out)
     out = {one["implementation"]: one["status"] for one in document["out"]}
     ranked = [place["implementation"] for place in document["places"]]
-    assert ("unsupported", "wrong") == (out["narrow"], out["wrong"])
+    assert ("unsupported", "refused") == (out["narrow"], out["wrong"])
     assert all(one["reason"] for one in document["out"])
     assert (answer.status == 0) == bool(ranked)
     if not document["withheld"]:  # a crowded machine may give no ranks
@@ -99,7 +99,7 @@ def test_the_fastest_that_conforms_is_recommended(harness, files, quiet_machine)
     assert [(1, "once", 1.0), (2, "thrice", 3.0)] == [
         (one["rank"], one["implementation"], pytest.approx(one["ratio"])) for one in document["places"]
     ]
-    assert {"wrong": "wrong", "narrow": "unsupported", "far": "far behind"} == {
+    assert {"wrong": "refused", "narrow": "unsupported", "far": "far behind"} == {
         one["implementation"]: one["status"] for one in document["out"]
     }
 

@@ -35,7 +35,7 @@ def test_every_mechanism_has_a_shape(name):
 
 def test_the_words_of_a_model():
     """Grouped heads, a cache, a corner and a dtype."""
-    words = ("--shape", "1x32x1x128", "--kv-heads", "8", "--kv-length", "4096", "--dtype", "bfloat16")
+    words = ("--shape", "1x32x1x128", "--size", "Hk=8", "--size", "Lk=4096", "--dtype", "bfloat16")
     case = case_named("scaled_dot_product", *words, "--causal", "bottom_right")
     assert "scaled_dot_product-B1H32Hk8Lq1Lk4096D128Dv128-bfloat16-causal=bottom_right-ordinary-contiguous" == case.id
 
@@ -44,7 +44,7 @@ def test_a_corner_that_does_not_matter_need_not_be_said():
     """Equal lengths: both corners are one. Other lengths: it is asked for."""
     assert "top_left" == case_named("dot_product", "--shape", "1x2x8x4", "--causal").options["causal"]
     with pytest.raises(HarnessError, match="say which: --causal top_left, --causal bottom_right"):
-        case_named("dot_product", "--shape", "1x2x8x4", "--kv-length", "9", "--causal")
+        case_named("dot_product", "--shape", "1x2x8x4", "--size", "Lk=9", "--causal")
 
 
 @pytest.mark.parametrize("name", [name for name, one in OPTIONS.items() if one.forms and not one.training])
@@ -75,8 +75,8 @@ def test_options_have_a_usual_form():
         ("needs --size H=N", ["multi_head", "--shape", "1x8x64"]),
         ("dot_product has the sizes B H", ["dot_product", "--shape", "1x2x8x4", "--size", "E=3"]),
         ("expected NAME=VALUE", ["dot_product", "--shape", "1x2x8x4", "--size", "Dv"]),
-        ("has no Hk", ["additive", "--shape", "1x2x8x4", "--kv-heads", "2"]),
-        ("H must be a multiple of Hk", ["dot_product", "--shape", "1x3x8x4", "--kv-heads", "2"]),
+        ("additive has the sizes", ["additive", "--shape", "1x2x8x4", "--size", "Hk=2"]),
+        ("H must be a multiple of Hk", ["dot_product", "--shape", "1x3x8x4", "--size", "Hk=2"]),
         ("option mask=wide is not known", ["dot_product", "--shape", "1x3x8x4", "--mask", "wide"]),
         ("needs score=", ["projected", "--shape", "1x8x4"]),
         ("Did you mean 'dot_product'", ["dot_porduct", "--shape", "1x3x8x4"]),
@@ -99,8 +99,8 @@ def test_a_case_describes_itself():
     "words",
     [
         ["scaled_dot_product", "--shape", "1x32x2048x128", "--causal"],
-        ["scaled_dot_product", "--shape", "1x32x1x128", "--kv-length", "1000000"],
-        ["scaled_dot_product", "--shape", "700x64x512x64", "--kv-length", "1000"],
+        ["scaled_dot_product", "--shape", "1x32x1x128", "--size", "Lk=1000000"],
+        ["scaled_dot_product", "--shape", "700x64x512x64", "--size", "Lk=1000"],
         ["positional_encoding", "--shape", "64x4096x512"],
     ],
 )
