@@ -35,6 +35,7 @@ _STYLE: dict[str, Any] = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 }
+_FORMULA: dict[str, Any] = {"svg.fonttype": "path", "text.parse_math": True}  # the page has no mathematical font
 _GREY = "#5c5f68"
 # A colour, a mark and whether it is filled, by answer.
 _ANSWERS = {
@@ -68,7 +69,7 @@ class Image:
 
 
 @contextmanager
-def drawing(width: float = 1, height: float = 1, **style: Any) -> Iterator[Figure]:
+def drawing(width: float, height: float, **style: Any) -> Iterator[Figure]:
     """Give an empty figure of this size in inches; it is drawn in our style, whatever the user's is."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -76,7 +77,7 @@ def drawing(width: float = 1, height: float = 1, **style: Any) -> Iterator[Figur
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a glyph that a font lacks is the browser's to find
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE | style)
+        matplotlib.rcParams.update(_STYLE | style)  # type: ignore[arg-type]
         yield Figure(figsize=(width, height))
 
 
@@ -193,7 +194,7 @@ def formula(latex: str) -> tuple[Image, ...]:
         spoken = part
         for pattern, known in _SPOKEN:
             spoken = re.sub(pattern, known, spoken)
-        with drawing(**{"svg.fonttype": "path", "text.parse_math": True}) as figure:
+        with drawing(1, 1, **_FORMULA) as figure:
             figure.text(0, 0, f"${spoken}$", fontsize=14)
             try:
                 drawn.append(_image(figure, part))

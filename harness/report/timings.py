@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from attention_harness.model.measurement import ANSWERS, STATUSES, Measurement
@@ -137,7 +137,7 @@ def _panel(
         _line(row, wrong.get((row.implementation, row.case)), elsewhere[row.implementation, row.mechanism])
         for row in rows
     ]
-    caption = _caption(rows, baseline, (baseline, first.case) in wrong)
+    caption = "; ".join(_caption(rows, baseline, (baseline, first.case) in wrong))
     described = _kind(first), first.mechanism, first.case, baseline, caption
     return Panel(first.workload, *described, tuple(sorted(lines, key=_rank)))
 
@@ -153,34 +153,31 @@ def _rank(line: Line) -> tuple[bool, bool, bool, float]:
     return not line.measured, line.point is None, line.answer == "unreliable", line.row.ratio or 0.0
 
 
-def _caption(rows: Sequence[Measurement], baseline: str, spoilt: bool) -> str:
+def _caption(rows: Sequence[Measurement], baseline: str, spoilt: bool) -> Iterator[str]:
+    """Yield what holds of all lines of a panel."""
+    yield words.counted(rows[0].threads, "thread")
+    if baseline:
+        yield f"baseline {baseline}"
     compared = [row for row in rows if row.ratio is not None]
-    clocks = sorted({row.clock for row in compared if row.clock})
-    levels = sorted({row.level for row in compared if row.level is not None})
-    controls = sorted({row.control_ratio for row in compared if row.control_ratio is not None})
-    counted = next((row for row in rows if row.flops is not None), None)
-    gated_on = next((row.gated_on for row in rows if row.gated_on), "")
-    return "; ".join(
-        filter(
-            None,
-            (
-                words.counted(rows[0].threads, "thread"),
-                baseline and f"baseline {baseline}",
-                clocks and f"{words.listed(clocks)} time",
-                levels and f"{words.listed([words.percent(level) for level in levels])} intervals",
-                controls
-                and "the baseline's A/A control, whose truth is 1, came out at "
-                + words.listed([f"{ratio:.3f}" for ratio in controls]),
-                counted
-                and f"{words.quantity(counted.flops)}FLOP of matrix products, {words.size(counted.moved_bytes)} moved; "
-                f"a call has to add {words.size(counted.least_bytes)}, its largest intermediate written out would be "
-                f"{words.size(counted.written_bytes)}",
-                gated_on and f"checked at a shorter length, {gated_on}",
-                "" if compared else "no comparison" + ("" if baseline else ": the baseline was not measured"),
-                spoilt and "WARNING: the baseline itself does not conform on this case",
-            ),
+    if clocks := sorted({row.clock for row in compared if row.clock}):
+        yield f"{words.listed(clocks)} time"
+    if levels := sorted({row.level for row in compared if row.level is not None}):
+        yield f"{words.listed([words.percent(level) for level in levels])} intervals"
+    if controls := sorted({row.control_ratio for row in compared if row.control_ratio is not None}):
+        found = words.listed([f"{ratio:.3f}" for ratio in controls])
+        yield f"the baseline's A/A control, whose truth is 1, came out at {found}"
+    if counted := next((row for row in rows if row.flops is not None), None):
+        yield (
+            f"{words.quantity(counted.flops)}FLOP of matrix products, {words.size(counted.moved_bytes)} moved; "
+            f"a call has to add {words.size(counted.least_bytes)}, its largest intermediate written out would be "
+            f"{words.size(counted.written_bytes)}"
         )
-    )
+    if gated_on := next((row.gated_on for row in rows if row.gated_on), ""):
+        yield f"checked at a shorter length, {gated_on}"
+    if not compared:
+        yield "no comparison" if baseline else "no comparison: the baseline was not measured"
+    if spoilt:
+        yield "WARNING: the baseline itself does not conform on this case"
 
 
 def _line(row: Measurement, verdict: Verdict | None, elsewhere: int) -> Line:
