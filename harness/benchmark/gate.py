@@ -14,7 +14,6 @@ from pathlib import Path
 from attention_harness.checks import CHECKS
 from attention_harness.execution.limits import Limits
 from attention_harness.execution.plan import Item, plan_items
-from attention_harness.execution.run import verdicts_of
 from attention_harness.execution.runner import PoolRunner
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import NOT_CHECKED, Status, Verdict
@@ -82,11 +81,3 @@ def check(
     for item, verdicts in PoolRunner(0, load, Limits(SECONDS, memory)).run(planned, finished):
         gate.add(verdicts)
         yield item, verdicts
-
-
-def conforms(implementation: Implementation, case: Case, direction: str = "forward") -> str:
-    """Check in this process. Return "" if it conforms, else why not."""
-    gate = Gate()
-    for item in items([implementation], [(case, direction)]):
-        gate.add(verdicts_of(item))
-    return gate(implementation, case, direction)

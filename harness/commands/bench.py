@@ -105,7 +105,6 @@ def _campaign(options: argparse.Namespace) -> Campaign:
         directions=directions(options, ("forward",) if options.quick else ()),
         threads=options.threads,
         passes=benchmark.QUICK_PASSES if options.quick else benchmark.PASSES,
-        time_per_arm_s=benchmark.TIME_PER_ARM_S,
         extend=not options.quick,
         seed=options.seed,
         load=tuple(options.load),
@@ -169,10 +168,14 @@ def _print(options: argparse.Namespace, rows: Sequence[Measurement], disturbed: 
         print(encoding.document(about | {"measurements": rows}))
         return
     print(timings(rows, options.baseline))
-    took = f"took {units.duration(seconds)}"
-    print("\n".join([took, disturbed.line, *(f"warning: {text}" for text in disturbed.warnings)]))
+    print(f"took {units.duration(seconds)}\n{noise_lines(disturbed)}")
     if options.out:
         print(f"run directory: {options.out}\njson: {options.out / 'benchmark.json'}")
+
+
+def noise_lines(disturbed: Noise) -> str:
+    """Return how disturbed the machine was, with a line for each warning."""
+    return "\n".join([disturbed.line, *(f"warning: {text}" for text in disturbed.warnings)])
 
 
 def timings(measured: Sequence[Measurement], baseline: str) -> str:

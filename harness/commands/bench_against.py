@@ -20,7 +20,7 @@ from attention_harness.benchmark.campaign import Campaign
 from attention_harness.benchmark.gate import Gate
 from attention_harness.benchmark.recorder import document
 from attention_harness.commands import arguments, console, gating
-from attention_harness.commands.bench import add_matrix_arguments, directions, timings
+from attention_harness.commands.bench import add_matrix_arguments, directions, noise_lines, timings
 from attention_harness.commands.run_setup import writer_of
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.pass_records import Record
@@ -75,7 +75,10 @@ def run(options: argparse.Namespace) -> int:
     known = registry.select(options.names, options.load)
     with versions.opened(options.against, known) as version, tempfile.TemporaryDirectory() as folder:
         chosen = known if options.names or options.load else [one for one in known if versions.differs(one, version)]
-        differing, chosen = len(chosen), [one for one in chosen if not _is_unavailable(one)]
+        absent = {one.name: reason for one in chosen if (reason := one.unavailable())}
+        for name, reason in absent.items():
+            console.line(f"bench: {name} is unavailable here: {reason}")
+        differing, chosen = len(chosen), [one for one in chosen if one.name not in absent]
         console.line(f"bench: {', '.join(one.name for one in chosen) or 'nothing'} against {version.title}")
         arms = {one.name: versions.write_arm(one, version, Path(folder)) for one in chosen}
         every = versions.loaded(list(arms.values()), version, options.load)
@@ -85,13 +88,6 @@ def run(options: argparse.Namespace) -> int:
         result = _measured(result, [one for one in campaigns if one.workloads], options)
     _print(result, options)
     return result.status
-
-
-def _is_unavailable(implementation: Implementation) -> bool:
-    reason = implementation.unavailable()
-    if reason:
-        console.line(f"bench: {implementation.name} is unavailable here: {reason}")
-    return bool(reason)
 
 
 def _campaign(
@@ -110,8 +106,6 @@ def _campaign(
         devices=(new.device,),
         directions=directions(options, ("forward",)),
         threads=options.threads,
-        passes=benchmark.PASSES,
-        time_per_arm_s=benchmark.TIME_PER_ARM_S,
         extend=True,
         seed=options.seed,
         load=load,
@@ -154,7 +148,7 @@ def _print(result: Result, options: argparse.Namespace) -> None:
         return
     print(text(result))
     if result.noise:
-        print("\n".join([result.noise.line, *(f"warning: {one}" for one in result.noise.warnings)]))
+        print(noise_lines(result.noise))
     if options.out:
         print(f"run directory: {options.out}")
 

@@ -161,8 +161,6 @@ def _timed(
         devices=(choice.case.device,),
         directions=(choice.direction,),
         threads=(choice.threads,),
-        passes=benchmark.PASSES,
-        time_per_arm_s=benchmark.TIME_PER_ARM_S,
         rounds=ROUNDS if round_s < _SLOW_S else _FEW_ROUNDS,
         extend=True,
         load=tuple(options.load),

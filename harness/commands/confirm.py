@@ -78,7 +78,6 @@ def _again(
             devices=(parse(case_id).device,),
             directions=(direction,),
             threads=(threads,),
-            passes=campaign.PASSES,
             seed=1,
             load=tuple(paths),
         )

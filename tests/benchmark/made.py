@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from attention_harness.benchmark import gate
 from attention_harness.benchmark.arms import AA_CONTROL
+from attention_harness.benchmark.campaign import Campaign
 from attention_harness.benchmark.cell import Cell
 from attention_harness.benchmark.workloads import Workload
+from attention_harness.execution.run import verdicts_of
+from attention_harness.model.case import Case
 from attention_harness.model.pass_records import Sampled
+from attention_harness.registry import Implementation
 
 SMALL = "dot_product-B1H1Hk1Lq4Lk4D8Dv8-float32-plain-ordinary-contiguous"
 LARGE = "dot_product-B1H2Hk2Lq32Lk32D16Dv16-float32-plain-ordinary-contiguous"
@@ -38,3 +45,17 @@ def add_pass(cell: Cell, arms: dict[str, float], baseline: str = "steady") -> No
     """Add a pass to a cell: seconds by arm; the baseline and its A/A control take one second."""
     every = {baseline: 1.0, baseline + AA_CONTROL: 1.0} | arms
     cell.add_pass([sampled(cell.id, name, seconds) for name, seconds in every.items()])
+
+
+def conforms(implementation: Implementation, case: Case, direction: str = "forward") -> str:
+    """Check in this process, as the gate does in others. Return "" if it conforms, else why not."""
+    verdicts = gate.Gate()
+    for item in gate.items([implementation], [(case, direction)]):
+        verdicts.add(verdicts_of(item))
+    return verdicts(implementation, case, direction)
+
+
+def limit_effort(monkeypatch: pytest.MonkeyPatch, **effort: Any) -> None:
+    """Give campaigns that name no effort of their own this one: `passes`, `time_per_arm_s`."""
+    for name, value in effort.items():
+        monkeypatch.setitem(Campaign.__init__.__kwdefaults__, name, value)

@@ -21,6 +21,7 @@ from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.pass_records import Ended
 from attention_harness.store.reading import pass_records
+from tests.benchmark.made import limit_effort
 from tests.report.compare.conftest import measured
 
 KERNEL = '''"""Additive scores."""
@@ -63,7 +64,7 @@ def repository(tmp_path: Path) -> Path:
 
 def test_twice_the_work_is_found_with_its_size(harness, repository, monkeypatch):
     """It takes about half of the revision that did everything twice; nothing is left in the repository."""
-    monkeypatch.setattr(campaign, "PASSES", 3)
+    limit_effort(monkeypatch, passes=3)
     answer = harness("bench", "against", "twice", "--load", repository, "--workload", "additive_note", "--json")
     document = json.loads(answer.out)
     [row] = [row for row in document["measurements"] if row["implementation"] == "kernel"]
@@ -78,8 +79,7 @@ def test_twice_the_work_is_found_with_its_size(harness, repository, monkeypatch)
 
 def test_a_revision_that_was_wrong_is_no_baseline(harness, repository, monkeypatch):
     """It is refused with its verdict, nothing is compared with it, and today's is not accused."""
-    monkeypatch.setattr(campaign, "PASSES", 2)
-    monkeypatch.setattr(campaign, "TIME_PER_ARM_S", 0.01)
+    limit_effort(monkeypatch, passes=2, time_per_arm_s=0.01)
     answer = harness("bench", "against", "wrong", "--load", repository, "--workload", "additive_note", "--json")
     rows = {row["implementation"]: row for row in json.loads(answer.out)["measurements"]}
     [old] = [row for name, row in rows.items() if name.startswith("kernel@")]

@@ -14,6 +14,7 @@ from attention_harness.benchmark import campaign, gate
 from attention_harness.cases.ids import parse
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.store.encoding import encode
+from tests.benchmark.made import conforms, limit_effort
 
 WORKLOAD = "minilm_layer4"
 CASE = "dot_product-B1H2Hk2Lq3Lk5D4Dv4-float32-plain-ordinary-contiguous"
@@ -66,7 +67,7 @@ def test_a_wrong_copy_is_refused_a_rank(
     harness: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It appears as wrong, with its verdict, in the terminal, in JSON, in the run directory and in the report."""
-    monkeypatch.setattr(campaign, "TIME_PER_ARM_S", 0.01)
+    limit_effort(monkeypatch, time_per_arm_s=0.01)
     monkeypatch.setattr(campaign, "QUICK_PASSES", 2)
     file, out = written(tmp_path, "dropping", WRONG), tmp_path / "run"
     answer = harness("bench", "dropping", "--load", file, "--workload", WORKLOAD, "--quick", "--out", out)
@@ -82,7 +83,7 @@ def test_a_wrong_copy_is_refused_a_rank(
     assert all("refused" in page and "fail, accuracy: " in page for page in pages)
     assert "noise: load" in answer.out
     assert run.facts.noise.line in answer.out
-    assert all("drift of the baseline" in page for page in pages)
+    assert all("A/A control" in page for page in pages)
     same = ("bench", "dropping", "--load", file, "--workload", WORKLOAD, "--quick", "--out", out)
     again = harness(*same, "--resume", "--json")
     assert "verdicts are there" in again.err
@@ -100,8 +101,8 @@ def test_a_wrong_gradient_is_refused_where_it_is_timed(tmp_path: Path) -> None:
     file = written(tmp_path, "detached", GRADIENTS)
     found = registry.implementations([file])["detached"]
 
-    assert gate.conforms(found, parse(CASE)) == ""
-    assert gate.conforms(found, parse(CASE), "forward_backward").startswith("fail, gradient: gradient of query")
+    assert conforms(found, parse(CASE)) == ""
+    assert conforms(found, parse(CASE), "forward_backward").startswith("fail, gradient: gradient of query")
 
 
 def verdict(status: Status, check: str = "accuracy", error_ratio: float | None = 0.5) -> Verdict:

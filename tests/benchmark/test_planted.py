@@ -8,11 +8,11 @@ from __future__ import annotations
 import pytest
 
 from attention_harness import registry
-from attention_harness.benchmark import gate
 from attention_harness.benchmark.campaign import Campaign, measure
 from attention_harness.benchmark.workloads import Workload
 from attention_harness.model.case import Case
 from attention_harness.model.measurement import Measurement
+from tests.benchmark import made
 
 CASE = "scaled_dot_product-B1H8Hk8Lq128Lk128D64Dv64-float32-plain-ordinary-contiguous"
 HEAD = """
@@ -46,7 +46,7 @@ FILES = {
 
 def conforms(implementation: registry.Implementation, case: Case, direction: str) -> str:
     """Gate what calls itself an attention; the plants alone are none, and are timed as what they are."""
-    return "" if implementation.name.endswith("_alone") else gate.conforms(implementation, case, direction)
+    return "" if implementation.name.endswith("_alone") else made.conforms(implementation, case, direction)
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from attention_harness import registry, store
-from attention_harness.benchmark import gate, recorder, workloads
+from attention_harness.benchmark import recorder, workloads
 from attention_harness.benchmark.campaign import QUICK_PASSES, Campaign, measure
 from attention_harness.execution import machine
 from attention_harness.model.measurement import Measurement
+from tests.benchmark.made import conforms
 
 LATEST = Path(__file__).parents[2] / "reports" / "latest"
 
@@ -82,7 +83,7 @@ def _measured(config: pytest.Config) -> Iterator[Measurement]:
         passes=QUICK_PASSES,
         dtypes=("float32",),
     )
-    return measure(campaign, functools.cache(gate.conforms), progress)
+    return measure(campaign, functools.cache(conforms), progress)
 
 
 def pytest_benchmark_update_json(

@@ -15,6 +15,7 @@ from attention_harness.benchmark.probing import Look
 from attention_harness.commands import choice, choose
 from attention_harness.model.run_facts import RunFacts
 from attention_harness.store.writer import write_document
+from tests.benchmark.made import limit_effort
 from tests.report.compare.conftest import measured
 
 KERNEL = '''"""Additive scores."""
@@ -55,8 +56,7 @@ def files(tmp_path: Path) -> list[str]:
 
 def test_everyone_has_an_answer(harness, files, tmp_path, monkeypatch):
     """Measured for real: each is ranked or out with a reason, and what is wrong is never ranked, however fast."""
-    monkeypatch.setattr(campaign, "PASSES", 2)
-    monkeypatch.setattr(campaign, "TIME_PER_ARM_S", 0.01)
+    limit_effort(monkeypatch, passes=2, time_per_arm_s=0.01)
     answer = harness("choose", *SHAPE, *files, "--json", "--out", tmp_path / "run")
     document = json.loads(answer.out)
     out = {one["implementation"]: one["status"] for one in document["out"]}
@@ -150,7 +150,7 @@ def test_what_needs_too_much_memory_is_out(harness, files, quiet_machine):
 
 def test_what_does_not_serve_is_measured_anew(harness, files, tmp_path, monkeypatch):
     """Another problem, or a file that changed since, is said, and nothing of the run is taken."""
-    monkeypatch.setattr(campaign, "PASSES", 2)
+    limit_effort(monkeypatch, passes=2)
     only = files[:4]  # the first kernel
     asked = []
     monkeypatch.setattr(choose, "_measured", lambda *given: asked.append(given) or [])
