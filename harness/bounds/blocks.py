@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from attention_harness.bounds.error_bound import ErrorBound, error_bounds
 from attention_harness.bounds.rounding import Array
@@ -78,16 +77,9 @@ def _blocks(
 
 def _joined(parts: Sequence[ErrorBound], axis: int, row: int) -> ErrorBound:
     """Return one error bound of those of blocks. axis: the queries in the value; row: the queries in the scores."""
-
-    def rows(found: Sequence[NDArray[np.bool_] | None]) -> NDArray[np.bool_] | None:
-        there = [rows_of_part for rows_of_part in found if rows_of_part is not None]
-        return np.concatenate(there, row) if len(there) == len(found) else None
-
-    return ErrorBound(
-        np.concatenate([part.value for part in parts], axis),
-        np.concatenate([part.bound for part in parts], axis),
-        np.concatenate([part.deviation for part in parts], axis),
-        rows([part.linear for part in parts]),
-        rows([part.empty for part in parts]),
-        next((part.overflow for part in parts if part.overflow), ""),
-    )
+    axes = {"value": axis, "bound": axis, "deviation": axis, "linear": row, "empty": row}
+    joined: dict[str, Any] = {}
+    for name, along in axes.items():
+        found = [getattr(part, name) for part in parts]
+        joined[name] = None if found[0] is None else np.concatenate(found, along)
+    return ErrorBound(**joined, overflow=next((part.overflow for part in parts if part.overflow), ""))

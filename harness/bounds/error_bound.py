@@ -92,7 +92,7 @@ def gradient_bounds(
     upstream is exact, as the inputs are. A gradient is stored in the case's dtype.
     """
     model = Model.of(arithmetic, dtype)
-    leaves = {name: Taped(array) for name, array in _exact(model, tensors, options).items()}
+    leaves = _leaves(model, tensors, options)
     output, _ = evaluate(**{**options, **leaves})
     found = gradients([(output, Tracked(model, upstream))], list(leaves.values()))
     return _bounds(model, leaves, found, dtype)
@@ -109,7 +109,7 @@ def second_derivative_bounds(
 ) -> dict[str, ErrorBound]:
     """Return the error bound of the gradient of the sum over tensors of <direction, gradient>: a tape over a tape."""
     model = Model.of(arithmetic, dtype)
-    leaves = {name: Taped(array) for name, array in _exact(model, tensors, options).items()}
+    leaves = _leaves(model, tensors, options)
     first = {name: Taped(leaf) for name, leaf in leaves.items()}
     output, _ = evaluate(**{**options, **first})
     found = gradients([(output, Taped(Tracked(model, upstream)))], list(first.values()))
@@ -118,9 +118,9 @@ def second_derivative_bounds(
     return _bounds(model, leaves, second, dtype)
 
 
-def _exact(model: Model, tensors: Mapping[str, Array], options: Mapping[str, Any]) -> dict[str, Tracked]:
+def _leaves(model: Model, tensors: Mapping[str, Array], options: Mapping[str, Any]) -> dict[str, Taped]:
     floating = {name: x for name, x in options.items() if isinstance(x, np.ndarray) and x.dtype.kind == "f"}
-    return {name: Tracked(model, np.asarray(x, np.float64)) for name, x in (dict(tensors) | floating).items()}
+    return {name: Taped(Tracked(model, np.asarray(x, np.float64))) for name, x in (dict(tensors) | floating).items()}
 
 
 def _bounds(model: Model, leaves: Mapping[str, Taped], found: Sequence[Any], dtype: str) -> dict[str, ErrorBound]:

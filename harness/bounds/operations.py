@@ -21,8 +21,24 @@ from attention_harness.bounds.rounding import (
 from attention_harness.bounds.softmax import Weights
 from attention_harness.model.dtypes import DType
 
+_OWN = {np.tanh: "tanh", np.sin: "sin", np.cos: "cos", np.add: "__radd__", np.multiply: "__rmul__"}
 
-class Tracked:
+
+class Ufuncs:
+    """Answers NumPy's functions by an array's own methods: np.tanh(x), np.equal(x, y), operators with x behind them."""
+
+    value: Any
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if method != "__call__" or options:
+            return NotImplemented
+        if ufunc is np.equal:
+            return np.equal(self.value, inputs[1])
+        own = getattr(self, _OWN.get(ufunc, ""), None)
+        return own(*inputs[:-1]) if own and inputs[-1] is self else NotImplemented
+
+
+class Tracked(Ufuncs):
     """A float64 array with the bound and the variance of an implementation's error in it.
 
     bound, variance  arrays of the value's shape, or the number 0 for what is exact, as the inputs are
@@ -222,20 +238,6 @@ class Tracked:
         return result
 
     # --- elementary functions
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        """Answer NumPy's functions: np.tanh(tracked), np.equal(tracked, x), operators with an array on the left."""
-        if method != "__call__" or options:
-            return NotImplemented
-        unary = {np.tanh: self.tanh, np.sin: self.sin, np.cos: self.cos}
-        commutative = {np.add: self.__add__, np.multiply: self.__mul__}
-        if ufunc in unary:
-            return unary[ufunc]()
-        if ufunc is np.equal:
-            return np.equal(self.value, inputs[1])
-        if ufunc in commutative and len(inputs) == 2 and inputs[1] is self:
-            return commutative[ufunc](inputs[0])
-        return NotImplemented
 
     def tanh(self) -> Tracked:
         r"""Return the tangent: $|\tanh(z + d) - \tanh z| \le \min(|d| \operatorname{sech}^2 t, 2)$, t nearest to 0."""

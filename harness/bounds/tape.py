@@ -20,6 +20,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from attention_harness.bounds.operations import Ufuncs
 from attention_harness.reference.arrays import Composite
 
 _NUMBERS = itertools.count()
@@ -72,7 +73,7 @@ class Softmax(Protocol):
         r"""Return the adjoint of the scores, $\bar S_{ij} = P_{ij} (\bar P_{ij} - \sum_j P_{ij} \bar P_{ij})$."""
 
 
-class Taped:
+class Taped(Ufuncs):
     """An array with the way back to what it was computed from. `value` is the inner array."""
 
     def __init__(self, value: Any, *parents: tuple[Taped, Pull]) -> None:
@@ -175,19 +176,6 @@ class Taped:
             return _reduced(left.swapaxes(-1, -2) @ adjoint, right.shape)
 
         return Taped(out, (self, pull_left), (other, pull_right))
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        """Answer NumPy's functions: np.tanh(taped), np.equal(taped, x), operators with an array on the left."""
-        if method != "__call__" or options:
-            return NotImplemented
-        if ufunc is np.tanh:
-            return self.tanh()
-        if ufunc is np.equal:
-            return np.equal(self.value, inputs[1])
-        commutative = {np.add: self.__add__, np.multiply: self.__mul__}
-        if ufunc in commutative and len(inputs) == 2 and inputs[1] is self:
-            return commutative[ufunc](inputs[0])
-        return NotImplemented
 
     def tanh(self) -> Taped:
         value = np.tanh(self.value)

@@ -14,15 +14,7 @@ from attention_harness.bounds.judge import Judgement, worst
 from attention_harness.checks.declaration import check
 from attention_harness.checks.form import numbers, to_array
 from attention_harness.checks.interface import Declaration
-from attention_harness.checks.relations.problem import (
-    Problem,
-    agree,
-    answer_to,
-    bounds,
-    letters,
-    output_of,
-    tensors,
-)
+from attention_harness.checks.relations.problem import Answer, Problem, agree, answer_to, bounds, letters, tensors
 from attention_harness.checks.relations.sampling import changeable, conditional, conditional_single
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
@@ -143,10 +135,16 @@ def masked_content(subject: Subject) -> Judgement:
     found = []
     for content in contents:
         other = problem.along(letter, functools.partial(_filled, keys=hidden, content=content), problem.keyed)
-        output = output_of(subject, other)
-        one, two, bound = (problem.rows(x, rows) for x in (base.output, output, base.bound))
-        found.append(agree(one, two, 2 * bound, what=f"the answers without and with {content:.3g} in hidden keys"))
+        what = f"the answers without and with {content:.3g} in hidden keys"
+        found.append(_same_rows(subject, base, other, rows, what))
     return worst(found)
+
+
+def _same_rows(subject: Subject, base: Answer, other: Problem, rows: NDArray[Any], what: str) -> Judgement:
+    """Judge some rows of the answer to a problem whose visible part, and so whose error bound, is that of another."""
+    output = to_array(subject.prepared_for(other.case).call(tensors(other)).output)
+    one, two, bound = (other.rows(x, rows) for x in (base.output, output, base.bound))
+    return agree(one, two, 2 * bound, what=what)
 
 
 def _filled(array: NDArray[Any], axis: int, _: str, *, keys: Sequence[int], content: float) -> NDArray[Any]:
@@ -174,12 +172,9 @@ def causal_future(subject: Subject) -> Judgement:
     """A causal row does not see the future: other keys and values after its last visible key leave it as it is."""
     problem = Problem.of(subject.case)
     row, last = _present(subject.case)
-    base = answer_to(subject, problem)
     later = problem.along(letters(subject.case)[1], functools.partial(_after, last=last), problem.keyed)
-    output = output_of(subject, later)
-    rows = np.arange(row + 1)
-    one, two, bound = (problem.rows(x, rows) for x in (base.output, output, base.bound))
-    return agree(one, two, 2 * bound, what=f"rows up to {row} before and after keys past {last} change")
+    what = f"rows up to {row} before and after keys past {last} change"
+    return _same_rows(subject, answer_to(subject, problem), later, np.arange(row + 1), what)
 
 
 @check(

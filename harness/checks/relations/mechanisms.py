@@ -8,7 +8,7 @@ import numpy as np
 
 from attention_harness.bounds.judge import Judgement, worst
 from attention_harness.checks.declaration import check, of_mechanism
-from attention_harness.checks.relations.problem import Array, Problem, agree, answer_to
+from attention_harness.checks.relations.problem import Problem, agree, answer_to
 from attention_harness.checks.relations.sampling import changeable, plain_single, simple
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
@@ -98,17 +98,11 @@ def position_distance(subject: Subject) -> Judgement:
     inner = table @ table.T
     error = np.abs(table) @ bound.T
     error = error + error.T + bound @ bound.T + paired * 2.0**-53 * (np.abs(table) @ np.abs(table).T)
-    judged = [_alike(answer.output, answer.bound)]
+    same = np.broadcast_to(answer.output[:1], answer.output.shape)
+    judged = [agree(answer.output, same, answer.bound + answer.bound[:1], what="encodings of two sequences")]
     for distance in range(len(table)):
         products, errors = np.diagonal(inner, distance), np.diagonal(error, distance)
         judged.append(
             agree(products, np.full_like(products, products[0]), errors + errors[0], what=f"products {distance} apart")
         )
     return worst(judged)
-
-
-def _alike(output: Array, bound: Array) -> Judgement:
-    """Judge that every batch element has the same encoding."""
-    return agree(
-        output, np.broadcast_to(output[:1], output.shape), bound + bound[:1], what="encodings of two sequences"
-    )

@@ -138,11 +138,6 @@ def answer_to(subject: Subject, problem: Problem) -> Answer:
     return Answer(to_array(returned.output), output.bound, returned_weights, weights.bound)
 
 
-def output_of(subject: Subject, problem: Problem) -> Array:
-    """Return the output for a problem whose visible part, and so whose error bound, is that of another one."""
-    return to_array(subject.prepared_for(problem.case).call(tensors(problem)).output)
-
-
 def bounds(subject: Subject, problem: Problem) -> Bounds:
     """Return the error bounds of a problem's output and weights; raise OutOfRange where its dtype cannot hold it."""
     capabilities = subject.implementation.capabilities
