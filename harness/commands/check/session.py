@@ -144,12 +144,12 @@ class Session:
         print(document(answer))
 
     def _print_summary(self, account: TimeAccount | None) -> None:
-        if account:
-            print(sentence(account))
         verdicts = list(self.verdicts.values())
-        print(summary(verdicts, self.planned, dict.fromkeys(item.implementation.name for item in self.items)))
         if table := behaviours(verdicts):
             print(table)
+        if account:
+            print(sentence(account))
+        print(summary(verdicts, self.planned, dict.fromkeys(item.implementation.name for item in self.items)))
         for name, declared in unexercised(self.items).items() if not self.options.case else ():
             named = [one for one in declared if not self.options.mechanism or one not in registry.mechanisms()]
             if named:
