@@ -21,14 +21,10 @@ _GROWN = {"B": 1, "Lq": 2, "Lk": 3, "L": 2, "P": 3}
 def purity(subject: Subject) -> Judgement:
     """A call changes no input and no global state, and returns memory of its own."""
     call = subject.first
-    reasons = [
-        *(f"the call changed its input {name}" for name in call.changed_inputs),
-        *(f"the call changed {what}" for what in call.changed_state),
-        *(
-            f"{what} lies in the memory of {name}; expected memory of its own"
-            for what, name in call.shared_memory.items()
-        ),
-    ]
+    reasons = [f"the call changed its input {name}" for name in call.changed_inputs]
+    reasons += [f"the call changed {what}" for what in call.changed_state]
+    shared = call.shared_memory.items()
+    reasons += [f"{what} lies in the memory of {name}; expected memory of its own" for what, name in shared]
     return Judgement.refuse(reasons[0]) if reasons else Judgement(0.0)
 
 

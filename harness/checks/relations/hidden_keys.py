@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from attention_harness.bounds.judge import Judgement, worst
 from attention_harness.checks.declaration import check
+from attention_harness.checks.expected import axes_of
 from attention_harness.checks.form import numbers, to_array
 from attention_harness.checks.interface import Declaration
 from attention_harness.checks.relations.problem import Answer, Problem, agree, answer_to, bounds, letters, tensors
@@ -123,7 +124,7 @@ def masked_content(subject: Subject) -> Judgement:
     problem = Problem.of(case)
     queries, letter = letters(case)
     keys = case.sizes[letter]
-    hidden = [0, keys - 1] if any(way.any_keys for way in problem.hiding.values()) else [keys - 1]
+    hidden = [0, keys - 1] if any(way.any_keys for way in hiding(case.options).values()) else [keys - 1]
     problem = problem.hidden(hidden)
     huge = 2.0 ** (int(np.log2(case.format.largest)) // 2 - 6)
     contents = [huge, -huge]
@@ -204,7 +205,7 @@ def causal_gradient(subject: Subject) -> Judgement:
         gradient = derivatives.by_name.get(name)
         if gradient is None:
             return Judgement.refuse(f"the output has no gradient by {name}, expected one")
-        axis = problem.axes(name).index(problem.mechanism.scores[-1])
+        axis = axes_of(subject.case, name).index(problem.mechanism.scores[-1])
         future = np.take(to_array(gradient), np.arange(last + 1, gradient.shape[axis]), axis)
         zero = np.zeros_like(future)
         judged.append(agree(future, zero, zero, what=f"row {row}'s gradient by {name} after {last} and zero"))

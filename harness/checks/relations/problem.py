@@ -16,7 +16,7 @@ from attention_harness.checks.expected import Bounds, OutOfRange, bounds_of
 from attention_harness.checks.form import WrongForm, numbers, to_array, wrong_form
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
-from attention_harness.options import Hiding, hiding
+from attention_harness.options import hiding
 from attention_harness.reference.specification import Mechanism
 from attention_harness.registry import mechanisms
 
@@ -64,15 +64,6 @@ class Problem:
         letter = self.mechanism.scores[-1]
         return [declared.name for declared in self.mechanism.inputs if letter in declared.axes]
 
-    def axes(self, name: str) -> tuple[str, ...]:
-        """Return the axis letters of a tensor, "1" where it is broadcast."""
-        return expected.axes_of(self.case, name)
-
-    @property
-    def hiding(self) -> dict[str, Hiding]:
-        """The ways to hide keys that the case's options bring: those that hide any keys first."""
-        return hiding(self.case.options)
-
     def changed(self, **arrays: NDArray[Any]) -> Problem:
         """Return the problem with some tensors replaced."""
         return replace(self, arrays={**self.arrays, **arrays})
@@ -80,9 +71,9 @@ class Problem:
     def along(self, letter: str, change: Change, names: Sequence[str] = ()) -> Problem:
         """Return the problem with every tensor, or the named ones, changed along each of its axes of that letter."""
         made = {}
-        for name in names or [name for name in self.arrays if letter in self.axes(name)]:
+        for name in names or self.arrays:
             array = self.arrays[name]
-            for axis, axis_letter in enumerate(self.axes(name)):
+            for axis, axis_letter in enumerate(expected.axes_of(self.case, name)):
                 array = change(array, axis, name) if axis_letter == letter else array
             made[name] = array
         return self.changed(**made)
@@ -102,14 +93,14 @@ class Problem:
         The problem itself where no option brings one: causality then hides them.
         """
         hidden = np.isin(np.arange(self.score_shape[-1]), keys)[None]
-        for name, way in self.hiding.items():
+        for name, way in hiding(self.case.options).items():
             return self.changed(**{name: way.hide(self.arrays[name], hidden)})
         return self
 
     def moved(self, places: int) -> Problem:
         """Return the problem with what counts its keys following them: they have moved up by so many places."""
-        keys = self.score_shape[-1]
-        return self.changed(**{name: way.moved(self.arrays[name], places, keys) for name, way in self.hiding.items()})
+        keys, ways = self.score_shape[-1], hiding(self.case.options)
+        return self.changed(**{name: way.moved(self.arrays[name], places, keys) for name, way in ways.items()})
 
 
 Array = NDArray[np.float64]

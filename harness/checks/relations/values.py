@@ -182,7 +182,7 @@ def one_key(subject: Subject) -> Judgement:
 
 def _one_seen(problem: Problem) -> Problem:
     """Hide every key but one, another one for each query where an option's tensor has a row for each."""
-    name, way = next(iter(problem.hiding.items()))
+    name, way = next(iter(hiding(problem.case.options).items()))
     queries, keys = problem.arrays[name].shape[-2:]
     hidden = np.arange(queries)[:, None] * 2 % keys != np.arange(keys)
     return problem.changed(**{name: way.hide(problem.arrays[name], hidden)})
