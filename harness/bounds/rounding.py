@@ -84,7 +84,8 @@ def rounding_variance(value: Array, fmt: DType) -> Array:
 
     The ulp is $2^e u$ for $2^{e-1} \le |value| < 2^e$, or the spacing of the subnormal numbers.
     """
-    ulp = np.maximum(np.ldexp(fmt.roundoff, np.frexp(np.nan_to_num(value))[1]), 2 * fmt.half_spacing)
+    finite = value if np.isfinite(value).all() else np.nan_to_num(value)
+    ulp = np.maximum(np.ldexp(fmt.roundoff, np.frexp(finite)[1]), 2 * fmt.half_spacing)
     return ulp**2 / 12
 
 

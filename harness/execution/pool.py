@@ -31,6 +31,14 @@ from attention_harness.execution.lost import Lost, Output, check_memory
 from attention_harness.execution.machine import cores
 from attention_harness.model.verdict import Status
 
+# What every worker needs. torch imports the last, and sympy with it, at the first gradient, in half a second.
+_PRELOADED = [
+    "torch",
+    "attention_harness.execution.forkserver",
+    "attention_harness.execution.worker",
+    "torch.fx.experimental.symbolic_shapes",
+]
+
 EXITED_WITH_0 = 256
 """Stands for exit status 0 where pebble asks: no process can end with this status."""
 
@@ -66,7 +74,7 @@ class Context(multiprocessing.context.ForkServerContext):
 
     def __init__(self) -> None:
         super().__init__()
-        self.set_forkserver_preload(["torch", "attention_harness.execution.forkserver"])
+        self.set_forkserver_preload(_PRELOADED)
         self._started: list[_Process] = []
 
     def Process(self, *arguments: Any, **keywords: Any) -> _Process:  # type: ignore[override]

@@ -11,14 +11,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 _JUDGING_MODULES = (
     "torch",
-    "torch.Tensor",
     "torch.nn.functional",
     "torch.linalg",
     "torch.autograd",
@@ -35,10 +34,10 @@ _COMPILERS_VARIABLES = ("TORCH", "_TORCH", "TRITON")  # torch's compiler sets so
 
 @dataclass(frozen=True)
 class ProcessState:
-    """A snapshot. settings: by what a person calls them; functions: full name -> the object with that name."""
+    """A snapshot. settings: by what a person calls them; names: what each name of each judging module stands for."""
 
     settings: Mapping[str, Any]
-    functions: Mapping[str, Any]
+    names: Mapping[str, Mapping[str, Any]]
 
     def changed(self, later: ProcessState) -> list[str]:
         """Return the settings that have another value in a later snapshot."""
@@ -46,16 +45,19 @@ class ProcessState:
 
     def replaced(self, later: ProcessState) -> list[str]:
         """Return the functions whose name stands for another object, or for none, in a later snapshot."""
-        return [
-            name
-            for name, original in self.functions.items()
-            if (present := later.functions.get(name)) is not original and not _wraps(present, original)
-        ]
+        found = []
+        for place, names in self.names.items():
+            present = later.names.get(place, {})
+            for name, original in names.items():
+                other = present.get(name)
+                if other is not original and _judges(place, name, original) and not _wraps(other, original):
+                    found.append(f"{place}.{name}")
+        return found
 
 
 def process_state() -> ProcessState:
     """Return a snapshot of this process."""
-    return ProcessState(settings(), dict(_functions()))
+    return ProcessState(settings(), _names())
 
 
 def settings() -> dict[str, Any]:
@@ -89,19 +91,17 @@ def name_few(names: Iterable[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def _functions() -> Iterator[tuple[str, Any]]:
+def _names() -> dict[str, dict[str, Any]]:
     import torch.linalg
 
-    for place in _JUDGING_MODULES:
-        if place == "torch.Tensor":
-            owners: list[Any] = [torch._C.TensorBase, torch.Tensor]  # the one that is looked at first comes last
-        else:
-            owners = [sys.modules[place]] if place in sys.modules else []
-        for owner in owners:
-            for name, value in list(vars(owner).items()):
-                public = not name.startswith("_") or (name.startswith("__") and place == "torch.Tensor")
-                if public and callable(value) and not isinstance(value, ModuleType):
-                    yield f"{place}.{name}", value
+    names = {place: dict(vars(sys.modules[place])) for place in _JUDGING_MODULES if place in sys.modules}
+    return names | {"torch.Tensor": {**vars(torch._C.TensorBase), **vars(torch.Tensor)}}
+
+
+def _judges(place: str, name: str, value: Any) -> bool:
+    """Whether this is a function: a public one, or one of a tensor's operators."""
+    public = not name.startswith("_") or (name.startswith("__") and place == "torch.Tensor")
+    return public and callable(value) and not isinstance(value, ModuleType)
 
 
 def _wraps(present: Any, original: Any) -> bool:
