@@ -15,29 +15,27 @@ from attention_harness.execution.run import verdicts_of
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status
 from attention_harness.options import required
 from attention_harness.registry import Implementation
+from tests.conformance.covering import covering
 
 
 def _sample(items: Iterable[Item]) -> list[Item]:
-    """Return few items that together show each mechanism, dtype, content, memory layout, option and check."""
-    shown = {}
-    for item in items:
-        case = item.case
-        facts = {case.mechanism, case.dtype, case.content, case.layout, *required(case)}
-        shown[item.id] = item, facts | {check.name for check in item.checks}
-    missing = set().union(*(facts for _, facts in shown.values()))
-    chosen = []
-    while missing:
-        item, facts = max(shown.values(), key=lambda pair: len(pair[1] & missing))
-        chosen.append(item)
-        missing -= facts
-    return chosen
+    """Return few items that together show each mechanism, dtype, memory layout and option.
+
+    Of items that show as much the one with fewest checks: each of these may build for sizes of its own.
+    """
+    by_id = {item.id: item for item in sorted(items, key=lambda item: len(item.checks))}
+    facts = {
+        key: (item.case.mechanism, item.case.dtype, item.case.layout, *required(item.case))
+        for key, item in by_id.items()
+    }
+    return [by_id[key] for key in covering(facts)]
 
 
 def _planned(implementation: Implementation) -> list[Item]:
     """Return the items of an implementation: of the default matrix, or of the quick one for what has to be built.
 
-    An export takes a second for each structure of inputs, a compilation several; `python -m attention_harness check`
-    runs everything.
+    An export takes a second for each structure of inputs, a compilation several: of these a sample runs here,
+    `python -m tox -e report` runs the whole quick matrix, and `python -m tox -e thorough` everything.
     """
     shared = matrix("quick" if implementation.capabilities.builds else "default")
     return list(plan_items([implementation], shared, lambda one: {anchor(one)} - set(shared)))

@@ -19,7 +19,7 @@ SIZES = {"B": 2, "H": 2, "Hk": 1, "Lq": 3, "Lk": 5, "L": 4, "P": 5, "D": 4, "Dv"
 SIZES |= {"Eq": 3, "Ek": 4, "Ev": 3, "O": 3}
 MODES = ("nearest", "random", "up", "down")
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
-DRAWN = settings(max_examples=200 if DEEP else 3, derandomize=not DEEP, deadline=None, database=None)
+DRAWN = settings(max_examples=100 if DEEP else 3, derandomize=not DEEP, deadline=None, database=None)
 FORMULA = pytest.mark.parametrize("name", mechanisms())
 MODEL = pytest.mark.parametrize("model", MODELS)
 

@@ -24,6 +24,7 @@ from attention_harness.registry import Implementation, mechanisms
 
 pytest.importorskip("onnx")
 
+from tests.conformance.covering import covering
 from tests.conformance.upstream.onnx_nodes import Expressed, NotExpressible, expressed, nodes
 
 # Upstream multiplies query and key by the root of the scale before they meet.
@@ -81,18 +82,15 @@ def answer(implementation: Implementation, told: Expressed) -> Judgement:
 
 
 def _asked() -> list[Any]:
-    """Return (implementation, node case): all of them; what is built for each, until each part of a case was there."""
+    """Return (implementation, node case): all of them; of what is built for each, few with each part of a case."""
     found = []
     for implementation in registry.select([]):
         if implementation.unavailable():
             continue
-        built: set[str] = set()
-        for name, told in sorted(EXPRESSED.items(), key=lambda pair: -len(required(pair[1].case))):
-            shown = {told.case.mechanism, told.case.dtype, *required(told.case)}
-            if implementation.refuses(told.case) or (implementation.capabilities.builds and shown <= built):
-                continue
-            built |= shown
-            found.append(pytest.param(implementation, name, id=f"{implementation.name}:{name}"))
+        taken = {name: told.case for name, told in EXPRESSED.items() if not implementation.refuses(told.case)}
+        facts = {name: (case.mechanism, case.dtype, *required(case)) for name, case in taken.items()}
+        names = covering(facts) if implementation.capabilities.builds else list(taken)
+        found += [pytest.param(implementation, name, id=f"{implementation.name}:{name}") for name in names]
     return found
 
 
