@@ -93,4 +93,4 @@ def test_names_that_people_use(tmp_path, name):
     )
     given_answer = answer("list", "implementations", "--load", path)
     assert given_answer.status == 0, given_answer
-    assert f"\n{name}\n" in "\n" + given_answer.out
+    assert f"\n{name}\t" in given_answer.out

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import fastjsonschema
+import msgspec
 import pytest
 
 from attention_harness import store
@@ -101,7 +102,7 @@ def dropped(data: Any, path: tuple[Any, ...]) -> Any:
 def refused(data: Any, kind: Any) -> str:
     """Return why a value is refused, in a line, or "": then what was read is written as it was read."""
     try:
-        value = decode(json.dumps(data).encode(), kind)
+        value = decode(msgspec.json.encode(data), kind)
     except ValueError as error:
         return str(error)
     assert value == decode(encode(value), kind)
