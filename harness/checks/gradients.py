@@ -54,19 +54,39 @@ def gradient(subject: Subject) -> Judgement:
     upstream gradient of those rows is zero. Under the policy "nan" NaN is not judged in a batch element with such a
     row, nor in what the batch shares: NaN times zero is NaN, and it reaches whatever the row's keys share.
     """
+    return _judged(subject, floating(inputs.tensors(subject.case)), accumulated=False)
+
+
+@check("gradient_alone", has_gradient)
+def gradient_alone(subject: Subject) -> Judgement:
+    """The gradient of a tensor that alone requires one, by `.backward()`, is within its error bound.
+
+    What an option brings, a bias or a learned scale, is asked wherever it is given; of the mechanism's own tensors one
+    in each case, chosen by its fingerprint.
+    """
+    case = subject.case
+    names = floating(inputs.tensors(case))
+    own = [declared.name for declared in mechanisms()[case.mechanism].inputs if declared.name in names]
+    alone = [own[case.fingerprint % len(own)], *(name for name in names if name not in own)]
+    return worst([_judged(subject, [name], accumulated=True) for name in alone])
+
+
+def _judged(subject: Subject, names: list[str], *, accumulated: bool) -> Judgement:
+    """Return the judgement of the gradients by the named tensors, which alone require one."""
     case, capabilities = subject.case, subject.implementation.capabilities
     policy = capabilities.fully_masked_rows
     error_bounds = first_bounds(case, capabilities.arithmetic, policy)
     tensors = inputs.tensors(case)
-    derivatives = subject.prepared.gradients(tensors, upstream_gradient(case, policy))
+    upstream = upstream_gradient(case, policy)
+    derivatives = subject.prepared.gradients(tensors, upstream, names, accumulated=accumulated)
     if wrong := _not_differentiable(derivatives, case):
-        return Judgement.refuse(wrong)
-    found = dict.fromkeys(floating(tensors)) | dict(derivatives.by_name)
+        return Judgement.refuse(wrong if not accumulated else f"{wrong}, where {names[0]} alone requires a gradient")
+    found = dict.fromkeys(names) | dict(derivatives.by_name)
     if _is_empty(case):
         found = _filled(found, tensors)
     if policy == "nan":
         found = {name: _excused(case, name, one, error_bounds[name]) for name, one in found.items()}
-    return _worst(found, error_bounds, case, "gradient")
+    return _worst(found, error_bounds, case, "gradient, alone required," if accumulated else "gradient")
 
 
 def _excused(case: Case, name: str, gradient: Any, error_bound: ErrorBound) -> Any:

@@ -92,8 +92,24 @@ class Prepared(Protocol):
         """Return what a watched call returned, as it is now: a later call may have written into it."""
         ...
 
-    def gradients(self, tensors: Mapping[str, Tensor], upstream: Tensor, names: Sequence[str] = ()) -> Derivatives:
-        """Return the gradients by the named tensors, or by every floating one, of the output times `upstream`."""
+    def gradients(
+        self,
+        tensors: Mapping[str, Tensor],
+        upstream: Tensor,
+        names: Sequence[str] = (),
+        *,
+        accumulated: bool = False,
+        training: bool = False,
+        seed: int | None = None,
+    ) -> Derivatives:
+        """Return the gradients by the named tensors, or by every floating one, of the output times `upstream`.
+
+        Only these tensors require a gradient.
+
+        accumulated      by `.backward()`, as in training, and not by `torch.autograd.grad`; what a reentrant checkpoint
+                         is part of knows that way alone, and is asked so in any case
+        training, seed   as in `call`, for the backward pass too
+        """
         ...
 
     def second_derivatives(

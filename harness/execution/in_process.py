@@ -58,7 +58,7 @@ class PreparedInProcess:
         """See `Prepared.call`."""
         import torch
 
-        keywords = {"training": True} if training else {}
+        keywords = _keywords(training)
         with torch.no_grad(), _seeded(seed), _threads(threads):
             if not watched:
                 return _copied(self._run({**tensors}, keywords))
@@ -82,16 +82,35 @@ class PreparedInProcess:
             raise ValueError("only what a watched call returned can be read again; call with watched=True")
         return _copied(returned.live)
 
-    def gradients(self, tensors: Mapping[str, Tensor], upstream: Tensor, names: Sequence[str] = ()) -> Derivatives:
+    def gradients(
+        self,
+        tensors: Mapping[str, Tensor],
+        upstream: Tensor,
+        names: Sequence[str] = (),
+        *,
+        accumulated: bool = False,
+        training: bool = False,
+        seed: int | None = None,
+    ) -> Derivatives:
         """See `Prepared.gradients`."""
         import torch
 
-        leaves, output = self._graph(tensors, names)
-        if not _differentiable(output, upstream):
-            return Derivatives(_copy(output), getattr(output, "requires_grad", False), {})
-        with time_account.spent(time_account.IMPLEMENTATION):
-            found = torch.autograd.grad(output, list(leaves.values()), upstream, allow_unused=True)
-        return Derivatives(_copy(output), True, dict(zip(leaves, found)))
+        with _seeded(seed):
+            leaves, output = self._graph(tensors, names, training)
+            if not _differentiable(output, upstream):
+                return Derivatives(_copy(output), getattr(output, "requires_grad", False), {})
+            if not accumulated:
+                try:
+                    with time_account.spent(time_account.IMPLEMENTATION):
+                        found = torch.autograd.grad(output, list(leaves.values()), upstream, allow_unused=True)
+                    return Derivatives(_copy(output), True, dict(zip(leaves, found)))
+                except RuntimeError as error:
+                    if "checkpoint" not in str(error):  # a reentrant one takes `.backward()` alone
+                        raise
+                leaves, output = self._graph(tensors, names, training)
+            with time_account.spent(time_account.IMPLEMENTATION):
+                output.backward(upstream)
+        return Derivatives(_copy(output), True, {name: leaf.grad for name, leaf in leaves.items()})
 
     def second_derivatives(
         self, tensors: Mapping[str, Tensor], upstream: Tensor, directions: Mapping[str, Tensor]
@@ -116,15 +135,21 @@ class PreparedInProcess:
         with time_account.spent(time_account.IMPLEMENTATION):
             return self._function(**tensors, **keywords)
 
-    def _graph(self, tensors: Mapping[str, Tensor], names: Sequence[str]) -> tuple[dict[str, Tensor], Any]:
+    def _graph(
+        self, tensors: Mapping[str, Tensor], names: Sequence[str], training: bool = False
+    ) -> tuple[dict[str, Tensor], Any]:
         """Return the leaves, which lie in memory as the given tensors do, and the output computed from them."""
         import torch
 
         chosen = names or [name for name, tensor in tensors.items() if tensor.is_floating_point()]
         leaves = {name: tensors[name].detach().requires_grad_() for name in chosen}
         with torch.enable_grad():
-            output, _ = _parts(self._run({**tensors, **leaves}, {}))
+            output, _ = _parts(self._run({**tensors, **leaves}, _keywords(training)))
         return leaves, output
+
+
+def _keywords(training: bool) -> dict[str, Any]:
+    return {"training": True} if training else {}
 
 
 def _parts(result: Any) -> tuple[Any, Any]:
