@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from attention_harness.cases.distributions import DISTRIBUTIONS
 from attention_harness.cases.layouts import LAYOUTS
+from attention_harness.cases.matrix import matrix
 from attention_harness.cases.projection import cases_for, onto
 from attention_harness.cases.rows import Row, rows
 from attention_harness.cases.space import LENGTHS, Variant, go_together, variants
@@ -161,6 +163,16 @@ def test_mending(rules, sizes, mended):
 def test_what_is_no_rule_is_refused_when_it_is_declared(rule):
     with pytest.raises(HarnessError, match="is no rule on sizes"):
         Capabilities(("cosine",), requires=(rule,))
+
+
+@pytest.mark.parametrize(("tier", "least", "most"), [("quick", 0, 0), ("default", 1 / 32, 1 / 8), ("thorough", 1, 1)])
+def test_what_takes_seconds_to_prepare_is_asked_a_sample_of_the_rows(tier, least, most):
+    """Of the default tier about one row in 16; the quick tier asks the matrix alone, the thorough one everything."""
+    declared = Capabilities(("cosine",), ("float32", "bfloat16"), options=("mask", "bias"))
+    every = {*cases_for(declared, tier)} - {*matrix(tier)}
+    sampled = {*cases_for(replace(declared, builds=True), tier)} - {*matrix(tier)}
+    assert sampled <= every
+    assert least <= len(sampled) / len(every) <= most
 
 
 def test_lengths_around_a_declared_block_are_asked():
