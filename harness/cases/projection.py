@@ -26,7 +26,7 @@ from attention_harness.registry import mechanism, refuses
 _HALF_PRECISION_WORK = 2**18  # products of numbers in half precision are slow on a CPU
 _BLOCKS = (-1, 0, 1)
 _BUILT = {"quick": 0, "default": 16, "thorough": 1}
-"""One row's case in so many is asked of what takes seconds to prepare (`builds`), by the case's fingerprint; 0: none."""
+"""One case in so many is asked of what takes seconds to prepare (`builds`), by its fingerprint; 0: none."""
 
 
 @functools.cache
