@@ -24,7 +24,7 @@ def _sample(items: Iterable[Item]) -> list[Item]:
     Of items that show as much the one with fewest options and checks: options are graphs of their own, and a check may
     build for sizes of its own.
     """
-    by_id = {item.id: item for item in sorted(items, key=lambda item: (len(item.case.options), len(item.checks)))}
+    by_id = {item.id: item for item in sorted(items, key=lambda item: len(item.case.options) + len(item.checks))}
     facts = {
         key: (item.case.mechanism, item.case.dtype, item.case.layout, *required(item.case))
         for key, item in by_id.items()
