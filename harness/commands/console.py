@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from attention_harness.model import units
+from attention_harness.model import causes, units
 from attention_harness.model.printable import printable
 
 if TYPE_CHECKING:
     from attention_harness.model.diagnosis import Diagnosis
+    from attention_harness.model.shared_facts import SharedFacts
     from attention_harness.model.verdict import Verdict
-
-EXAMPLES = 3
-"""Failures of one kind that are printed."""
 
 _EVERY_S = 15.0  # between two lines of progress where there is no terminal
 _PACE_S = 3600.0  # over which the speed is averaged
@@ -91,19 +88,21 @@ def failure(verdict: Verdict) -> None:
 
 
 class Failures:
-    """Prints the first failures of each kind as they come, which are of one implementation, check and status."""
+    """Prints the first failure of each cause as it comes; the summary counts the others."""
 
     def __init__(self) -> None:
-        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self._shown: set[tuple[str, str, str]] = set()
 
     def show(self, verdict: Verdict) -> None:
-        """Print a failure, unless there were enough of its kind."""
-        kind = (verdict.implementation, verdict.check, verdict.status)
-        self._counts[kind] += 1
-        if self._counts[kind] <= EXAMPLES:
+        """Print a failure, unless one of its cause was printed."""
+        if (of := causes.cause(verdict)) not in self._shown:
+            self._shown.add(of)
             failure(verdict)
-        elif self._counts[kind] == EXAMPLES + 1:
-            line(f"more like it, counted below: {verdict.status} of {verdict.implementation}, {verdict.check}")
+
+
+def shared(found: SharedFacts) -> None:
+    """Print what the failing cases of an implementation share."""
+    line(f"SHARED {found.implementation}: {found}")
 
 
 def cause(found: Diagnosis) -> None:

@@ -14,7 +14,9 @@ from datetime import datetime
 import msgspec
 
 from attention_harness.model import mutation_results
+from attention_harness.model.causes import by_cause
 from attention_harness.model.run_facts import Heatmap, ImplementationFacts, MechanismFacts, RunFacts
+from attention_harness.model.shared_facts import SharedFacts, shared_facts
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 from attention_harness.report import growth, timings, words
 from attention_harness.report.matrix import Matrix, MatrixCell, matrix
@@ -60,7 +62,7 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Answers of one kind: implementation, mechanism, check and status. `worst` is shown in full, others are named."""
+    """Verdicts of one cause. `worst` is shown in full, others are named."""
 
     worst: Verdict
     count: int
@@ -68,6 +70,8 @@ class Group:
     error: str
     error_bound: str
     where: str
+    checks: str
+    mechanisms: str
     others: tuple[tuple[str, str], ...]
     unnamed: int
 
@@ -102,6 +106,7 @@ class Content:
     behaviours: Mapping[str, Mapping[str, Verdict]]
     mutation_score: mutation_results.MutationScore | None
     failures: tuple[Group, ...]
+    shared: tuple[SharedFacts, ...]
     known: tuple[Group, ...]
     timing: timings.Timing
     sweeps: tuple[growth.Sweep, ...]
@@ -135,6 +140,7 @@ def assemble(run: Run) -> Content:
         behaviours=behaviours,
         mutation_score=mutation_results.count(run.outcomes, run.equivalence) if tried else None,
         failures=_groups([v for v in verdicts if v.status in NONCONFORMING]),
+        shared=tuple(shared_facts(verdicts)),
         known=_groups([v for v in verdicts if v.status is Status.KNOWN_FAILURE]),
         timing=timings.timing(run.measurements, verdicts),
         sweeps=growth.sweeps(run.measurements),
@@ -237,12 +243,10 @@ def _total(
 
 
 def _groups(verdicts: Iterable[Verdict]) -> tuple[Group, ...]:
-    """Return the verdicts by kind, each kind with its worst first."""
-    kinds: dict[tuple[str, ...], list[Verdict]] = {}
-    for verdict in verdicts:
-        kind = (verdict.implementation, verdict.mechanism, verdict.check, verdict.status)
-        kinds.setdefault(kind, []).append(verdict)
-    return tuple(_group(sorted(kind, key=lambda v: -words.worse(v.error_ratio))) for kind in kinds.values())
+    """Return the verdicts by cause, each cause with its worst first. The most frequent cause comes first."""
+    causes = [sorted(found, key=lambda v: -words.worse(v.error_ratio)) for found in by_cause(verdicts)]
+    causes.sort(key=lambda found: (-len(found), -words.worse(found[0].error_ratio)))
+    return tuple(map(_group, causes))
 
 
 def _group(kind: Sequence[Verdict]) -> Group:
@@ -255,6 +259,8 @@ def _group(kind: Sequence[Verdict]) -> Group:
         error=words.amount(worst.error),
         error_bound=words.amount(error_bound if error_bound is None or 0 <= error_bound < float("inf") else None),
         where=f"output[{', '.join(map(str, worst.where))}]" if worst.where is not None else words.NOTHING,
+        checks=words.listed(_union(verdict.check for verdict in kind)),
+        mechanisms=words.listed(_union(verdict.mechanism for verdict in kind)),
         others=tuple((v.case, words.error_ratio(v.error_ratio)) for v in rest[:OTHERS]),
         unnamed=max(0, len(rest) - OTHERS),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from attention_harness.commands.check.summary import conforms, summary
-from attention_harness.commands.console import EXAMPLES, Failures
+from attention_harness.commands.console import Failures
 from attention_harness.model.verdict import Status, Verdict
 
 
@@ -16,28 +16,44 @@ def verdict(number: int, status: Status = Status.FAIL, check: str = "accuracy", 
     return Verdict("kernel", "cosine", f"cosine-B{number}", check, status, ratio, reason=reason, replay="again")
 
 
-def test_the_first_failures_of_a_kind_are_printed(capsys):
-    """Each with its reason and its replay, then one line for the others; another check is another kind."""
+def test_the_first_failure_of_a_cause_is_printed(capsys):
+    """With its reason and its replay; another check is another cause."""
     failures = Failures()
     for number in range(10):
         failures.show(verdict(number))
     failures.show(verdict(0, check="weights"))
     lines = capsys.readouterr().err.splitlines()
-    assert [f"FAIL kernel, accuracy, cosine-B{number}" for number in range(EXAMPLES)] == lines[0 : 3 * EXAMPLES : 3]
-    assert ["more like it, counted below: fail of kernel, accuracy"] == lines[3 * EXAMPLES : -3]
-    assert "FAIL kernel, weights, cosine-B0" == lines[-3]
+    assert ["FAIL kernel, accuracy, cosine-B0", "  wrong", "  replay: again"] == lines[:3]
+    assert "FAIL kernel, weights, cosine-B0" == lines[3]
+    assert 6 == len(lines)
+
+
+def test_one_error_in_every_check_is_one_cause(capsys):
+    """The same exception with other numbers is printed once, and counted with three of its cases."""
+    raised = [
+        Verdict("kernel", "cosine", f"cosine-B{n}", check, Status.ERROR, reason=f"RuntimeError: no kernel for {n} keys")
+        for n in range(20)
+        for check in ("accuracy", "purity", "gradient")
+    ]
+    failures = Failures()
+    for one in raised:
+        failures.show(one)
+    assert 1 == capsys.readouterr().err.count("RuntimeError: no kernel for 0 keys\n")
+    _, group, *cases, _, _ = summary(raised, 60).splitlines()
+    assert "    60 error: RuntimeError: no kernel for 0 keys (of 3 checks)" == group
+    assert [*(f"        cosine-B{n}" for n in range(3)), "        and 17 more cases"] == cases
 
 
 def test_every_verdict_is_counted():
-    """In the largest groups by name, in the others together: the groups of a line add up to it."""
+    """In the largest groups by cause, in the others together: the groups of a line add up to it."""
     failed = [verdict(n, check=f"check{n % 6}") for n in range(30)]
     skipped = [verdict(n, Status.UNSUPPORTED, reason=f"reason {n}") for n in range(7)]
     found = [*failed, *skipped, verdict(0, Status.PASS)]
     name, *groups, total, answer = summary(found, 38).splitlines()
     assert "kernel  30 fail, 7 unsupported, 1 pass; worst error ratio 3.00" == name
-    counts = [int(re.match(r" +(\d+) ", line)[1]) for line in groups]
+    counts = [int(count[1]) for line in groups if (count := re.match(r" {4}(\d+) ", line))]
     assert [5, 5, 5, 5, 10, 1, 1, 1, 1, 3] == counts
-    assert "10 more, of 2 other checks" in groups[4]
+    assert "    10 more, of 2 other causes; --out and --json have each" in groups
     assert "checked 31 + 7 unsupported + 0 unavailable = 38 of 38 planned" == total
     assert "does not conform: 30 of 31" == answer
 

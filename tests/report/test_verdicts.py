@@ -141,7 +141,7 @@ def test_a_failure_without_a_number_is_the_worst(run, verdict):
             ]
         )
     )
-    assert (words.NOTHING, 2) == (told.failures[0].error_ratio, told.failures[0].count)
+    assert [(words.NOTHING, 1), ("1.0e+300", 1)] == [(found.error_ratio, found.count) for found in told.failures]
     assert "nan where 0.5 is right" == told.failures[0].worst.reason
     assert "1.0e+300" == told.totals[0].worst
     assert all("nan where 0.5 is right" in text for text in (markdown.render(told), page.render(told)))

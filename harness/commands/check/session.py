@@ -19,6 +19,7 @@ from attention_harness.execution.runner import Costs, PoolRunner, sentence
 from attention_harness.model.diagnosis import Diagnosis
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.run_facts import Smallest, TimeAccount
+from attention_harness.model.shared_facts import shared_facts
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Verdict
 from attention_harness.mutation.diagnosis import diagnose_run
 from attention_harness.store import Writer, now
@@ -65,6 +66,7 @@ class Session:
             self.writer.update(finished=None)
         account = self._check()
         smallest = self._smallest(self.drawn, whole) if self.drawn else []
+        self._print_shared()
         causes = [] if self.options.no_diagnosis else self._causes(whole)
         if self.writer and not self.writer.facts.finished:
             self.writer.update(finished=now(), time=account or self.writer.facts.time)
@@ -134,11 +136,17 @@ class Session:
         console.line(f"smallest of {smallest.failures} such failures:")
         console.failure(smallest.verdict)
 
+    def _print_shared(self) -> None:
+        """Print what the failing cases of each implementation share."""
+        for facts in shared_facts(self.verdicts.values()):
+            console.shared(facts)
+
     def _print_document(
         self, account: TimeAccount | None, causes: Sequence[Diagnosis], smallest: Sequence[Smallest]
     ) -> None:
         verdicts = list(self.verdicts.values())
-        answer: dict[str, Any] = {"planned": self.planned, "time": account, "verdicts": verdicts, "diagnosis": causes}
+        answer: dict[str, Any] = {"planned": self.planned, "time": account, "verdicts": verdicts}
+        answer |= {"shared_facts": shared_facts(verdicts), "diagnosis": causes}
         if self.options.fuzz:
             answer["fuzz"] = {"seed": self.options.seed or 0, "cases": self.options.fuzz, "smallest": smallest}
         print(document(answer))

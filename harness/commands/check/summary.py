@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from attention_harness.model import units
-from attention_harness.model.printable import printable
+from attention_harness.model.causes import by_cause, cause
+from attention_harness.model.printable import one_line, printable
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 
-_GROUPS = 4  # failing checks, and reasons of what was not checked: so many for each implementation
+_GROUPS = 4  # causes of failure, and reasons of what was not checked: so many for each implementation
+_EXAMPLES = 3  # cases that are named of each cause
+_LONGEST = 400  # characters of a reason
 
 
 def conforms(verdicts: Iterable[Verdict]) -> bool:
@@ -40,18 +43,36 @@ def summary(verdicts: Sequence[Verdict], planned: int, implementations: Iterable
 
 
 def _implementation(name: str, verdicts: Sequence[Verdict]) -> Iterator[str]:
-    """Yield a line of counts, then the most frequent failing checks and reasons of what was not checked."""
+    """Yield a line of counts, then the most frequent causes of failure and reasons of what was not checked."""
     counts = Counter(verdict.status for verdict in verdicts)
     ratios = [v.error_ratio for v in verdicts if v.error_ratio is not None and v.status is not Status.KNOWN_FAILURE]
     worst = f"; worst error ratio {units.error_ratio(max(ratios))}" if ratios else ""
     yield f"{name}  " + ", ".join(f"{n} {status}" for status, n in counts.items()) + worst
-    wrong = Counter((v.status, f"check {v.check}") for v in verdicts if v.status in NONCONFORMING)
-    skipped = Counter((v.status, v.reason) for v in verdicts if v.status in NOT_CHECKED)
-    for kind, groups in (("checks", wrong), ("reasons", skipped)):
-        for (status, what), n in groups.most_common(_GROUPS):
-            yield f"    {n} {status}: {what}"
-        if left := groups.most_common()[_GROUPS:]:
-            yield f"    {sum(n for _, n in left)} more, of {len(left)} other {kind}; --out and --json have each"
+    failures = by_cause(verdict for verdict in verdicts if verdict.status in NONCONFORMING)
+    for found in failures[:_GROUPS]:
+        yield from _of_one_cause(found)
+    yield from _others([len(found) for found in failures[_GROUPS:]], "causes")
+    skipped = Counter((v.status, v.reason) for v in verdicts if v.status in NOT_CHECKED).most_common()
+    yield from (f"    {n} {status}: {reason}" for (status, reason), n in skipped[:_GROUPS])
+    yield from _others([n for _, n in skipped[_GROUPS:]], "reasons")
+
+
+def _of_one_cause(failures: Sequence[Verdict]) -> Iterator[str]:
+    """Yield how many failures have one cause, and the first of their cases."""
+    first, (*_, what) = failures[0], cause(failures[0])
+    checks = list(dict.fromkeys(verdict.check for verdict in failures))
+    of_reason = what != f"check {first.check}"
+    where = f" (of {len(checks)} checks)" if len(checks) > 1 else f" (check {first.check})"
+    yield f"    {len(failures)} {first.status}: " + (one_line(first.reason)[:_LONGEST] + where if of_reason else what)
+    cases = list(dict.fromkeys(verdict.case for verdict in failures))
+    yield from (f"        {case}" for case in cases[:_EXAMPLES])
+    if len(cases) > _EXAMPLES:
+        yield f"        and {len(cases) - _EXAMPLES} more cases"
+
+
+def _others(counts: Sequence[int], kind: str) -> Iterator[str]:
+    if counts:
+        yield f"    {sum(counts)} more, of {len(counts)} other {kind}; --out and --json have each"
 
 
 def behaviours(verdicts: Iterable[Verdict]) -> str:

@@ -10,8 +10,8 @@ from attention_harness.cases.distributions import DISTRIBUTIONS
 from attention_harness.cases.ids import parse
 from attention_harness.cases.layouts import LAYOUTS
 from attention_harness.model.case import Case
+from attention_harness.model.causes import without_numbers
 from attention_harness.model.verdict import Status, Verdict
-from attention_harness.mutation.diagnosis.response import without_numbers
 from attention_harness.options import required
 from attention_harness.registry import Implementation, mechanisms
 

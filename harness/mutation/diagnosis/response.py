@@ -16,14 +16,13 @@ from attention_harness.checks.form import to_array
 from attention_harness.execution import in_process
 from attention_harness.model.capabilities import Capabilities
 from attention_harness.model.case import Case
+from attention_harness.model.causes import without_numbers
 from attention_harness.mutation.patched import Mutant
 from attention_harness.mutation.restored import state_restored
 from attention_harness.registry import Implementation
 
 Part = tuple[str, NDArray[np.float64] | None]
 """A result's type, shape and device in words, and its numbers; None for what is no tensor."""
-
-_TENSORS = ("query", "key", "value", "sequence", "context", "scores")
 
 
 class Response:
@@ -91,16 +90,3 @@ def _declaring(mutant: Mutant, declared: Capabilities) -> Implementation:
     made = mutant.implementation()
     vars(made.module)["CAPABILITIES"] = declared
     return made
-
-
-def without_numbers(reason: str) -> str:
-    """Return a reason without its numbers and without which of the main tensors it names; names of cases stay."""
-    return " ".join("#" if _is_number(word) or word in _TENSORS else word for word in reason.split())
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word.strip("()[]{},;:"))
-    except ValueError:
-        return False
-    return True
