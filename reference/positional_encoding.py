@@ -11,9 +11,10 @@ from attention_harness.reference.scalars import Scalars, table
 from attention_harness.reference.specification import Erratum, Mechanism, Work, tensor
 
 _BASE = 10000.0
-# The rate is pow(base, -2i/E) or exp(-2i ln(base)/E): exponent, or constant and product, are rounded, which the
-# logarithm of the base amplifies; so are power and quotient.
-_ROUNDINGS_OF_RATE = 2 * math.log(_BASE) + 3
+_ROUNDINGS_OF_EXPONENT = 3
+"""In exp(-2i (ln(base)/E)) of logarithm, quotient and product, in pow(base, -2i/E) of the quotient."""
+_ROUNDINGS_OF_POWER = 3
+"""Of the power itself, which an exponential or its reciprocal gives."""
 
 
 def positional_encoding(sequence: Any) -> tuple[Any, None]:
@@ -25,7 +26,10 @@ def positional_encoding(sequence: Any) -> tuple[Any, None]:
     """
     length, width = sequence.shape[-2:]
     column = np.arange(width)
-    rate = computed(_BASE ** -(2 * (column // 2) / max(width, 1)), sequence, _ROUNDINGS_OF_RATE)
+    exponent = 2 * (column // 2) / max(width, 1)
+    # A relative error of the exponent is one of the rate, times the logarithm: d(b^-x) = -x ln(b) b^-x dx/x.
+    roundings = _ROUNDINGS_OF_EXPONENT * exponent * math.log(_BASE) + _ROUNDINGS_OF_POWER
+    rate = computed(_BASE**-exponent, sequence, roundings)
     angle = rate * np.arange(length, dtype=np.float64)[:, None]
     even = (column % 2 == 0).astype(np.float64)
     return sequence + (np.sin(angle) * even + np.cos(angle) * (1 - even)), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -47,6 +48,9 @@ class Tracked(Ufuncs):
     unstored         of a weighted sum: its bound before it was stored
     by_output        of a gradient of weights: what its mean may err, made from the output
     overflows        whether a step so far leaves the range of the case's dtype
+    factors          of a stored product: sizes of what was multiplied, as a third factor may have met either one first
+    scaled           of a product with a constant: its size, for the constant may have been applied after the next sum
+    folded           of a sum of products: what it errs where a scale was folded into a factor that became subnormal
     """
 
     def __init__(self, model: Model, value: Array, bound: Array | float = 0.0, variance: Array | float = 0.0) -> None:
@@ -58,6 +62,9 @@ class Tracked(Ufuncs):
         self.direct = False
         self.unstored: Array | float = bound
         self.by_output: Array | None = None
+        self.factors: tuple[Array, Array] | None = None
+        self.scaled = 0.0
+        self.folded: Array | float = 0.0
         with np.errstate(invalid="ignore"):
             self.overflows = bool(np.any(np.abs(value) > model.io.largest))
 
@@ -96,7 +103,9 @@ class Tracked(Ufuncs):
 
     def _moved(self, move: Callable[[Array], Array]) -> Tracked:
         bound, variance = (x if isinstance(x, float) else move(x) for x in (self.bound, self.variance))
-        return self.like(move(self.value), bound, variance)
+        result = self.like(move(self.value), bound, variance)
+        result.scaled = self.scaled
+        return result
 
     def __getitem__(self, index: Any) -> Tracked:
         return self._moved(lambda x: x[index])
@@ -156,14 +165,26 @@ class Tracked(Ufuncs):
         return self.rounded(self.value - value, self.bound + bound, self.variance + variance, self.model.step)
 
     def __mul__(self, other: Any) -> Tracked:
-        r"""Return the product: $|\hat x \hat y - x y| \le |x| b_y + b_x |y| + b_x b_y$, then one rounding."""
+        r"""Return the product: $|\hat x \hat y - x y| \le |x| b_y + b_x |y| + b_x b_y$, then one rounding.
+
+        A subnormal product of two factors errs by $\eta$ whatever its size, so that it matters which two came first.
+        """
         value, bound, variance = self._parts(other)
         if other is self:
             bound_of_square = 2 * np.abs(value) * bound + np.square(bound)
             return self.rounded(value * value, bound_of_square, 4 * value**2 * variance, self.model.step)
         product_bound = np.abs(self.value) * bound + self.bound * np.abs(value) + self.bound * bound
         product_variance = self.value**2 * variance + self.variance * value**2
-        return self.rounded(self.value * value, product_bound, product_variance, self.model.step)
+        if self.factors is not None:
+            first = np.maximum(*self.factors)
+            product_bound = product_bound + self.model.step.half_spacing * np.maximum(first - np.abs(value), 0.0)
+        constant = float(np.max(np.abs(value) + bound)) if value.size == 1 else 0.0
+        if constant and self.model.scaled_inputs:
+            product_bound = product_bound + max(1.0, constant**0.5) * self.folded
+        result = self.rounded(self.value * value, product_bound, product_variance, self.model.step)
+        result.factors = np.abs(self.value) + self.bound, np.abs(value) + bound
+        result.scaled = constant
+        return result
 
     __rmul__ = __mul__
 
@@ -232,9 +253,31 @@ class Tracked(Ufuncs):
             additions = max(-(-k // partial) - 1, 0)
             bound = bound + gamma(additions, model.io.roundoff) * (a @ b + bound) + additions * model.io.half_spacing
             variance = variance + additions * rounding_variance(value, model.io)
+        if scaled := max(self.scaled, other.scaled):
+            scaled = max(scaled, scaled**0.5 if model.scaled_inputs else 0.0)
+            bound = bound + scaled * (model.step.half_spacing + model.acc.smallest * k)
         result = self.rounded(value, bound, variance, model.step)
+        if model.scaled_inputs:
+            result.folded = model.io.half_spacing * (a.sum(-1, keepdims=True) + b.sum(-2, keepdims=True))
+        if k == 1:
+            result.factors = a + self.bound, b + other.bound
         if model.partial:
             result.model = replace(model, partial=0)
+        return result
+
+    def in_parts(self, left: Tracked, right: Tracked, layer: bool) -> Tracked:
+        """Return this sum of left^T right over the batch, of which each batch element's part may be stored first.
+
+        layer: whether sum and parts are stored in the case's dtype, and not as the steps of the scores are
+        """
+        fmt = self.model.io if layer else self.model.step
+        whole, count = (self.as_output() if layer else self), math.prod(left.shape[:-2])
+        if count == 1 or fmt.roundoff <= self.model.acc.roundoff:  # otherwise the sum's own bound has room for them
+            return whole
+        parts = np.abs(left.value.swapaxes(-1, -2) @ right.value).reshape(count, *self.shape).sum(0)
+        bound = whole.bound + fmt.roundoff * (parts + whole.bound) + count * fmt.half_spacing
+        result = self.like(self.value, bound, self.variance)
+        result.stored = whole.stored
         return result
 
     # --- elementary functions
@@ -260,14 +303,16 @@ class Tracked(Ufuncs):
 
     # --- the operations that are more than one operator
 
-    def computed(self, constant: Array | np.float64, roundings: float) -> Tracked:
+    def computed(self, constant: Array | np.float64, roundings: Array | float) -> Tracked:
         """Return a constant that the implementation computes itself, in its accumulator, and what is made of it there.
 
-        What the case's dtype holds exactly, such as 1/sqrt(64), has no error: it is the quotient of exact numbers.
+        What the dtype holds exactly, such as 1/sqrt(64), has no error: it is the quotient of exact numbers. The
+        reference holds every number in float64, exact or not: there half the bits count, which none fits by chance.
         """
         value = np.asarray(constant, np.float64)
         fine = replace(self.model, step=self.model.acc)
-        mantissa = np.frexp(value)[0] / self.model.io.roundoff
+        io = self.model.io
+        mantissa = np.ldexp(np.frexp(value)[0], io.precision // 2 if io.as_reference else io.precision)
         relative = np.where(mantissa == np.rint(mantissa), 0.0, gamma(roundings + 1, self.model.acc.roundoff))
         return Tracked(fine, value, relative * np.abs(value), (relative * value) ** 2 / 12)
 

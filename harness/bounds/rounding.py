@@ -68,10 +68,11 @@ class Model:
         )
 
 
-def gamma(roundings: float, roundoff: float) -> float:
-    r"""Return $\gamma_n = n u / (1 - n u)$, the bound of n roundings; infinite where there is none."""
-    x = roundings * roundoff
-    return x / (1 - x) if x < 1 else np.inf
+def gamma(roundings: Any, roundoff: float) -> Any:
+    r"""Return $\gamma_n = n u / (1 - n u)$, the bound of n roundings, a number or an array; infinite for too many."""
+    x = np.minimum(np.multiply(roundings, roundoff), 1.0)
+    with np.errstate(divide="ignore"):
+        return x / (1 - x)
 
 
 def compound(*relative: Array | float) -> Any:

@@ -176,6 +176,11 @@ class Weights:
         bound = np.where(self.visible, np.minimum(bound, 1.0) + least, 0.0)
         return self.scores.like(weights, bound, self.variance)
 
+    @property
+    def _of_products(self) -> float:
+        """The relative error of a product that is stored before it is summed, beyond what the sum's own bound has."""
+        return self.model.step.roundoff if self.model.step.roundoff > self.model.acc.roundoff else 0.0
+
     def swapaxes(self, first: int, second: int) -> Any:
         result = self.factor.swapaxes(first, second)
         result.model = replace(self.model, partial=self.model.gradient_block)
@@ -196,9 +201,10 @@ class Weights:
         factor.model = replace(model, partial=partial)
         result = factor @ values.swapaxes(-1, -2)
         size = np.abs(adjoint.value)
-        sums = gamma(values.shape[-1] + 1, model.acc.roundoff) * np.abs(out.value)
-        error = (out.bound if model.fused else out.unstored) + sums
-        by_output = (size * error + adjoint.bound * (np.abs(out.value) + error)).sum(-1, keepdims=True)
+        relative = compound(gamma(values.shape[-1] + 1, model.acc.roundoff), self._of_products)
+        error = (out.bound if model.fused else out.unstored) + relative * np.abs(out.value)
+        by_output = size * error + adjoint.bound * (np.abs(out.value) + error) + model.step.half_spacing
+        by_output = by_output.sum(-1, keepdims=True)
         result.by_output = by_output if model.from_output else None
         return result
 
@@ -208,12 +214,13 @@ class Weights:
         value = (p * x.value).sum(-1, keepdims=True)
         grown = p * self.growth / self.lowest
         magnitude = np.abs(x.value)
-        theta = compound(self.theta, self.again)
+        theta = compound(self.theta, self.again, self._of_products)
         with np.errstate(invalid="ignore", over="ignore"):
             bound = (p * np.expm1(self.shift) * np.abs(x.value - value)).sum(-1, keepdims=True) / self.lowest
             bound = bound + theta * (grown * magnitude).sum(-1, keepdims=True)
             bound = bound + (1 + theta) * (grown * x.bound).sum(-1, keepdims=True)
-            bound = bound + (self.visible * self._vanishing(magnitude)).sum(-1, keepdims=True)
+            vanishing = self._vanishing(magnitude) + model.step.half_spacing
+            bound = bound + (self.visible * vanishing).sum(-1, keepdims=True)
             bound = np.nan_to_num(bound, nan=np.inf, posinf=np.inf)
         if x.by_output is not None:
             bound = np.maximum(bound, x.by_output)
@@ -222,8 +229,15 @@ class Weights:
         return self.scores.rounded(value, bound, variance, model.step)
 
     def scores_gradient(self, adjoint: Any) -> Any:
-        r"""Return $\bar S = P (\bar P - \sum_j P \bar P)$, stored like the weights before it meets keys and queries."""
-        result = self.factor * (adjoint - self.mean(adjoint))
+        r"""Return $\bar S = P (\bar P - \sum_j P \bar P)$, stored like the weights before it meets keys and queries.
+
+        Or the difference of two products, each of them stored.
+        """
+        mean = self.mean(adjoint)
+        result = self.factor * (adjoint - mean)
+        size = np.nan_to_num(self.value) * (np.abs(adjoint.value) + np.abs(mean.value))
+        apart = self._of_products * size + 2 * self.model.step.half_spacing
+        result.bound = result.bound + np.where(self.visible, apart, 0.0)
         if self.model.probabilities is self.model.io:
             result = result.as_output()
         result.model = replace(self.model, partial=self.model.gradient_block)

@@ -48,6 +48,12 @@ class Differentiable(Composite, Protocol):
     def as_output(self) -> Any:
         """Return what an implementation hands out: stored in the case's dtype."""
 
+    def in_parts(self, left: Self, right: Self, layer: bool) -> Any:
+        """Return this sum of left^T right over the batch, as it is where each batch element's part is stored first.
+
+        layer: whether sum and parts are stored in the case's dtype, and not as the formula's steps are
+        """
+
     def inverse_length(self) -> Any:
         """Return 1 / |x| along the last axis, which stays with length 1; 0 for a zero vector."""
 
@@ -122,6 +128,9 @@ class Taped(Ufuncs):
 
         return Taped(self.value.repeat(repeats, axis), (self, pull))
 
+    def in_parts(self, left: Taped, right: Taped, layer: bool) -> Taped:
+        return Taped(self.value.in_parts(left.value, right.value, layer), (self, lambda adjoint: adjoint))
+
     def as_output(self) -> Taped:
         return Taped(self.value.as_output(), (self, lambda adjoint: adjoint))
 
@@ -171,8 +180,8 @@ class Taped(Ufuncs):
             return _reduced(adjoint @ right.swapaxes(-1, -2), self.shape)
 
         def pull_right(adjoint: Any) -> Any:
-            if len(right.shape) == 2:  # one matrix for all: one product, not a product for each batch and their sum
-                return _folded(left).swapaxes(-1, -2) @ _folded(adjoint)
+            if len(right.shape) == 2:  # one matrix for all: one product, or a product for each batch element, stored
+                return _over_batch(left, adjoint)
             return _reduced(left.swapaxes(-1, -2) @ adjoint, right.shape)
 
         return Taped(out, (self, pull_left), (other, pull_right))
@@ -297,6 +306,12 @@ def _folded(x: Any) -> Any:
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
+def _over_batch(left: Any, right: Any, *, layer: bool = False) -> Any:
+    """(..., L, I), (..., L, O) -> (I, O), the sum of left^T right; of a layer it is stored in the case's dtype."""
+    whole = _folded(left).swapaxes(-1, -2) @ _folded(right)
+    return whole.in_parts(left, right, layer)
+
+
 def _pulls_of_part(part: Taped, weight: Taped, columns: slice) -> list[tuple[Taped, Pull]]:
     """Return the ways back from a layer's output, a tensor in the case's dtype, to one part of its input and weight."""
 
@@ -307,7 +322,6 @@ def _pulls_of_part(part: Taped, weight: Taped, columns: slice) -> list[tuple[Tap
         return (of_part(adjoint) @ weight.value[:, columns]).as_output()
 
     def to_weight(adjoint: Any) -> Any:
-        product = _folded(of_part(adjoint)).swapaxes(-1, -2) @ _folded(part.value)
-        return product.as_output().scatter((slice(None), columns), weight.shape)
+        return _over_batch(of_part(adjoint), part.value, layer=True).scatter((slice(None), columns), weight.shape)
 
     return [(part, to_part), (weight, to_weight)]

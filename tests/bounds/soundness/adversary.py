@@ -37,6 +37,10 @@ class Adversary:
     mode: str
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
+    def late(self) -> bool:
+        """Return whether this time a constant, or a third factor, is multiplied in another order than the formula's."""
+        return self.mode in ("up", "down") or (self.mode == "random" and bool(self.rng.integers(2)))
+
     def direction(self, shape: tuple[int, ...], sense: float) -> Any:
         """Return -1 or 1 for every element. sense: the sign of the result's derivative by what is rounded."""
         if self.mode == "random":

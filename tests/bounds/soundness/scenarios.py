@@ -18,12 +18,14 @@ from tests.bounds.soundness.simulated import Simulated
 
 COARSE = DType("coarse", 16, 8, -126, 1e38, "", "")
 FINE = DType("fine", 32, 16, -126, 1e38, "", "")
+FINEST = DType("finest", 32, 40, -126, 1e38, "", "")
 SHORT = DType("short", 16, 16, -4, 1e38, "", "")  # numbers below 1/16 are subnormal
 
 ONE_FORMAT = Model(FINE, FINE, FINE, FINE, False, False, 1024, 1.0)
 EAGER = Model(COARSE, FINE, COARSE, COARSE, False, False, 16, 2.0)
 FUSED = Model(COARSE, FINE, FINE, FINE, False, False, 16, 2.0, fused=True, from_output=True)
 SUBNORMAL = Model(SHORT, SHORT, SHORT, SHORT, False, False, 1024, 1.0)
+STORED = replace(SUBNORMAL, acc=FINEST)
 VANISHING = replace(ONE_FORMAT, acc=replace(FINE, least_exponent=-12), probabilities=replace(FINE, least_exponent=-12))
 MODELS = {
     "one format": ONE_FORMAT,
@@ -195,6 +197,32 @@ OPERATIONS: dict[str, Scenario] = {
             ([Leaf(LONG[None]), Leaf(LONG[:, None])], replace(EAGER, partial=4)),
             ([Leaf(np.full((1, N), 2.0**-3)), Leaf(np.full((N, 1), 0.49))], SUBNORMAL),
         ],
+    ),
+    "in_parts": Scenario(
+        lambda a, b: (a.reshape(16, 4).swapaxes(-1, -2) @ b.reshape(16, 4)).in_parts(
+            *(x.reshape(4, 4, 4) for x in (a, b)), layer=True
+        ),
+        [Leaf(2.0**-7 * np.ones(N)), Leaf(2.0**-7 * np.ones(N))],
+        STORED,
+        upstream=Leaf(np.zeros((4, 4)), OFF),
+        also=[([Leaf(np.ones(N)), Leaf(np.ones(N))], replace(EAGER, acc=FINEST))],
+    ),
+    # the same product in another order
+    "scaled after the sum": Scenario(
+        lambda a, constant, b: (a * constant) @ b,
+        [Leaf([[2.0**-9]]), Leaf(0.5), Leaf([[2.0**-9]])],
+        STORED,
+    ),
+    "scale folded into a subnormal factor": Scenario(
+        lambda a, b, constant: (a @ b) * constant,
+        [Leaf([[2.0**-9] * 2]), Leaf([[2.0**9]] * 2), Leaf(0.5)],
+        replace(STORED, scaled_inputs=True),
+    ),
+    "three factors": Scenario(
+        lambda a, b, c: a * b * c, [Leaf(2.0**-9 * ONES), Leaf(64 * ONES), Leaf(2.0**-9 * ONES)], SUBNORMAL
+    ),
+    "three factors, two of them through a matrix product": Scenario(
+        lambda a, b, c: (a @ b) * c, [Leaf([[2.0**-9]]), Leaf([[64.0]]), Leaf([[2.0**-9]])], STORED
     ),
     # functions
     "tanh": Scenario(np.tanh, [Leaf([-1.0], OFF)], upstream=Leaf([1.0], OFF), also=[([Leaf([4.0])], ONE_FORMAT)]),

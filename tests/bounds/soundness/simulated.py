@@ -25,6 +25,9 @@ class Simulated:
         self.model, self.adversary, self.held = model, adversary, held
         self.stored, self.exact = stored, exact
         self.by_output = None
+        self.factors: Any = None  # of a product: what was multiplied
+        self.before: Any = None  # of a product with a constant: the array before it, and the constant
+        self.sides: Any = None  # of a matrix product into whose factors a scale may be folded: the factors
 
     @property
     def shape(self):
@@ -47,7 +50,10 @@ class Simulated:
     # --- moves
 
     def _moved(self, move: Callable[[Any], Any]) -> Simulated:
-        return self.like(move(self.held), exact=self.exact)
+        result = self.like(move(self.held), exact=self.exact)
+        if self.before is not None:
+            result.before = self.before[0]._moved(move), self.before[1]
+        return result
 
     def __getitem__(self, index):
         return self._moved(lambda x: x[index])
@@ -101,7 +107,18 @@ class Simulated:
         return self.put(self.held - self._operand(other, -1), self.model.step)
 
     def __mul__(self, other):
-        return self.put(self.held * self._operand(other), self.model.step)
+        operand, step = self._operand(other), self.model.step
+        result = self.put(self.held * operand, step)
+        if self.factors is not None and self.adversary.late():  # the smaller of both factors met the third one first
+            a, b = np.broadcast_arrays(*self.factors)
+            small, large = np.where(abs(a) > abs(b), b, a), np.where(abs(a) > abs(b), a, b)
+            result = self.put(self.adversary.store(small * operand, step) * large, step)
+        if self.sides is not None and operand.size == 1 and self.adversary.late():  # the constant folded into one side
+            result = self.put(self._product(self.put(self.sides[0].held * operand, self.model.io), self.sides[1]), step)
+        result.factors = self.held, operand
+        if operand.size == 1:
+            result.before = self, operand
+        return result
 
     __rmul__ = __mul__
 
@@ -122,7 +139,13 @@ class Simulated:
     def __matmul__(self, other):
         if other.ndim == 1:
             return (self @ other[:, None])[..., 0]
+        for one in (self, other):
+            if one.before is not None and self.adversary.late():  # the constant after the sum
+                plain, constant = one.before
+                made = plain @ other if one is self else self @ plain
+                return made.put(made.held * constant, self.model.step)
         model, a, b = self.model, self.held, other.held
+        sides = (self, other) if model.scaled_inputs else None
         if model.scaled_inputs:  # a root of the scale on either side, rounded like its product
             for _ in range(2):
                 a, b = self.adversary.off(a, largest(model.io)), self.adversary.off(b, largest(model.io))
@@ -131,7 +154,23 @@ class Simulated:
         summed = partial and partial < self.shape[-1]  # in the case's dtype, where the sum is stored already
         result = self.like(made, stored=True) if summed else self.put(made, model.step)
         result.model = replace(model, partial=0)
+        if self.shape[-1] == 1:
+            result.factors = a, b
+        result.sides = sides
         return result
+
+    def _product(self, left, right):
+        """Return the numbers of a matrix product in the accumulator."""
+        return self.adversary.dot(left.held, right.held, self.model.acc)
+
+    def in_parts(self, left, right, layer):
+        fmt = self.model.io if layer else self.model.step
+        if len(left.shape) == 2 or not self.adversary.late():
+            return self.as_output() if layer else self
+        a, b = (x.held.reshape(-1, *x.shape[-2:]) for x in (left, right))
+        dot, store, acc = self.adversary.dot, self.adversary.store, self.model.acc
+        parts = [store(dot(x.T, y, acc), fmt) for x, y in zip(a, b, strict=True)]
+        return self.put(self.adversary.added(parts, acc), fmt) if parts else self.as_output()
 
     # --- functions
 
@@ -159,8 +198,8 @@ class Simulated:
         value = np.asarray(constant, np.float64)
         exact = nearest(value, self.model.io) == value
         made = value
-        for _ in range(round(roundings) + 1):
-            made = np.where(exact, made, self.adversary.off(made, largest(self.model.acc)))
+        for k in range(int(np.max(roundings, initial=0)) + 1):
+            made = np.where(exact | (k > roundings), made, self.adversary.off(made, largest(self.model.acc)))
         result = self.like(made, exact=bool(exact.all()))
         result.model = replace(self.model, step=self.model.acc)
         return result

@@ -115,19 +115,20 @@ class SimulatedWeights:
         result = factor @ values.swapaxes(-1, -2)
         if model.from_output:
             stored = out.held if model.fused else out.unstored
-            products = self.adversary.product(adjoint.held, stored, model.acc)
+            products = self.adversary.store(adjoint.held * stored, model.step)
             result.by_output = self.adversary.sum(products, model.acc)
         return result
 
     def mean(self, x):
         made = x.by_output
         if made is None:
-            products = self.adversary.product(self.factor.held, x.held, self.model.acc)
+            products = self.adversary.store(self.factor.held * x.held, self.model.step)
             made = self.adversary.sum(products, self.model.acc)
         return self.scores.put(made, self.model.step)
 
     def scores_gradient(self, adjoint):
-        result = self.factor * (adjoint - self.mean(adjoint))
+        factor, mean = self.factor, self.mean(adjoint)
+        result = factor * adjoint - factor * mean if self.adversary.late() else factor * (adjoint - mean)
         if self.model.probabilities is self.model.io:
             result = result.as_output()
         result.model = replace(self.model, partial=self.model.gradient_block)
