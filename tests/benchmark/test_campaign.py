@@ -21,8 +21,6 @@ from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
 from tests.benchmark.made import WORKLOADS
 
-pytestmark = pytest.mark.xdist_group("campaign")  # one worker: what its tests share is made once
-
 
 @pytest.fixture(scope="module")
 def finished(files: dict[str, Path]) -> tuple[dict[tuple[str, str], Measurement], list[tuple[str, int, int]]]:

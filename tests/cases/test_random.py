@@ -11,8 +11,6 @@ from attention_harness.model.dtypes import DTYPES
 from attention_harness.options import OPTIONS, required
 from attention_harness.registry import mechanisms, refuses
 
-pytestmark = pytest.mark.xdist_group("random")  # one worker: what its tests share is made once
-
 
 @pytest.fixture(scope="module")
 def strategy():

@@ -12,8 +12,6 @@ from attention_harness.execution.plan import plan_items
 from attention_harness.execution.runner import check_imports, item_worker
 from tests.registry.sources import TINY, write
 
-pytestmark = pytest.mark.xdist_group("raised")  # one worker: what its tests share is made once
-
 
 class Needy(Exception):
     """It pickles, and cannot be rebuilt."""

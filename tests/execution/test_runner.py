@@ -18,8 +18,6 @@ from attention_harness.model import time_account
 from attention_harness.model.verdict import Status, Verdict
 from tests.registry.sources import TINY, write
 
-pytestmark = pytest.mark.xdist_group("runner")  # one worker: what its tests share is made once
-
 OTHER = TINY.replace("Lk3", "Lk4")
 SECONDS = 6.0  # long enough for a worker to start on a busy machine
 

@@ -23,8 +23,6 @@ from tests.registry.sources import TINY, write
 from tests.reliability.hostile import BY_NAME, HOSTILE, MARK, OTHER, Hostile
 from tests.reliability.processes import left
 
-pytestmark = pytest.mark.xdist_group("hostile")  # one worker: what its tests share is made once
-
 SHORT = (
     "segfault",
     "leaves_0",

@@ -21,8 +21,6 @@ from attention_harness.model.errors import HarnessError
 from tests.conftest import Answer
 from tests.registry.sources import TINY, write
 
-pytestmark = pytest.mark.xdist_group("saved_script")  # one worker: what its tests share is made once
-
 # Runs one script after the other as a process of its own would, each in a fork: torch is imported once.
 SERVER = """import importlib.abc, json, os, runpy, sys, tempfile
 import numpy, torch
