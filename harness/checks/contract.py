@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from attention_harness.bounds import ErrorBound
 from attention_harness.bounds.judge import Judgement, worst
+from attention_harness.cases import inputs
 from attention_harness.checks.accuracy import judge_tensor
 from attention_harness.checks.declaration import check
+from attention_harness.checks.expected import bounds_of
 from attention_harness.checks.form import numbers
 from attention_harness.checks.interface import Declaration
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _GROWN = {"B": 1, "Lq": 2, "Lk": 3, "L": 2, "P": 3}
+_SHORT = 33
 
 
 @check("purity", large=True)
@@ -36,14 +45,18 @@ def is_ordinary(implementation: Declaration, case: Case) -> bool:
 
 @check("second_call", is_ordinary)
 def second_call(subject: Subject) -> Judgement:
-    """Called again with other numbers, with another shape and with the first inputs, it answers for each."""
+    """Called again with one thing changed, and with the first inputs at last, it answers for each.
+
+    Changed are: the numbers, in other memory and in the same; all lengths, up; one length, up and down; the numbers of
+    options alone; the memory layout alone.
+    """
     case, error_bound = subject.case, subject.error_bound()[0]
     first = numbers(subject.first.output, case, error_bound.value.shape, "output")
-    judgements = [Judgement(0.0)]
-    for other in _others(subject):
-        judged = judge_tensor(subject.call(other).output, other, subject.error_bound(other)[0], "output")
+    judgements = []
+    for what, other, tensors, right in _calls(subject):
+        judged = judge_tensor(subject.prepared.call(tensors).output, other, right, "output")
         if judged.reason:
-            return replace(judged, reason=f"called again with {other.id}: {judged.reason}")
+            return replace(judged, reason=f"called again with {what}: {judged.reason}")
         judgements.append(judged)
     now = subject.prepared.reread(subject.first).output
     if not np.array_equal(first, numbers(now, case, first.shape, "the first output, later"), equal_nan=True):
@@ -54,11 +67,65 @@ def second_call(subject: Subject) -> Judgement:
     return worst([*judgements, again])
 
 
-def _others(subject: Subject) -> list[Case]:
-    """Return the case with other numbers, and grown if that is taken; only those within the range of the dtype."""
+Call = tuple[str, Case, dict[str, "Tensor"], ErrorBound]
+"""What differs, in words; the case; the tensors, and the error bound around what is right for them."""
+
+
+def _calls(subject: Subject) -> Iterator[Call]:
+    """Yield the calls that follow the first one, those with other numbers last; only those within the dtype's range."""
     case = subject.case
-    other_numbers = replace(case, draw=case.draw + 1)
-    grown = {axis: length + _GROWN.get(axis, 0) for axis, length in case.sizes.items()}
-    other_shape = replace(case, sizes=grown, draw=case.draw + 2)
-    others = [other_numbers] if subject.implementation.refuses(other_shape) else [other_numbers, other_shape]
-    return [other for other in others if not subject.error_bound(other)[0].overflow]
+    numbers_differ = replace(case, draw=case.draw + 1)
+    if not needs_few_calls(case):
+        transposed = inputs.tensors(replace(case, layout="transposed"))
+        yield "another memory layout", case, transposed, subject.error_bound()[0]
+        yield from _options_alone(subject, numbers_differ)
+        yield from _same_memory(subject, numbers_differ)
+    for other in (numbers_differ, *_other_lengths(subject)):
+        right = subject.error_bound(other)[0]
+        if not right.overflow:
+            yield other.id, other, inputs.tensors(other), right
+
+
+def _options_alone(subject: Subject, other: Case) -> Iterator[Call]:
+    """Yield a call with the first numbers, except for the options' tensors."""
+    case, capabilities = subject.case, subject.implementation.capabilities
+    brought = inputs.option_tensors(case)
+    if brought:
+        tensors = inputs.tensors(case) | {name: x for name, x in inputs.tensors(other).items() if name in brought}
+        arrays = inputs.exact(tensors)
+        right, _ = bounds_of(case, arrays, capabilities.arithmetic, capabilities.fully_masked_rows)
+        if not right.overflow:
+            yield f"another {' and '.join(brought)} alone", case, tensors, right
+
+
+def needs_few_calls(case: Case) -> bool:
+    """Return whether a case is so long that its calls differ by numbers and all lengths alone: for time."""
+    return max(case.sizes[axis] for axis in _GROWN if axis in case.sizes) > _SHORT
+
+
+def _other_lengths(subject: Subject) -> list[Case]:
+    """Return the case with every length grown, and with one that is chosen by the fingerprint down, and another up."""
+    case = subject.case
+    axes = [axis for axis in _GROWN if axis in case.sizes]
+    turn = case.fingerprint % len(axes)
+    changes = [{axis: _GROWN[axis] for axis in axes}]
+    if not needs_few_calls(case):
+        changes += [{axes[turn]: -1}, {axes[turn - 1]: 1}]
+    found = []
+    for draw, change in enumerate(changes, 2):
+        sizes = {axis: length + change.get(axis, 0) for axis, length in case.sizes.items()}
+        other = replace(case, sizes=sizes, draw=case.draw + draw)
+        if not subject.implementation.refuses(other):
+            found.append(other)
+    return found
+
+
+def _same_memory(subject: Subject, other: Case) -> Iterator[Call]:
+    """Yield a call in other memory with the first numbers, and one with other numbers written into that memory."""
+    case, tensors = subject.case, inputs.tensors(subject.case)
+    yield "the first numbers in other memory", case, tensors, subject.error_bound()[0]
+    right = subject.error_bound(other)[0]
+    if not right.overflow:
+        for name, tensor in inputs.tensors(other).items():
+            tensors[name].copy_(tensor)
+        yield "other numbers in the same memory", other, tensors, right

@@ -88,6 +88,14 @@ class Prepared(Protocol):
         """
         ...
 
+    def call_together(self, problems: Sequence[Mapping[str, Tensor]], rounds: int) -> list[list[Returned]]:
+        """Return, for each problem, what calls without autograd return that overlap with calls on the others.
+
+        Each problem has a thread of its own, and is called so many times; all begin a round together. What a call
+        raises is raised.
+        """
+        ...
+
     def reread(self, returned: Returned) -> Returned:
         """Return what a watched call returned, as it is now: a later call may have written into it."""
         ...

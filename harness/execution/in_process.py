@@ -12,6 +12,7 @@ import numpy as np
 
 from attention_harness.checks.interface import Derivatives, Returned
 from attention_harness.checks.subject import Subject
+from attention_harness.execution.overlapping import overlapping
 from attention_harness.execution.process_state import settings
 from attention_harness.model import time_account
 from attention_harness.model.case import Case
@@ -75,6 +76,11 @@ class PreparedInProcess:
             _shared_memory(result, tensors),
             live=result,
         )
+
+    def call_together(self, problems: Sequence[Mapping[str, Tensor]], rounds: int) -> list[list[Returned]]:
+        """See `Prepared.call_together`."""
+        with time_account.spent(time_account.IMPLEMENTATION):
+            return overlapping(lambda tensors: _copied(self._function(**tensors)), problems, rounds)
 
     def reread(self, returned: Returned) -> Returned:
         """See `Prepared.reread`."""

@@ -91,6 +91,7 @@ class Capabilities:
     poison_safe                     NaN and infinity in what is masked never reach an output or a gradient
     repeatable                      the same inputs give the same bits, call after call
     batch_invariant                 a batch element gives the same bits alone and among neighbours
+    thread_safe                     calls from several threads may overlap
     """
 
     mechanisms: tuple[str, ...]
@@ -106,6 +107,7 @@ class Capabilities:
     poison_safe: bool = False
     repeatable: bool = False
     batch_invariant: bool = False
+    thread_safe: bool = True
     arithmetic: Arithmetic = Arithmetic()
 
     def __post_init__(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -80,8 +82,32 @@ def test_a_second_call_answers_for_its_own_inputs():
         case = anchor(implementation)
         reasons.append(BY_NAME["second_call"].judge(in_process.subject(implementation, case)).reason)
     assert "" == reasons[0]
-    assert "-draw1: |error|" in reasons[1]
+    assert reasons[1].startswith("called again with other numbers in the same memory: |error|")
     assert "a later call changed what an earlier call returned" == reasons[2]
+
+
+def test_a_call_that_differs_in_one_thing_is_answered():
+    """What remembers more of an earlier call than it may is told by the one thing that differed."""
+    kept: dict[str, torch.Tensor] = {}
+
+    def hidden(scores, value, visible):
+        """See what the first call saw, where the values are the same."""
+        if visible is not None and torch.equal(kept.setdefault("value", value.clone()), value):
+            visible = kept.setdefault("visible", visible)
+        return right(scores, value, visible)
+
+    def strides(scores, value, visible):
+        """Read every value by the strides of the first one."""
+        first = kept.setdefault("strides", value).stride()
+        same = value.shape == kept["strides"].shape
+        return right(scores, value.as_strided(value.shape, first) if same else value, visible)
+
+    for attend, told in ((hidden, "another mask alone: |error|"), (strides, "another memory layout: |error|")):
+        kept.clear()
+        implementation = made(attend)
+        case = replace(anchor(implementation), options={"mask": "full"})
+        reason = BY_NAME["second_call"].judge(in_process.subject(implementation, case)).reason
+        assert reason.startswith(f"called again with {told}")
 
 
 def test_what_changes_later_is_noticed_after_the_last_check_too():
