@@ -40,9 +40,11 @@ class ErrorBound:
     overflow: str = ""
 
 
+# Numbers beyond float64's range are marked as overflows, not warned of: np.errstate.
 _FIRST_ORDER = 0.25  # a log-weight's error beyond this is no longer of first order
 
 
+@np.errstate(all="ignore")
 def error_bounds(
     evaluate: Evaluate,
     tensors: Mapping[str, Array],
@@ -79,6 +81,7 @@ def bound_of_result(result: Tracked | Weights, linear: Any, empty: Any, dtype: s
     return ErrorBound(result.value, bound, deviation, linear, empty, overflow)
 
 
+@np.errstate(all="ignore")
 def gradient_bounds(
     evaluate: Evaluate,
     tensors: Mapping[str, Array],
@@ -98,6 +101,7 @@ def gradient_bounds(
     return _bounds(model, leaves, found, dtype)
 
 
+@np.errstate(all="ignore")
 def second_derivative_bounds(
     evaluate: Evaluate,
     tensors: Mapping[str, Array],

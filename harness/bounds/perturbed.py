@@ -28,6 +28,7 @@ class Perturbed(Plain, np.ndarray):
         return self.change(np.asarray(self), visible, fully_masked_rows)
 
 
+@np.errstate(all="ignore")
 def evaluate(
     formula: Callable[..., Any], tensors: Mapping[str, NDArray[Any]], arguments: Mapping[str, Any], change: Change
 ) -> Array:

@@ -95,7 +95,8 @@ def _excused(case: Case, name: str, gradient: Any, error_bound: ErrorBound) -> A
 
     if gradient is None:
         return None
-    spread = fully_masked_rows(case).reshape(case.sizes["B"], -1).any(1)
+    rows = fully_masked_rows(case)
+    spread = rows.any(tuple(range(1, rows.ndim)))
     alone = axes_of(case, name)[:1] == ("B",)
     where = torch.from_numpy(spread.reshape(-1, *[1] * (gradient.ndim - 1)) if alone else spread.any(keepdims=True))
     return torch.where(gradient.isnan() & where, torch.from_numpy(error_bound.value).to(gradient), gradient)

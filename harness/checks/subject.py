@@ -16,6 +16,10 @@ from attention_harness.model.case import Case
 _LENGTHS = ("B", "Lq", "Lk", "L", "P")  # what may differ from call to call of one prepared implementation
 
 
+class Refused(Exception):
+    """A check needs the answer to a further case, which the implementation does not take."""
+
+
 class Subject:
     """What a check judges: the declaration of an implementation, its code behind `prepare`, and a case."""
 
@@ -31,7 +35,11 @@ class Subject:
         return self.prepared_for(self.case)
 
     def prepared_for(self, case: Case) -> Prepared:
-        """Return what must answer a case by the contract: it is prepared anew for other widths, options, mechanisms."""
+        """Return what must answer a case by the contract: it is prepared anew for other widths, options, mechanisms.
+
+        Raises Refused where the implementation does not take the case; its own it has not refused.
+        """
+        self._need(case)
         widths = tuple((axis, length) for axis, length in case.sizes.items() if axis not in _LENGTHS)
         structure = case.mechanism, case.dtype, case.device, tuple(sorted(case.options.items())), widths
         if structure not in self._prepared:
@@ -45,7 +53,13 @@ class Subject:
 
     def call(self, case: Case, *, training: bool = False, seed: int | None = None) -> Returned:
         """Return what a call on the tensors of this case, or of one of another size, returns."""
+        self._need(case)
         return self.prepared.call(inputs.tensors(case), training=training, seed=seed)
+
+    def _need(self, case: Case) -> None:
+        """Raise Refused where the implementation does not take a case; the subject's own it has not refused."""
+        if case != self.case and (reason := self.implementation.refuses(case)):
+            raise Refused(f"it does not take {case.id}, which this check needs: {reason}")
 
     @property
     def changed_later(self) -> bool:

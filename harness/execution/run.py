@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 import multiprocessing
 import time
-import traceback
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from msgspec import structs
 
 from attention_harness.checks import Check, Subject
 from attention_harness.checks.expected import OutOfRange
-from attention_harness.execution import in_process, limits
+from attention_harness.checks.subject import Refused
+from attention_harness.execution import in_process, raised
 from attention_harness.execution.plan import Item, replay_command
 from attention_harness.execution.process_state import ProcessState, name_few, process_state
-from attention_harness.model.errors import describe
 from attention_harness.model.verdict import Status, Verdict
 
 
@@ -80,10 +78,14 @@ def _run_check(item: Item, check: Check, subject: Subject) -> Verdict:
         judgement = check.judge(subject)
     except OutOfRange as error:
         return verdict(item, check, Status.UNSUPPORTED, reason=f"out of the dtype's range: {error}")
+    except Refused as error:
+        return verdict(item, check, Status.UNSUPPORTED, reason=str(error))
     except BaseException as error:  # sys.exit in an implementation must not end this run, least of all with 0
         if isinstance(error, KeyboardInterrupt) and not multiprocessing.parent_process():
             raise  # a person's; a worker gets none
-        return verdict(item, check, Status.ERROR, reason=_reason(error, item.implementation.path))
+        return verdict(
+            item, check, Status.ERROR, reason=raised.reason(error, item.implementation.name, item.implementation.path)
+        )
     return verdict(
         item,
         check,
@@ -118,10 +120,3 @@ def _without_pass(verdict: Verdict, reason: str) -> Verdict:
 def _finite(value: float) -> float | None:
     """Return a finite number; a wrong shape or a NaN has no error that could be measured."""
     return value if math.isfinite(value) else None
-
-
-def _reason(error: BaseException, path: Path) -> str:
-    """Return an exception in one line: its message, its line in an implementation's file, whether memory ran out."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path.resolve())]
-    place = f" ({path.name}:{frames[-1].lineno} in {frames[-1].name})" if frames else ""
-    return f"{limits.out_of_memory(describe(error))}{place}"

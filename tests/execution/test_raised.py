@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from attention_harness import registry
 from attention_harness.cases.ids import parse
+from attention_harness.checks.declaration import check
 from attention_harness.execution import pool
 from attention_harness.execution.limits import Limits
 from attention_harness.execution.plan import plan_items
+from attention_harness.execution.run import run_checks
 from attention_harness.execution.runner import check_imports, item_worker
+from attention_harness.model.verdict import Status
 from tests.registry.sources import TINY, write
 
 
@@ -76,3 +81,65 @@ def test_ctrl_c_is_no_answer(monkeypatch, tmp_path):
         ask(item)
     with pytest.raises(KeyboardInterrupt):
         check_imports([path])
+
+
+class TestTheReasonOfAnError:
+    """Who raised it is told from the frames that it passed."""
+
+    RAISES = '''
+"""Raises."""
+import fractions
+from attention_harness import Capabilities
+CAPABILITIES = Capabilities(("scaled_dot_product",))
+def prepare(case):
+    def attend(query, key, value):
+        try:
+            {}["axis"]
+        except KeyError as error:
+            fractions.Fraction("no number")
+    return attend
+'''
+
+    def item(self, path):
+        """Return an item of the file with its first check alone."""
+        path.write_text(self.RAISES)
+        [item] = plan_items(registry.select([path.stem], [path]), [parse(TINY)])
+        return replace(item, checks=item.checks[:1])
+
+    def test_an_implementation_s_own_line_its_library_s_and_the_cause(self, tmp_path):
+        """The line in the file, the innermost frame of the library, and what was being handled."""
+        [verdict] = run_checks(self.item(tmp_path / "raises.py"))
+        assert Status.ERROR == verdict.status
+        assert verdict.reason.startswith("ValueError: Invalid literal for Fraction: 'no number'")
+        assert "(raises.py:11 in attend; fractions:" in verdict.reason
+        assert verdict.reason.endswith("; caused by KeyError: 'axis'")
+
+    def test_what_a_check_raises_is_a_fault_of_the_harness(self, tmp_path):
+        """Nothing of the implementation stands between the check and the exception."""
+        item = self.item(tmp_path / "blameless.py")
+
+        @check("broken")
+        def broken(subject):
+            """Is broken."""
+            raise ValueError("cannot reshape")
+
+        item = replace(item, checks=(broken,))
+        [verdict] = run_checks(item)
+        assert Status.ERROR == verdict.status
+        assert "a fault of the harness, not of blameless: ValueError: cannot reshape" in verdict.reason
+        assert "in broken); please report it" in verdict.reason
+
+    def test_a_further_case_that_is_refused_is_not_asked(self, tmp_path):
+        """A check that needs another case hears the implementation's reason, and the implementation is not accused."""
+        item = self.item(tmp_path / "narrow.py")
+        item.implementation.module.unsupported = lambda case: "" if case == item.case else "no other length"
+        other = replace(item.case, sizes={**item.case.sizes, "Lk": item.case.sizes["Lk"] + 1})
+
+        @check("further")
+        def further(subject):
+            """Needs another length."""
+            return subject.call(other)
+
+        [verdict] = run_checks(replace(item, checks=(further,)))
+        assert verdict.reason.endswith(": no other length")
+        assert Status.UNSUPPORTED == verdict.status
