@@ -25,15 +25,18 @@ def row(tier: str, name: str) -> str:
 
 
 @functools.cache
-def listed() -> tuple[tuple[str, str], ...]:
-    """Return tier and id of every row, in the list's order."""
-    lines = (line.partition("#")[0].split() for line in LIST.read_text().splitlines())
-    return tuple((tier, name) for tier, name in filter(None, lines))
+def listed(by_hand: bool = True) -> tuple[tuple[str, str], ...]:
+    """Return tier and id of every row, in the list's order; by_hand: also those that say why they stand there."""
+    lines = (
+        (text.split(), reason) for text, _, reason in (line.partition("#") for line in LIST.read_text().splitlines())
+    )
+    return tuple((words[0], words[1]) for words, reason in lines if words and (by_hand or not reason))
 
 
 @functools.cache
-def matrix(tier: str = "default") -> tuple[Case, ...]:
-    """Return the cases of a tier, each once; `coverage.Coverage` says what they cover."""
+def matrix(tier: str = "default", by_hand: bool = True) -> tuple[Case, ...]:
+    """Return the cases of a tier, each once; `coverage.Coverage` says what they cover. by_hand: as in `listed`."""
     if tier not in TIERS:
         raise HarnessError(f"no tier {tier!r}; known: {', '.join(TIERS)}")
-    return tuple(parse(name) for smaller in TIERS[: TIERS.index(tier) + 1] for of, name in listed() if of == smaller)
+    smaller = TIERS[: TIERS.index(tier) + 1]
+    return tuple(parse(name) for one in smaller for of, name in listed(by_hand) if of == one)

@@ -30,26 +30,29 @@ _BUILT = {"quick": 0, "default": 16, "thorough": 1}
 
 
 @functools.cache
-def cases_for(capabilities: Capabilities, tier: str = "default") -> tuple[Case, ...]:
-    """Return the cases of a tier that a declaration takes, each once; the matrix comes first."""
+def cases_for(capabilities: Capabilities, tier: str = "default", by_hand: bool = True) -> tuple[Case, ...]:
+    """Return the cases of a tier that a declaration takes, each once; the matrix comes first.
+
+    by_hand: False leaves out the rows of both lists that were written by hand and not found by a rule
+    """
     device = capabilities.devices[0]
     found: dict[Case, None] = {}
-    for case in matrix(tier):
+    for case in matrix(tier, by_hand):
         if case.mechanism in capabilities.mechanisms:
             fitting = mended(case, capabilities)
             if fitting is not None and not refuses(capabilities, fitting.on(device)):
                 found[fitting] = None
     one_in = _BUILT[tier] if capabilities.builds else 1
-    for case in _projected(capabilities, tier) if one_in else ():
+    for case in _projected(capabilities, tier, by_hand) if one_in else ():
         if case.fingerprint % one_in == 0 and not refuses(capabilities, case.on(device)):
             found[case] = None
     return tuple(found)
 
 
-def _projected(capabilities: Capabilities, tier: str) -> Iterator[Case]:
+def _projected(capabilities: Capabilities, tier: str, by_hand: bool) -> Iterator[Case]:
     """Yield the cases of the rows."""
     declared = [variant for variant in variants() if variant.mechanism.name in capabilities.mechanisms]
-    listed = (*rows(), *_around_the_block(capabilities))
+    listed = (*rows(by_hand), *_around_the_block(capabilities))
     if tier == "quick":
         yield from _few(declared, listed, capabilities)
         return

@@ -62,10 +62,12 @@ class Row:
 
 
 @functools.cache
-def rows() -> tuple[Row, ...]:
-    """Return every row, in the list's order."""
-    lines = (line.partition("#")[0].strip() for line in LIST.read_text().splitlines())
-    return tuple(Row.from_line(line) for line in lines if line)
+def rows(by_hand: bool = True) -> tuple[Row, ...]:
+    """Return every row, in the list's order; by_hand: also those that were written by hand and say why."""
+    lines = (
+        (text.strip(), reason) for text, _, reason in (line.partition("#") for line in LIST.read_text().splitlines())
+    )
+    return tuple(Row.from_line(text) for text, reason in lines if text and (by_hand or not reason))
 
 
 def groups_heads(batches: tuple[int, int, int]) -> bool:

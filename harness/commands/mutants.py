@@ -12,26 +12,35 @@ from attention_harness.commands import arguments, console
 if TYPE_CHECKING:
     from attention_harness.model.mutation_results import EquivalenceResult, Outcome
     from attention_harness.model.verdict import Verdict
+    from attention_harness.mutation.campaign import Campaign
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the verb takes."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="mutants and equivalent variants; all if none")
     arguments.add(parser, "--case", "tier", "--out", "--resume", "--jobs", "--memory", "--json")
+    parser.add_argument(
+        "--generalise",
+        action="store_true",
+        help="judge each family of mutants without the cases that were written with it in sight",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure and print the mutation score; 0 when every mutant is killed and no equivalent variant is accused."""
+    """Measure and print the mutation score; 0 when every mutant is killed and no equivalent variant is accused.
+
+    With --generalise it is 0 where enough mutants are killed.
+    """
     from attention_harness.commands import run_setup
     from attention_harness.model.mutation_results import EquivalenceResult, Outcome, ordered
     from attention_harness.mutation import campaign
     from attention_harness.store import now
 
-    planned = campaign.plan_campaign(options.names, options.tier, options.case)
+    planned, tier = _planned(options)
     writer, results = None, []
     if run_setup.wants_directory(options):
         # No verdict is planned: what is checked of mutants says nothing about implementations.
-        writer, _ = run_setup.begin(options, run_setup.run_facts(tier=options.tier, plan=planned.plan))
+        writer, _ = run_setup.begin(options, run_setup.run_facts(tier=tier, plan=planned.plan))
         results = [*writer.items(Outcome), *writer.items(EquivalenceResult)]
         if options.resume:
             console.line(f"resume: {len(results)} tasks are done")
@@ -48,24 +57,39 @@ def run(options: argparse.Namespace) -> int:
     return _print(options, ordered(results, [mutant.name for mutant in planned.mutants]))
 
 
+def _planned(options: argparse.Namespace) -> tuple[Campaign, str]:
+    """Return the campaign that the arguments ask for, and what a report says of its cases."""
+    from attention_harness.model.errors import HarnessError
+    from attention_harness.mutation import campaign
+
+    if not options.generalise:
+        return campaign.plan_campaign(options.names, options.tier, options.case), options.tier
+    if options.case:
+        raise HarnessError("--generalise chooses the cases itself: give it without --case")
+    return campaign.plan_generalisation(options.names, options.tier), f"{options.tier}, each family unseen"
+
+
 def _print(options: argparse.Namespace, results: Sequence[Outcome | EquivalenceResult]) -> int:
     from attention_harness.model.mutation_results import Outcome, count
+    from attention_harness.mutation.families import GENERALISES
     from attention_harness.report import mutation
     from attention_harness.store.encoding import document
 
     outcomes = [result for result in results if isinstance(result, Outcome)]
     equivalence = [result for result in results if not isinstance(result, Outcome)]
     score = count(outcomes, equivalence)
+    holds = score.mutants.share >= GENERALISES if options.generalise else score.holds
     if options.json:
         accusations = [verdict for result in equivalence for verdict in result.accused]
-        print(document({"holds": score.holds, "score": score, "outcomes": outcomes, "accusations": accusations}))
-        return 0 if score.holds else 1
+        print(document({"holds": holds, "score": score, "outcomes": outcomes, "accusations": accusations}))
+        return 0 if holds else 1
     for outcome in outcomes if options.names else ():
         print(f"{outcome.mutant} ({outcome.kind}{'; ' + outcome.cites if outcome.cites else ''})")
         for verdict in outcome.witnesses.values():
             print(f"  {_accusation(verdict)}\n    replay: {verdict.replay}")
-    print("\n".join(mutation.score_lines(score)))
-    return 0 if score.holds else 1
+    lines = mutation.generalisation_lines(score) if options.generalise else mutation.score_lines(score)
+    print("\n".join(lines))
+    return 0 if holds else 1
 
 
 def _news(result: Outcome | EquivalenceResult) -> Iterator[str]:

@@ -63,6 +63,11 @@ class Killed(Stored, frozen=True):
     killed: int
     of: int
 
+    @property
+    def share(self) -> float:
+        """The part that was killed; 0 of none."""
+        return self.killed / self.of if self.of else 0.0
+
     def __str__(self) -> str:
         return f"{self.killed} of {self.of}"
 

@@ -11,14 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from attention_harness.cases.ids import parse
-from attention_harness.cases.matrix import matrix
 from attention_harness.execution import pool
 from attention_harness.execution.limits import ITEM_SECONDS, Limits
 from attention_harness.execution.lost import Lost
-from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.mutation_results import EquivalenceResult, Outcome
-from attention_harness.mutation import catalogue
+from attention_harness.mutation import catalogue, families
+from attention_harness.mutation.declared import Suite
 from attention_harness.mutation.judging import judge_in_pieces, judge_mutant, judge_variants, start
 from attention_harness.mutation.patched import EquivalentVariant, Mutant, source_of_eager
 
@@ -27,28 +26,39 @@ TASK_SECONDS = 4 * ITEM_SECONDS
 PART = 8
 """Cases of one task of the variants: enough to share their error bounds, few enough to lose little by a kill."""
 
+SHARE = 16
+"""Of the variants, one in so many is asked on a case of the covering rows; on a case of the matrix each one is."""
+
 
 Result = Outcome | EquivalenceResult
 
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """Mutants with their cases, and equivalent variants with theirs.
+    """Mutants with their suite, and equivalent variants with their cases.
 
     Each mutant is run in every mechanism that its patch reaches, until a verdict there kills it. Each variant is run on
-    every case.
+    every case of the matrix, and takes its turn on the others.
+
+    unseen: each mutant is run without the cases that were written with its family in sight
     """
 
     mutants: tuple[Mutant, ...]
-    mutant_cases: tuple[str, ...]
+    suite: Suite
     variants: tuple[EquivalentVariant, ...] = ()
     variant_cases: tuple[str, ...] = ()
+    share: int = 1
+    unseen: bool = False
 
     @property
     def parts(self) -> list[tuple[str, ...]]:
         """The variants' cases in parts, each of which is one task."""
         cases = self.variant_cases if self.variants else ()
         return [cases[at : at + PART] for at in range(0, len(cases), PART)]
+
+    def suite_for(self, mutant: Mutant) -> Suite:
+        """Return the suite that judges a mutant."""
+        return families.without(self.suite, mutant.kind) if self.unseen else self.suite
 
     @property
     def tasks(self) -> int:
@@ -58,20 +68,32 @@ class Campaign:
     @property
     def plan(self) -> str:
         """A digest of all that decides the results: a resumed run must have the same."""
-        return hashlib.sha256(f"{self!r}{source_of_eager()}".encode()).hexdigest()
+        reached = sorted({name for mutant in self.mutants for name in mutant.mechanisms()})
+        cases = [case.id for name in reached for case in self.suite.cases(name)]
+        suites = [self.suite_for(mutant) for mutant in self.mutants]
+        return hashlib.sha256(f"{self!r}{suites}{cases}{source_of_eager()}".encode()).hexdigest()
 
 
 def plan_campaign(names: Sequence[str], tier: str, cases: Sequence[str] = ()) -> Campaign:
     """Return the campaign of the named mutants and variants, all if none is named, on a tier's cases or the named ones.
 
-    Mutants run on the cases of the tier. Variants run on the thorough ones: one false accusation refutes the suite.
+    Mutants run on the cases of the tier. Variants run on the thorough ones, which hold those of the default tier: one
+    false accusation refutes the suite.
     """
-    mutants, variants = select(names)
+    mutants, variants = map(tuple, select(names))
     if cases:
         ids = tuple(parse(text).id for text in cases)
-        return Campaign(tuple(mutants), ids, tuple(variants), ids)
-    variant_tier = "quick" if tier == "quick" else "thorough"
-    return Campaign(tuple(mutants), _ordered(tier), tuple(variants), _ordered(variant_tier) if variants else ())
+        return Campaign(mutants, Suite(ids=ids), variants, ids)
+    reached = {name for variant in variants for name in variant.mechanisms()}
+    of_variants = Suite("quick" if tier == "quick" else "thorough")
+    ids = tuple(case.id for name in sorted(reached) for case in of_variants.cases(name))
+    return Campaign(mutants, Suite(tier), variants, ids, SHARE)
+
+
+def plan_generalisation(names: Sequence[str], tier: str) -> Campaign:
+    """Return the campaign that judges each family of mutants by what was not written with that family in sight."""
+    mutants, _ = select(names)
+    return Campaign(tuple(mutants), Suite(tier), unseen=True)
 
 
 def select(names: Sequence[str]) -> tuple[list[Mutant], list[EquivalentVariant]]:
@@ -97,12 +119,12 @@ def measure(
     """
     finished = {result.mutant if isinstance(result, Outcome) else result.part for result in done}
     tasks = [
-        pool.Task(judge_mutant, (mutant, campaign.mutant_cases))
+        pool.Task(judge_mutant, (mutant, campaign.suite_for(mutant)))
         for mutant in campaign.mutants
         if mutant.name not in finished
     ]
     tasks += [
-        pool.Task(judge_variants, (campaign.variants, number, part))
+        pool.Task(judge_variants, (campaign.variants, number, part, campaign.share))
         for number, part in enumerate(campaign.parts)
         if number not in finished
     ]
@@ -117,13 +139,3 @@ def measure(
     for task in lost:  # last, since nobody waits then for what goes piece by piece
         with pool.open_worker(limits, start) as worker:
             yield judge_in_pieces(worker, task)
-
-
-def _ordered(tier: str) -> tuple[str, ...]:
-    """Return the cases of a tier: what kills most mutants first, what takes long last."""
-    quick = set(matrix("quick"))
-
-    def late(case: Case) -> tuple[bool, bool]:
-        return "dropout" in case.options, case not in quick
-
-    return tuple(case.id for case in sorted(matrix(tier), key=late))

@@ -5,29 +5,36 @@ from __future__ import annotations
 import functools
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from attention_harness.cases import inputs
 from attention_harness.cases.ids import parse
+from attention_harness.cases.matrix import matrix
 from attention_harness.checks.form import to_array, wrong_form
 from attention_harness.execution import in_process, pool
 from attention_harness.execution.lost import Lost
-from attention_harness.execution.plan import plan_item, plan_items
+from attention_harness.execution.plan import plan_item
 from attention_harness.execution.run import run_checks
 from attention_harness.execution.runner import lost_verdicts
 from attention_harness.execution.worker import start_worker
 from attention_harness.model.case import Case
 from attention_harness.model.mutation_results import EquivalenceResult, Outcome
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
+from attention_harness.mutation.declared import Suite, narrowed
 from attention_harness.mutation.patched import EquivalentVariant, Mutant, eager
 from attention_harness.mutation.restored import state_restored
 from attention_harness.registry import Implementation
 
 ACCUSES = tuple(status for status in NONCONFORMING if status is not Status.UNEXPECTED_PASS)
 """Statuses that kill a mutant. A declared upstream failure that no longer shows is none: a patch may well avoid it."""
+
+_JUDGED_ANYWAY = 60
+"""Cases of a mechanism that are judged although a mutant answers there as eager does: its gradients may be wrong."""
 
 
 def start() -> None:
@@ -36,33 +43,66 @@ def start() -> None:
     start_worker()
 
 
-def judge_mutant(mutant: Mutant, ids: Sequence[str]) -> Outcome:
-    """Return the first verdict that kills the mutant, by mechanism; and the mechanisms where it shows and survives."""
-    implementation, checks = mutant.implementation(), 0
-    witnesses: dict[str, Verdict] = {}
-    unseen = []
+def judge_mutant(mutant: Mutant, suite: Suite, ids: Sequence[str] | None = None) -> Outcome:
+    """Return the first verdict that kills the mutant, by mechanism; and the mechanisms where it shows and survives.
+
+    In each mechanism all cases are judged on which it answers otherwise than eager, and some others; all others where
+    no mechanism kills it.
+
+    ids: of the suite's cases, those to judge; all of them by default
+    """
+    implementation = mutant.implementation()
+    hunt = _Hunt(mutant.name, _declaring(implementation))
+    unseen, left = [], []
     for mechanism in mutant.mechanisms():
-        cases = [case for case in map(_case, ids) if case.mechanism == mechanism]
+        cases = [case for case in suite.cases(mechanism) if ids is None or case.id in ids]
         with state_restored(seeds=False):
-            for verdict in _verdicts(implementation, cases):
-                checks += verdict.status not in NOT_CHECKED
-                if verdict.status in ACCUSES:
-                    witnesses[mechanism] = _replayed_by_mutants(verdict, mutant.name)
-                    break
-            else:
-                if any(changes_output(implementation, eager(), case) for case in cases):
+            alike: list[Case] = []
+            if not hunt.killed(_telling_first(mutant.implementation(), cases, alike)):
+                left += alike
+                differing = dict.fromkeys(cases).keys() - set(alike)
+                if any(changes_output(implementation, eager(), case) for case in differing):
                     unseen.append(mechanism)
-    return Outcome(mutant.name, mutant.kind, mutant.cites, witnesses, tuple(unseen), checks)
+    if not hunt.witnesses:
+        with state_restored(seeds=False):
+            hunt.killed(left)
+    return Outcome(mutant.name, mutant.kind, mutant.cites, hunt.witnesses, tuple(unseen), hunt.checks)
 
 
-def judge_variants(variants: Sequence[EquivalentVariant], part: int, ids: Sequence[str]) -> EquivalenceResult:
-    """Return the verdicts that accuse a variant: case by case, so that the variants share the error bounds of each."""
+@dataclass
+class _Hunt:
+    """Runs checks on a mutant until one accuses it. checks: how many; witnesses: mechanism -> the verdict."""
+
+    name: str
+    declaring: Callable[[Case], Implementation]
+    checks: int = 0
+    witnesses: dict[str, Verdict] = field(default_factory=dict)
+
+    def killed(self, cases: Iterable[Case]) -> bool:
+        """Judge cases, one after the other; return whether one of them kills the mutant."""
+        for case in cases:
+            for verdict in run_checks(plan_item(self.declaring(case), case)):
+                self.checks += verdict.status not in NOT_CHECKED
+                if verdict.status in ACCUSES:
+                    self.witnesses[case.mechanism] = _replayed_by_mutants(verdict, self.name)
+                    return True
+        return False
+
+
+def judge_variants(
+    variants: Sequence[EquivalentVariant], part: int, ids: Sequence[str], share: int = 1
+) -> EquivalenceResult:
+    """Return the verdicts that accuse a variant: case by case, so that the variants share the error bounds of each.
+
+    share: one variant in so many is asked on a case outside the matrix: they take turns, by the case's fingerprint
+    """
     checks = dict.fromkeys((variant.name for variant in variants), 0)
     accused: list[Verdict] = []
     for case in map(_case, ids):
-        for variant in variants:
+        for variant in (variants[place] for place in _at_turn(case, len(variants), share)):
             implementation, mechanisms = _built(variant)
-            for verdict in _verdicts(implementation, [case] if case.mechanism in mechanisms else ()):
+            item = plan_item(implementation, case)
+            for verdict in run_checks(item) if case.mechanism in mechanisms else ():
                 checks[variant.name] += verdict.status not in NOT_CHECKED
                 if verdict.status in ACCUSES:
                     accused.append(_replayed_by_mutants(verdict, variant.name))
@@ -94,6 +134,42 @@ def changes_output(implementation: Implementation, right: Implementation, case: 
     return False
 
 
+def _telling_first(tried: Implementation, cases: Sequence[Case], alike: list[Case]) -> Iterator[Case]:
+    """Yield the cases on which a mutant answers otherwise than eager, and of the first ones also the others.
+
+    The rest is appended to `alike`.
+    """
+    first: list[Case] = []
+    for place, case in enumerate(cases):
+        if place == _JUDGED_ANYWAY:
+            yield from first
+        if _differs(tried, case):
+            yield case
+        else:
+            (first if place < _JUDGED_ANYWAY else alike).append(case)
+    if len(cases) <= _JUDGED_ANYWAY:
+        yield from first
+
+
+def _differs(implementation: Implementation, case: Case) -> bool:
+    """Return whether the output or weights have other bits than eager's."""
+    try:
+        return _bits(implementation, case) != _bits_of_eager(case)
+    except (Exception, SystemExit):
+        return True
+
+
+def _bits(implementation: Implementation, case: Case) -> tuple[bytes, ...]:
+    found = in_process.subject(implementation, case).prepared.call(inputs.tensors(case))
+    tensors = (one for one in (found.output, found.weights) if one is not None)
+    return tuple(np.ascontiguousarray(to_array(one)).tobytes() for one in tensors)
+
+
+@functools.lru_cache(maxsize=4096)
+def _bits_of_eager(case: Case) -> tuple[bytes, ...]:
+    return _bits(eager(), case)
+
+
 def judge_in_pieces(worker: pool.Worker, task: pool.Task) -> Outcome | EquivalenceResult:
     """Return the result of a task whose process died or hung, case by case; a case that is lost again is a verdict."""
     if task.function is judge_mutant:
@@ -101,26 +177,30 @@ def judge_in_pieces(worker: pool.Worker, task: pool.Task) -> Outcome | Equivalen
     return _variants_in_pieces(worker, *task.arguments)
 
 
-def _mutant_in_pieces(worker: pool.Worker, mutant: Mutant, ids: Sequence[str]) -> Outcome:
-    checks, mechanisms = 0, mutant.mechanisms()
-    for case in map(_case, ids):
-        if case.mechanism not in mechanisms:
-            continue
-        piece = _piece(worker, pool.Task(judge_mutant, (mutant, (case.id,))), mutant.implementation(), case)
-        if isinstance(piece, Verdict):
-            witness = {case.mechanism: _replayed_by_mutants(piece, mutant.name)}
-            return Outcome(mutant.name, mutant.kind, mutant.cites, witness, (), checks + 1)
-        checks += piece.checks
+def _mutant_in_pieces(worker: pool.Worker, mutant: Mutant, suite: Suite) -> Outcome:
+    """Return the outcome up to the first case that kills the mutant or is lost again."""
+    checks = 0
+    for mechanism in mutant.mechanisms():
+        for case in suite.cases(mechanism):
+            piece = _piece(worker, pool.Task(judge_mutant, (mutant, suite, (case.id,))), mutant.implementation(), case)
+            if isinstance(piece, Verdict):
+                witness = {mechanism: _replayed_by_mutants(piece, mutant.name)}
+                return Outcome(mutant.name, mutant.kind, mutant.cites, witness, (), checks + 1)
+            checks += piece.checks
+            if piece.witnesses:
+                return msgspec.structs.replace(piece, checks=checks)
     return Outcome(mutant.name, mutant.kind, mutant.cites, {}, (), checks)  # it died once, and not again
 
 
 def _variants_in_pieces(
-    worker: pool.Worker, variants: Sequence[EquivalentVariant], part: int, ids: Sequence[str]
+    worker: pool.Worker, variants: Sequence[EquivalentVariant], part: int, ids: Sequence[str], share: int
 ) -> EquivalenceResult:
     checks = dict.fromkeys((variant.name for variant in variants), 0)
     accused: list[Verdict] = []
-    for variant in variants:
+    for place, variant in enumerate(variants):
         for case in map(_case, ids):
+            if place not in _at_turn(case, len(variants), share):
+                continue
             task = pool.Task(judge_variants, ((variant,), part, (case.id,)))
             piece = _piece(worker, task, variant.implementation(), case)
             if isinstance(piece, Verdict):
@@ -141,6 +221,16 @@ def _piece(worker: pool.Worker, task: pool.Task, implementation: Implementation,
         return lost_verdicts(item, lost)[0]
 
 
+def _at_turn(case: Case, variants: int, share: int) -> range:
+    """Return the places of the variants that are asked on a case: all of them on one of the matrix."""
+    return range(variants) if case in _listed() else range(case.fingerprint % share, variants, share)
+
+
+@functools.cache
+def _listed() -> frozenset[Case]:
+    return frozenset(matrix("thorough"))
+
+
 @functools.cache
 def _case(text: str) -> Case:
     return parse(text)
@@ -151,8 +241,10 @@ def _built(variant: EquivalentVariant) -> tuple[Implementation, tuple[str, ...]]
     return variant.implementation(), variant.mechanisms()
 
 
-def _verdicts(implementation: Implementation, cases: Iterable[Case]) -> Iterator[Verdict]:
-    return (verdict for item in plan_items([implementation], cases) for verdict in run_checks(item))
+def _declaring(implementation: Implementation) -> Callable[[Case], Implementation]:
+    """Return for each case the implementation under the narrowest declaration that takes the case."""
+    made = functools.cache(functools.partial(narrowed, implementation))
+    return lambda case: made(case.mechanism, case.dtype)
 
 
 def _replayed_by_mutants(verdict: Verdict, name: str) -> Verdict:

@@ -33,6 +33,14 @@ def score_lines(found: MutationScore) -> Iterator[str]:
     yield f"accused {len(found.accused)} of {found.variants} equivalent variants in {found.variant_checks} checks"
 
 
+def generalisation_lines(found: MutationScore) -> Iterator[str]:
+    """Yield the mutants that are killed by family, each judged by cases that were not written for it; and survivors."""
+    for name, one in found.classes.items():
+        yield f"{name:14} {one.killed:4} of {one.of:4} killed unseen, {one.share:7.1%}"
+    yield from (f"SURVIVED UNSEEN {mutant}" for mutant in found.survived)
+    yield f"killed {found.mutants} mutants, {found.mutants.share:.1%}, each without the cases written for its family"
+
+
 def gaps(found: MutationScore) -> dict[str, list[str]]:
     """Return what the suite did wrong, by name: nothing of it may be left out."""
     wrong = {

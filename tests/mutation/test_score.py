@@ -8,11 +8,13 @@ import pytest
 
 from attention_harness.cases.ids import parse
 from attention_harness.cases.matrix import matrix
+from attention_harness.cases.projection import cases_for
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.mutation_results import EquivalenceResult, Killed, KilledElsewhere, Outcome, count, ordered
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.mutation.campaign import Campaign, measure, select
-from attention_harness.mutation.judging import changes_output, judge_mutant, judge_variants
+from attention_harness.mutation.declared import Suite, narrowed
+from attention_harness.mutation.judging import _at_turn, _telling_first, changes_output, judge_mutant, judge_variants
 from attention_harness.mutation.patched import EquivalentVariant, Mutant, eager
 from attention_harness.report.mutation import score_lines
 
@@ -100,7 +102,7 @@ def test_what_dies_is_caught_and_the_run_goes_on():
         mutant("wrong", ATTEND.replace("weights @ value", "2 * weights @ value"), ATTEND),
         mutant("right", ATTEND.replace("weights @ value", "(weights @ value)"), ATTEND),
     ]
-    found = ordered(measure(Campaign(tuple(planted), cases()), jobs=2), [own.name for own in planted])
+    found = ordered(measure(Campaign(tuple(planted), Suite(ids=cases())), jobs=2), [own.name for own in planted])
     assert [Status.CRASH, Status.FAIL, None] == [witness and witness.status for witness in map(first, found)]
     assert "its process died: exit status 3" == first(found[0]).reason
     assert first(found[0]).case in cases()
@@ -110,7 +112,7 @@ def test_what_dies_is_caught_and_the_run_goes_on():
 def test_what_hangs_is_caught():
     """A mutant that does not answer is accused of that, on the first case."""
     hangs = mutant("hangs", "    while True:\n        pass\n" + ATTEND, ATTEND)
-    [found] = measure(Campaign((hangs,), cases()), seconds=2)
+    [found] = measure(Campaign((hangs,), Suite(ids=cases())), seconds=2)
     assert Status.TIMEOUT is first(found).status
     assert "no answer within 2 s" == first(found).reason
 
@@ -129,9 +131,53 @@ def test_a_variant_that_is_wrong_is_accused():
 def test_a_mutant_is_asked_where_it_reaches():
     """A patch of one mechanism is asked there alone, and what it changes there without being accused is told."""
     kernel = mutant("kernel", "w * 2 * (", "w * (")
-    assert 0 == judge_mutant(kernel, [CASE]).checks
-    nothing = judge_mutant(mutant("nothing", "# ---"), [CASE])
+    assert 0 == judge_mutant(kernel, Suite(ids=(CASE,))).checks
+    nothing = judge_mutant(mutant("nothing", "# ---"), Suite(ids=(CASE,)))
     assert ({}, ()) == (nothing.witnesses, nothing.unseen)
+
+
+def test_a_mutant_is_judged_as_a_user_declares():
+    """One mechanism, the operation's own options, one dtype; what a patch promises, it goes on promising."""
+    [[mutant], []] = select(["promises NaN for fully masked rows"])
+    declares = narrowed(mutant.implementation(), "masked_softmax", "bfloat16").capabilities
+    assert (("masked_softmax",), ("bfloat16",), "nan") == (
+        declares.mechanisms,
+        declares.dtypes,
+        declares.fully_masked_rows,
+    )
+    assert {"mask", "bias"} <= set(declares.options)
+    assert "scale" not in declares.options  # the scores are given
+    assert "scale" in mutant.implementation().capabilities.options
+
+
+def test_the_suite_is_that_of_the_narrowest_declarations():
+    """Every case of `check` with one dtype declared is there, the quick ones first, and no other mechanism's."""
+    cases = Suite().cases("cosine")
+    for dtype in eager().capabilities.dtypes:
+        declares = narrowed(eager(), "cosine", dtype).capabilities
+        assert set(cases_for(declares)) <= set(cases)
+        assert set(cases_for(declares, "quick")) <= set(cases[: len(cases) // 3])
+    assert {"cosine"} == {case.mechanism for case in cases}
+    assert len(cases) == len(set(cases))
+
+
+def test_what_shows_is_judged_first_and_nothing_is_left_out():
+    """A mutant of one option is killed on the first case that is judged; one that changes nothing is asked them all."""
+    ids = tuple(case.id for case in Suite("quick").cases("dot_product")[:80])
+    [[polarity], []] = select(["mask polarity"])
+    assert judge_mutant(polarity, Suite(ids=ids)).checks < 20
+    alike: list = []
+    order = [*_telling_first(mutant("nothing", "# ---").implementation(), list(map(parse, ids)), alike), *alike]
+    assert sorted(ids) == sorted(case.id for case in order)
+
+
+def test_variants_take_turns_outside_the_matrix():
+    """Each variant is asked on a case of the matrix; of a row's case, one in `share`, and each has its turn."""
+    of_row = next(case for case in Suite().cases("cosine") if case not in set(matrix("thorough")))
+    assert range(40) == _at_turn(matrix("quick")[0], 40, 16)
+    turns = [set(_at_turn(replace(of_row, draw=draw), 40, 16)) for draw in range(100)]
+    assert {2, 3} == set(map(len, turns))
+    assert set(range(40)) == set().union(*turns)
 
 
 def test_a_difference_is_seen_without_a_check():
