@@ -27,13 +27,15 @@ from attention_harness.bounds.rounding import (
 from attention_harness.reference.arrays import empty_weight
 
 _LARGEST_SHIFT = 40.0  # e^40 u exceeds 1 in every format: beyond this a log-weight's error says nothing anyway
+_UNDERFLOW = 745.0  # e^-745 is the least number of float64
 
 
 class Weights:
     r"""The softmax of tracked scores. Its product with the values uses the exact form of the whole.
 
     shift           bound of the log-weights' errors, but for what a row shares; `shift_variance` their variance
-    growth          $e^\text{shift}$: how many times as large an unnormalised weight may be
+    unclear         keys whose scores err so much that they may weigh anything
+    grown, excess   what an unnormalised weight may be at most, and how much more than it is
     lowest          the least that the normaliser may be, in units of the right one; `log_lowest` its logarithm
     theta           relative error of a stored weight and of the sums, whatever the scores' errors
     merging, again  relative error of a row by merging parts of the keys, and by computing the weights again
@@ -56,11 +58,16 @@ class Weights:
         self.value = np.where(self.empty[..., None], empty_weight(keys, fully_masked_rows), weights)
         # Parts merged by exp(lse_i - lse) are never normalised together: the roundings of lse stay as a common factor.
         log_sum = np.abs(peak) + np.log(np.maximum(total, 1.0))
-        common = np.expm1(2 * unit * (log_sum + 1))
+        common = np.expm1(np.minimum(2 * unit * (log_sum + 1), _LARGEST_SHIFT))
         self.merging = common if model.split_keys else np.zeros_like(log_sum)
         self.again = common if model.fused else np.zeros_like(log_sum)
-        self.shift, self.shift_variance = self._log_errors(gap, log_sum)
-        self.growth = np.exp(self.shift)
+        shift, self.shift_variance = self._log_errors(gap, log_sum)
+        shift, unclear = self._beside_the_heaviest(shift, gap, weights)
+        self.shift = np.minimum(shift, _LARGEST_SHIFT)
+        self.unclear = unclear
+        p = np.nan_to_num(self.value)
+        self.grown = np.where(unclear, np.exp(_LARGEST_SHIFT), p * np.exp(self.shift))
+        self.excess = np.where(unclear, np.exp(_LARGEST_SHIFT), p * np.expm1(self.shift))
         self.log_lowest = _log_mean(weights, -self.shift)
         self.lowest = np.exp(self.log_lowest)
         sums = gamma(keys + -(-keys // model.block) * (2 * model.exp_ulp + 2) + 4, unit)
@@ -81,7 +88,22 @@ class Weights:
         # The only key that a row sees has the weight 1 whatever its score: e^s / e^s.
         alone = visible.sum(-1, keepdims=True) == 1
         shift, variance = np.where(alone, 0.0, shift), np.where(alone, 0.0, variance)
-        return np.minimum(shift, _LARGEST_SHIFT), variance
+        return shift, variance
+
+    def _beside_the_heaviest(self, shift: Array, gap: Array, weights: Array) -> tuple[Array, NDArray[np.bool_]]:
+        r"""Return the shift with the error of a row's heaviest key k taken out, where that key decides the row.
+
+        A row shares any factor, so $\delta_j - \delta_k$ serves as well as $\delta_j$: 0 for k, and at most both bounds
+        for the others. Returned too: which keys may weigh anything, for all that is known of their scores.
+        """
+        if not weights.size:
+            return shift, np.zeros(weights.shape, bool)
+        place = np.argmax(np.where(self.visible, gap, -np.inf), -1)[..., None]
+        others = self.visible & (np.arange(weights.shape[-1]) != place)
+        relative = np.where(others, shift + np.take_along_axis(shift, place, -1), 0.0)
+        unclear = others & (relative > _LARGEST_SHIFT) & (gap + relative > -_UNDERFLOW)
+        decides = (np.take_along_axis(weights, place, -1) > 0.5) & ~unclear.any(-1, keepdims=True)
+        return np.where(decides, relative, shift), unclear
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -96,14 +118,19 @@ class Weights:
         return self
 
     @functools.cached_property
+    def _relative(self) -> Array:
+        """The relative error of a normalised weight by the scores' errors, upwards or downwards."""
+        log_highest = _log_mean(np.nan_to_num(self.value), self.shift)
+        return np.maximum(np.expm1(self.shift - self.log_lowest), -np.expm1(-self.shift - log_highest))
+
+    @functools.cached_property
     def bound(self) -> Array:
         """The bound of the weights themselves. Their product with the values does without."""
         model, weights, g = self.model, self.value, self.g
-        log_highest = _log_mean(np.nan_to_num(weights), self.shift)
-        relative = np.maximum(np.expm1(self.shift - self.log_lowest), -np.expm1(-self.shift - log_highest))
         with np.errstate(invalid="ignore"):
-            relative = compound(relative, 2 * g / (1 - g) if g < 1 else np.inf, self.merging)
-            bound = np.minimum(np.nan_to_num(weights) * relative, 1.0) + np.where(self.visible, model.acc.smallest, 0.0)
+            relative = compound(self._relative, 2 * g / (1 - g) if g < 1 else np.inf, self.merging)
+            bound = np.minimum(np.nan_to_num(weights) * relative + self.unclear, 1.0)
+            bound = bound + np.where(self.visible, model.acc.smallest, 0.0)
             return bound + model.io.roundoff * (np.abs(weights) + bound) + model.io.half_spacing
 
     @functools.cached_property
@@ -134,8 +161,7 @@ class Weights:
         vanishes below the smallest number. B4: the values' errors. The cap: a weighted mean stays within its values.
         """
         theta, magnitude = self.theta, np.abs(values.value)
-        grown = np.nan_to_num(self.value) * self.growth
-        w = np.nan_to_num(self.value) * np.expm1(self.shift)
+        grown, w = self.grown, self.excess
         with np.errstate(invalid="ignore", over="ignore"):
             b1 = np.sqrt(w.sum(-1, keepdims=True) * _weighted_spread(w, values.value, out)) / self.lowest
             b2 = theta * (grown @ magnitude) / self.lowest
@@ -170,8 +196,8 @@ class Weights:
         """The weights as the backward pass multiplies with them: stored as declared, or computed again (`fused`)."""
         model, weights = self.model, np.nan_to_num(self.value)
         with np.errstate(invalid="ignore", over="ignore"):
-            relative = compound(np.expm1(self.shift - self.log_lowest), self.theta, self.again)
-            bound = weights * np.nan_to_num(relative, nan=np.inf, posinf=np.inf)
+            relative = compound(self._relative, self.theta, self.again)
+            bound = weights * np.nan_to_num(relative, nan=np.inf, posinf=np.inf) + self.unclear
         least = model.probabilities.half_spacing + model.acc.smallest
         bound = np.where(self.visible, np.minimum(bound, 1.0) + least, 0.0)
         return self.scores.like(weights, bound, self.variance)
@@ -212,11 +238,11 @@ class Weights:
         """Return sum_j p_j x_j, row by row, by the closed form of the product with the values: (..., Lq, 1)."""
         model, p = self.model, np.nan_to_num(self.value)
         value = (p * x.value).sum(-1, keepdims=True)
-        grown = p * self.growth / self.lowest
+        grown = self.grown / self.lowest
         magnitude = np.abs(x.value)
         theta = compound(self.theta, self.again, self._of_products)
         with np.errstate(invalid="ignore", over="ignore"):
-            bound = (p * np.expm1(self.shift) * np.abs(x.value - value)).sum(-1, keepdims=True) / self.lowest
+            bound = (self.excess * np.abs(x.value - value)).sum(-1, keepdims=True) / self.lowest
             bound = bound + theta * (grown * magnitude).sum(-1, keepdims=True)
             bound = bound + (1 + theta) * (grown * x.bound).sum(-1, keepdims=True)
             vanishing = self._vanishing(magnitude) + model.step.half_spacing

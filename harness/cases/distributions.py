@@ -7,8 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from attention_harness.model.dtypes import DTYPES, DType
+
 Array = NDArray[np.float64]
-Change = Callable[[Array], Array]
+Change = Callable[[Array, DType], Array]
 
 
 def _every(step: int, factor: float, x: Array) -> Array:
@@ -33,30 +35,123 @@ def _near_first(x: Array) -> Array:
     return x[..., :1, :] + x * 2.0**-10
 
 
+# --- scores far below every finite number that may fill what is hidden
+
+
+def _depth(fmt: DType) -> float:
+    """Return the square of the offset: below -1e9 where a format can tell, and far from its largest number."""
+    return min(2.0**40, fmt.largest / 64)
+
+
+def _first_channel(x: Array, first: Array) -> Array:
+    return np.concatenate([first, x[..., 1:]], -1)
+
+
+def _high(x: Array, fmt: DType) -> Array:
+    return _lifted(np.sqrt(_depth(fmt)), x)
+
+
+def _low(x: Array, fmt: DType) -> Array:
+    """Spread the first channel too, so that no rounding can swap two keys."""
+    return _first_channel(x, -np.sqrt(_depth(fmt)) * (1 + np.abs(x[..., :1]) / 2))
+
+
+def _high_and_low(x: Array, fmt: DType) -> Array:
+    """Of a sequence that is query and key at once: the two signs in turn."""
+    signs = np.where(np.arange(x.shape[-2]) % 2, 1.0, -1.0)[:, None]
+    return _first_channel(x, signs * np.sqrt(_depth(fmt)) * (1 + np.abs(x[..., :1]) / 2))
+
+
+def _low_bias(bias: Array, fmt: DType) -> Array:
+    """Lower every other row as far, and a place of each other row to nearly the least float32; -inf stays there."""
+    low = -min(2.0**40, fmt.largest / 8) * (1 + np.abs(bias) / 2)
+    low[..., 1::2, :] = bias[..., 1::2, :]
+    low[..., 1::2, -1:] = np.where(np.isneginf(bias[..., 1::2, -1:]), -np.inf, -min(fmt.largest, 2.0**128) / 2)
+    return low
+
+
+# --- scores that rise or fall along the keys, by more than exp can bridge in a block of 16
+
+
+def _slope(step: float, x: Array) -> Array:
+    return np.arange(x.shape[-2])[:, None] * step * x.shape[-1] ** 0.25
+
+
+def _sloping(step: float) -> dict[str, Change]:
+    """Let scaled scores differ by 6 from key to key: what is hidden may be far above what is seen, or far below."""
+    return {
+        "query": lambda x, _: _first_channel(x, _SLOPE * x.shape[-1] ** 0.25 + x[..., :1] / 4),
+        "key": lambda x, _: _first_channel(x, x[..., :1] / 4 + _slope(step * _SLOPE, x)),
+        "scores": lambda x, _: x + 6 * step * np.arange(x.shape[-1]),
+    }
+
+
+_SLOPE = 6**0.5
+
+
+# --- values at both ends of a format
+
+
+def _both_ends(x: Array, fmt: DType) -> Array:
+    """Make even channels exceed 65,504 where the format can, and odd ones come near its smallest normal number.
+
+    Not nearer than sums in its accumulator stay exact, nor than the square of a number of float64.
+    """
+    x = x.copy()
+    x[..., ::2] *= min(2.0**20, fmt.largest * 2.0**-8)
+    x[..., 1::2] *= 2.0 ** max(fmt.least_exponent + 6, DTYPES[fmt.accumulator].least_exponent + 12, -480)
+    return x
+
+
+def _plain(change: Callable[[Array], Array]) -> Change:
+    return lambda x, _: change(x)
+
+
 DISTRIBUTIONS: dict[str, dict[str, Change]] = {
     "ordinary": {},
     # logits of some tens: the softmax is decided by few keys, and unshifted exponentials overflow in half precision
-    "large": {"query": lambda x: x * 4, "key": lambda x: x * 4, "scores": lambda x: x * 16},
+    "large": {"query": _plain(lambda x: x * 4), "key": _plain(lambda x: x * 4), "scores": _plain(lambda x: x * 16)},
     # a common offset of the logits, which cancels, and one of the values, which does not
-    "shifted": {"key": lambda x: x + 3, "value": lambda x: x + 10, "scores": lambda x: x - 100},
+    "shifted": {
+        "key": _plain(lambda x: x + 3),
+        "value": _plain(lambda x: x + 10),
+        "scores": _plain(lambda x: x - 100),
+    },
     # every logit far below zero: a finite fill of what is masked would win over what is kept
     "sunken": {
-        "query": lambda x: _lifted(24, x),
-        "key": lambda x: _lifted(-24, x),
-        "scores": lambda x: x - 30000,
+        "query": _plain(lambda x: _lifted(24, x)),
+        "key": _plain(lambda x: _lifted(-24, x)),
+        "scores": _plain(lambda x: x - 30000),
     },
     # every fifth key stands out
-    "peaked": {"key": lambda x: _every(5, 8, x), "scores": lambda x: _channel(16, x * 2)},
-    "nearly_equal": {"key": _near_first, "scores": lambda x: 7 + x * 2.0**-10},
+    "peaked": {"key": _plain(lambda x: _every(5, 8, x)), "scores": _plain(lambda x: _channel(16, x * 2))},
+    "nearly_equal": {"key": _plain(_near_first), "scores": _plain(lambda x: 7 + x * 2.0**-10)},
     # one channel dominates, as in trained language models
-    "outlier": {"query": lambda x: _channel(4, x), "key": lambda x: _channel(8, x), "scores": lambda x: _channel(8, x)},
-    "tiny": {role: (lambda x: x * 2.0**-12) for role in ("query", "key", "value", "scores")},
+    "outlier": {
+        "query": _plain(lambda x: _channel(4, x)),
+        "key": _plain(lambda x: _channel(8, x)),
+        "scores": _plain(lambda x: _channel(8, x)),
+    },
+    "tiny": {role: _plain(lambda x: x * 2.0**-12) for role in ("query", "key", "value", "scores")},
+    # a key decides each row, at scores where any finite fill of what is hidden wins
+    "far_below": {
+        "query": _high,
+        "key": _low,
+        "sequence": _high_and_low,
+        "scores": lambda x, fmt: -_depth(fmt) * (1 + np.abs(x) / 2),
+        "bias": _low_bias,
+    },
+    # the largest score in any block, and hidden keys that score far above the visible ones, or far below
+    "rising": _sloping(1),
+    "falling": _sloping(-1),
+    "both_ends": {"value": _both_ends},
 }
 
 _ROLES = {"sequence": "query", "context": "key"}
 
 
-def distributed(content: str, name: str, drawn: Array) -> Array:
+def distributed(content: str, name: str, drawn: Array, fmt: DType) -> Array:
     """Return the numbers of a tensor under a distribution, from ordinary ones."""
-    change = DISTRIBUTIONS[content].get(_ROLES.get(name, name))
-    return change(drawn) if change else drawn
+    changes = DISTRIBUTIONS[content]
+    change = changes.get(name) or changes.get(_ROLES.get(name, name))
+    return change(drawn, fmt) if change else drawn

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from attention_harness.cases import streams
 from attention_harness.cases.distributions import DISTRIBUTIONS, distributed
-from attention_harness.cases.layouts import LAYOUTS
+from attention_harness.cases.layouts import LAYOUTS, layout_of
 from attention_harness.cases.recordings import recorded
 from attention_harness.cases.streams import Array
 from attention_harness.model.case import Case
@@ -40,16 +40,19 @@ def tensors(case: Case) -> dict[str, torch.Tensor]:
     learned = {declared.name for declared in known.inputs if declared.parameter}
     learned |= {name for name, declared in options.items() if declared.parameter}
     alone = "contiguous" if case.layout == "expanded" else case.layout  # of what is learned: it has no batch
-    return {name: tensor(case, array, alone if name in learned else case.layout) for name, array in numbers.items()}
+    return {
+        name: tensor(case, name, array, alone if name in learned else case.layout) for name, array in numbers.items()
+    }
 
 
-def tensor(case: Case, array: NDArray[Any], layout: str) -> torch.Tensor:
-    """Return the torch tensor of an array, in the case's dtype if it is floating, on its device."""
+def tensor(case: Case, name: str, array: NDArray[Any], layout: str) -> torch.Tensor:
+    """Return the torch tensor of an argument's numbers, in the case's dtype if it is floating, on its device."""
     import torch
 
     made = torch.from_numpy(np.array(array))
     made = made.to(getattr(torch, case.format.torch)) if made.is_floating_point() else made
-    return LAYOUTS[layout](made.to(case.device))
+    every = (*(declared.name for declared in mechanisms()[case.mechanism].inputs), *OPTIONS)
+    return LAYOUTS[layout_of(layout, every.index(name), case.fingerprint)](made.to(case.device))
 
 
 def exact(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
@@ -104,7 +107,7 @@ def _input(case: Case, declared: Input) -> Array:
     numbers = streams.normal(case, declared.name, shape)
     if declared.parameter:  # so that a layer keeps the size of its input
         return numbers / math.sqrt(max(shape[-1], 1)) if declared.name != "w" else 0.75 + np.abs(numbers) / 4
-    return distributed(case.content, declared.name, numbers)
+    return distributed(case.content, declared.name, numbers, case.format)
 
 
 def _fitted(case: Case, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -124,7 +127,7 @@ def _option(case: Case, name: str, tensor: Tensor) -> NDArray[Any]:
     shape = option_shapes(case)[name]
     if case.content not in DISTRIBUTIONS:
         return _fitted(case, name, shape)
-    return tensor.draw(_Draw(case, name, shape))
+    return distributed(case.content, name, tensor.draw(_Draw(case, name, shape)), case.format)
 
 
 @dataclass(frozen=True)

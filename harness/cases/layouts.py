@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import mmap
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -18,6 +21,14 @@ def _transposed(t: torch.Tensor) -> torch.Tensor:
     return t.transpose(*axes).contiguous().transpose(*axes)
 
 
+def _columns(t: torch.Tensor) -> torch.Tensor:
+    """Put the last axis outside another one, so that its numbers are no neighbours; a lone axis is stepped."""
+    others = [axis for axis in range(t.ndim - 1) if t.shape[axis] > 1]
+    if not others:
+        return _stepped(t)
+    return t.transpose(others[-1], -1).contiguous().transpose(others[-1], -1)
+
+
 def _expanded(t: torch.Tensor) -> torch.Tensor:
     """Repeat the first entry of the first axis by a stride of zero."""
     return t[:1].expand_as(t) if t.ndim and t.shape[0] else t
@@ -25,13 +36,45 @@ def _expanded(t: torch.Tensor) -> torch.Tensor:
 
 def _offset(t: torch.Tensor) -> torch.Tensor:
     """Cut the tensor out of a larger buffer whose other numbers are NaN, or as wrong as their type allows."""
-    import torch
-
     if t.ndim == 0:
         return t
+    view = _poisoned(t, t.shape[-1] + 3)[..., 2 : 2 + t.shape[-1]]
+    view.copy_(t)
+    return view
+
+
+def _stepped(t: torch.Tensor) -> torch.Tensor:
+    """Take every other number of the last axis of such a buffer."""
+    if t.ndim == 0:
+        return t
+    view = _poisoned(t, 2 * t.shape[-1])[..., ::2]
+    view.copy_(t)
+    return view
+
+
+def _poisoned(t: torch.Tensor, width: int) -> torch.Tensor:
+    """Return a buffer of this width whose numbers are NaN, or as wrong as their type allows."""
+    import torch
+
     poison = math.nan if t.is_floating_point() else (True if t.dtype == torch.bool else 2**40)
-    buffer = torch.full((*t.shape[:-1], t.shape[-1] + 3), poison, dtype=t.dtype, device=t.device)
-    view = buffer[..., 2 : 2 + t.shape[-1]]
+    return torch.full((*t.shape[:-1], width), poison, dtype=t.dtype, device=t.device)
+
+
+def _guarded(t: torch.Tensor) -> torch.Tensor:
+    """End where the process's memory ends: to read past the last number is a crash. On a CPU under Linux alone."""
+    import torch
+
+    t = t.contiguous()
+    size = t.numel() * t.element_size()
+    if not size or t.device.type != "cpu" or sys.platform != "linux":
+        return t
+    pages = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = mmap.mmap(-1, pages + mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mprotect(ctypes.c_void_p(start + pages), ctypes.c_size_t(mmap.PAGESIZE), 0):
+        raise OSError(ctypes.get_errno(), "mprotect refused to guard a page")
+    view = torch.frombuffer(memory, dtype=t.dtype, count=t.numel(), offset=pages - size).reshape(t.shape)
     view.copy_(t)
     return view
 
@@ -41,4 +84,23 @@ LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "transposed": _transposed,
     "expanded": _expanded,
     "offset": _offset,
+    # the last axis is not contiguous, of masks and biases too
+    "columns": _columns,
+    "stepped": _stepped,
+    "guarded": _guarded,
+    # each argument in a layout of its own: `layout_of`
+    "mixed": lambda t: t,
 }
+
+_MIXED = ("contiguous", "transposed", "columns", "stepped", "offset")  # a prime number of layouts
+
+
+def layout_of(layout: str, argument: int, fingerprint: int) -> str:
+    """Return the layout of a case's argument of this number, counted from 0: under `mixed`, one of its own.
+
+    Any five arguments that follow each other have five layouts: query, key and value are never two alike.
+    """
+    if layout != "mixed":
+        return layout
+    first, steps = fingerprint % len(_MIXED), fingerprint // len(_MIXED) % (len(_MIXED) - 1)
+    return _MIXED[(first + argument * (steps + 1)) % len(_MIXED)]

@@ -53,7 +53,7 @@ def add_option(patch: pytest.MonkeyPatch) -> None:
 
 
 def add_level(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(distributions.DISTRIBUTIONS, "doubled", {"query": lambda x: 2 * x})
+    patch.setitem(distributions.DISTRIBUTIONS, "doubled", {"query": lambda x, fmt: 2 * x})
     patch.setattr(space, "LENGTHS", (*space.LENGTHS, (3, 11)))
 
 

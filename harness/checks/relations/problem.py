@@ -145,7 +145,7 @@ def tensors(problem: Problem) -> dict[str, Tensor]:
     """
     case = problem.case
     layout = "contiguous" if case.layout == "expanded" else case.layout
-    made = {name: inputs.tensor(case, array, layout) for name, array in problem.arrays.items()}
+    made = {name: inputs.tensor(case, name, array, layout) for name, array in problem.arrays.items()}
     for name, array in inputs.exact(made).items():
         if not np.array_equal(array, problem.arrays[name], equal_nan=array.dtype.kind == "f"):
             raise ValueError(f"{case.id}: the relation's {name} is not exact in {case.dtype}")
