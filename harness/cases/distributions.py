@@ -39,8 +39,11 @@ def _near_first(x: Array) -> Array:
 
 
 def _depth(fmt: DType) -> float:
-    """Return the square of the offset: below -1e9 where a format can tell, and far from its largest number."""
-    return min(2.0**40, fmt.largest / 64)
+    """Return how far below: past -1e9 in float64, past -1e6 over any root of a width in float32.
+
+    A backward pass computes exp(s - lse) again: by a rounding of s it may grow to e^10, and shall not overflow.
+    """
+    return min(2.0**40, 4 / DTYPES[fmt.accumulator].roundoff, fmt.largest / 64)
 
 
 def _first_channel(x: Array, first: Array) -> Array:
@@ -63,8 +66,8 @@ def _high_and_low(x: Array, fmt: DType) -> Array:
 
 
 def _low_bias(bias: Array, fmt: DType) -> Array:
-    """Lower every other row as far, and a place of each other row to nearly the least float32; -inf stays there."""
-    low = -min(2.0**40, fmt.largest / 8) * (1 + np.abs(bias) / 2)
+    """Lower every other row, past -1e4 in every format, and a place of the others to nearly the least float32."""
+    low = -max(_depth(fmt), 1.25e4) * (1 + np.abs(bias) / 2)
     low[..., 1::2, :] = bias[..., 1::2, :]
     low[..., 1::2, -1:] = np.where(np.isneginf(bias[..., 1::2, -1:]), -np.inf, -min(fmt.largest, 2.0**128) / 2)
     return low

@@ -50,6 +50,10 @@ CLAIMS = {
     "nearly_equal": lambda plain, x: np.ptp(x["key"], axis=-2).max() < 0.02 and np.abs(x["key"]).max() > 2,
     "outlier": lambda plain, x: np.array_equal(plain["key"][..., 0] * 8, x["key"][..., 0]),
     "tiny": lambda plain, x: 0 < np.abs(x["query"]).max() < 0.002,
+    "far_below": lambda plain, x: (x["query"] @ x["key"].swapaxes(-1, -2)).max() < -(2.0**39),
+    "rising": lambda plain, x: np.diff(x["key"][..., 0]).min() > 2,
+    "falling": lambda plain, x: np.diff(x["key"][..., 0]).max() < -2,
+    "both_ends": lambda plain, x: np.array_equal(plain["value"][..., ::2] * 2.0**20, x["value"][..., ::2]),
 }
 
 
@@ -64,6 +68,31 @@ def test_a_distribution_does_what_it_says(content):
 def test_every_distribution_is_claimed():
     """A new distribution gets a claim above."""
     assert {"ordinary", *CLAIMS} == set(DISTRIBUTIONS)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+def test_values_at_both_ends_fit_their_format(dtype):
+    """Beyond 65,504 where there are such numbers, and near the smallest normal one, of which none is lost."""
+    case = replace(LARGE, dtype=dtype, content="both_ends")
+    value = inputs.exact(inputs.tensors(case))["value"]
+    assert np.isfinite(value).all()
+    assert (np.abs(value).max() > 65504) == (case.format.largest > 65504)
+    small = np.abs(value[..., 1::2])
+    assert case.format.smallest <= np.median(small)
+    assert np.median(small) < (case.format.smallest if dtype != "float64" else 2.0**-496) * 2.0**17
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+def test_a_bias_far_below_fills(dtype):
+    """Every other row is lower than a finite fill; the others have one place near the least float32, or hidden."""
+    case = replace(LARGE, dtype=dtype, content="far_below", options={"bias": "query"})
+    bias = inputs.exact(inputs.tensors(case))["bias"]
+    shown = np.isfinite(bias)
+    fill = {"float64": -1e9, "float32": -1e6, "bfloat16": -1e6, "float16": -1e4}[dtype]
+    assert (bias[::2][shown[::2]] < fill).all()
+    assert np.abs(bias[1::2, :-1][shown[1::2, :-1]]).max() < 7
+    assert (bias[1::2, -1][shown[1::2, -1]] == -min(case.format.largest, 2.0**128) / 2).all()
+    assert 0.7 < shown.mean() < 0.9
 
 
 def to_bfloat16(number: float) -> float:
