@@ -34,6 +34,7 @@ class Weights:
     r"""The softmax of tracked scores. Its product with the values uses the exact form of the whole.
 
     shift           bound of the log-weights' errors, but for what a row shares; `shift_variance` their variance
+    alone           the same of each score by itself, which need not cancel where weights are computed again
     unclear         keys whose scores err so much that they may weigh anything
     grown, excess   what an unnormalised weight may be at most, and how much more than it is
     lowest          the least that the normaliser may be, in units of the right one; `log_lowest` its logarithm
@@ -61,8 +62,8 @@ class Weights:
         common = np.expm1(np.minimum(2 * unit * (log_sum + 1), _LARGEST_SHIFT))
         self.merging = common if model.split_keys else np.zeros_like(log_sum)
         self.again = common if model.fused else np.zeros_like(log_sum)
-        shift, self.shift_variance = self._log_errors(gap, log_sum)
-        shift, unclear = self._beside_the_heaviest(shift, gap, weights)
+        self.alone, self.shift_variance = self._log_errors(gap, log_sum)
+        shift, unclear = self._beside_the_heaviest(self.alone, gap, weights)
         self.shift = np.minimum(shift, _LARGEST_SHIFT)
         self.unclear = unclear
         p = np.nan_to_num(self.value)
@@ -87,8 +88,7 @@ class Weights:
             variance = variance + (unit * log_sum) ** 2
         # The only key that a row sees has the weight 1 whatever its score: e^s / e^s.
         alone = visible.sum(-1, keepdims=True) == 1
-        shift, variance = np.where(alone, 0.0, shift), np.where(alone, 0.0, variance)
-        return shift, variance
+        return shift, np.where(alone, 0.0, variance)
 
     def _beside_the_heaviest(self, shift: Array, gap: Array, weights: Array) -> tuple[Array, NDArray[np.bool_]]:
         r"""Return the shift with the error of a row's heaviest key k taken out, where that key decides the row.
@@ -118,17 +118,13 @@ class Weights:
         return self
 
     @functools.cached_property
-    def _relative(self) -> Array:
-        """The relative error of a normalised weight by the scores' errors, upwards or downwards."""
-        log_highest = _log_mean(np.nan_to_num(self.value), self.shift)
-        return np.maximum(np.expm1(self.shift - self.log_lowest), -np.expm1(-self.shift - log_highest))
-
-    @functools.cached_property
     def bound(self) -> Array:
         """The bound of the weights themselves. Their product with the values does without."""
         model, weights, g = self.model, self.value, self.g
+        log_highest = _log_mean(np.nan_to_num(weights), self.shift)
+        relative = np.maximum(np.expm1(self.shift - self.log_lowest), -np.expm1(-self.shift - log_highest))
         with np.errstate(invalid="ignore"):
-            relative = compound(self._relative, 2 * g / (1 - g) if g < 1 else np.inf, self.merging)
+            relative = compound(relative, 2 * g / (1 - g) if g < 1 else np.inf, self.merging)
             bound = np.minimum(np.nan_to_num(weights) * relative + self.unclear, 1.0)
             bound = bound + np.where(self.visible, model.acc.smallest, 0.0)
             return bound + model.io.roundoff * (np.abs(weights) + bound) + model.io.half_spacing
@@ -193,13 +189,17 @@ class Weights:
 
     @functools.cached_property
     def factor(self) -> Any:
-        """The weights as the backward pass multiplies with them: stored as declared, or computed again (`fused`)."""
+        """The weights as the backward pass multiplies with them: stored as declared, or computed again (`fused`).
+
+        Those of many kernels are exp(s - lse) with scores that are computed again: no error of these cancels.
+        """
         model, weights = self.model, np.nan_to_num(self.value)
+        shift = np.minimum(self.alone, _LARGEST_SHIFT)
         with np.errstate(invalid="ignore", over="ignore"):
-            relative = compound(self._relative, self.theta, self.again)
-            bound = weights * np.nan_to_num(relative, nan=np.inf, posinf=np.inf) + self.unclear
+            relative = compound(np.expm1(shift - _log_mean(weights, -shift)), self.theta, self.again)
+            bound = weights * np.nan_to_num(relative, nan=np.inf, posinf=np.inf) + self.unclear * np.exp(_LARGEST_SHIFT)
         least = model.probabilities.half_spacing + model.acc.smallest
-        bound = np.where(self.visible, np.minimum(bound, 1.0) + least, 0.0)
+        bound = np.where(self.visible, bound + least, 0.0)
         return self.scores.like(weights, bound, self.variance)
 
     @property

@@ -76,15 +76,16 @@ def _low_bias(bias: Array, fmt: DType) -> Array:
 # --- scores that rise or fall along the keys, by more than exp can bridge in a block of 16
 
 
-def _slope(step: float, x: Array) -> Array:
-    return np.arange(x.shape[-2])[:, None] * step * x.shape[-1] ** 0.25
+def _slope(step: float, x: Array, fmt: DType) -> Array:
+    """Return what is added to each key's first channel, whose square stays in the range of the format."""
+    return step * np.minimum(np.arange(x.shape[-2])[:, None] * x.shape[-1] ** 0.25, fmt.largest**0.5 / 6)
 
 
 def _sloping(step: float) -> dict[str, Change]:
     """Let scaled scores differ by 6 from key to key: what is hidden may be far above what is seen, or far below."""
     return {
         "query": lambda x, _: _first_channel(x, _SLOPE * x.shape[-1] ** 0.25 + x[..., :1] / 4),
-        "key": lambda x, _: _first_channel(x, x[..., :1] / 4 + _slope(step * _SLOPE, x)),
+        "key": lambda x, fmt: _first_channel(x, x[..., :1] / 4 + _slope(step * _SLOPE, x, fmt)),
         "scores": lambda x, _: x + 6 * step * np.arange(x.shape[-1]),
     }
 
@@ -102,7 +103,7 @@ def _both_ends(x: Array, fmt: DType) -> Array:
     """
     x = x.copy()
     x[..., ::2] *= min(2.0**20, fmt.largest * 2.0**-8)
-    x[..., 1::2] *= 2.0 ** max(fmt.least_exponent + 6, DTYPES[fmt.accumulator].least_exponent + 12, -480)
+    x[..., 1::2] *= 2.0 ** max(fmt.least_exponent + 6, DTYPES[fmt.accumulator].least_exponent + 12, -400)
     return x
 
 
