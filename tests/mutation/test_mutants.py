@@ -114,10 +114,7 @@ def test_a_mutant_is_one(mutant):
     cases = [case for case in matrix("default") if case.mechanism in reached]
     cases.sort(key=lambda case: case.dtype != "float64")  # where every mutant is large beside the error bound
     shown = _in_training if mutant.kind == "dropout" else _in_gradients if mutant.kind == "gradient" else _in_answers
-    if not any(shown(wrong, right, case) for case in cases):
-        assert mutant.name in SHIFTED, mutant.name
-        assert not changes_output(wrong, right, _shifted())
-        assert _shows_when_shifted(wrong, right)
+    assert any(shown(wrong, right, case) for case in cases)
 
 
 def _in_answers(wrong, right, case: Case) -> bool:
@@ -193,24 +190,6 @@ def _moved(found, clean, error_bounds) -> bool:
         one is None or not (np.abs(to_array(one) - to_array(clean[name])) <= error_bounds[name].bound).all()
         for name, one in found.items()
     )
-
-
-# Scores so low that a finite fill or sentinel wins over what is kept: the relations shift them there, no drawn content
-# does.
-SHIFTED = ("fill with -1e4", "fill with -1e6", "online: maximum starts at -5e4")
-
-
-def _shifted() -> Case:
-    return Case("masked_softmax", {"B": 2, "H": 2, "Lq": 5, "Lk": 40}, "float64", {"mask": "full"})
-
-
-def _shows_when_shifted(wrong, right) -> bool:
-    """Whether a constant added to all scores, which cancels, changes the mutant's answer."""
-    case = _shifted()
-    given = inputs.tensors(case)
-    given["scores"] = given["scores"] - 2.0**21
-    answers = [to_array(implementation.prepare(case)(**given)[0]) for implementation in (wrong, right)]
-    return bool((np.abs(answers[0] - answers[1]) > 2.0**-20).any())
 
 
 def _promise(name: str, **changed):
