@@ -70,6 +70,11 @@ class Derivatives:
 class Prepared(Protocol):
     """An implementation prepared for a case. It answers for other batch sizes and lengths of that case too."""
 
+    @property
+    def set_up(self) -> Mapping[str, tuple[Any, Any]]:
+        """What importing and preparing the implementation changed in its process: name -> value before and after."""
+        ...
+
     def call(
         self,
         tensors: Mapping[str, Tensor],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from attention_harness.checks.interface import Derivatives, Returned
 from attention_harness.checks.subject import Subject
 from attention_harness.execution.overlapping import overlapping
-from attention_harness.execution.process_state import settings
+from attention_harness.execution.process_state import VARIABLE, differences, settings
 from attention_harness.model import time_account
 from attention_harness.model.case import Case
 from attention_harness.registry import Implementation
@@ -27,6 +28,47 @@ class _WatchedReturn(Returned):
     live: Any = None  # the objects themselves
 
 
+_set_up: dict[str, dict[str, tuple[Any, Any]]] = {}  # name of an implementation -> what it changed before its calls
+
+
+@contextlib.contextmanager
+def setting_up(name: str) -> Iterator[None]:
+    """Note what importing or preparing an implementation changes: told once, as a behaviour, and no impurity."""
+    before = settings()
+    yield
+    noted = _set_up.setdefault(name, {})
+    for setting, (old, new) in differences(before, settings()).items():
+        noted[setting] = noted.get(setting, (old, new))[0], new
+
+
+@contextlib.contextmanager
+def environment_of(name: str) -> Iterator[None]:
+    """Give an implementation the variables that it set before its calls, and nobody else: the process stays usable."""
+    for setting, (_, new) in _set_up.get(name, {}).items():
+        _set_variable(setting, new)
+    yield
+    for setting, (old, new) in _set_up.get(name, {}).items():
+        if settings().get(setting) == new:  # what a call changed stays, and is seen
+            _set_variable(setting, old)
+
+
+def _set_variable(setting: str, value: Any) -> None:
+    if not setting.startswith(VARIABLE):
+        return
+    variable = setting.removeprefix(VARIABLE)
+    if value is None:
+        os.environ.pop(variable, None)
+    else:
+        os.environ[variable] = value
+
+
+def changed_by_calls(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the settings that differ, but for what importing and preparing the implementation made of them."""
+    noted = _set_up.get(name, {})
+    found = differences(before, after)
+    return [setting for setting, (_, new) in found.items() if setting not in noted or noted[setting][1] != new]
+
+
 def subject(implementation: Implementation, case: Case) -> Subject:
     """Return the subject of the checks of an implementation on a case; its code runs here."""
     return Subject(implementation, lambda case: prepared(implementation, case), case)
@@ -34,18 +76,19 @@ def subject(implementation: Implementation, case: Case) -> Subject:
 
 def prepared(implementation: Implementation, case: Case) -> PreparedInProcess:
     """Return the implementation prepared for a case: preparing and calling count as the implementation's time."""
-    with time_account.spent(time_account.IMPLEMENTATION):
+    with time_account.spent(time_account.IMPLEMENTATION), setting_up(implementation.name):
         function = implementation.prepare(case)
     if not callable(function):
         raise TypeError(f"prepare(case) returned {type(function).__name__}, expected a callable")
-    return PreparedInProcess(function)
+    return PreparedInProcess(function, _set_up.get(implementation.name, {}))
 
 
 class PreparedInProcess:
     """A `Prepared` that calls a function of this process."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], set_up: Mapping[str, tuple[Any, Any]]) -> None:
         self._function = function
+        self.set_up = set_up
 
     def call(
         self,
@@ -72,7 +115,7 @@ class PreparedInProcess:
             returned.output,
             returned.weights,
             tuple(name for name, tensor in tensors.items() if (tensor.shape, _bytes(tensor)) != inputs_before[name]),
-            tuple(name for name, value in state_before.items() if state_after[name] != value),
+            tuple(differences(state_before, state_after)),
             _shared_memory(result, tensors),
             live=result,
         )

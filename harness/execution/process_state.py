@@ -28,6 +28,8 @@ _JUDGING_MODULES = (
     "math",
     "builtins",
 )
+VARIABLE = "environment variable "
+"""How the name of a setting begins that is a variable of the environment."""
 _NAMED = 3  # names in a reason
 _COMPILERS_VARIABLES = ("TORCH", "_TORCH", "TRITON")  # torch's compiler sets some when it is imported
 
@@ -41,7 +43,7 @@ class ProcessState:
 
     def changed(self, later: ProcessState) -> list[str]:
         """Return the settings that have another value in a later snapshot."""
-        return [name for name, value in self.settings.items() if later.settings.get(name) != value]
+        return list(differences(self.settings, later.settings))
 
     def replaced(self, later: ProcessState) -> list[str]:
         """Return the functions whose name stands for another object, or for none, in a later snapshot."""
@@ -71,12 +73,18 @@ def settings() -> dict[str, Any]:
         "float32 matmul precision": torch.get_float32_matmul_precision(),
         "gradient mode": torch.is_grad_enabled(),
         "the working directory": _directory(),
-        "the environment": {k: v for k, v in os.environ.items() if not k.startswith(_COMPILERS_VARIABLES)},
         "the standard streams": (sys.stdout, sys.stderr, *map(_file_of, (0, 1, 2))),
         "signal handlers": [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)],
         "garbage collection": gc.isenabled(),
         "the recursion limit": min(sys.getrecursionlimit(), 1000),  # torch.compile raises it, which harms nobody
+        **{f"{VARIABLE}{k}": v for k, v in os.environ.items() if not k.startswith(_COMPILERS_VARIABLES)},
     }
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return what has another value, appeared or is gone: name -> value before and after, None where there is none."""
+    names = dict.fromkeys((*before, *after))
+    return {n: (before.get(n), after.get(n)) for n in names if before.get(n) != after.get(n)}
 
 
 def live_threads() -> set[str]:

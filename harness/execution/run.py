@@ -22,8 +22,8 @@ from attention_harness.model.verdict import Status, Verdict
 def verdicts_of(item: Item, state_before: ProcessState | None = None) -> list[Verdict]:
     """Return the verdicts of an item's checks; a pass counts only if the implementation left the judge alone.
 
-    Where it replaced functions of torch or NumPy, or wrote later into what it had returned, no pass is kept. Where it
-    changed the state of the process, `purity` fails.
+    Where it replaced functions of torch or NumPy, or wrote later into what it had returned, no pass is kept. Where its
+    calls changed the state of the process, `purity` fails.
 
     state_before: of the process before the implementation was imported; the present one by default
     """
@@ -38,7 +38,7 @@ def verdicts_of(item: Item, state_before: ProcessState | None = None) -> list[Ve
         doubt = "what it returned changed after it was returned"
     if doubt:
         return [_without_pass(verdict, f"{doubt}: its verdicts cannot be trusted") for verdict in verdicts]
-    if changed := state_before.changed(state_after):
+    if changed := in_process.changed_by_calls(item.implementation.name, state_before.settings, state_after.settings):
         reason = f"it changed {name_few(changed)}"
         return [_without_pass(verdict, reason) if verdict.check == "purity" else verdict for verdict in verdicts]
     return verdicts

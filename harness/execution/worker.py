@@ -19,7 +19,7 @@ from pebble.common.types import RemoteException
 from attention_harness import registry
 from attention_harness.cases.ids import parse
 from attention_harness.checks import CHECKS
-from attention_harness.execution import limits, processes
+from attention_harness.execution import in_process, limits, processes
 from attention_harness.execution.lost import redirect_output
 from attention_harness.execution.plan import plan_item
 from attention_harness.execution.process_state import ProcessState, live_threads, process_state
@@ -111,11 +111,12 @@ def run_item(name: str, load: tuple[Path, ...], case_id: str, checks: tuple[str,
     """Return the result of one item, which is named, not sent: modules and compiled functions do not travel."""
     time_account.taken()
     with time_account.spent(time_account.HARNESS):
-        with time_account.spent(time_account.IMPLEMENTATION):
+        with time_account.spent(time_account.IMPLEMENTATION), in_process.setting_up(name):
             found = implementation(name, load)
         item = plan_item(found, parse(case_id))
         item = replace(item, checks=tuple(check for check in CHECKS if check.name in checks))
-        verdicts = verdicts_of(item, _beginning.state)
+        with in_process.environment_of(name):
+            verdicts = verdicts_of(item, _beginning.state)
     return ItemResult(tuple(verdicts), time_account.taken())
 
 

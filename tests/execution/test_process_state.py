@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import torch
 
 from attention_harness import registry
 from attention_harness.cases.ids import parse
+from attention_harness.checks import BY_NAME
+from attention_harness.execution import in_process
 from attention_harness.execution.plan import plan_item
 from attention_harness.execution.process_state import name_few, process_state
 from attention_harness.execution.run import verdicts_of
@@ -68,21 +71,64 @@ def test_changed_settings_are_named(monkeypatch, tmp_path):
     before = process_state()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert ["the working directory", "the environment"] == before.changed(process_state())
+    monkeypatch.setenv("ONE_MORE", "1")
+    expected = ["the working directory", "environment variable OMP_NUM_THREADS", "environment variable ONE_MORE"]
+    assert expected == before.changed(process_state())
     assert "a, b, c and 1 more" == name_few(["a", "b", "c", "d"])
 
 
-PREPARED = "import os\ninner = prepare\ndef prepare(case):\n    os.chdir('/')\n    return inner(case)\n"
+CALLED = """answer = inner(case)
+    def call(**given):
+        os.environ["VARIABLE"] = "jax"
+        return answer(**given)
+    return call"""
+PREPARED = """import os
+inner = prepare
+def prepare(case):
+    os.chdir("/")
+    os.environ["BACKEND_OF_A_LIBRARY"] = "torch"
+    return inner(case)
+"""
 
 
-def test_what_is_changed_while_it_is_prepared_fails_purity_alone(tmp_path, monkeypatch):
-    """No call changes it, so that only the comparison over the whole item sees it."""
-    monkeypatch.chdir(os.getcwd())  # put back afterwards
+def test_what_is_changed_while_it_is_prepared_is_no_impurity_and_is_told(tmp_path, monkeypatch):
+    """As libraries do that set variables when they are imported: their names and values are one behaviour."""
+    monkeypatch.chdir(here := os.getcwd())  # put back afterwards
+    monkeypatch.setenv("BACKEND_OF_A_LIBRARY", "")
+    monkeypatch.delenv("BACKEND_OF_A_LIBRARY")
     [own] = registry.select(["changes"], [write(tmp_path / "changes.py", bottom=PREPARED)])
     item = plan_item(own, parse(TINY))
-    verdicts = {verdict.check: verdict for verdict in verdicts_of(item)}
-    assert (Status.FAIL, "it changed the working directory") == (verdicts["purity"].status, verdicts["purity"].reason)
-    assert {Status.PASS} == {verdict.status for name, verdict in verdicts.items() if name != "purity"}
+    assert {Status.PASS} == {verdict.status for verdict in verdicts_of(item)}
+    [told] = verdicts_of(replace(item, checks=(BY_NAME["behaviour.set_up"],)))
+    assert f"the working directory: {here} becomes /" in told.finding
+    assert "environment variable BACKEND_OF_A_LIBRARY: unset becomes torch" in told.finding
+
+
+@pytest.mark.parametrize("variable", ["BACKEND_OF_A_LIBRARY", "OF_A_CALL"])
+def test_what_a_call_changes_is_an_impurity_also_of_what_preparing_had_set(tmp_path, monkeypatch, variable):
+    """A variable that appears, and one that gets another value than it was prepared with."""
+    for one in ("BACKEND_OF_A_LIBRARY", "OF_A_CALL"):
+        monkeypatch.setenv(one, "")  # put back afterwards
+        monkeypatch.delenv(one)
+    monkeypatch.chdir(os.getcwd())
+    bottom = PREPARED.replace("return inner(case)", CALLED.replace("VARIABLE", variable))
+    [own] = registry.select(["calls"], [write(tmp_path / "calls.py", bottom=bottom)])
+    verdicts = {verdict.check: verdict for verdict in verdicts_of(plan_item(own, parse(TINY)))}
+    assert Status.FAIL == verdicts["purity"].status
+    assert f"the call changed environment variable {variable}" == verdicts["purity"].reason
+
+
+def test_the_variables_of_one_implementation_are_not_another_s(monkeypatch):
+    """A worker gives them to the implementation that set them, and takes them back: it need not be replaced."""
+    monkeypatch.setenv("OF_A_LIBRARY", "")  # put back afterwards
+    monkeypatch.delenv("OF_A_LIBRARY")
+    before = process_state()
+    with in_process.setting_up("one that sets"):
+        os.environ["OF_A_LIBRARY"] = "1"
+    for name, seen in (("one that sets", "1"), ("another", None), ("one that sets", "1")):
+        with in_process.environment_of(name):
+            assert os.environ.get("OF_A_LIBRARY") == (seen if name == "one that sets" else None)
+        assert [] == before.changed(process_state())
 
 
 def test_no_pass_of_a_patched_torch_is_believed(tmp_path, monkeypatch):

@@ -203,7 +203,7 @@ HOSTILE = (
     _spoils("default_dtype", "the default dtype", "torch.set_default_dtype(torch.float64)"),
     _spoils("threads", "the number of threads", "torch.set_num_threads(2)"),
     _spoils("seeds", "torch's random state", "torch.manual_seed(1)"),
-    _spoils("environment", "the environment", "os.environ['OMP_NUM_THREADS'] = '64'"),
+    _spoils("environment", "environment variable OMP_NUM_THREADS", "os.environ['OMP_NUM_THREADS'] = '64'"),
     _spoils("directory", "the working directory", "os.chdir('/')"),
     _spoils("closes_streams", "the standard streams", "os.close(1), os.close(2)"),
     _spoils("stdout", "the standard streams", "sys.stdout = open(os.devnull)", "import os, sys"),
