@@ -56,7 +56,7 @@ def name(mutant: Mutant, tier: str = "default") -> Naming:
     """Diagnose a mutant under another name, by its failures on the cases of a tier."""
     anonymous = replace(mutant.implementation(), name="anonymous")
     failures = _failures(anonymous, tier, ("accuracy",)) or _failures(anonymous, tier, ())
-    return Naming(mutant.name, mutant.kind, tuple(diagnose(anonymous, failures, further=matrix(tier))))
+    return Naming(mutant.name, mutant.kind, diagnose(anonymous, failures, further=matrix(tier)).matches)
 
 
 def _failures(implementation: Implementation, tier: str, names: tuple[str, ...]) -> list[Verdict]:

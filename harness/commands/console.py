@@ -108,5 +108,5 @@ def shared(found: SharedFacts) -> None:
 def cause(found: Diagnosis) -> None:
     """Print the mutants that explain the failures of an implementation, or why none is named."""
     line(f"DIAGNOSIS {found.implementation}")
-    for text in [f"matches: {match}" for match in found.matches] or [found.note]:
+    for text in found.lines:
         line(f"  {text}")

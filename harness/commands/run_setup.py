@@ -26,10 +26,12 @@ def writer_of(
     chosen: Sequence[registry.Implementation],
     items: Sequence[Item],
     further: Iterable[object] = (),
+    not_asked: int = 0,
 ) -> tuple[Writer | None, list[Verdict]]:
     """Return the writer of --out for a run of checks, if any, and the verdicts that a resumed run already has.
 
     further: what has to agree beside the items for a run to be resumed
+    not_asked: verdicts of the plan beside those of its items
     """
     if not wants_directory(options):
         return None, []
@@ -39,7 +41,7 @@ def writer_of(
     facts = run_facts(
         tier=f"drawn from seed {options.seed or 0}" if drawn else _tier(options),
         plan=digest_of([*(key for item in items for key in item.keys), *further]),
-        planned=sum(len(item.checks) for item in items),
+        planned=sum(len(item.checks) for item in items) + not_asked,
         implementations={one.name: implementation_facts(one) for one in chosen},
         mechanisms=mechanism_facts(item.case.mechanism for item in items),
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from attention_harness.checks import CHECKS, Check, size
 from attention_harness.execution.machine import cuda_devices
 from attention_harness.model.case import Case
-from attention_harness.model.verdict import Status
+from attention_harness.model.verdict import Status, Verdict
 from attention_harness.options import required
 from attention_harness.registry import Implementation, mechanisms
 
@@ -92,6 +92,23 @@ def unexercised(items: Iterable[Item]) -> dict[str, list[str]]:
             exercised.setdefault(name, set()).update(parts)
     left = {name: sorted(parts - exercised.get(name, set())) for name, parts in declared.items()}
     return {name: parts for name, parts in left.items() if parts}
+
+
+def unexercised_verdicts(items: Sequence[Item]) -> Iterator[Verdict]:
+    """Yield a verdict `not_asked` for everything that an implementation declares and no item exercises."""
+    implementations = {item.implementation.name: item.implementation for item in items}
+    for name, parts in unexercised(items).items():
+        for part in parts:
+            declared = implementations[name].capabilities.mechanisms
+            takes = [one for one in declared if part in (one, *mechanisms()[one].options)]
+            yield Verdict(
+                implementation=name,
+                mechanism=takes[0] if takes else declared[0],
+                case="declaration",
+                check=f"declared {part}",
+                status=Status.NOT_ASKED,
+                reason=f"{part} is declared, and no case asks for it",
+            )
 
 
 def replay_command(implementation: Implementation, case: Case) -> str:

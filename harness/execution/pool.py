@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as OutOfTime
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,12 +47,28 @@ _guard = threading.Lock()  # between the start of a worker and its being known
 _workers: set[int] = set()
 
 
+_alone = threading.Lock()  # held where a task runs again whose fork server died: which of several ended it shows then
+
+
+class _Orphaned(Exception):
+    """The fork server died while a task ran, by whichever task."""
+
+
+def _fork_server() -> int | None:
+    """Return the process id of the fork server, if one was started."""
+    server: int | None = multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    return server
+
+
 class _Process(multiprocessing.context.ForkServerProcess):
     """A worker's process as pebble sees it. One that ends with status 0 of its own accord has died like any other."""
+
+    server: int | None = None  # the process that started it
 
     def start(self) -> None:
         with _guard:
             super().start()
+            self.server = _fork_server()
             if self.pid:
                 _workers.add(self.pid)
 
@@ -87,6 +104,12 @@ class Context(multiprocessing.context.ForkServerContext):
         """The process that was started last."""
         return self._started[-1].pid if self._started else None
 
+    @property
+    def orphaned(self) -> bool:
+        """Whether a fork server that started it has died."""
+        servers = {process.server for process in self._started} - {None}
+        return not all(processes.lives(server) for server in servers if server)
+
     def clean_up(self) -> None:
         """End what the processes of this worker, which have ended, left behind."""
         with _guard:
@@ -96,8 +119,7 @@ class Context(multiprocessing.context.ForkServerContext):
                     with contextlib.suppress(OSError):
                         os.killpg(process.pid, signal.SIGKILL)
             self._started.clear()
-            server = multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
-            if server:
+            if server := _fork_server():
                 processes.end(
                     lambda: [
                         process
@@ -227,17 +249,32 @@ class Worker:
 
         allowance: seconds beyond the limit
         """
+        with contextlib.suppress(_Orphaned):
+            return self._ask(function, arguments, allowance)
+        with _alone:
+            try:
+                return self._ask(function, arguments, allowance)
+            except _Orphaned:
+                raise Lost(Status.CRASH, "it ended the process that had started its own") from None
+
+    def _ask(self, function: Callable[..., Any], arguments: tuple[Any, ...], allowance: float) -> Any:
         seconds = self.limits.seconds + allowance
-        with self._mutex:
-            future = self._ready().schedule(worker.reply, args=(function, arguments), timeout=seconds)
         try:
+            with self._mutex:
+                future = self._ready().schedule(worker.reply, args=(function, arguments), timeout=seconds)
             value, spoilt = self._await(future)
-        except (OutOfTime, ProcessExpired) as error:
+        except (OutOfTime, ProcessExpired, BrokenProcessPool) as error:
+            orphaned = self._context.orphaned or isinstance(error, BrokenProcessPool)
             self._end()
+            if orphaned and not self._stopped:
+                raise _Orphaned from None
             raise self._lost(error, seconds) from None
         except BaseException:
             self._end()  # what it has become is not known
             raise
+        if self._context.orphaned:
+            self._end()
+            raise _Orphaned
         if spoilt:
             self._end()
         if isinstance(value, worker.Raised):
@@ -288,7 +325,8 @@ class Worker:
     def _lost(self, error: Exception, seconds: float) -> Lost:
         if isinstance(error, OutOfTime):
             return Lost(Status.TIMEOUT, f"no answer within {seconds:g} s")
+        if not isinstance(error, ProcessExpired):
+            return Lost(Status.CRASH, "the run was ended")
         assert self._output is not None
-        assert isinstance(error, ProcessExpired)
         exitcode = 0 if error.exitcode == EXITED_WITH_0 else error.exitcode
         return self._output.death(exitcode, self.limits.memory)

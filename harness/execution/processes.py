@@ -13,11 +13,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import psutil
 
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER, _GET_CHILD_SUBREAPER = 1, 36, 37  # linux/prctl.h
+_EXITING = 0x4  # of a process's flags: PF_EXITING of linux/sched.h
 _ROUNDS, _PAUSE = 100, 0.01  # a process may start others while it is being ended
 
 
@@ -30,6 +32,18 @@ def descendants(pid: int, *, recursive: bool = True) -> list[psutil.Process]:
                 if process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
     return found
+
+
+def lives(pid: int) -> bool:
+    """Return whether a process is there and not about to end: one that was killed takes a while to be gone."""
+    try:
+        state, *_, flags = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:7]
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return psutil.pid_exists(pid) and not Path("/proc/self/stat").exists()
+    pending = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd:", "ShdPnd:"))]
+    killed = any(signals >> (signal.SIGKILL - 1) & 1 for signals in pending)
+    return state not in "ZX" and not int(flags) & _EXITING and not killed
 
 
 def resident(pid: int, enough: int = 0) -> int:

@@ -7,11 +7,12 @@ import itertools
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from attention_harness.execution import pool, worker
+from attention_harness.execution.giving_up import GivingUp
 from attention_harness.execution.limits import DEFAULT_LIMITS, Limits
 from attention_harness.execution.lost import Lost
 from attention_harness.execution.plan import Item
@@ -80,12 +81,14 @@ class PoolRunner:
     jobs    workers; 0 for as many as the machine has room for
     load    files of implementations that a worker may have to import
     costs   what the items took is added there
+    stopped why no further item is begun, once somebody says so
     """
 
     jobs: int = 0
     load: Sequence[Path] = ()
     limits: Limits = DEFAULT_LIMITS
     costs: Costs | None = None
+    stopped: str = ""
 
     def run(
         self, items: Iterable[Item], finished: Collection[tuple[str, str, str]] = frozenset()
@@ -96,12 +99,14 @@ class PoolRunner:
         """
         skipped: deque[Item] = deque()
         running: dict[int, Item] = {}
-        places, groups = itertools.count(), set[str]()
+        places, groups, giving_up = itertools.count(), set[str](), GivingUp()
 
         def tasks() -> Iterator[Task]:
             for item in items:
                 if all(key in finished for key in item.keys):
                     continue
+                if item.skip is None and (why := self.stopped or giving_up.reason(item)):
+                    item = replace(item, skip=(Status.NOT_ASKED, why))
                 if item.skip is None:
                     running[next(places)] = item
                     task = _task(item, self.load)
@@ -121,6 +126,7 @@ class PoolRunner:
             if place >= 0:
                 item = running.pop(place)
                 self._add_costs(result)
+                giving_up.record(item, result.status if isinstance(result, Lost) else None)
                 yield new(item, _verdicts(item, result))
         if self.costs:
             self.costs.jobs = max(1, min(self.costs.jobs, len(groups)))  # more workers than cases have nothing to do

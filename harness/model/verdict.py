@@ -21,11 +21,12 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
     UNSUPPORTED = "unsupported"
     UNAVAILABLE = "unavailable"
+    NOT_ASKED = "not_asked"
     KNOWN_FAILURE = "known_failure"
     UNEXPECTED_PASS = "unexpected_pass"
 
 
-NOT_CHECKED = (Status.UNSUPPORTED, Status.UNAVAILABLE)
+NOT_CHECKED = (Status.UNSUPPORTED, Status.UNAVAILABLE, Status.NOT_ASKED)
 
 
 NONCONFORMING = (Status.FAIL, Status.ERROR, Status.CRASH, Status.TIMEOUT, Status.UNEXPECTED_PASS)

@@ -30,6 +30,7 @@ SEVERITY = (
     Status.UNEXPECTED_PASS,
     Status.KNOWN_FAILURE,
     Status.PASS,
+    Status.NOT_ASKED,
     Status.UNAVAILABLE,
     Status.UNSUPPORTED,
 )
@@ -185,7 +186,10 @@ def _headline(verdicts: Sequence[Verdict], facts: RunFacts, notes: Sequence[str]
     whole = planned == len(verdicts) and bool(facts.finished)
     plan = "of an unknown plan" if planned is None else f"but {words.number(planned)} were planned"
     plan = " planned" if planned == len(verdicts) else f", {plan}"
-    terms = [f"{words.number(checked)} checked", *(f"{words.number(counts[one])} {one}" for one in NOT_CHECKED)]
+    terms = [f"{words.number(checked)} checked"]
+    for status in NOT_CHECKED:
+        if counts[status] or status is not Status.NOT_ASKED:
+            terms.append(f"{words.number(counts[status])} {status.replace('_', ' ')}")
     return Headline(
         *_answer(verdicts, checked, counts[Status.KNOWN_FAILURE], whole),
         f"{' + '.join(terms)} = {words.number(len(verdicts))}{plan}",
@@ -205,6 +209,11 @@ def _answer(verdicts: Sequence[Verdict], checked: int, known: int, whole: bool) 
         return "Does not conform", "bad", f"{count} of {over} went wrong{'' if whole else ' so far'}, in {names}."
     if not checked:
         return "Nothing was checked", "open", "Nothing is shown to conform."
+    if not_asked := sum(v.status is Status.NOT_ASKED for v in verdicts):
+        sentence = (
+            f"{over} did not go wrong{upstream}, but {words.number(not_asked)} were not asked; the notes say why."
+        )
+        return "Not all was asked", "open", sentence
     if not whole:
         return "Incomplete", "open", f"{over} did not go wrong{upstream}, but the run is not whole, so it is no proof."
     return "Conforms", "good", f"{over}, none of them wrong{upstream}."
@@ -235,6 +244,8 @@ def _total(
         word, tone = "does not conform", "bad"
     else:
         word, tone = ("conforms", "good") if whole else ("none wrong so far", "open")
+        if counts[Status.NOT_ASKED]:
+            word, tone = "not all asked", "open"
     measured = [v.error_ratio for v in found if v.error_ratio is not None and v.status is not Status.KNOWN_FAILURE]
     absent = f"Unavailable on this machine: {about.unavailable}" if about.unavailable else ""
     shown = {status.replace("_", " "): counts[status] for status in present}

@@ -10,7 +10,7 @@ from attention_harness.report.content import Content
 from attention_harness.report.growth import HEADER
 from attention_harness.report.timings import COSTS
 
-QUIET = ("pass", "none", "unsupported", "unavailable")
+QUIET = ("pass", "none", "unsupported", "unavailable", "not_asked")
 """States that are not set in bold."""
 
 

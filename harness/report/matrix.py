@@ -87,7 +87,7 @@ def parts(counts: Counter[Status], error_ratio: str) -> tuple[str, str, tuple[st
     wrong = [status for status in NONCONFORMING if counts[status]]
     skipped = [status for status in NOT_CHECKED if counts[status]]
     checked = sum(counts.values()) - sum(counts[status] for status in skipped)
-    left_out = [f"{counts[status]} {status}" for status in skipped]
+    left_out = [f"{counts[status]} {status.replace('_', ' ')}" for status in skipped]
     known = counts[Status.KNOWN_FAILURE]
     upstream = [words.counted(known, "known failure")] if known else []
     if wrong:
@@ -97,11 +97,10 @@ def parts(counts: Counter[Status], error_ratio: str) -> tuple[str, str, tuple[st
         return Status.PASS.value, f"pass {error_ratio}", (*upstream, *left_out)
     if known:
         return Status.KNOWN_FAILURE.value, f"known failure ({known})", tuple(left_out)
-    if len(skipped) > 1:
-        absent, unsupported = counts[Status.UNAVAILABLE], counts[Status.UNSUPPORTED]
-        return Status.UNAVAILABLE.value, f"unavailable ({absent})", (f"{unsupported} unsupported",)
     if skipped:
-        return skipped[0].value, skipped[0].value, ()
+        *others, state = skipped  # what speaks least of a choice comes last
+        number = f" ({counts[state]})" if others else ""
+        return state.value, state.replace("_", " ") + number, tuple(left_out[:-1])
     return "none", "not run", ()
 
 

@@ -6,12 +6,12 @@ import re
 
 from attention_harness.commands.check.summary import conforms, summary
 from attention_harness.commands.console import Failures
-from attention_harness.model.verdict import Status, Verdict
+from attention_harness.model.verdict import NOT_CHECKED, Status, Verdict
 
 
 def verdict(number: int, status: Status = Status.FAIL, check: str = "accuracy", reason: str = "wrong") -> Verdict:
     """Return the verdict of `kernel` on a case of this number."""
-    ratio = None if status in (Status.UNSUPPORTED, Status.UNAVAILABLE) else 0.5 if status is Status.PASS else 3.0
+    ratio = None if status in NOT_CHECKED else 0.5 if status is Status.PASS else 3.0
     reason = "" if status is Status.PASS else reason
     return Verdict("kernel", "cosine", f"cosine-B{number}", check, status, ratio, reason=reason, replay="again")
 
@@ -67,3 +67,14 @@ def test_a_run_conforms_where_something_was_checked_and_nothing_is_wrong():
     assert not conforms([right, verdict(1)])
     assert summary([right], 2).endswith("incomplete: 1 planned verdicts are missing")
     assert summary([skipped], 1).endswith("nothing was checked")
+
+
+def test_what_was_not_asked_does_not_conform():
+    """It is counted, its reason is printed, and the run is no proof."""
+    left_out = verdict(1, Status.NOT_ASKED, reason="window is declared, and no case asks for it")
+    found = [verdict(0, Status.PASS), left_out]
+    assert not conforms(found)
+    lines = summary(found, 2).splitlines()
+    assert "    1 not_asked: window is declared, and no case asks for it" in lines
+    assert "checked 1 + 0 unsupported + 0 unavailable + 1 not_asked = 2 of 2 planned" == lines[-2]
+    assert "incomplete: 1 not asked" == lines[-1]

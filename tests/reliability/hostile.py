@@ -71,6 +71,7 @@ _LATE = (
 _LATE += "        return super().__torch_function__(f, types, args, kwargs or {})\n"
 
 HOSTILE = (
+    _ends("kills_its_parent", "it ended the process that had started its own", "os.kill(os.getppid(), signal.SIGKILL)"),
     _ends("segfault", "SIGSEGV", "ctypes.string_at(0)"),
     _ends("aborts", "SIGABRT", "os.abort()"),
     _ends("divides", "SIGFPE", "os.kill(os.getpid(), signal.SIGFPE)"),

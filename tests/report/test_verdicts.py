@@ -180,3 +180,13 @@ def test_the_share_of_a_passing_cell_is_of_what_passed(run, verdict):
     """A known failure beyond its error bound does not become the share of a pass."""
     told = build(run([verdict(error_ratio=0.5), verdict(Status.KNOWN_FAILURE, error_ratio=7.0)]))
     assert (cell(told).text, cell(told).extras) == ("pass 0.50", ("1 known failure",))
+
+
+def test_what_was_not_asked_is_no_proof(run, verdict):
+    """Neither the headline nor the implementation conforms, and the note says why."""
+    told = build(run([verdict(), verdict(Status.NOT_ASKED, reason="window is declared, and no case asks for it")]))
+    assert (told.headline.word, told.headline.tone) == ("Not all was asked", "open")
+    assert told.headline.sum == "1 checked + 0 unsupported + 0 unavailable + 1 not asked = 2 planned"
+    assert ("not all asked", "open") == (told.totals[0].word, told.totals[0].tone)
+    for text in (markdown.render(told), page.render(told)):
+        assert "window is declared, and no case asks for it" in text

@@ -17,6 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "N cases drawn at random, not a tier's"
     parser.add_argument("--fuzz", type=arguments.number_of_cases, default=0, metavar="N", help=text)
     parser.add_argument("--seed", type=arguments.seed, metavar="S", help="of the drawn cases; default 0")
+    text = "begin no further case once so many have failed"
+    parser.add_argument("--max-failures", type=arguments.count, default=0, metavar="N", help=text)
     arguments.add(parser, "--out", "--resume", "--jobs", "--timeout", "--memory", "--no-diagnosis", "--json")
 
 

@@ -14,7 +14,7 @@ from attention_harness.commands.check.summary import behaviours, conforms, summa
 from attention_harness.commands.run_setup import writer_of
 from attention_harness.execution import fuzz, pool
 from attention_harness.execution.limits import ITEM_SECONDS, Limits
-from attention_harness.execution.plan import Item, unexercised
+from attention_harness.execution.plan import Item, unexercised, unexercised_verdicts
 from attention_harness.execution.runner import Costs, PoolRunner, sentence
 from attention_harness.model.diagnosis import Diagnosis
 from attention_harness.model.errors import HarnessError
@@ -31,9 +31,15 @@ from attention_harness.store.reading import read
 def check(options: argparse.Namespace) -> int:
     """Run the plan of the arguments; 0 when something was checked and all of it conforms."""
     chosen, items, drawn = plan(options)
-    writer, earlier = writer_of(options, chosen, items)
+    not_asked = [] if _narrowed(options) else list(unexercised_verdicts(items))
+    writer, earlier = writer_of(options, chosen, items, not_asked=len(not_asked))
     with writer or contextlib.nullcontext():
-        return Session(options, items, writer, earlier, drawn).run()
+        return Session(options, items, writer, earlier, drawn, not_asked).run()
+
+
+def _narrowed(options: argparse.Namespace) -> bool:
+    """Return whether the user chose less than the whole of what is declared."""
+    return bool(options.case or options.mechanism or options.fuzz) or options.tier == "quick"
 
 
 class Session:
@@ -46,10 +52,12 @@ class Session:
         writer: Writer | None,
         earlier: Sequence[Verdict],
         drawn: fuzz.DrawnCases | None = None,
+        not_asked: Sequence[Verdict] = (),
     ) -> None:
         self.options, self.items, self.writer, self.drawn = options, items, writer, drawn
         self.limits = Limits(options.timeout or ITEM_SECONDS, options.memory)
-        planned = {key for item in items for key in item.keys}
+        self.not_asked = not_asked
+        planned = {key for item in items for key in item.keys} | {verdict.key for verdict in not_asked}
         for verdict in earlier:
             if verdict.key not in planned:
                 raise HarnessError(
@@ -79,18 +87,27 @@ class Session:
     def _check(self) -> TimeAccount | None:
         """Run the checks that have no verdict yet; return what they cost."""
         costs, failures = Costs(self.options.jobs or pool.default_jobs()), console.Failures()
+        failing: set[str] = set()
         with console.progress("check") as show:
             runner = PoolRunner(costs.jobs, self.options.load, self.limits, costs)
+            self._add([verdict for verdict in self.not_asked if verdict.key not in self.verdicts])
             for item, reached in runner.run(self.items, frozenset(self.verdicts)):
-                self.verdicts |= {verdict.key: verdict for verdict in reached}
-                if self.writer:
-                    self.writer.add(*reached)
+                self._add(reached)
                 costs.checks += sum(verdict.status not in NOT_CHECKED for verdict in reached)
                 show(item.implementation.name, len(self.verdicts), self.planned)
                 for verdict in reached:
                     if verdict.status in NONCONFORMING:
                         failures.show(verdict)
+                        failing.add(verdict.case)
+                if (most := self.options.max_failures) and len(failing) >= most:
+                    runner.stopped = f"--max-failures {most}: so many cases have failed"
         return costs.summary() if costs.checks else None
+
+    def _add(self, verdicts: Sequence[Verdict]) -> None:
+        """Keep verdicts."""
+        self.verdicts |= {verdict.key: verdict for verdict in verdicts}
+        if self.writer:
+            self.writer.add(*verdicts)
 
     def _causes(self, whole: bool) -> list[Diagnosis]:
         """Return, print and keep what may have caused the failures of each implementation.
@@ -158,10 +175,10 @@ class Session:
         if account:
             print(sentence(account))
         print(summary(verdicts, self.planned, dict.fromkeys(item.implementation.name for item in self.items)))
-        for name, declared in unexercised(self.items).items() if not self.options.case else ():
+        for name, declared in unexercised(self.items).items() if _narrowed(self.options) else ():
             named = [one for one in declared if not self.options.mechanism or one not in registry.mechanisms()]
-            if named:
-                print(f"{name}: declared, but in no case, so not shown: {', '.join(named)}")
+            if named and not self.options.case:
+                print(f"{name}: not asked in this narrowed run, though declared: {', '.join(named)}")
         if count := self.options.fuzz:
             seed = self.options.seed or 0
             print(f"fuzz: {count} cases of seed {seed}; the same and as many more: --seed {seed} --fuzz {2 * count}")

@@ -16,9 +16,9 @@ _LONGEST = 400  # characters of a reason
 
 
 def conforms(verdicts: Iterable[Verdict]) -> bool:
-    """Return whether something was checked, and all of it conforms."""
+    """Return whether something was checked, all of it conforms, and nothing was left out that should be asked."""
     statuses = {verdict.status for verdict in verdicts}
-    return bool(statuses.difference(NOT_CHECKED)) and statuses.isdisjoint(NONCONFORMING)
+    return bool(statuses.difference(NOT_CHECKED)) and statuses.isdisjoint((*NONCONFORMING, Status.NOT_ASKED))
 
 
 def summary(verdicts: Sequence[Verdict], planned: int, implementations: Iterable[str] = ()) -> str:
@@ -30,13 +30,16 @@ def summary(verdicts: Sequence[Verdict], planned: int, implementations: Iterable
     lines = [line for name, found in by_name.items() for line in _implementation(f"{name:{width}}", found)]
     total = Counter(verdict.status for verdict in verdicts)
     checked = total.total() - sum(total[status] for status in NOT_CHECKED)
-    skipped = " + ".join(f"{total[status]} {status}" for status in NOT_CHECKED)
+    always = (Status.UNSUPPORTED, Status.UNAVAILABLE)
+    skipped = " + ".join(f"{total[status]} {status}" for status in NOT_CHECKED if total[status] or status in always)
     lines.append(f"checked {checked} + {skipped} = {total.total()} of {planned} planned")
     wrong = sum(total[status] for status in NONCONFORMING)
     if wrong:
         lines.append(f"does not conform: {wrong} of {checked}")
     elif missing := planned - total.total():
         lines.append(f"incomplete: {missing} planned verdicts are missing")
+    elif not_asked := total[Status.NOT_ASKED]:
+        lines.append(f"incomplete: {not_asked} not asked")
     else:
         lines.append("conforms" if checked else "nothing was checked")
     return printable("\n".join(lines))

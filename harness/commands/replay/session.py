@@ -159,9 +159,7 @@ def text(item: Item, found: Replayed, *, drawn: bool) -> Iterator[str]:
     elif worst:
         yield "no element exceeds its error bound, so there is no map to draw"
     for cause in found.causes:
-        yield from (f"matches: {match}" for match in cause.matches)
-        if cause.note:
-            yield cause.note
+        yield from cause.lines
 
 
 def _can_draw() -> bool:

@@ -13,11 +13,10 @@ from attention_harness.execution.lost import Lost
 from attention_harness.execution.worker import implementation
 from attention_harness.model.capabilities import FULLY_MASKED_ROWS
 from attention_harness.model.case import Case
-from attention_harness.model.diagnosis import Diagnosis, Match
+from attention_harness.model.diagnosis import Diagnosis
 from attention_harness.model.errors import describe
 from attention_harness.model.verdict import NONCONFORMING, Status, Verdict
-from attention_harness.mutation.catalogue import mutants
-from attention_harness.mutation.diagnosis.search import diagnose
+from attention_harness.mutation.diagnosis.search import Found, diagnose
 
 _LIMIT = 120.0
 """Seconds after which a diagnosis is given up; one case of a compiled function may take long."""
@@ -38,38 +37,46 @@ def diagnose_run(
     for name, failures in by_implementation.items():
         wrong = [verdict for verdict in failures if verdict.status in (Status.FAIL, Status.ERROR)]
         small = [verdict for verdict in wrong if not is_large(parse(verdict.case))]
-        note = _why_none(failures, wrong, small)
-        if note:
+        note, others = _known_causes(failures, small)
+        if wrong and not small:
+            yield Diagnosis(name, (), f"not diagnosed: it fails on more than {PAIRS:,} scores alone, too many to try")
+        elif others:
+            yield _in_worker(name, others, load, ids, memory, note)
+        elif note:
             yield Diagnosis(name, (), note)
-        elif small:
-            yield _in_worker(name, small, load, ids, memory)
 
 
-def _why_none(failures: Sequence[Verdict], wrong: Sequence[Verdict], small: Sequence[Verdict]) -> str:
-    """Return why the failures of an implementation are not traced to a mutant, or ""."""
+def _known_causes(failures: Sequence[Verdict], small: Sequence[Verdict]) -> tuple[str, list[Verdict]]:
+    """Return what is said of the failures without a mutant, or "", and those that mutants may explain."""
+    notes = []
     lost = next((verdict.status for verdict in failures if verdict.status in (Status.CRASH, Status.TIMEOUT)), None)
     if lost:
-        return f"not diagnosed, since it ends in a {lost}: replay such a case"
-    if wrong and not small:
-        return f"not diagnosed: it fails on more than {PAIRS:,} scores alone, too many to try"
+        notes.append(f"it also ends in a {lost}, which no mutant explains: replay such a case")
+    others = []
     for verdict in small:
         if verdict.check == "behaviour.fully_masked_rows" and verdict.finding in FULLY_MASKED_ROWS:
-            return f"a row that sees no key is {verdict.finding} and declared {verdict.declared}: mend one or the other"
-    return ""
+            promise = f"a row that sees no key is {verdict.finding} and declared {verdict.declared}"
+            notes.append(f"{promise}: mend one or the other")
+        else:
+            others.append(verdict)
+    return "; ".join(notes), others
 
 
 def _in_worker(
-    name: str, failures: Sequence[Verdict], load: Sequence[Path], further: tuple[str, ...], memory: int
+    name: str, failures: Sequence[Verdict], load: Sequence[Path], further: tuple[str, ...], memory: int, note: str
 ) -> Diagnosis:
-    arguments = (name, tuple(load), tuple(failures), further)
+    arguments = (name, tuple(load), tuple(failures), further, not note)
     try:
-        matches = pool.run_alone(_work, *arguments, seconds=_LIMIT, memory=memory)
+        found = pool.run_alone(_work, *arguments, seconds=_LIMIT, memory=memory)
     except Lost as lost:
-        return Diagnosis(name, (), f"not diagnosed: {lost}")
+        return Diagnosis(name, (), "; ".join(filter(None, (note, f"not diagnosed: {lost}"))))
     except Exception as error:  # raised in the worker: the verdicts stand without a diagnosis
-        return Diagnosis(name, (), f"not diagnosed: {describe(error)}")
-    return Diagnosis(name, tuple(matches), "" if matches else f"none of {len(mutants())} mutants explains it")
+        return Diagnosis(name, (), "; ".join(filter(None, (note, f"not diagnosed: {describe(error)}"))))
+    return Diagnosis(name, found.matches, note, found.mutants, found.cases, found.out_of_time)
 
 
-def _work(name: str, load: tuple[Path, ...], failures: tuple[Verdict, ...], further: tuple[str, ...]) -> list[Match]:
-    return diagnose(implementation(name, load), failures, further=list(map(parse, further)))
+def _work(
+    name: str, load: tuple[Path, ...], failures: tuple[Verdict, ...], further: tuple[str, ...], neighbours: bool
+) -> Found:
+    cases = list(map(parse, further))
+    return diagnose(implementation(name, load), failures, further=cases, neighbours=neighbours)

@@ -35,7 +35,7 @@ CASES = [
 def found(own: Implementation) -> list[Match]:
     """Return the diagnosis of an implementation from a handful of cases."""
     verdicts = [verdict for item in plan_items([own], CASES) for verdict in run_checks(item)]
-    return diagnose(own, [verdict for verdict in verdicts if verdict.status in NONCONFORMING])
+    return list(diagnose(own, [verdict for verdict in verdicts if verdict.status in NONCONFORMING]).matches)
 
 
 def _with(change, arithmetic=FUSED) -> Implementation:
@@ -107,3 +107,24 @@ def test_a_mutant_is_not_known_by_its_name():
     """The right source under a mutant's name has no cause, and the mutant under any name has it."""
     right = replace(Mutant("none", "none", ()).implementation(), name="mutant:not scaled")
     assert found(right) == []
+
+
+def test_a_second_smaller_deviation_hides_nothing():
+    """Causality ignored beside a mask is named where outputs are off by more than their bound besides."""
+    [[mutant], []] = select(["causal ignored beside a mask"])
+    planted, right = mutant.implementation(), Mutant("none", "none", ()).implementation()
+
+    def prepare(case):
+        attend = (planted if "mask" in case.options else right).prepare(case)
+        return lambda **given: attend(**given)[0] * (1 + 1e-4)
+
+    module = ModuleType("mine")
+    module.prepare = prepare
+    module.CAPABILITIES = Capabilities(("scaled_dot_product",), options=("mask", "causal_top_left"))
+    own = Implementation("mine", module, planted.path)
+    both = [parse(f"{HEAD}-causal=top_left+mask=full-ordinary-contiguous"), *CASES]
+    failures = [one for item in plan_items([own], both[:2]) for one in run_checks(item) if one.status in NONCONFORMING]
+    found = diagnose(own, failures)
+    assert "causal ignored beside a mask" in [match.mutant for match in found.matches]
+    assert found.mutants > 400
+    assert "causal ignored" not in [match.mutant for match in found.matches]  # it fails without a mask too

@@ -27,4 +27,5 @@ def test_a_broken_promise_is_the_cause(finding, declared):
     """What it does and what it declares, and no mutant."""
     [found] = diagnose_run([contradiction(finding, declared)])
     assert found.matches == ()
+    assert found.lines == [found.note]
     assert found.note == f"a row that sees no key is {finding} and declared {declared}: mend one or the other"
