@@ -20,6 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="mutants and equivalent variants; all if none")
     arguments.add(parser, "--case", "tier", "--out", "--resume", "--jobs", "--memory", "--json")
     parser.add_argument(
+        "--rule",
+        action="append",
+        default=[],
+        metavar="RULE",
+        help="judge by the published rule of flash_attention, torch, onnx, xformers, kernelbench or tosa, beside ours",
+    )
+    parser.add_argument(
         "--generalise",
         action="store_true",
         help="judge each family of mutants without the cases that were written with it in sight",
@@ -31,11 +38,13 @@ def run(options: argparse.Namespace) -> int:
 
     With --generalise it is 0 where enough mutants are killed.
     """
-    from attention_harness.commands import run_setup
+    from attention_harness.commands import mutants_rule, run_setup
     from attention_harness.model.mutation_results import EquivalenceResult, Outcome, ordered
     from attention_harness.mutation import campaign
     from attention_harness.store import now
 
+    if options.rule:
+        return mutants_rule.run(options)
     planned, tier = _planned(options)
     writer, results = None, []
     if run_setup.wants_directory(options):

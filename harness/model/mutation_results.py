@@ -35,6 +35,15 @@ class EquivalenceResult(Stored, frozen=True):
     accused: Annotated[tuple[Verdict, ...], Meta(max_length=100_000)]
 
 
+class ByRule(Stored, frozen=True):
+    """What a project's rule has against a mutant or an equivalent variant. accusation: "" where it has nothing."""
+
+    rule: Name
+    name: Name
+    equivalent: bool
+    accusation: Text
+
+
 KINDS = ("amplitude", "temperature", "weight", "dropped")
 """The kinds of error of a `Sensitivity`: its fields."""
 

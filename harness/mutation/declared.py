@@ -24,17 +24,21 @@ from attention_harness.registry import Implementation, mechanism
 class Suite:
     """The cases that a mutant is judged on: those of a tier under each declaration, or the named ones.
 
-    by_hand   False leaves out the rows that were written by hand, with some fault in sight
-    without   levels that are left out, as `factor=level`: contents, layouts, forms of options
+    mechanisms   those that are judged; all of them by default
+    by_hand      False leaves out the rows that were written by hand, with some fault in sight
+    without      levels that are left out, as `factor=level`: contents, layouts, forms of options
     """
 
     tier: str = "default"
     ids: tuple[str, ...] = ()
+    mechanisms: tuple[str, ...] = ()
     by_hand: bool = True
     without: tuple[str, ...] = ()
 
     def cases(self, name: str) -> tuple[Case, ...]:
         """Return the cases of a mechanism: first the quick ones, which see every level, and unlike ones first."""
+        if self.mechanisms and name not in self.mechanisms:
+            return ()
         if self.ids:
             return tuple(case for case in map(parse, self.ids) if case.mechanism == name)
         return _of_tier(self, name)

@@ -152,9 +152,14 @@ def _telling_first(tried: Implementation, cases: Sequence[Case], alike: list[Cas
 
 
 def _differs(implementation: Implementation, case: Case) -> bool:
-    """Return whether the output or weights have other bits than eager's."""
+    """Return whether the output or weights have other bits than eager's.
+
+    What the call changes of the process is undone: the checks have to see that it is changed.
+    """
+    expected = _bits_of_eager(case)
     try:
-        return _bits(implementation, case) != _bits_of_eager(case)
+        with state_restored():
+            return _bits(implementation, case) != expected
     except (Exception, SystemExit):
         return True
 

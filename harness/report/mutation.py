@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from attention_harness.model.mutation_results import KINDS, Killed, MutationScore, Sensitivity
 from attention_harness.report import words
@@ -39,6 +39,13 @@ def generalisation_lines(found: MutationScore) -> Iterator[str]:
         yield f"{name:14} {one.killed:4} of {one.of:4} killed unseen, {one.share:7.1%}"
     yield from (f"SURVIVED UNSEEN {mutant}" for mutant in found.survived)
     yield f"killed {found.mutants} mutants, {found.mutants.share:.1%}, each without the cases written for its family"
+
+
+def rule_lines(totals: Mapping[str, tuple[Killed, Killed]], cites: Mapping[str, str]) -> Iterator[str]:
+    """Yield by rule the mutants that it kills, the equivalent variants that it accuses, and where it is published."""
+    yield f"{'rule':18} {'mutants killed':>16} {'variants accused':>18}"
+    yield from (f"{rule:18} {killed!s:>16} {accused!s:>18}" for rule, (killed, accused) in totals.items())
+    yield from (f"{rule}: {text}" for rule, text in cites.items())
 
 
 def gaps(found: MutationScore) -> dict[str, list[str]]:

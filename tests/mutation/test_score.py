@@ -171,6 +171,14 @@ def test_what_shows_is_judged_first_and_nothing_is_left_out():
     assert sorted(ids) == sorted(case.id for case in order)
 
 
+def test_looking_for_a_mutant_hides_nothing():
+    """What a mutant sets in the process is seen by its checks, although it ran before they did."""
+    [[setting], []] = select(["the default dtype is set"])
+    found = judge_mutant(setting, Suite(ids=tuple(case.id for case in Suite("quick").cases("location")[:2])))
+    assert ["purity"] == [verdict.check for verdict in found.witnesses.values()]
+    assert "the default dtype" in found.witnesses["location"].reason
+
+
 def test_variants_take_turns_outside_the_matrix():
     """Each variant is asked on a case of the matrix; of a row's case, one in `share`, and each has its turn."""
     of_row = next(case for case in Suite().cases("cosine") if case not in set(matrix("thorough")))
