@@ -64,21 +64,37 @@ def _shown(corner: str, queries: int, keys: int) -> NDArray[np.bool_]:
 
 
 def _seen(subject: Subject, case: Case) -> NDArray[np.bool_]:
-    """Return (queries, keys): whether the output of a query changes with what the key fetches."""
+    """Return (queries, keys): whether the output of a query changes with what the key fetches, by more than it may err.
+
+    Where a key fetches a value, all scores are equal, so that every visible key counts.
+    """
     tensors, prepared = inputs.tensors(case), subject.prepared_for(case)
     axes = key_axes(case)
     changed = {name: axis for name, axis in axes.items() if name == "value"} or axes
+    if "value" in changed:
+        for declared in mechanisms()[case.mechanism].inputs:
+            if not declared.parameter and declared.name != "value":
+                tensors[declared.name].zero_()
     row = mechanisms()[case.mechanism].output.index("Lq")
-    before = to_array(prepared.call(tensors).output)
+    before, bound_before = _answer(subject, case, prepared, tensors)
     columns = []
     for key in range(number_of_keys(case)):
-        other = {name: tensor.clone() for name, tensor in tensors.items()}
+        other = _copies(tensors)
         for name, axis in changed.items():
             other[name].select(axis, key).add_(8.0)
-        after = to_array(prepared.call(other).output)
-        differs = ~((after == before) | (np.isnan(after) & np.isnan(before)))
-        columns.append(differs.any(axis=tuple(axis for axis in range(differs.ndim) if axis != row)))
+        after, bound = _answer(subject, case, prepared, other)
+        same = (np.abs(after - before) <= bound + bound_before) | (np.isnan(after) & np.isnan(before))
+        columns.append((~same).any(axis=tuple(axis for axis in range(same.ndim) if axis != row)))
     return np.stack(columns, -1)
+
+
+def _answer(
+    subject: Subject, case: Case, prepared: Prepared, tensors: Mapping[str, Tensor]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the output for these tensors, and how far from a right one it may be."""
+    capabilities = subject.implementation.capabilities
+    bound, _ = bounds_of(case, inputs.exact(tensors), capabilities.arithmetic, capabilities.fully_masked_rows)
+    return to_array(prepared.call(_copies(tensors)).output), bound.bound
 
 
 @check("behaviour.fully_masked_rows", is_anchor, can_hide)
