@@ -9,18 +9,21 @@ from numpy.typing import NDArray
 
 from attention_harness.options.option import Axes, Draw, Numbers
 
-FORMS = ("full", "batch", "head", "query")
-EXPECTED = "full, batch, head or query"
+FORMS = ("full", "batch", "head", "query", "batch_query", "key")
+EXPECTED = "full, batch, head, query, batch_query or key"
+_HEADS = ("head", "batch_query")  # without heads the one is `query` with one more axis, and the other `full`
 SHOWN, OF = 7, 10  # a mask shows 7 keys of 10
 
 
 def axes(form: str, scores: Axes) -> Axes:
-    """Return the axes of a form: all scores, keys by batch, all batches alike, or all batches and heads alike."""
+    """Return the axes of a form: those that it names are its own, all others have length 1 or are left out."""
     return {
         "full": scores,
         "batch": (scores[0], *("1" for _ in scores[1:-1]), scores[-1]),
         "head": ("1", *scores[1:]),
         "query": scores[-2:],
+        "batch_query": (scores[0], *("1" for _ in scores[1:-2]), *scores[-2:]),
+        "key": (*("1" for _ in scores[:-1]), scores[-1]),
     }[form]
 
 
@@ -31,7 +34,7 @@ def cut(array: Any, rows: slice, queries: int) -> Any:
 
 def lacks(form: str, scores: Axes) -> str:
     """Return why the form does not exist where the scores have no heads, or ""."""
-    return "has no heads, so no mask or bias by head" if form == "head" and "H" not in scores else ""
+    return "has no heads, so no mask or bias by head" if form in _HEADS and "H" not in scores else ""
 
 
 def show(shown: NDArray[np.bool_], draw: Draw) -> None:

@@ -29,7 +29,7 @@ OPTION = Option(
     group=Group.NAMED,  # the mechanism multiplies by it: only that knows what it replaces
     stage=Stage.SCALE,
     forms=(0.375, _LEARNED),
-    more_forms=(1.0, 0.1, 2.0, -0.5),  # 0.1 is exact in no format
+    more_forms=(1.0, 0.0, 0.1, 2.0, -0.5),  # 0.1 is exact in no format
     accepts=lambda form: form == _LEARNED or (isinstance(form, float) and math.isfinite(form)),
     expected="a finite number or learned",
     tensor=Tensor(_axes, _draw, parameter=True),

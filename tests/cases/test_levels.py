@@ -14,7 +14,7 @@ from attention_harness.reference.core import visible_keys
 from attention_harness.registry import mechanisms
 
 FORMS = {
-    "mask": {None, "full", "batch", "head", "query"},
+    "mask": {None, "full", "batch", "head", "query", "batch_query"},
     "bias": {None, "full", "query"},
     "valid_lens": {None, "batch", "query"},
     "causal": {None, "top_left", "bottom_right"},

@@ -19,6 +19,7 @@ NAMES = {*OPTIONS, *capabilities(), *mechanisms()}
 ABOUT = {
     "benchmark/self_check.py": {"scaled_dot_product"},  # the workload that is slowed down
     "cases/anchors.py": {"mask", "scaled_dot_product"},  # what the recordings are of
+    "cases/distributions.py": {"bias"},  # what a content changes
     "checks/dropout.py": {"dropout"},
     "checks/behaviour/visibility.py": {"causal"},
     "checks/relations/mechanisms.py": {"scaled_dot_product", "self_attention"},  # what two others become

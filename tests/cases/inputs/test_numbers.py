@@ -151,7 +151,14 @@ def test_masks_bias_and_lengths():
 
 @pytest.mark.parametrize(
     ("form", "shape"),
-    [("full", (4, 4, 9, 5)), ("batch", (4, 1, 1, 5)), ("head", (1, 4, 9, 5)), ("query", (9, 5))],
+    [
+        ("full", (4, 4, 9, 5)),
+        ("batch", (4, 1, 1, 5)),
+        ("head", (1, 4, 9, 5)),
+        ("query", (9, 5)),
+        ("batch_query", (4, 1, 9, 5)),
+        ("key", (1, 1, 1, 5)),
+    ],
 )
 def test_forms_of_a_mask(form, shape):
     """Each form has the shape that broadcasts to batch, heads, queries and keys."""
