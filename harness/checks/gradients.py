@@ -124,6 +124,12 @@ def second_derivative(subject: Subject) -> Judgement:
     derivatives = subject.prepared.second_derivatives(tensors, upstream, directions)
     if wrong := _not_differentiable(derivatives, case):
         return Judgement.refuse(wrong)
+    for name, derivative in derivatives.by_name.items():
+        if derivative is None and np.any(np.abs(error_bounds[name].value) > error_bounds[name].bound):
+            return Judgement.refuse(
+                f"second derivative of {name}: missing, autograd finds no way from the first gradients to it; "
+                "a backward pass that autograd can differentiate has one, or second_derivatives=False is declared"
+            )
     return _worst(_filled(derivatives.by_name, tensors), error_bounds, case, "second derivative")
 
 

@@ -177,7 +177,12 @@ class PreparedInProcess:
             total = torch.stack(parts).sum() if parts else None
             if total is None or not total.requires_grad:  # first gradients that are constant, or none at all
                 return Derivatives(_copy(output), True, dict.fromkeys(leaves))
-            second = torch.autograd.grad(total, wanted, allow_unused=True)
+            try:
+                second = torch.autograd.grad(total, wanted, allow_unused=True)
+            except RuntimeError as error:
+                if "does not require grad" not in str(error):  # so a backward pass calls what is missing in it
+                    raise
+                second = (None,) * len(wanted)
         return Derivatives(_copy(output), True, dict(zip(leaves, second)))
 
     def _run(self, tensors: dict[str, Tensor], keywords: Mapping[str, Any]) -> Any:

@@ -83,9 +83,8 @@ def _run_check(item: Item, check: Check, subject: Subject) -> Verdict:
     except BaseException as error:  # sys.exit in an implementation must not end this run, least of all with 0
         if isinstance(error, KeyboardInterrupt) and not multiprocessing.parent_process():
             raise  # a person's; a worker gets none
-        return verdict(
-            item, check, Status.ERROR, reason=raised.reason(error, item.implementation.name, item.implementation.path)
-        )
+        reason = raised.reason(error, item.implementation.name, item.implementation.path)
+        return verdict(item, check, Status.ERROR, reason=reason + _if_empty(item))
     return verdict(
         item,
         check,
@@ -93,10 +92,16 @@ def _run_check(item: Item, check: Check, subject: Subject) -> Verdict:
         error_ratio=_finite(judgement.error_ratio),
         error=_finite(judgement.error),
         where=judgement.where,
-        reason=judgement.reason,
+        reason=judgement.reason and judgement.reason + _if_empty(item),
         finding=judgement.finding,
         declared=judgement.declared,
     )
+
+
+def _if_empty(item: Item) -> str:
+    """Return how a declaration refuses a problem in which a size is 0, or "" for any other problem."""
+    rules = [f'"{axis} >= 1"' for axis, length in item.case.sizes.items() if length == 0]
+    return f"; sizes of 0 are asked unless requires=({', '.join(rules)},) refuses them" if rules else ""
 
 
 def _skipped_if_out_of_range(item: Item, subject: Subject) -> Item:

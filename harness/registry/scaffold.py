@@ -9,6 +9,8 @@ from pathlib import Path
 from attention_harness import registry
 from attention_harness.model.errors import HarnessError
 
+_LENGTHS = ("Lq", "Lk", "L", "P")  # axes along which a problem may be empty
+
 _SKELETON = '''\
 r"""{title} by {name}.
 
@@ -22,6 +24,7 @@ CAPABILITIES = Capabilities(
     dtypes=("float32",),
     devices=("cpu",),
     options=(),  # of: {options}
+    # requires=({lengths}),  # lengths of 0 are asked unless this line refuses them
 )
 
 
@@ -50,12 +53,15 @@ def write(name: str, mechanism: str, directory: Path) -> Path:
         raise HarnessError(f"a file {name}.py would hide the module {name} from Python; choose another name")
     if not directory.is_dir():
         raise HarnessError(f"{directory} is not a directory")
+    axes = dict.fromkeys(axis for declared in known.inputs for axis in declared.axes)
+    lengths = [axis for axis in axes if axis in _LENGTHS]
     text = _SKELETON.format(
         title=known.name.replace("_", " ").capitalize(),
         name=name,
         formula=known.formula,
         mechanism=known.name,
         options=", ".join(known.options) or "none",
+        lengths=", ".join(f'"{axis} >= 1"' for axis in lengths) + ("," if len(lengths) == 1 else ""),
         inputs=", ".join(declared.name for declared in known.inputs),
         shapes="; ".join(f"{declared.name} ({', '.join(declared.axes)})" for declared in known.inputs),
         output=f"({', '.join(known.output)})",

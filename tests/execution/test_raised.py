@@ -143,3 +143,12 @@ def prepare(case):
         [verdict] = run_checks(replace(item, checks=(further,)))
         assert verdict.reason.endswith(": no other length")
         assert Status.UNSUPPORTED == verdict.status
+
+    def test_a_failure_on_an_empty_problem_names_the_line_that_refuses_it(self, tmp_path):
+        """And no other failure does."""
+        item = self.item(tmp_path / "empty.py")
+        [verdict] = run_checks(item)
+        assert "requires" not in verdict.reason
+        without = replace(item.case, sizes={**item.case.sizes, "Lq": 0, "Lk": 0})
+        [verdict] = run_checks(replace(item, case=without))
+        assert verdict.reason.endswith('requires=("Lq >= 1", "Lk >= 1",) refuses them')

@@ -2,7 +2,8 @@
 
 The script needs torch and NumPy and not this harness, so that it can go to whoever maintains what failed; one of a
 shipped implementation, or of a file that imports more than declarations, needs the harness installed. torch.save keeps
-storage, strides and offset: memory layouts, and what lies beside a view, come back as they were.
+storage, strides and offset: memory layouts, and what lies beside a view, come back as they were. The tensor that a
+view was taken of is kept beside it.
 """
 
 from __future__ import annotations
@@ -58,10 +59,17 @@ INPUTS = $inputs
 STORED = "$stored"  # the inputs, what is right, and how far off each element may be
 stored = torch.load(io.BytesIO(zlib.decompress(base64.b64decode(STORED))), map_location=CASE.device, weights_only=True)
 
+
+def given(name):
+    """Return an input; one that is a view, as a view of the same tensor."""
+    x, base = stored[name], stored.get(f"base of {name}")
+    return x if base is None else base.as_strided(x.shape, x.stride(), x.storage_offset())
+
+
 $implementation
 
 with torch.no_grad():
-    result = module.prepare(CASE)(**{name: stored[name] for name in INPUTS})
+    result = module.prepare(CASE)(**{name: given(name) for name in INPUTS})
 got = result[$place] if isinstance(result, tuple) else result
 expected, bound, deviation = (stored[name].cpu().numpy() for name in ("expected", "bound", "deviation"))
 if not isinstance(got, torch.Tensor) or (got.shape, got.dtype) != (expected.shape, torch.$dtype):
@@ -119,7 +127,8 @@ def save(path: Path, implementation: Implementation, case: Case, check: str) -> 
         raise HarnessError(f"--save: {case.mechanism} has no weights; give --check accuracy")
     tensors = inputs.tensors(case)
     stored = io.BytesIO()
-    torch.save(tensors | _judged(error_bound), stored)
+    bases = {f"base of {name}": x._base for name, x in tensors.items() if x._base is not None}
+    torch.save(tensors | bases | _judged(error_bound), stored)
     loading, needs = _loading(implementation)
     script = _SCRIPT.substitute(
         title=_in_docstring(f"{implementation.name}, {check}, {case.id}"),
