@@ -96,6 +96,15 @@ def reason(path: Path, case: str) -> str:
     return verdict.reason
 
 
+def test_what_looks_behind_a_view_is_reproduced(run, tmp_path):
+    """A kernel that reads the tensor of which its key is a view is wrong in the script too."""
+    path = write(tmp_path / "behind.py", scores="query @ (key if key._base is None else 2 * key).mT")
+    script = saved(path, OFFSET.replace("bfloat16", "float32"))
+    answer = run(script)
+    assert (1, "") == (answer.status, answer.err)
+    assert answer.out.endswith("wrong\n")
+
+
 @pytest.mark.parametrize("case", [TINY, OFFSET, LARGE])
 def test_a_wrong_one_is_reproduced(run, tmp_path, case):
     """Status 1 and the very numbers of the verdict, whatever the memory layout."""
