@@ -80,7 +80,8 @@ def plan_campaign(names: Sequence[str], tier: str, cases: Sequence[str] = ()) ->
     Mutants run on the cases of the tier. Variants run on the thorough ones, which hold those of the default tier: one
     false accusation refutes the suite.
     """
-    mutants, variants = map(tuple, select(names))
+    chosen = select(names)
+    mutants, variants = tuple(chosen[0]), tuple(chosen[1])
     if cases:
         ids = tuple(parse(text).id for text in cases)
         return Campaign(mutants, Suite(ids=ids), variants, ids)
