@@ -21,7 +21,7 @@ from attention_harness.execution.run import run_checks, verdict
 from attention_harness.model import time_account
 from attention_harness.model.errors import HarnessError, describe
 from attention_harness.model.run_facts import TimeAccount
-from attention_harness.model.time_account import HARNESS, IMPLEMENTATION, REFERENCE
+from attention_harness.model.time_account import DIAGNOSIS, HARNESS, IMPLEMENTATION, REFERENCE
 from attention_harness.model.verdict import Status, Verdict
 
 
@@ -33,6 +33,7 @@ class Costs:
     spent on starting processes, their imports, and waiting. What hung or crashed is the implementation's time.
 
     jobs: workers that had something to do
+    checked: when the last check ended; what follows is the diagnosis
     """
 
     jobs: int
@@ -40,6 +41,7 @@ class Costs:
     began_cpu: float = field(default_factory=lambda: time.process_time())
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     checks: int = 0
+    checked: float | None = None
 
     def add(self, spent: Mapping[str, float]) -> None:
         """Add what an item took."""
@@ -48,11 +50,14 @@ class Costs:
 
     def summary(self) -> TimeAccount:
         """Return wall seconds, checks for each second, and shares of the workers' time."""
-        wall = time.perf_counter() - self.began
+        ended = time.perf_counter()
+        wall, checking = ended - self.began, (self.checked or ended) - self.began
         own = self.seconds[HARNESS] + time.process_time() - self.began_cpu
         parts = {IMPLEMENTATION: self.seconds[IMPLEMENTATION], REFERENCE: self.seconds[REFERENCE], HARNESS: own}
+        if self.checked is not None:
+            parts[DIAGNOSIS] = wall - checking
         shares = {name: round(seconds / (self.jobs * wall), 4) for name, seconds in parts.items()}
-        rate = round(self.checks / wall, 1)
+        rate = round(self.checks / checking, 1)
         return TimeAccount(seconds=round(wall, 2), workers=self.jobs, checks_per_second=rate, shares=shares)
 
 
@@ -64,9 +69,10 @@ def sentence(summary: TimeAccount) -> str:
         "implementations": shares[IMPLEMENTATION],
         "reference and error bounds": shares[REFERENCE],
         "this harness": shares[HARNESS],
+        "diagnosis": shares.get(DIAGNOSIS, 0.0),
         "starting and waiting": rest,
     }
-    listed = ", ".join(f"{name} {share:.0%}" for name, share in parts.items())
+    listed = ", ".join(f"{name} {share:.0%}" for name, share in parts.items() if share or name != "diagnosis")
     workers = f"{summary.workers} worker{'s' if summary.workers > 1 else ''}"
     return f"time: {summary.seconds:.0f} s on {workers}: {listed}; {summary.checks_per_second:.0f} checks/s"
 

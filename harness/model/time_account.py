@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 IMPLEMENTATION, REFERENCE, HARNESS = "implementation", "reference", "harness"
 """An implementation's imports count as its time."""
+DIAGNOSIS = "diagnosis"
+"""What follows the checks of a run; it is counted by the run itself."""
 
 _spent: defaultdict[str, float] = defaultdict(float)
 _inside: list[float] = []

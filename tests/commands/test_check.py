@@ -25,8 +25,8 @@ def test_a_right_one_conforms(terminal):
     assert (answer.status, answer.err) == (0, "")
     time, name, total, verdict = answer.out.splitlines()
     assert re.fullmatch(r"time: \d+ s on \d+ workers?: implementations \d+%, reference and error bounds \d+%, .*", time)
-    assert name.startswith("eager  15 pass; worst error ratio 0.")
-    assert total == "checked 15 + 0 unsupported + 0 unavailable = 15 of 15 planned"
+    passes = re.fullmatch(r"eager  (\d+) pass; worst error ratio 0\.\d+", name)[1]
+    assert total == f"checked {passes} + 0 unsupported + 0 unavailable = {passes} of {passes} planned"
     assert verdict == "conforms"
 
 
@@ -108,7 +108,7 @@ def test_another_plan_does_not_go_on(harness, mistake, tmp_path):
     assert harness("check", "eager", "--case", TINY, "--out", run).status == 0
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     line = mistake("check", "eager", "--case", other, "--out", run, "--resume")
-    assert line.startswith(f"{run} holds another run: 15 checks, not these 15; resume with its own command: python -m ")
+    assert re.match(r".* holds another run: (\d+) checks, not these \1; resume with its own command: python -m ", line)
     assert before == {path.name: path.read_bytes() for path in run.iterdir()}
     assert harness("check", "eager", "--case", TINY, "--out", run, "--resume").status == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,11 +31,12 @@ from attention_harness.store.reading import read
 
 def check(options: argparse.Namespace) -> int:
     """Run the plan of the arguments; 0 when something was checked and all of it conforms."""
+    costs = Costs(options.jobs or pool.default_jobs())
     chosen, items, drawn = plan(options)
     not_asked = [] if _narrowed(options) else list(unexercised_verdicts(items))
     writer, earlier = writer_of(options, chosen, items, not_asked=len(not_asked))
     with writer or contextlib.nullcontext():
-        return Session(options, items, writer, earlier, drawn, not_asked).run()
+        return Session(options, items, writer, earlier, drawn, not_asked, costs).run()
 
 
 def _narrowed(options: argparse.Namespace) -> bool:
@@ -53,7 +55,9 @@ class Session:
         earlier: Sequence[Verdict],
         drawn: fuzz.DrawnCases | None = None,
         not_asked: Sequence[Verdict] = (),
+        costs: Costs | None = None,
     ) -> None:
+        self.costs = costs or Costs(options.jobs or pool.default_jobs())
         self.options, self.items, self.writer, self.drawn = options, items, writer, drawn
         self.limits = Limits(options.timeout or ITEM_SECONDS, options.memory)
         self.not_asked = not_asked
@@ -72,10 +76,11 @@ class Session:
         whole = len(self.verdicts) == self.planned  # then what was made of the same verdicts before stands
         if self.writer and not whole and self.writer.facts.finished:
             self.writer.update(finished=None)
-        account = self._check()
+        self._check()
         smallest = self._smallest(self.drawn, whole) if self.drawn else []
         self._print_shared()
         causes = [] if self.options.no_diagnosis else self._causes(whole)
+        account = self.costs.summary() if self.costs.checks else None
         if self.writer and not self.writer.facts.finished:
             self.writer.update(finished=now(), time=account or self.writer.facts.time)
         if self.options.json:
@@ -84,9 +89,9 @@ class Session:
             self._print_summary(account)
         return 0 if conforms(self.verdicts.values()) and len(self.verdicts) == self.planned else 1
 
-    def _check(self) -> TimeAccount | None:
-        """Run the checks that have no verdict yet; return what they cost."""
-        costs, failures = Costs(self.options.jobs or pool.default_jobs()), console.Failures()
+    def _check(self) -> None:
+        """Run the checks that have no verdict yet."""
+        costs, failures = self.costs, console.Failures()
         failing: set[str] = set()
         with console.progress("check") as show:
             runner = PoolRunner(costs.jobs, self.options.load, self.limits, costs)
@@ -101,7 +106,7 @@ class Session:
                         failing.add(verdict.case)
                 if (most := self.options.max_failures) and len(failing) >= most:
                     runner.stopped = f"--max-failures {most}: so many cases have failed"
-        return costs.summary() if costs.checks else None
+        costs.checked = time.perf_counter()
 
     def _add(self, verdicts: Sequence[Verdict]) -> None:
         """Keep verdicts."""
