@@ -182,7 +182,7 @@ class PreparedInProcess:
             except RuntimeError as error:
                 if "does not require grad" not in str(error):  # so a backward pass calls what is missing in it
                     raise
-                second = (None,) * len(wanted)
+                return Derivatives(_copy(output), True, dict.fromkeys(leaves))
         return Derivatives(_copy(output), True, dict(zip(leaves, second)))
 
     def _run(self, tensors: dict[str, Tensor], keywords: Mapping[str, Any]) -> Any:
