@@ -21,7 +21,7 @@ ALL_PAIRS = 2**29
 """Beyond this the reference alone takes minutes."""
 _PAIRS_A_SECOND = 2**20  # of the reference, on a core shared by five: an idle one computes 6 times as many
 OUTPUT_ALONE = 2**16
-"""Scores, times the features of a pair, beyond which the suite judges the output alone: for time."""
+"""Scores, times the features of a pair, beyond which a covering row is judged by its output alone: for time."""
 ROW = 2 * PAIRS
 """Numbers for one query of every batch and head: the smallest block."""
 

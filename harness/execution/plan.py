@@ -53,23 +53,30 @@ def plan_items(
 
     Where nothing can run the item says why.
     """
-    shared = ((one, case) for case in cases for one in implementations)
-    added = ((one, case) for one in implementations for case in cases_for_declaration(one))
+    shared = ((one, case, False) for case in cases for one in implementations)
+    added = ((one, case, True) for one in implementations for case in cases_for_declaration(one))
     absent = functools.cache(Implementation.unavailable)
-    for implementation, case in itertools.chain(shared, added):
+    for implementation, case, row in itertools.chain(shared, added):
         if case.mechanism in implementation.capabilities.mechanisms:
-            yield plan_item(implementation, case, absent)
+            yield plan_item(implementation, case, absent, row=row)
 
 
 def plan_item(
-    implementation: Implementation, case: Case, absent: Callable[[Implementation], str] = Implementation.unavailable
+    implementation: Implementation,
+    case: Case,
+    absent: Callable[[Implementation], str] = Implementation.unavailable,
+    *,
+    row: bool = False,
 ) -> Item:
     """Return the item of an implementation on a case, of whatever mechanism.
 
     absent: why this machine cannot run an implementation, or ""
+    row: whether the case is one of a declaration's rows: a row with very many scores is judged by its output alone
     """
     placed = case if case.device != "cpu" else case.on(implementation.device)
     checks = tuple(check for check in CHECKS if check.applies(implementation, placed))
+    if row and size.needs_one_check(placed):
+        checks = tuple(check for check in checks if check.large)
     skip = None
     if refusal := implementation.refuses(placed) or size.too_large(placed):
         skip = (Status.UNSUPPORTED, refusal)

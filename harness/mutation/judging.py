@@ -81,7 +81,7 @@ class _Hunt:
     def killed(self, cases: Iterable[Case]) -> bool:
         """Judge cases, one after the other; return whether one of them kills the mutant."""
         for case in cases:
-            for verdict in run_checks(plan_item(self.declaring(case), case)):
+            for verdict in run_checks(plan_item(self.declaring(case), case, row=True)):
                 self.checks += verdict.status not in NOT_CHECKED
                 if verdict.status in ACCUSES:
                     self.witnesses[case.mechanism] = _replayed_by_mutants(verdict, self.name)

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from attention_harness import registry
 from attention_harness.cases.distributions import DISTRIBUTIONS
 from attention_harness.cases.layouts import LAYOUTS
 from attention_harness.cases.matrix import matrix
 from attention_harness.cases.projection import cases_for, onto
 from attention_harness.cases.rows import Row, rows
 from attention_harness.cases.space import LENGTHS, Variant, go_together, variants
+from attention_harness.execution.plan import plan_items
 from attention_harness.model import requirements
 from attention_harness.model.capabilities import Arithmetic, Capabilities
 from attention_harness.model.errors import HarnessError
@@ -194,3 +196,15 @@ def test_sizes_past_a_tile_are_asked(dtype):
     assert {5, 7} <= {one["B"] for one in sizes}
     if dtype == "float32":
         assert max(one["Lq"] * one["Lk"] for one in sizes) > 2**16
+
+
+def test_a_row_of_very_many_scores_is_judged_by_its_output_alone():
+    """For time; the same case gets every check where somebody names it."""
+    [eager] = registry.select(["eager"])
+    declared = Capabilities(("scaled_dot_product",), gradients=True)
+    case = max(cases_for(declared), key=lambda one: one.sizes["Lq"] * one.sizes["Lk"])
+    [row] = plan_items([eager], [], lambda one: [case])
+    [named] = plan_items([eager], [case])
+    assert {check.name for check in row.checks} < {check.name for check in named.checks}
+    assert "accuracy" in {check.name for check in row.checks}
+    assert "gradient" in {check.name for check in named.checks}
