@@ -75,7 +75,7 @@ def _calls(subject: Subject) -> Iterator[Call]:
     """Yield the calls that follow the first one, those with other numbers last; only those within the dtype's range."""
     case = subject.case
     numbers_differ = replace(case, draw=case.draw + 1)
-    if not needs_few_calls(case):
+    if not needs_few_calls(subject):
         transposed = inputs.tensors(replace(case, layout="transposed"))
         yield "another memory layout", case, transposed, subject.error_bound()[0]
         yield from _options_alone(subject, numbers_differ)
@@ -98,9 +98,10 @@ def _options_alone(subject: Subject, other: Case) -> Iterator[Call]:
             yield f"another {' and '.join(brought)} alone", case, tensors, right
 
 
-def needs_few_calls(case: Case) -> bool:
-    """Return whether a case is so long that its calls differ by numbers and all lengths alone: for time."""
-    return max(case.sizes[axis] for axis in _GROWN if axis in case.sizes) > _SHORT
+def needs_few_calls(subject: Subject) -> bool:
+    """Return whether calls differ by numbers and all lengths alone, for time: long ones, and those that build anew."""
+    sizes = subject.case.sizes
+    return subject.implementation.capabilities.builds or max(sizes[axis] for axis in _GROWN if axis in sizes) > _SHORT
 
 
 def _other_lengths(subject: Subject) -> list[Case]:
@@ -109,7 +110,7 @@ def _other_lengths(subject: Subject) -> list[Case]:
     axes = [axis for axis in _GROWN if axis in case.sizes]
     turn = case.fingerprint % len(axes)
     changes = [{axis: _GROWN[axis] for axis in axes}]
-    if not needs_few_calls(case):
+    if not needs_few_calls(subject):
         changes += [{axes[turn]: -1}, {axes[turn - 1]: 1}]
     found = []
     for draw, change in enumerate(changes, 2):

@@ -57,7 +57,12 @@ def gradient(subject: Subject) -> Judgement:
     return _judged(subject, floating(inputs.tensors(subject.case)), accumulated=False)
 
 
-@check("gradient_alone", has_gradient)
+def is_worth_a_build(implementation: Declaration, case: Case) -> bool:
+    """Return whether the gradient of one tensor alone is judged: one case in ten where it takes a build of seconds."""
+    return not implementation.capabilities.builds or case.fingerprint % _SAMPLED == 0
+
+
+@check("gradient_alone", has_gradient, is_worth_a_build)
 def gradient_alone(subject: Subject) -> Judgement:
     """The gradient of a tensor that alone requires one, by `.backward()`, is within its error bound.
 
