@@ -78,10 +78,10 @@ def _named(cases: Sequence[Case]) -> Iterator[Fact]:
     yield Fact("a dtype of 16 bits", 1.3, _bits(cases, lambda case: case.dtype in DTYPES and not case.format.single))
     yield Fact("draw above 0", 3.0, _bits(cases, lambda case: case.draw))
     for name in sorted({name for case in cases for name in case.options}):
-        held = _bits(cases, lambda case, name=name: name in case.options)
+        forms = _by_value(cases, _form_of(name))
+        held = sum(forms.values())
         yield Fact(name, 1.0, held)
         yield Fact(f"no {name}", 1.0 + _NEGATED, every ^ held)
-        forms = _by_value(cases, lambda case, name=name: case.options.get(name))
         for form, having in forms.items():
             yield Fact(f"{name}={spelt(form)}", 1.4, having)
         yield from _cuts(name, {form: held for form, held in forms.items() if isinstance(form, float)}, 2.0)
@@ -90,18 +90,26 @@ def _named(cases: Sequence[Case]) -> Iterator[Fact]:
 def _sized(cases: Sequence[Case]) -> Iterator[Fact]:
     """Yield facts of one axis, or of a product of two."""
     for axis in sorted({axis for case in cases for axis in case.sizes}):
-        sizes = _by_value(cases, lambda case, axis=axis: case.sizes.get(axis))
+        sizes = _by_value(cases, _size_of(axis))
         yield from _cuts(axis, sizes, 1.9 if axis in _LENGTHS else 2.0)
         for tile in _TILES:
             held = sum(cases for size, cases in sizes.items() if size % tile)
             yield Fact(f"{axis} no multiple of {tile}", 2.5, held)
     for one, other in _PRODUCTS:
-        products = _by_value(cases, lambda case, one=one, other=other: _product(case, one, other))
+        products = _by_value(cases, _product_of(one, other))
         yield from _cuts(f"{one}*{other}", products, 2.6)
 
 
-def _product(case: Case, one: str, other: str) -> int | None:
-    return case.sizes[one] * case.sizes[other] if one in case.sizes and other in case.sizes else None
+def _form_of(option: str) -> Callable[[Case], Any]:
+    return lambda case: case.options.get(option)
+
+
+def _size_of(axis: str) -> Callable[[Case], int | None]:
+    return lambda case: case.sizes.get(axis)
+
+
+def _product_of(one: str, other: str) -> Callable[[Case], int | None]:
+    return lambda case: case.sizes[one] * case.sizes[other] if {one, other} <= set(case.sizes) else None
 
 
 def _cuts(what: str, held: dict[Any, int], weight: float) -> Iterator[Fact]:

@@ -163,7 +163,8 @@ def _best_set(facts: Sequence[Fact], failing: int, passing: int) -> list[Facts]:
     enough = score(best) >= _NEARLY
     if enough and _held(best, passing):
         return [best]
-    several, left = [], failing
+    several: list[Facts] = []
+    left = failing
     while left and len(several) < _MOST_CONJUNCTIONS:
         pure = [one for one in _tried(facts, left, passing) if not _held(one, passing)]
         first = max(pure, key=lambda one: (_held(one, left).bit_count(), -_weight(one)), default=())
