@@ -23,7 +23,7 @@ from attention_harness.execution.limits import Limits
 from attention_harness.execution.runner import PoolRunner
 from attention_harness.model.case import Case
 from attention_harness.mutation import campaign as mutation_campaign
-from attention_harness.mutation import sensitivity
+from attention_harness.mutation import declared, sensitivity
 from tests.checks.relations.strategies import PROFILE, PROFILES
 from tests.conftest import Answer
 
@@ -60,9 +60,10 @@ def no_work() -> Iterator[None]:
             (mutation_campaign, "measure"),
         ):
             patch.setattr(module, name, lambda *_, **__: iter(()))
-        for module in (check_cases, mutation_campaign, sensitivity):
+        for module in (check_cases, sensitivity):
             patch.setattr(module, "matrix", quick)
-        patch.setattr(check_cases, "cases_for", lambda *_: ())
+        for module in (check_cases, declared):
+            patch.setattr(module, "cases_for", lambda *_: ())
         patch.setattr(sensitivity, "measure", lambda cases: iter(()))
         patch.setattr(check, "diagnose_run", lambda *_, **__: iter(()))
         patch.setattr(self_check, "calibrated", lambda *_: dict.fromkeys(self_check.SIZES, 1))
