@@ -37,11 +37,13 @@ def shifted_scores(subject: Subject) -> Judgement:
     name = _shifted_name(case)
     constants = [2.0 ** (-np.log2(case.format.roundoff) // 4) * sign for sign in (1, -1)]
     constants += [-(2.0**21)] if case.format.as_reference else []
-    found = []
+    found = [Judgement(0.0)]
+    array = problem.arrays[name]
+    size = float(np.abs(np.where(np.isfinite(array), array, 0.0)).max(initial=0.0))
     for constant in constants:
-        array = problem.arrays[name]
-        size = float(np.abs(np.where(np.isfinite(array), array, 0.0)).max(initial=0.0))
-        array = on_grid(case, array, size + 2 * abs(constant))
+        if 8 * size * case.format.roundoff > abs(constant):  # beside such numbers the sum would not be exact
+            continue
+        array = on_grid(case, problem.arrays[name], size + 2 * abs(constant))
         one_row = array.ndim < 2 or array.shape[-2] == 1
         by_row = (2.0 if one_row else 1 + np.arange(array.shape[-2])[:, None] % 2) * constant
         base, moved = problem.changed(**{name: array}), problem.changed(**{name: array + by_row})
