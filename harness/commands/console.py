@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from attention_harness.model import causes, units
+from attention_harness.model import units
 from attention_harness.model.printable import printable
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ class Failures:
 
     def show(self, verdict: Verdict) -> None:
         """Print a failure, unless one of its cause was printed."""
+        from attention_harness.model import causes  # needs msgspec, and `doctor` runs without it
+
         if (of := causes.cause(verdict)) not in self._shown:
             self._shown.add(of)
             failure(verdict)

@@ -50,7 +50,7 @@ def test_a_crash_is_told_with_its_signal(harness, tmp_path):
     answer = harness("replay", TINY, "--implementation", "dies", "--load", path)
     assert answer.status == 1
     assert "CRASH accuracy: its process died: SIGSEGV" in answer.out
-    assert "not diagnosed, since it ends in a crash" in answer.out
+    assert "it also ends in a crash, which no mutant explains" in answer.out
 
 
 def test_a_check_alone(harness, mistake, tmp_path):
