@@ -72,6 +72,9 @@ def judged(monkeypatch, tmp_path, count: int, *, json_: bool, out: bool) -> tupl
     monkeypatch.setattr("sys.stdout", written)
     options = SimpleNamespace(
         fuzz=0,
+        max_failures=None,
+        mechanism=[],
+        tier="default",
         json=json_,
         no_diagnosis=True,
         timeout=None,
