@@ -33,10 +33,7 @@ from attention_harness.checks.gradients import first_bounds, upstream_gradient
 from attention_harness.checks.interface import Declaration
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
-from attention_harness.options import OPTIONS
 from attention_harness.registry import mechanisms
-
-[_TRAINING] = [name for name, option in OPTIONS.items() if option.training]
 
 Array = NDArray[np.float64]
 
@@ -44,7 +41,7 @@ Array = NDArray[np.float64]
 def drops_with_gradients(implementation: Declaration, case: Case) -> bool:
     """Return whether a case has dropout, gradients are declared, and weights meet the values directly."""
     direct = mechanisms()[case.mechanism].weighs_directly and 0 not in case.sizes.values()
-    return _TRAINING in case.options and implementation.capabilities.gradients and direct
+    return "dropout" in case.options and implementation.capabilities.gradients and direct
 
 
 @check("dropout_gradient", drops_with_gradients)
@@ -70,7 +67,7 @@ def dropout_gradient(subject: Subject) -> Judgement:
     with np.errstate(invalid="ignore", over="ignore"):  # of an output that is not finite: it is compared all the same
         sides = (d_value * value).sum(-2), _by_key_head(d_output * output, value).sum(-2)
     of_rows = (_by_key_head(np.abs(d_output), value) * _slack_of_rows(case, bounds, weights, value)).sum(-2)
-    slack = (np.abs(value) * of_value.bound).sum(-2) / (1 - case.options[_TRAINING]) + of_rows
+    slack = (np.abs(value) * of_value.bound).sum(-2) / (1 - case.options["dropout"]) + of_rows
     return _compared(*sides, slack, _spoilt(case, policy))
 
 
@@ -79,7 +76,7 @@ def _slack_of_rows(case: Case, output: ErrorBound, weights: ErrorBound, value: A
     form, expected = case.format, np.where(np.isnan(weights.value), 0.0, weights.value)
     per_weight = weights.bound + 4 * form.roundoff * (expected + weights.bound) + 4 * form.half_spacing
     per_row = _by_key_head(per_weight, value) @ np.abs(value)
-    found: Array = (_by_key_head(output.bound, value) + per_row) / (1 - case.options[_TRAINING])
+    found: Array = (_by_key_head(output.bound, value) + per_row) / (1 - case.options["dropout"])
     return found
 
 
@@ -101,7 +98,7 @@ def seed(subject: Subject) -> Judgement:
 
 def _dropped(implementation: Declaration, case: Case) -> list[Case]:
     """Return the case with half of the weights dropped, if that is taken and weights meet the values directly."""
-    half = replace(case, options={_TRAINING: 0.5})
+    half = replace(case, options={"dropout": 0.5})
     direct = mechanisms()[case.mechanism].weighs_directly
     return [half] if direct and takes(implementation, half) else []
 

@@ -71,20 +71,20 @@ def _named(cases: Sequence[Case]) -> Iterator[Fact]:
         ("{} content", "ordinary", lambda case: case.content),
         ("{} layout", "contiguous", lambda case: case.layout),
     ):
-        for name, held in _by_value(cases, value).items():
-            yield Fact(text.format(name), 1.2, held)
+        for name, having in _by_value(cases, value).items():
+            yield Fact(text.format(name), 1.2, having)
             if name == usual:
-                yield Fact(text.format(f"non-{name}" if name == usual else name), 1.2 + _NEGATED, every ^ held)
+                yield Fact(text.format(f"non-{name}"), 1.2 + _NEGATED, every ^ having)
     yield Fact("a dtype of 16 bits", 1.3, _bits(cases, lambda case: case.dtype in DTYPES and not case.format.single))
     yield Fact("draw above 0", 3.0, _bits(cases, lambda case: case.draw))
     for name in sorted({name for case in cases for name in case.options}):
         forms = _by_value(cases, _form_of(name))
-        held = sum(forms.values())
-        yield Fact(name, 1.0, held)
-        yield Fact(f"no {name}", 1.0 + _NEGATED, every ^ held)
+        present = sum(forms.values())
+        yield Fact(name, 1.0, present)
+        yield Fact(f"no {name}", 1.0 + _NEGATED, every ^ present)
         for form, having in forms.items():
             yield Fact(f"{name}={spelt(form)}", 1.4, having)
-        yield from _cuts(name, {form: held for form, held in forms.items() if isinstance(form, float)}, 2.0)
+        yield from _cuts(name, {form: having for form, having in forms.items() if isinstance(form, float)}, 2.0)
 
 
 def _sized(cases: Sequence[Case]) -> Iterator[Fact]:
@@ -93,8 +93,8 @@ def _sized(cases: Sequence[Case]) -> Iterator[Fact]:
         sizes = _by_value(cases, _size_of(axis))
         yield from _cuts(axis, sizes, 1.9 if axis in _LENGTHS else 2.0)
         for tile in _TILES:
-            held = sum(cases for size, cases in sizes.items() if size % tile)
-            yield Fact(f"{axis} no multiple of {tile}", 2.5, held)
+            uneven = sum(having for size, having in sizes.items() if size % tile)
+            yield Fact(f"{axis} no multiple of {tile}", 2.5, uneven)
     for one, other in _PRODUCTS:
         products = _by_value(cases, _product_of(one, other))
         yield from _cuts(f"{one}*{other}", products, 2.6)
@@ -112,13 +112,13 @@ def _product_of(one: str, other: str) -> Callable[[Case], int | None]:
     return lambda case: case.sizes[one] * case.sizes[other] if {one, other} <= set(case.sizes) else None
 
 
-def _cuts(what: str, held: dict[Any, int], weight: float) -> Iterator[Fact]:
+def _cuts(what: str, by_number: dict[Any, int], weight: float) -> Iterator[Fact]:
     """Yield that a number is above or at most each value that occurs, or equal to it."""
-    values, below = sorted(held), 0
-    every = sum(held.values())
+    values, below = sorted(by_number), 0
+    every = sum(by_number.values())
     for place, value in enumerate(values):
-        below |= held[value]
-        yield Fact(f"{what} = {value:g}", weight + 0.3 * bool(place), held[value])
+        below |= by_number[value]
+        yield Fact(f"{what} = {value:g}", weight + 0.3 * bool(place), by_number[value])
         if 0 < place < len(values) - 1:
             yield Fact(f"{what} <= {value:g}", weight, below)
         yield Fact(f"{what} > {value:g}", weight, every ^ below)

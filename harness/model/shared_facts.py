@@ -129,10 +129,10 @@ def _separated(name: str, what: Sequence[str], verdicts: Iterable[Verdict], kind
     passing = ((1 << len(cases)) - 1) ^ failing
     conjunctions, left = [], failing | passing
     for facts in _best_set(facts_of(cases), failing, passing) if passing else ():
-        held = _held(facts, left)
-        left &= ~held
+        matching = _matching(facts, left)
+        left &= ~matching
         texts = tuple(fact.text for fact in facts)
-        conjunctions.append(Conjunction(texts, (held & failing).bit_count(), held.bit_count()))
+        conjunctions.append(Conjunction(texts, (matching & failing).bit_count(), matching.bit_count()))
     return SharedFacts(name, tuple(what), tuple(conjunctions), (left & failing).bit_count(), left.bit_count())
 
 
@@ -141,7 +141,8 @@ def _separated(name: str, what: Sequence[str], verdicts: Iterable[Verdict], kind
 Facts = tuple[Fact, ...]
 
 
-def _held(facts: Facts, among: int) -> int:
+def _matching(facts: Facts, among: int) -> int:
+    """Return those of the cases, as bits, for which every fact holds."""
     for fact in facts:
         among &= fact.cases
     return among
@@ -161,17 +162,17 @@ def _best_set(facts: Sequence[Fact], failing: int, passing: int) -> list[Facts]:
     score = _score(failing, passing)
     best = max(tried, key=score)
     enough = score(best) >= _NEARLY
-    if enough and _held(best, passing):
+    if enough and _matching(best, passing):
         return [best]
     several: list[Facts] = []
     left = failing
     while left and len(several) < _MOST_CONJUNCTIONS:
-        pure = [one for one in _tried(facts, left, passing) if not _held(one, passing)]
-        first = max(pure, key=lambda one: (_held(one, left).bit_count(), -_weight(one)), default=())
-        if _held(first, left).bit_count() < (_FEW if first else math.inf):
+        pure = [one for one in _tried(facts, left, passing) if not _matching(one, passing)]
+        first = max(pure, key=lambda one: (_matching(one, left).bit_count(), -_weight(one)), default=())
+        if _matching(first, left).bit_count() < (_FEW if first else math.inf):
             break
         several.append(first)
-        left &= ~_held(first, left)
+        left &= ~_matching(first, left)
     return several if enough or left.bit_count() <= (1 - _NEARLY) * failing.bit_count() else [best]
 
 
@@ -202,13 +203,13 @@ def _exact(facts: Sequence[Fact], failing: int, passing: int) -> Facts | None:
 def _tried(facts: Sequence[Fact], failing: int, passing: int) -> list[Facts]:
     """Return conjunctions that hold for some failing cases, the best of each number of facts extended by a further."""
     score = _score(failing, passing)
-    held = failing | passing
+    every = failing | passing
     tried: list[Facts] = []
     beam: list[Facts] = [()]
     for _ in range(_MOST_FACTS):
         extended: dict[int, Facts] = {}
         for one in beam:
-            before = _held(one, held)
+            before = _matching(one, every)
             for fact in facts:
                 after = before & fact.cases
                 if after == before or not after & failing:
@@ -225,7 +226,7 @@ def _score(failing: int, passing: int) -> Callable[[Facts], float]:
     """Return the harmonic mean of precision and recall, less a little for each fact."""
 
     def score(facts: Facts) -> float:
-        right, wrong = _held(facts, failing).bit_count(), _held(facts, passing).bit_count()
+        right, wrong = _matching(facts, failing).bit_count(), _matching(facts, passing).bit_count()
         return 2 * right / (right + wrong + failing.bit_count()) - _PER_FACT * _weight(facts)
 
     return score

@@ -54,7 +54,7 @@ def totals(found: Sequence[ByRule], rules: Sequence[str]) -> dict[str, tuple[Kil
     """Return by rule how many mutants it kills, and how many equivalent variants it accuses wrongly."""
 
     def counted(rule: str, equivalent: bool) -> Killed:
-        answers = [one for one in found if one.rule == rule and one.equivalent is equivalent]
-        return Killed(sum(bool(one.accusation) for one in answers), len(answers))
+        judged = [one for one in found if one.rule == rule and one.equivalent is equivalent]
+        return Killed(sum(bool(one.accusation) for one in judged), len(judged))
 
     return {rule: (counted(rule, False), counted(rule, True)) for rule in (*rules, OURS)}

@@ -84,7 +84,7 @@ def accusation(rule: Rule, patched: Patched) -> str:
             continue
         with state_restored():
             try:
-                wrong = next((one.what for one in _answers(rule, implementation, case) if _refuted(rule, one)), "")
+                wrong = next((one.what for one in _compared(rule, implementation, case) if _refuted(rule, one)), "")
             except (Exception, SystemExit) as error:
                 return f"{type(error).__name__} on {case}"
         if wrong:
@@ -97,7 +97,7 @@ def _refuted(rule: Rule, answer: Answer) -> bool:
     return answer.found.shape != answer.exact.shape or not np.isfinite(answer.found).all() or rule.accuses(answer)
 
 
-def _answers(rule: Rule, implementation: Implementation, case: Case) -> Iterator[Answer]:
+def _compared(rule: Rule, implementation: Implementation, case: Case) -> Iterator[Answer]:
     """Yield the output, then the gradients where the rule compares them."""
     tensors, upstream = _tensors(rule.name, case)
     exact, textbook = _references(rule.name, case)

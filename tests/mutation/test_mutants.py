@@ -11,10 +11,11 @@ import torch
 
 from attention_harness.cases import inputs
 from attention_harness.cases.matrix import matrix
-from attention_harness.cases.projection import onto
+from attention_harness.cases.projection import cases_for, onto
 from attention_harness.cases.rows import LIST, rows
 from attention_harness.cases.space import variants
 from attention_harness.checks import gradients
+from attention_harness.checks.behaviour.anchor import anchor
 from attention_harness.checks.contract import is_ordinary, purity
 from attention_harness.checks.form import to_array
 from attention_harness.execution import in_process
@@ -25,9 +26,11 @@ from attention_harness.model.case import Case
 from attention_harness.model.verdict import NONCONFORMING, Status
 from attention_harness.mutation.campaign import select
 from attention_harness.mutation.catalogue import mutants
+from attention_harness.mutation.declared import narrowed
 from attention_harness.mutation.judging import changes_output
 from attention_harness.mutation.patched import Mutant, eager
 from attention_harness.mutation.restored import state_restored
+from tests.checks.gradients.kernel import asked
 
 # The mutants without which nobody would trust a suite. `python -m tox -e mutants` runs all of them.
 NAMED = (
@@ -109,13 +112,27 @@ SEEDED = 5
 PROMISED = {mutant.name: mutant for mutant in mutants() if mutant.kind == "promises"}
 
 
-# What shows between calls, in a gradient asked alone, or in dropout's backward pass, shows in no first answer and no
-# gradient of all tensors: the tests of those checks show it.
-ELSEWHERE = ("promises", "calls", "gradient alone")
+# What shows between calls or in a gradient asked alone shows in no first answer and no gradient of all tensors.
+BY_CHECK = {
+    "calls": ("second_call", "behaviour.thread_safety"),
+    "gradient alone": ("gradient", "gradient_alone"),
+}
 
 
 def _shown_here() -> list[Mutant]:
-    return [one for one in mutants() if one.kind not in ELSEWHERE and "the backward pass" not in one.name]
+    """Return the mutants that show without the judge; those of dropout's backward pass have a test beside its check."""
+    apart = {"promises", *BY_CHECK}
+    return [one for one in mutants() if one.kind not in apart and "the backward pass" not in one.name]
+
+
+@pytest.mark.parametrize("mutant", [one for one in mutants() if one.kind in BY_CHECK], ids=lambda mutant: mutant.name)
+def test_a_mutant_that_only_its_check_shows_is_seen_by_it(mutant):
+    """On the quick cases of a mechanism that it reaches, its anchor, or the rows written by hand."""
+    reached = mutant.mechanisms()
+    declared = narrowed(mutant.implementation(), reached[0], "float32")
+    cases = dict.fromkeys((anchor(declared), *cases_for(declared.capabilities, "quick"), *_by_hand(reached[0])))
+    found = (verdict for case in cases for verdict in asked(declared, [case], BY_CHECK[mutant.kind]))
+    assert any(verdict.status in NONCONFORMING for verdict in found)
 
 
 @pytest.mark.parametrize("mutant", _shown_here(), ids=lambda mutant: mutant.name)

@@ -21,6 +21,7 @@ ABOUT = {
     "cases/anchors.py": {"mask", "scaled_dot_product"},  # what the recordings are of
     "cases/distributions.py": {"bias"},  # what a content changes
     "checks/dropout.py": {"dropout"},
+    "checks/dropout_backward.py": {"dropout"},
     "checks/behaviour/visibility.py": {"causal"},
     "checks/relations/mechanisms.py": {"scaled_dot_product", "self_attention"},  # what two others become
     "commands/new.py": {"scaled_dot_product"},  # what a file is made for if nobody says
