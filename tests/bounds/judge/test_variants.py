@@ -20,7 +20,6 @@ from attention_harness.mutation.patched import EquivalentVariant
 # One of every kind of other arithmetic; `python -m tox -e mutants` asks all of them, on the thorough matrix.
 SAMPLE = (
     "scale folded into the query",
-    "scores by blocks of keys",
     "cosine by dividing the finished product",
     "additive over one concatenated layer",
     "kernel by the expanded square, one format wider",
