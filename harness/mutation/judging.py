@@ -101,7 +101,7 @@ def judge_variants(
     for case in map(_case, ids):
         for variant in (variants[place] for place in _at_turn(case, len(variants), share)):
             implementation, mechanisms = _built(variant)
-            item = plan_item(implementation, case)
+            item = plan_item(implementation, case, row=True)
             for verdict in run_checks(item) if case.mechanism in mechanisms else ():
                 checks[variant.name] += verdict.status not in NOT_CHECKED
                 if verdict.status in ACCUSES:
