@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from attention_harness.model.case import Case
-from attention_harness.model.shared_facts import SharedFacts, shared_facts
+from attention_harness.model.facts_of_cases import Fact
+from attention_harness.model.shared_facts import SharedFacts, _best_set, shared_facts
 from attention_harness.model.verdict import Status, Verdict
 
 LENGTHS = ((5, 7), (7, 5), (1, 9), (9, 1), (8, 8), (0, 4), (300, 17), (16, 0), (7, 33), (33, 8))
@@ -142,3 +143,16 @@ def test_checks_that_fail_elsewhere_are_told_apart():
     for check, facts in (("gradient", {"Lq > Lk", "expanded layout"}), ("accuracy", {"dtype float32", "D > 64"})):
         assert facts in of_whole or told[check,] == facts
     assert len(told) + len(of_whole) >= 4
+
+
+def test_an_exact_conjunction_is_found_behind_many_that_are_nearly_right():
+    """Seventy facts each miss one failing case and hold for no passing one; the three that are exact are named."""
+    every, failing = (1 << 160) - 1, (1 << 80) - 1
+    passing = every ^ failing
+    exact = [
+        Fact(name, 2.0, failing | sum(1 << place for place in range(80, 160) if place % 3 != k))
+        for k, name in enumerate("abc")
+    ]
+    nearly = [Fact(f"nearly {k}", 1.0, failing ^ (1 << k)) for k in range(70)]
+    [found] = _best_set([*nearly, *exact], failing, passing)
+    assert ["a", "b", "c"] == sorted(fact.text for fact in found)

@@ -31,6 +31,12 @@ def test_calls_that_share_a_buffer_are_found():
     assert ("", "no claim") == (honest.reason, honest.declared)
 
 
+def test_calls_that_share_a_buffer_of_one_shape_differ():
+    """Where longer lengths are refused nothing is raised: the numbers of one call stand in the answer of another."""
+    judged = m.ask("thread_safety", m.made(shared, requires=("Lq <= 5",)))
+    assert ("overlapping calls differ", True) == (judged.finding, bool(judged.reason))
+
+
 @pytest.mark.parametrize("attend", [m.right, m.noisy, m.by_batch])
 def test_calls_that_share_nothing_are_not_accused(attend):
     """Nor what promises no bits; and nothing of the threads is left."""
