@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from attention_harness.model.verdict import NOT_CHECKED, Status
+from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status
 from tests.registry.sources import TINY, write
 
 BFLOAT = TINY.replace("float32", "bfloat16")
@@ -158,6 +158,35 @@ def test_nothing_checked_does_not_conform(harness, tmp_path):
     """A run in which everything was left out has shown nothing: status 1."""
     answer = harness("check", "--load", write(tmp_path / "right.py"), "--case", BFLOAT)
     assert (answer.status, answer.out.splitlines()[-1]) == (1, "nothing was checked")
+
+
+FEW = "def unsupported(case):\n    return 'not today' if 'mask' in case.options or case.sizes['Lq'] != 5 else ''"
+
+
+def test_what_is_declared_and_never_asked_does_not_conform(harness, tmp_path):
+    """Not in the default tier, where everything declared has its cases; a run that is narrowed says it and conforms."""
+    path = write(tmp_path / "choosy.py", declared="options=('mask',)", bottom=FEW)
+    whole = harness("check", "--load", path, "--json")
+    told = json.loads(whole.out)["verdicts"]
+    [missing] = [verdict for verdict in told if verdict["status"] == "not_asked"]
+    assert "mask" in missing["reason"]
+    assert [] == [verdict for verdict in told if verdict["status"] in NONCONFORMING]
+    assert 1 == whole.status
+    narrowed = harness("check", "--load", path, "--quick")
+    assert 0 == narrowed.status
+    assert "choosy: not asked in this narrowed run, though declared: mask" in narrowed.out
+
+
+def test_enough_failures_end_a_run(harness, tmp_path):
+    """What was not begun by then is counted, with the reason."""
+    path = write(tmp_path / "wrong.py", scores="-query @ key.mT")
+    answer = harness("check", "--load", path, "--quick", "--max-failures", "2", "--no-diagnosis", "--json")
+    told = json.loads(answer.out)["verdicts"]
+    left = [verdict for verdict in told if verdict["status"] == "not_asked"]
+    assert {"--max-failures 2: so many cases have failed"} == {verdict["reason"] for verdict in left}
+    failed = {verdict["case"] for verdict in told if verdict["status"] == "fail"}
+    assert 2 <= len(failed) < len({verdict["case"] for verdict in left})
+    assert 1 == answer.status
 
 
 def test_what_an_implementation_prints_is_not_in_the_json(terminal, tmp_path):
