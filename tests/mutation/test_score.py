@@ -14,7 +14,14 @@ from attention_harness.model.mutation_results import EquivalenceResult, Killed, 
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.mutation.campaign import Campaign, measure, select
 from attention_harness.mutation.declared import Suite, narrowed
-from attention_harness.mutation.judging import _at_turn, _telling_first, changes_output, judge_mutant, judge_variants
+from attention_harness.mutation.judging import (
+    _JUDGED_ANYWAY,
+    _at_turn,
+    _telling_first,
+    changes_output,
+    judge_mutant,
+    judge_variants,
+)
 from attention_harness.mutation.patched import EquivalentVariant, Mutant, eager
 from attention_harness.report.mutation import score_lines
 
@@ -169,6 +176,19 @@ def test_what_shows_is_judged_first_and_nothing_is_left_out():
     alike: list = []
     order = [*_telling_first(mutant("nothing", "# ---").implementation(), list(map(parse, ids)), alike), *alike]
     assert sorted(ids) == sorted(case.id for case in order)
+
+
+def test_what_shows_in_no_output_is_judged_after_all():
+    """A gradient that is wrong on the last case alone, whose output is right, kills the mutant in the second round."""
+    [[doubled], []] = select(["gradient of the bias alone is doubled"])
+    cases = [case for case in Suite("quick").cases("scaled_dot_product") if max(case.sizes.values()) < 10]
+    plain = [case for case in cases if "bias" not in case.options][: _JUDGED_ANYWAY + 1]
+    assert len(plain) > _JUDGED_ANYWAY
+    biased = next(case for case in cases if "bias" in case.options and case.dtype == "float32")
+    found = judge_mutant(doubled, Suite(ids=(*(case.id for case in plain), biased.id)))
+    assert {"scaled_dot_product": ("gradient_alone", biased.id)} == {
+        mechanism: (verdict.check, verdict.case) for mechanism, verdict in found.witnesses.items()
+    }
 
 
 def test_looking_for_a_mutant_hides_nothing():
