@@ -12,10 +12,10 @@ from attention_harness.cases.projection import cases_for
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.mutation_results import EquivalenceResult, Killed, KilledElsewhere, Outcome, count, ordered
 from attention_harness.model.verdict import Status, Verdict
+from attention_harness.mutation import judging
 from attention_harness.mutation.campaign import Campaign, measure, select
 from attention_harness.mutation.declared import Suite, narrowed
 from attention_harness.mutation.judging import (
-    _JUDGED_ANYWAY,
     _at_turn,
     _telling_first,
     changes_output,
@@ -178,12 +178,12 @@ def test_what_shows_is_judged_first_and_nothing_is_left_out():
     assert sorted(ids) == sorted(case.id for case in order)
 
 
-def test_what_shows_in_no_output_is_judged_after_all():
+def test_what_shows_in_no_output_is_judged_after_all(monkeypatch):
     """A gradient that is wrong on the last case alone, whose output is right, kills the mutant in the second round."""
+    monkeypatch.setattr(judging, "_JUDGED_ANYWAY", 2)
     [[doubled], []] = select(["gradient of the bias alone is doubled"])
     cases = [case for case in Suite("quick").cases("scaled_dot_product") if max(case.sizes.values()) < 10]
-    plain = [case for case in cases if "bias" not in case.options][: _JUDGED_ANYWAY + 1]
-    assert len(plain) > _JUDGED_ANYWAY
+    plain = [case for case in cases if "bias" not in case.options][:3]
     biased = next(case for case in cases if "bias" in case.options and case.dtype == "float32")
     found = judge_mutant(doubled, Suite(ids=(*(case.id for case in plain), biased.id)))
     assert {"scaled_dot_product": ("gradient_alone", biased.id)} == {
