@@ -13,6 +13,9 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+Words = str | NDArray[np.str_]
+"""What a row that sees no key gets: "zero", "nan" or "mean"; for all rows, or (..., Lq, 1) for each."""
+
 
 class Array(Protocol):
     """The operators that a formula may use, with NumPy's meaning; and `np.tanh`, `np.sin` and `np.cos` of an array."""
@@ -40,7 +43,7 @@ class Array(Protocol):
 class Composite(Array, Protocol):
     """An array with its own form of the operations that are more than one operator; `Plain` says what they mean."""
 
-    def softmax(self, visible: NDArray[np.bool_], fully_masked_rows: str) -> Any: ...
+    def softmax(self, visible: NDArray[np.bool_], fully_masked_rows: Words) -> Any: ...
     @staticmethod
     def linear(parts: tuple[Any, ...], weight: Any, bias: Any) -> Any: ...
     def normalise(self) -> Any: ...
@@ -51,7 +54,7 @@ class Composite(Array, Protocol):
 class Plain:
     """The operations on NumPy arrays, of any floating dtype. `self` is the array."""
 
-    def softmax(self: Any, visible: NDArray[np.bool_], fully_masked_rows: str) -> Any:
+    def softmax(self: Any, visible: NDArray[np.bool_], fully_masked_rows: Words) -> Any:
         r"""Return $\exp S_{ij} / \sum_{j'} \exp S_{ij'}$ over the visible keys; by policy where there is none."""
         peak = np.max(self, -1, keepdims=True, initial=-np.inf, where=visible)
         weights = np.exp(np.where(visible, self - np.where(np.isfinite(peak), peak, 0.0), -np.inf))
@@ -88,9 +91,11 @@ def operations(x: Any) -> Any:
     return Plain if isinstance(x, np.ndarray | np.generic) and not isinstance(x, Plain) else type(x)
 
 
-def empty_weight(keys: int, fully_masked_rows: str) -> float:
-    """Return the weight of every key in a row that sees none."""
+def empty_weight(keys: int, fully_masked_rows: Words) -> NDArray[np.float64]:
+    """Return the weight of every key in a row that sees none; for a word of each row, in the shape of these."""
     policies = {"zero": 0.0, "nan": np.nan, "mean": 1.0 / max(keys, 1)}
-    if fully_masked_rows not in policies:
-        raise ValueError(f"unknown policy {fully_masked_rows!r} for fully masked rows; known: {', '.join(policies)}")
-    return policies[fully_masked_rows]
+    words = np.asarray(fully_masked_rows)
+    for word in np.unique(words):
+        if word not in policies:
+            raise ValueError(f"unknown policy {str(word)!r} for fully masked rows; known: {', '.join(policies)}")
+    return np.select([words == word for word in policies], list(policies.values()))

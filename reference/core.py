@@ -10,13 +10,15 @@ The arrays are NumPy's, or others that bring their own form of these operations:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.options import OPTIONS, Place, interval, pipeline
-from attention_harness.reference.arrays import operations
+from attention_harness.model.capabilities import Policy, word_of
+from attention_harness.options import OPTIONS, Place, pipeline
+from attention_harness.reference.arrays import Words, operations
 
 
 def visible_keys(shape: tuple[int, ...], *, place: Place | None = None, **options: Any) -> NDArray[np.bool_]:
@@ -28,18 +30,46 @@ def visible_keys(shape: tuple[int, ...], *, place: Place | None = None, **option
     unknown = [name for name in options if name not in OPTIONS]
     if unknown:
         raise TypeError(f"unknown option {unknown[0]!r}; known: {', '.join(OPTIONS)}")
-    place = place or Place(shape[-2], shape[-1])
-    keys = np.arange(shape[-1])
-    first, last = interval(options, place)
-    visible = np.array(np.broadcast_to((first <= keys) & (keys <= last), shape))
-    for name, value in options.items():
-        rule = OPTIONS[name].visible
-        if rule is not None and value is not None:
-            visible &= np.broadcast_to(rule(value, shape), shape)
+    visible = np.ones(shape, bool)
+    for name in _hiding(options):
+        visible &= _shown_by(name, shape, place, options)
     return visible
 
 
-def softmax(scores: Any, visible: NDArray[np.bool_], fully_masked_rows: str = "zero") -> Any:
+def _hiding(options: Mapping[str, Any]) -> list[str]:
+    return [name for name, value in options.items() if value is not None and OPTIONS[name].hides]
+
+
+def _shown_by(name: str, shape: tuple[int, ...], place: Place | None, options: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """Return which keys one of the options shows each query."""
+    option, keys = OPTIONS[name], np.arange(shape[-1])
+    shown = np.True_ if option.visible is None else option.visible(options[name], shape)
+    if option.interval is not None:
+        first, last = option.interval(options[name], place or Place(shape[-2], shape[-1]), options)
+        shown = shown & (first <= keys) & (keys <= last)
+    return np.broadcast_to(shown, shape)
+
+
+def words_of_rows(
+    policy: Policy, shape: tuple[int, ...], *, place: Place | None = None, **options: Any
+) -> NDArray[np.str_]:
+    """Return what each row gets if it sees no key, (..., Lq, 1).
+
+    Where that differs by the option that hides the keys, the first of these decides that hides the whole row, or else
+    that hides some of it: first in the policy's order, then those that it does not name.
+    """
+    if isinstance(policy, str):
+        return np.full((*shape[:-1], 1), policy)
+    words, hidden = np.full((*shape[:-1], 1), "zero"), np.zeros((*shape[:-1], 1), np.int64)
+    order = [way for way, _ in policy]
+    for name in sorted(_hiding(options), key=lambda name: order.index(name) if name in order else len(order)):
+        shown = _shown_by(name, shape, place, options)
+        part = 2 * ~shown.any(-1, keepdims=True) | ~shown.all(-1, keepdims=True)  # 3: the whole row, 1: some of it
+        words, hidden = np.where(part > hidden, word_of(policy, name), words), np.maximum(part, hidden)
+    return words
+
+
+def softmax(scores: Any, visible: NDArray[np.bool_], fully_masked_rows: Words = "zero") -> Any:
     """Return the softmax over the visible keys; `fully_masked_rows` is the policy for a query that sees none.
 
     "zero" is the rule of this harness. "nan" and "mean" are what other libraries do; they stand here so that an
@@ -54,14 +84,16 @@ def attend(scores: Any, value: Any, **options: Any) -> tuple[Any, Any]:
     return weights @ value, weights
 
 
-def visible_weights(scores: Any, *, fully_masked_rows: str = "zero", place: Place | None = None, **options: Any) -> Any:
+def visible_weights(
+    scores: Any, *, fully_masked_rows: Policy = "zero", place: Place | None = None, **options: Any
+) -> Any:
     """Return the weights: what the options make of the scores, in the order of the pipeline, then the softmax."""
     visible = visible_keys(scores.shape, place=place, **options)
     for option in pipeline():
         value = options.get(option.name)
         if option.apply is not None and value is not None:
             scores = option.apply(scores, _operand(value, scores))
-    return softmax(scores, visible, fully_masked_rows)
+    return softmax(scores, visible, words_of_rows(fully_masked_rows, scores.shape, place=place, **options))
 
 
 def _operand(value: Any, scores: Any) -> Any:

@@ -21,6 +21,7 @@ from attention_harness.bounds.rounding import (
 )
 from attention_harness.bounds.softmax import Weights
 from attention_harness.model.dtypes import DType
+from attention_harness.reference.arrays import Words
 
 _OWN = {np.tanh: "tanh", np.sin: "sin", np.cos: "cos", np.add: "__radd__", np.multiply: "__rmul__"}
 
@@ -394,5 +395,5 @@ class Tracked(Ufuncs):
         length = np.sqrt((scaled**2).sum(-1, keepdims=True))
         return np.divide(scaled, length, out=np.zeros_like(scaled), where=length > 0), length, largest
 
-    def softmax(self, visible: NDArray[np.bool_], fully_masked_rows: str) -> Weights:
+    def softmax(self, visible: NDArray[np.bool_], fully_masked_rows: Words) -> Weights:
         return Weights(self, visible, fully_masked_rows)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.bounds.rounding import Array
-from attention_harness.reference.arrays import Plain
+from attention_harness.reference.arrays import Plain, Words
 
-Change = Callable[[Array, NDArray[np.bool_], str], Array]
+Change = Callable[[Array, NDArray[np.bool_], Words], Array]
 """Scores, which of them are visible, and what a fully masked row gets -> weights: as `reference.core.softmax`."""
 
 
@@ -23,7 +23,7 @@ class Perturbed(Plain, np.ndarray):
     def __array_finalize__(self, parent: Any) -> None:
         self.change = getattr(parent, "change", None)
 
-    def softmax(self, visible: NDArray[np.bool_], fully_masked_rows: str) -> Any:
+    def softmax(self, visible: NDArray[np.bool_], fully_masked_rows: Words) -> Any:
         """Return the weights that the replacement makes of the scores."""
         return self.change(np.asarray(self), visible, fully_masked_rows)
 

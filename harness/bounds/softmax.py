@@ -24,7 +24,7 @@ from attention_harness.bounds.rounding import (
     rounding_variance,
     sum_variance,
 )
-from attention_harness.reference.arrays import empty_weight
+from attention_harness.reference.arrays import Words, empty_weight
 
 _LARGEST_SHIFT = 40.0  # e^40 u exceeds 1 in every format: beyond this a log-weight's error says nothing anyway
 _UNDERFLOW = 745.0  # e^-745 is the least number of float64
@@ -45,7 +45,7 @@ class Weights:
 
     stored = True
 
-    def __init__(self, scores: Any, visible: NDArray[np.bool_], fully_masked_rows: str) -> None:
+    def __init__(self, scores: Any, visible: NDArray[np.bool_], fully_masked_rows: Words) -> None:
         self.model, self.scores, self.visible = scores.model, scores, visible
         self.overflows = scores.overflows
         model, unit, keys = self.model, self.model.acc.roundoff, scores.shape[-1]

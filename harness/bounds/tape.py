@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.bounds.operations import Ufuncs
-from attention_harness.reference.arrays import Composite
+from attention_harness.reference.arrays import Composite, Words
 
 _NUMBERS = itertools.count()
 
@@ -231,7 +231,7 @@ class Taped(Ufuncs):
         value = self.value.inverse_length()
         return Taped(value, (self, lambda adjoint: -(self.value.normalise() * (value * value * adjoint))))
 
-    def softmax(self, visible: NDArray[np.bool_], fully_masked_rows: str) -> Taped:
+    def softmax(self, visible: NDArray[np.bool_], fully_masked_rows: Words) -> Taped:
         weights = self.value.softmax(visible, fully_masked_rows)
         return Taped(weights, (self, lambda adjoint: weights.scores_gradient(adjoint)))
 

@@ -93,7 +93,7 @@ def _options_alone(subject: Subject, other: Case) -> Iterator[Call]:
     if brought:
         tensors = inputs.tensors(case) | {name: x for name, x in inputs.tensors(other).items() if name in brought}
         arrays = inputs.exact(tensors)
-        right, _ = bounds_of(case, arrays, capabilities.arithmetic, capabilities.fully_masked_rows)
+        right, _ = bounds_of(case, arrays, capabilities.arithmetic, capabilities.policy)
         if not right.overflow:
             yield f"another {' and '.join(brought)} alone", case, tensors, right
 

@@ -25,12 +25,13 @@ from attention_harness.bounds.perturbed import evaluate
 from attention_harness.cases import inputs
 from attention_harness.checks.accuracy import judge_tensor
 from attention_harness.checks.declaration import check
-from attention_harness.checks.expected import arguments, arrays_of, fully_masked_rows
+from attention_harness.checks.expected import OTHER_WORDS, arguments, arrays_of, fully_masked_rows
 from attention_harness.checks.form import numbers
 from attention_harness.checks.subject import Subject
 from attention_harness.model import time_account
 from attention_harness.model.case import Case
 from attention_harness.reference import core
+from attention_harness.reference.arrays import Words
 from attention_harness.registry import mechanisms
 
 Array = NDArray[np.float64]
@@ -54,9 +55,9 @@ def dropout(subject: Subject) -> Judgement:
     if off.reason:
         return Judgement(off.error_ratio, off.error, off.where, f"after calls in training, outside of it: {off.reason}")
     errors = np.stack(answers) - error_bound.value
-    if subject.implementation.capabilities.fully_masked_rows != "zero":  # its policy for these rows was judged above
-        masked = fully_masked_rows(case)
-        errors[:, masked] = parts[:, masked] = 0.0
+    policy = subject.implementation.capabilities.policy  # for these rows it was judged above
+    masked = fully_masked_rows(case, policy=policy, words=OTHER_WORDS)
+    errors[:, masked] = parts[:, masked] = 0.0
     if not np.isfinite(errors).all():
         return Judgement.refuse("an output in training is not finite")
     return statistics(errors, parts, keep, error_bound.bound / keep)
@@ -67,8 +68,8 @@ def contributions(case: Case) -> Array:
     mechanism = mechanisms()[case.mechanism]
     tensors, options = arguments(case, arrays_of(case))
 
-    def without(place: tuple[Any, ...] | None, scores: Array, visible: NDArray[np.bool_], policy: str) -> Array:
-        weights = core.softmax(scores, visible, policy)
+    def without(place: tuple[Any, ...] | None, scores: Array, visible: NDArray[np.bool_], words: Words) -> Array:
+        weights = core.softmax(scores, visible, words)
         if place is not None:
             weights[place] = 0.0
         return weights

@@ -27,7 +27,7 @@ from attention_harness.bounds.judge import Judgement, ratio
 from attention_harness.cases import inputs
 from attention_harness.checks.behaviour.anchor import NO_CLAIM, finding, is_anchor, takes
 from attention_harness.checks.declaration import check
-from attention_harness.checks.expected import fully_masked_rows
+from attention_harness.checks.expected import fully_masked_rows, spoilt_batches
 from attention_harness.checks.form import numbers, to_array
 from attention_harness.checks.gradients import first_bounds, upstream_gradient
 from attention_harness.checks.interface import Declaration
@@ -48,7 +48,7 @@ def drops_with_gradients(implementation: Declaration, case: Case) -> bool:
 def dropout_gradient(subject: Subject) -> Judgement:
     """In training, the backward pass drops what the forward pass dropped: ⟨dV, V⟩ = ⟨dO, O⟩ in every column."""
     case, capabilities = subject.case, subject.implementation.capabilities
-    policy = capabilities.fully_masked_rows
+    policy = capabilities.policy
     bounds, weights = subject.error_bound()
     of_value = first_bounds(case, capabilities.arithmetic, policy)["value"]
     if weights is None or of_value.overflow:
@@ -68,7 +68,7 @@ def dropout_gradient(subject: Subject) -> Judgement:
         sides = (d_value * value).sum(-2), _by_key_head(d_output * output, value).sum(-2)
     of_rows = (_by_key_head(np.abs(d_output), value) * _slack_of_rows(case, bounds, weights, value)).sum(-2)
     slack = (np.abs(value) * of_value.bound).sum(-2) / (1 - case.options["dropout"]) + of_rows
-    return _compared(*sides, slack, _spoilt(case, policy))
+    return _compared(*sides, slack, spoilt_batches(case, policy))
 
 
 def _slack_of_rows(case: Case, output: ErrorBound, weights: ErrorBound, value: Array) -> Array:
@@ -106,12 +106,6 @@ def _dropped(implementation: Declaration, case: Case) -> list[Case]:
 def _by_key_head(array: Array, value: Array) -> Array:
     """Return (..., key heads, rows of all the heads that share one, width): heads are neighbours."""
     return array.reshape(*value.shape[:-2], -1, array.shape[-1])
-
-
-def _spoilt(case: Case, policy: str) -> NDArray[np.bool_]:
-    """Return the batch elements where NaN of a fully masked row reaches the gradient, by policy."""
-    masked = fully_masked_rows(case)
-    return masked.any(axis=tuple(range(1, masked.ndim))) & (policy == "nan")
 
 
 def _compared(one: Array, other: Array, slack: Array, spoilt: NDArray[np.bool_]) -> Judgement:

@@ -13,13 +13,15 @@ from attention_harness.bounds import ErrorBound, blocked, error_bounds, rows_of
 from attention_harness.cases import inputs
 from attention_harness.checks.size import is_large
 from attention_harness.model import time_account
-from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.capabilities import Arithmetic, Policy
 from attention_harness.model.case import Case
 from attention_harness.options import OPTIONS
-from attention_harness.reference.core import visible_keys
+from attention_harness.reference.core import visible_keys, words_of_rows
 from attention_harness.registry import mechanisms
 
 Arrays = Mapping[str, NDArray[Any]]
+OTHER_WORDS = ("nan", "mean")
+"""What a row that sees no key may get beside the contract's zero."""
 Bounds = tuple[ErrorBound, ErrorBound | None]
 
 
@@ -39,7 +41,7 @@ def arguments(case: Case, arrays: Arrays) -> tuple[dict[str, NDArray[Any]], dict
     return tensors, options | inputs.arguments(case)
 
 
-def bounds_of(case: Case, arrays: Arrays, arithmetic: Arithmetic, fully_masked_rows: str) -> Bounds:
+def bounds_of(case: Case, arrays: Arrays, arithmetic: Arithmetic, fully_masked_rows: Policy) -> Bounds:
     """Return the error bounds of output and weights for these numbers in the case's place.
 
     A large problem is computed over blocks of its queries, and has no error bound of its weights: `checks.size`.
@@ -55,12 +57,12 @@ def bounds_of(case: Case, arrays: Arrays, arithmetic: Arithmetic, fully_masked_r
         return error_bounds(mechanism.evaluate, tensors, options, case.dtype, arithmetic)
 
 
-def bound_of(case: Case, arithmetic: Arithmetic, fully_masked_rows: str) -> Bounds:
+def bound_of(case: Case, arithmetic: Arithmetic, fully_masked_rows: Policy) -> Bounds:
     """Return the error bounds of a case's output and weights, once for all implementations that declare the same."""
     return (_large if is_large(case) else _small)(case, arithmetic, fully_masked_rows)
 
 
-def _bound_of(case: Case, arithmetic: Arithmetic, fully_masked_rows: str) -> Bounds:
+def _bound_of(case: Case, arithmetic: Arithmetic, fully_masked_rows: Policy) -> Bounds:
     return bounds_of(case, arrays_of(case), arithmetic, fully_masked_rows)
 
 
@@ -87,11 +89,24 @@ def visible(case: Case, arrays: Arrays) -> NDArray[np.bool_]:
     return visible_keys(shape, **inputs.option_values(case, arrays))
 
 
-def fully_masked_rows(case: Case) -> NDArray[np.bool_]:
-    """Return which rows of the output rest on a row of scores that sees no key, in any head."""
+def fully_masked_rows(
+    case: Case, arrays: Arrays | None = None, policy: Policy = "zero", words: tuple[str, ...] = ("zero",)
+) -> NDArray[np.bool_]:
+    """Return which rows of the output rest on a row of scores that sees no key and gets one of these words.
+
+    In any head. arrays: other numbers in the place of the case's
+    """
     mechanism = mechanisms()[case.mechanism]
     shape = inputs.shape_of(mechanism.output, case.sizes)[:-1]
     if not mechanism.scores:
         return np.zeros(shape, bool)
-    masked = np.logical_not(np.any(visible(case, arrays_of(case)), axis=-1))
+    arrays = arrays_of(case) if arrays is None else arrays
+    seen, options = visible(case, arrays), inputs.option_values(case, arrays)
+    masked = ~seen.any(-1) & np.isin(words_of_rows(policy, seen.shape, **options)[..., 0], words)
     return np.asarray(masked.any(1)) if masked.ndim > len(shape) else np.asarray(masked)
+
+
+def spoilt_batches(case: Case, policy: Policy) -> NDArray[np.bool_]:
+    """Return the batch elements with a row of NaN, which sees no key: NaN times zero is NaN, also in gradients."""
+    rows = fully_masked_rows(case, policy=policy, words=("nan",))
+    return np.asarray(rows.any(tuple(range(1, rows.ndim))))

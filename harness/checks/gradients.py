@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attention_harness.bounds import ErrorBound
 from attention_harness.bounds.error_bound import gradient_bounds, second_derivative_bounds
@@ -15,12 +16,20 @@ from attention_harness.bounds.judge import Judgement, judge, worst
 from attention_harness.cases import inputs
 from attention_harness.cases.distributions import DISTRIBUTIONS
 from attention_harness.checks.declaration import check
-from attention_harness.checks.expected import acts_in_training, arguments, arrays_of, axes_of, fully_masked_rows
+from attention_harness.checks.expected import (
+    OTHER_WORDS,
+    acts_in_training,
+    arguments,
+    arrays_of,
+    axes_of,
+    fully_masked_rows,
+    spoilt_batches,
+)
 from attention_harness.checks.form import numbers, to_array
 from attention_harness.checks.interface import Declaration, Derivatives
 from attention_harness.checks.subject import Subject
 from attention_harness.model import time_account
-from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.capabilities import Arithmetic, Policy
 from attention_harness.model.case import Case
 from attention_harness.registry import mechanisms
 
@@ -50,9 +59,9 @@ def gradient(subject: Subject) -> Judgement:
     """The gradient of every floating tensor is within its error bound, and none is missing.
 
     One that is missing counts as zero where a length is 0: there is nothing to depend on. Where (output, weights) is
-    returned, the gradient runs through the output alone. Under a policy for fully masked rows other than "zero" the
-    upstream gradient of those rows is zero. Under the policy "nan" NaN is not judged in a batch element with such a
-    row, nor in what the batch shares: NaN times zero is NaN, and it reaches whatever the row's keys share.
+    returned, the gradient runs through the output alone. The upstream gradient of a row that sees no key, and gets
+    "nan" or "mean" by the declared policy, is zero. NaN is not judged in a batch element with a row of NaN, nor in what
+    the batch shares: NaN times zero is NaN, and it reaches whatever the row's keys share.
     """
     return _judged(subject, floating(inputs.tensors(subject.case)), accumulated=False)
 
@@ -79,7 +88,7 @@ def gradient_alone(subject: Subject) -> Judgement:
 def _judged(subject: Subject, names: list[str], *, accumulated: bool) -> Judgement:
     """Return the judgement of the gradients by the named tensors, which alone require one."""
     case, capabilities = subject.case, subject.implementation.capabilities
-    policy = capabilities.fully_masked_rows
+    policy = capabilities.policy
     error_bounds = first_bounds(case, capabilities.arithmetic, policy)
     tensors = inputs.tensors(case)
     upstream = upstream_gradient(case, policy)
@@ -89,43 +98,41 @@ def _judged(subject: Subject, names: list[str], *, accumulated: bool) -> Judgeme
     found = dict.fromkeys(names) | dict(derivatives.by_name)
     if _is_empty(case):
         found = _filled(found, tensors)
-    if policy == "nan":
-        found = {name: _excused(case, name, one, error_bounds[name]) for name, one in found.items()}
+    found = {name: excused(case, policy, name, one, error_bounds[name].value) for name, one in found.items()}
     return _worst(found, error_bounds, case, "gradient, alone required," if accumulated else "gradient")
 
 
-def _excused(case: Case, name: str, gradient: Any, error_bound: ErrorBound) -> Any:
+def excused(case: Case, policy: Policy, name: str, gradient: Any, right: NDArray[np.float64]) -> Any:
     """Return a gradient with the right numbers for NaN that a row of NaN, which sees no key, may have spread."""
     import torch
 
-    if gradient is None:
-        return None
-    rows = fully_masked_rows(case)
-    spread = rows.any(tuple(range(1, rows.ndim)))
+    if gradient is None or policy == "zero" or gradient.shape != right.shape:
+        return gradient
+    spread = spoilt_batches(case, policy)
     alone = axes_of(case, name)[:1] == ("B",)
     where = torch.from_numpy(spread.reshape(-1, *[1] * (gradient.ndim - 1)) if alone else spread.any(keepdims=True))
-    return torch.where(gradient.isnan() & where, torch.from_numpy(error_bound.value).to(gradient), gradient)
+    return torch.where(gradient.isnan() & where.to(gradient.device), torch.from_numpy(right).to(gradient), gradient)
 
 
 def has_second_derivative(implementation: Declaration, case: Case) -> bool:
-    """Return whether second derivatives are declared, on ordinary numbers in float64 of a mechanism that has scores.
-
-    They are not judged of what makes NaN of fully masked rows: it reaches every second derivative.
-    """
-    known = implementation.capabilities
-    declared = known.second_derivatives and known.fully_masked_rows != "nan" and has_gradient(implementation, case)
+    """Return whether second derivatives are declared, on ordinary numbers in float64 of a mechanism that has scores."""
+    declared = implementation.capabilities.second_derivatives and has_gradient(implementation, case)
     plain = case.format.as_reference and case.content == "ordinary" and not _is_empty(case)
     return declared and plain and bool(mechanisms()[case.mechanism].scores)
 
 
 @check("second_derivative", has_second_derivative)
 def second_derivative(subject: Subject) -> Judgement:
-    """The gradient of a fixed linear combination of all gradients is within its error bound: a tape over a tape."""
+    """The gradient of a fixed linear combination of all gradients is within its error bound: a tape over a tape.
+
+    NaN of rows that see no key is excused as in the first gradient.
+    """
     case, capabilities = subject.case, subject.implementation.capabilities
-    error_bounds = second_bounds(case, capabilities.arithmetic, capabilities.fully_masked_rows)
+    policy = capabilities.policy
+    error_bounds = second_bounds(case, capabilities.arithmetic, policy)
     tensors = inputs.tensors(case)
     directions = {name: direction(case, name, tensors[name]) for name in floating(tensors)}
-    upstream = upstream_gradient(case, capabilities.fully_masked_rows)
+    upstream = upstream_gradient(case, policy)
     derivatives = subject.prepared.second_derivatives(tensors, upstream, directions)
     if wrong := _not_differentiable(derivatives, case):
         return Judgement.refuse(wrong)
@@ -135,7 +142,9 @@ def second_derivative(subject: Subject) -> Judgement:
                 f"second derivative of {name}: missing, autograd finds no way from the first gradients to it; "
                 "a backward pass that autograd can differentiate has one, or second_derivatives=False is declared"
             )
-    return _worst(_filled(derivatives.by_name, tensors), error_bounds, case, "second derivative")
+    found = _filled(derivatives.by_name, tensors)
+    found = {name: excused(case, policy, name, one, error_bounds[name].value) for name, one in found.items()}
+    return _worst(found, error_bounds, case, "second derivative")
 
 
 def _not_differentiable(derivatives: Derivatives, case: Case) -> str:
@@ -186,17 +195,18 @@ def _output_shape(case: Case) -> tuple[int, ...]:
     return inputs.shape_of(mechanisms()[case.mechanism].output, case.sizes)
 
 
-def upstream_gradient(case: Case, policy: str) -> Tensor:
+def upstream_gradient(case: Case, policy: Policy) -> Tensor:
     """Return the upstream gradient; by the fingerprint contiguous, transposed, or one row for all queries."""
     import torch
 
     drawn = inputs.drawn(case, "upstream", _output_shape(case))
-    if policy != "zero":
-        drawn = np.where(fully_masked_rows(case)[..., None], 0.0, drawn)
+    other = policy != "zero" and fully_masked_rows(case, policy=policy, words=OTHER_WORDS)
+    if np.any(other):
+        drawn = np.where(np.asarray(other)[..., None], 0.0, drawn)
     upstream = torch.from_numpy(drawn).to(getattr(torch, case.format.torch)).to(case.device)
     if case.fingerprint % 3 == 1:
         return upstream.mT.contiguous().mT
-    if case.fingerprint % 3 == 2 and policy == "zero":
+    if case.fingerprint % 3 == 2 and not np.any(other):
         return upstream[..., :1, :].expand(upstream.shape)
     return upstream
 
@@ -209,7 +219,7 @@ def direction(case: Case, name: str, like: Tensor) -> Tensor:
 
 
 @functools.lru_cache(maxsize=256)
-def first_bounds(case: Case, arithmetic: Arithmetic, policy: str) -> dict[str, ErrorBound]:
+def first_bounds(case: Case, arithmetic: Arithmetic, policy: Policy) -> dict[str, ErrorBound]:
     """Return the error bounds of the gradients of a case's floating tensors."""
     upstream = to_array(upstream_gradient(case.on("cpu"), policy))
     evaluate = mechanisms()[case.mechanism].evaluate
@@ -218,7 +228,7 @@ def first_bounds(case: Case, arithmetic: Arithmetic, policy: str) -> dict[str, E
 
 
 @functools.lru_cache(maxsize=64)
-def second_bounds(case: Case, arithmetic: Arithmetic, policy: str) -> dict[str, ErrorBound]:
+def second_bounds(case: Case, arithmetic: Arithmetic, policy: Policy) -> dict[str, ErrorBound]:
     """Return the error bounds of the second derivatives of a case's floating tensors."""
     tensors, options = arguments(case, arrays_of(case))
     upstream = to_array(upstream_gradient(case.on("cpu"), policy))

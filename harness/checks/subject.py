@@ -72,7 +72,7 @@ class Subject:
     def error_bound(self, case: Case | None = None) -> Bounds:
         """Return the error bounds of the output and of the weights."""
         capabilities = self.implementation.capabilities
-        return bound_of(case or self.case, capabilities.arithmetic, capabilities.fully_masked_rows)
+        return bound_of(case or self.case, capabilities.arithmetic, capabilities.policy)
 
 
 def _alike(before: Any, now: Any) -> bool:

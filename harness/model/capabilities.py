@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 from attention_harness.model.dtypes import DTYPES
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.requirements import requirement
 
 FULLY_MASKED_ROWS = ("zero", "nan", "mean")
+
+Policy = str | tuple[tuple[str, str], ...]
+"""What a row that sees no key gets: a word for all of them, or (option that hides it, word) pairs; else "zero"."""
+
+
+def word_of(policy: Policy, way: str) -> str:
+    """Return what a row gets that sees no key because of an option."""
+    return policy if isinstance(policy, str) else dict(policy).get(way, "zero")
+
+
+def spelt_policy(policy: Policy) -> str:
+    """Return a policy as a finding spells it."""
+    return policy if isinstance(policy, str) else ", ".join(f"{way}: {word}" for way, word in policy)
 
 
 DEVICES = ("cpu", "cuda")
@@ -77,6 +91,17 @@ def _names(what: str, declared: Any) -> tuple[str, ...]:
     return declared
 
 
+def _policy(declared: Any) -> Policy:
+    """Return a policy for fully masked rows, a mapping as pairs in its order."""
+    pairs = tuple(declared.items()) if isinstance(declared, Mapping) else declared
+    words = [pairs] if isinstance(pairs, str) else [word for _, word in pairs]
+    for word in words:
+        if word not in FULLY_MASKED_ROWS:
+            known = ", ".join(FULLY_MASKED_ROWS)
+            raise HarnessError(f"capabilities: fully_masked_rows {word!r} is none of {known}")
+    return pairs
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What an implementation declares. It chooses the checks; the checks hold the implementation to it.
@@ -87,7 +112,9 @@ class Capabilities:
     builds                          preparing it for another structure of inputs takes seconds (a compilation, an
                                     export): its gradients are judged on a sample of the cases
     weights                         it returns (output, weights)
-    fully_masked_rows                      what a query that sees no key gets: "zero", "nan" or "mean"
+    fully_masked_rows               what a query that sees no key gets: "zero", "nan" or "mean"; or that by the option
+                                    that hides the keys, {"mask": "mean", "bias": "nan"}, "zero" under the others. The
+                                    first of these that hides the whole row decides, or else that hides some of it
     poison_safe                     NaN and infinity in what is masked never reach an output or a gradient
     repeatable                      the same inputs give the same bits, call after call
     batch_invariant                 a batch element gives the same bits alone and among neighbours
@@ -103,7 +130,7 @@ class Capabilities:
     second_derivatives: bool = False
     builds: bool = False
     weights: bool = False
-    fully_masked_rows: str = "zero"
+    fully_masked_rows: Policy | Mapping[str, str] = "zero"
     poison_safe: bool = False
     repeatable: bool = False
     batch_invariant: bool = False
@@ -123,10 +150,12 @@ class Capabilities:
             requirement(text)
         if not _names("mechanisms", self.mechanisms):
             raise HarnessError(f"capabilities: mechanisms must be a tuple of names, got {self.mechanisms!r}")
-        if self.fully_masked_rows not in FULLY_MASKED_ROWS:
-            raise HarnessError(
-                f"capabilities: fully_masked_rows {self.fully_masked_rows!r} is none of {', '.join(FULLY_MASKED_ROWS)}"
-            )
+        object.__setattr__(self, "fully_masked_rows", _policy(self.fully_masked_rows))
         _need_flags("capabilities", self)
         if not isinstance(self.arithmetic, Arithmetic):
             raise HarnessError(f"capabilities: arithmetic must be an Arithmetic(...), got {self.arithmetic!r}")
+
+    @property
+    def policy(self) -> Policy:
+        """What a query that sees no key gets, a mapping as pairs."""
+        return cast(Policy, self.fully_masked_rows)

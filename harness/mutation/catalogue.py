@@ -49,7 +49,7 @@ class _MutantRow(_Row):
 
 class _VariantRow(_Row):
     arithmetic: dict[str, Any] = {}
-    fully_masked_rows: str = "zero"
+    fully_masked_rows: str | dict[str, str] = "zero"
 
 
 Row = TypeVar("Row", bound=_Row)
@@ -71,7 +71,9 @@ def variants() -> tuple[EquivalentVariant, ...]:
     """Return every equivalent variant, by kind."""
 
     def made(row: _VariantRow, kind: str, patches: Patches) -> EquivalentVariant:
-        return EquivalentVariant(row.name, kind, patches, Arithmetic(**row.arithmetic), row.fully_masked_rows)
+        policy = row.fully_masked_rows
+        pairs = policy if isinstance(policy, str) else tuple(policy.items())
+        return EquivalentVariant(row.name, kind, patches, Arithmetic(**row.arithmetic), pairs)
 
     return _read("equivalent", "variant", _VariantRow, made)
 

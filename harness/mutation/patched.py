@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from attention_harness import registry
-from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.capabilities import Arithmetic, Policy
 from attention_harness.model.errors import HarnessError
 from attention_harness.registry import Implementation
 
@@ -85,7 +85,7 @@ class EquivalentVariant(Patched):
 
     what = "variant"
     arithmetic: Arithmetic = _LOOSEST
-    fully_masked_rows: str = "zero"
+    fully_masked_rows: Policy = "zero"
 
     def implementation(self) -> Implementation:
         """Return eager computed in this way."""

@@ -31,6 +31,7 @@ from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
 from attention_harness.model.mutation_results import KINDS, Sensitivity
 from attention_harness.reference import core
+from attention_harness.reference.arrays import Words
 from attention_harness.registry import mechanisms
 
 Array = NDArray[np.float64]
@@ -86,7 +87,7 @@ class _Problem:
         if self.mechanism.scores:
             self.output(self._remembering)
 
-    def _remembering(self, scores: Array, visible: NDArray[np.bool_], fully_masked_rows: str) -> Array:
+    def _remembering(self, scores: Array, visible: NDArray[np.bool_], fully_masked_rows: Words) -> Array:
         self.visible, self.weights = visible, core.softmax(scores, visible, fully_masked_rows)
         return self.weights
 
@@ -148,7 +149,7 @@ def temperature(eps: float) -> Change:
 def weight(eps: float) -> Change:
     """Return the softmax with one log-weight of each row moved by eps."""
 
-    def change(scores: Array, visible: NDArray[np.bool_], fully_masked_rows: str) -> Array:
+    def change(scores: Array, visible: NDArray[np.bool_], fully_masked_rows: Words) -> Array:
         p = core.softmax(scores, visible)
         moved = np.zeros_like(scores)
         if scores.shape[-1]:
@@ -161,7 +162,7 @@ def weight(eps: float) -> Change:
 def dropped(threshold: float) -> Change:
     """Return the softmax without the heaviest key of weight `threshold` or less; a row's only key stays."""
 
-    def change(scores: Array, visible: NDArray[np.bool_], fully_masked_rows: str) -> Array:
+    def change(scores: Array, visible: NDArray[np.bool_], fully_masked_rows: Words) -> Array:
         return core.softmax(
             scores, visible & ~chosen_keys(core.softmax(scores, visible), visible, threshold), fully_masked_rows
         )

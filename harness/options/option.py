@@ -165,6 +165,11 @@ class Option:
     training: bool = False
     argument: Any = None
 
+    @property
+    def hides(self) -> bool:
+        """Whether it can hide keys, by a tensor or without one."""
+        return self.visible is not None or self.interval is not None
+
     def brings(self, form: Any) -> Tensor | None:
         """Return the tensor that a form brings, or None: a learned scale is one, a number is not."""
         return self.tensor if isinstance(form, str) else None

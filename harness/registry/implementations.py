@@ -25,8 +25,8 @@ from attention_harness.model.capabilities import Capabilities
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.requirements import unmet
+from attention_harness.options import OPTIONS, required
 from attention_harness.options import capabilities as known_options
-from attention_harness.options import required
 from attention_harness.registry.mechanisms import mechanisms, unknown
 
 ENTRY_POINTS = "attention_harness.implementations"
@@ -222,9 +222,12 @@ def _validated(found: Implementation) -> Implementation:
     texts = [*failures, *failures.values()] if isinstance(failures, dict) else [None]
     if not all(isinstance(text, str) and text for text in texts):
         raise HarnessError(f"{where}: KNOWN_FAILURES must be a dict from a pattern of check:case to a reason")
+    policy = capabilities.policy
+    ways = () if isinstance(policy, str) else tuple(way for way, _ in policy)
     for kind, names, known in (
         ("mechanism", capabilities.mechanisms, tuple(mechanisms())),
         ("option", capabilities.options, known_options()),
+        ("option that hides keys", ways, tuple(name for name, option in OPTIONS.items() if option.hides)),
     ):
         for name in names:
             if name not in known:

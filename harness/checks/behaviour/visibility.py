@@ -25,10 +25,11 @@ from attention_harness.checks.behaviour.anchor import (
 )
 from attention_harness.checks.declaration import check
 from attention_harness.checks.expected import bounds_of
+from attention_harness.checks.expected import fully_masked_rows as masked_rows
 from attention_harness.checks.form import to_array
-from attention_harness.checks.interface import Prepared
+from attention_harness.checks.interface import Declaration, Prepared
 from attention_harness.checks.subject import Subject
-from attention_harness.model.capabilities import FULLY_MASKED_ROWS
+from attention_harness.model.capabilities import FULLY_MASKED_ROWS, Policy, spelt_policy, word_of
 from attention_harness.model.case import Case
 from attention_harness.model.dtypes import DType
 from attention_harness.options import OPTIONS, Place, hiding, interval
@@ -93,21 +94,48 @@ def _answer(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the output for these tensors, and how far from a right one it may be."""
     capabilities = subject.implementation.capabilities
-    bound, _ = bounds_of(case, inputs.exact(tensors), capabilities.arithmetic, capabilities.fully_masked_rows)
+    bound, _ = bounds_of(case, inputs.exact(tensors), capabilities.arithmetic, capabilities.policy)
     return to_array(prepared.call(_copies(tensors)).output), bound.bound
 
 
-@check("behaviour.fully_masked_rows", is_anchor, can_hide)
+OTHER = "other"
+"""The word for rows that see no key and are none of what may be declared."""
+
+
+@check(
+    "behaviour.fully_masked_rows", is_anchor, lambda one, case: can_hide(one, case) or bool(_without_keys(one, case))
+)
 def fully_masked_rows(subject: Subject) -> Judgement:
     """What a query that sees no key gets, by every way to hide keys: zero, NaN, the mean of the values, or other."""
-    declared = subject.implementation.capabilities.fully_masked_rows
+    declared: Policy = subject.implementation.capabilities.policy
+    ways = ways_to_hide(subject.implementation, subject.case)
+    problems = {way: (case, _last_batch_hidden(case, way)) for way, case in ways.items()}
+    without = _without_keys(subject.implementation, subject.case)
+    problems |= {way: (case, inputs.tensors(case)) for way, case in without.items()}
     found = {}
-    for way, case in ways_to_hide(subject.implementation, subject.case).items():
-        tensors = _last_batch_hidden(case, way)
-        rows = to_array(subject.prepared_for(case).call(tensors).output)[-1:]
-        fitting = (word for word in FULLY_MASKED_ROWS if _fits(rows, subject, case, tensors, word))
-        found[way] = next(fitting, "other")
-    return finding(by_word(found), declared, any(word != declared for word in found.values()))
+    for way, (case, tensors) in problems.items():
+        output = to_array(subject.prepared_for(case).call(tensors).output)
+        fitting = (word for word in FULLY_MASKED_ROWS if _fits(output, subject, case, tensors, word))
+        found[way] = next(fitting, OTHER)
+    judged = finding(
+        by_word(found), spelt_policy(declared), any(x != word_of(declared, way) for way, x in found.items())
+    )
+    if judged.reason and OTHER not in found.values() and len(set(found.values())) > 1:
+        judged = replace(judged, reason=f"{judged.reason}; it keeps fully_masked_rows={found}")
+    return judged
+
+
+def _without_keys(implementation: Declaration, case: Case) -> dict[str, Case]:
+    """Return options without a tensor that leave a query without keys, where there are more queries than keys."""
+    found: dict[str, Case] = {}
+    if not {"Lq", "Lk"} <= case.sizes.keys():
+        return found
+    more = replace(case, sizes={**case.sizes, "Lq": case.sizes["Lk"], "Lk": case.sizes["Lq"]})
+    for name in (name for name, option in OPTIONS.items() if option.interval is not None):
+        for probe in with_option(implementation, more, name).values():
+            if masked_rows(probe).any():
+                found.setdefault(name, probe)
+    return found
 
 
 def _last_batch_hidden(case: Case, way: str) -> dict[str, Tensor]:
@@ -122,12 +150,16 @@ def _last_batch_hidden(case: Case, way: str) -> dict[str, Tensor]:
     return tensors
 
 
-def _fits(rows: NDArray[np.float64], subject: Subject, case: Case, tensors: Mapping[str, Tensor], policy: str) -> bool:
-    """Return whether the rows of the last batch element are what this policy makes of them."""
-    arithmetic = subject.implementation.capabilities.arithmetic
-    error_bound, _ = bounds_of(case, inputs.exact(tensors), arithmetic, policy)
-    last = ErrorBound(error_bound.value[-1:], error_bound.bound[-1:], error_bound.deviation[-1:], None, None)
-    return not judge(rows, last).reason
+def _fits(output: NDArray[np.float64], subject: Subject, case: Case, tensors: Mapping[str, Tensor], word: str) -> bool:
+    """Return whether the rows that see no key are what this word makes of them."""
+    arithmetic, arrays = subject.implementation.capabilities.arithmetic, inputs.exact(tensors)
+    right, _ = bounds_of(case, arrays, arithmetic, word)
+    rows = masked_rows(case, arrays)
+    if output.shape != right.value.shape:
+        return False
+    return not judge(
+        output[rows], ErrorBound(right.value[rows], right.bound[rows], right.deviation[rows], None, None)
+    ).reason
 
 
 @check("behaviour.masked_nan", is_anchor, can_hide, lambda _, case: bool(key_axes(case)))
@@ -165,7 +197,7 @@ def _leaks(subject: Subject, case: Case, with_gradients: bool) -> dict[str, list
     tensors, prepared = _last_key_hidden(case), subject.prepared_for(case)
     capabilities = subject.implementation.capabilities
     arrays = inputs.exact(tensors)
-    error_bound, _ = bounds_of(case, arrays, capabilities.arithmetic, capabilities.fully_masked_rows)
+    error_bound, _ = bounds_of(case, arrays, capabilities.arithmetic, capabilities.policy)
     error_bound = _around_clean_answer(to_array(prepared.call(_copies(tensors)).output), error_bound)
     leaks: dict[str, list[str]] = {"": [], " into a gradient": []}
     for kind, poison in _poisons(case.format).items():

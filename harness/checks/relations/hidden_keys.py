@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from attention_harness.bounds.judge import Judgement, worst
 from attention_harness.checks.declaration import check
-from attention_harness.checks.expected import axes_of
+from attention_harness.checks.expected import OTHER_WORDS, axes_of, fully_masked_rows
 from attention_harness.checks.form import numbers, to_array
+from attention_harness.checks.gradients import excused
 from attention_harness.checks.interface import Declaration
 from attention_harness.checks.relations.problem import Answer, Problem, agree, answer_to, bounds, letters, tensors
 from attention_harness.checks.relations.sampling import changeable, conditional, conditional_single
@@ -22,11 +23,6 @@ from attention_harness.model.case import Case
 from attention_harness.options import Place, hiding, interval
 
 _ADDED = 3  # keys
-
-
-def ignores_hidden_keys(implementation: Declaration, case: Case) -> bool:
-    """Return whether a row that sees no key is not declared to be the mean of all values, in which hidden ones show."""
-    return implementation.capabilities.fully_masked_rows != "mean"
 
 
 def _shown(case: Case, more: int = 0, moved: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -80,7 +76,6 @@ def with_more_keys(case: Case) -> Case:
 @check(
     "relation.added_keys",
     changeable,
-    ignores_hidden_keys,
     can_add_keys,
     sampled=conditional,
     other_cases=(with_more_keys,),
@@ -88,7 +83,8 @@ def with_more_keys(case: Case) -> Case:
 def added_keys(subject: Subject) -> Judgement:
     """Adding masked keys changes nothing: f(Q, [K; K'], [V; V']) = f(Q, K, V) where no query sees K'.
 
-    The added ones are copies of the first keys. They come last, or first where causality counts from the last key.
+    The added ones are copies of the first keys. They come last, or first where causality counts from the last key. A
+    row that sees no key gets what is declared for it: the mean is one of more values.
     """
     problem = Problem.of(subject.case)
     queries, letter = letters(subject.case)
@@ -100,12 +96,14 @@ def added_keys(subject: Subject) -> Judgement:
     whole = whole.moved(_ADDED) if first else whole
     whole = whole.hidden([int(key) for key in added])
     base, more = answer_to(subject, problem), answer_to(subject, whole)
-    output, bound = (problem.rows(x, np.arange(subject.case.sizes[queries])) for x in (more.output, more.bound))
+    arrays = more.output, more.bound, bounds(subject, whole)[0].value
+    output, bound, right = (problem.rows(x, np.arange(subject.case.sizes[queries])) for x in arrays)
     for axis, name in enumerate(problem.mechanism.output):
         if name == letter and letter != queries:  # where the output is the weights
             rest = np.setdiff1d(np.arange(keys + _ADDED), added)
-            output, bound = np.take(output, rest, axis), np.take(bound, rest, axis)
-    return agree(base.output, output, base.bound + bound, what="the answers without and with hidden keys")
+            output, bound, right = (np.take(x, rest, axis) for x in (output, bound, right))
+    expected = np.where(fully_masked_rows(subject.case)[..., None], right, base.output)
+    return agree(expected, output, base.bound + bound, what="the answers without and with hidden keys")
 
 
 def can_hide_keys(implementation: Declaration, case: Case) -> bool:
@@ -114,7 +112,7 @@ def can_hide_keys(implementation: Declaration, case: Case) -> bool:
     return bool(keys) and bool(hiding(case.options)) and case.sizes[keys] > 2
 
 
-@check("relation.masked_content", changeable, ignores_hidden_keys, can_hide_keys, sampled=conditional)
+@check("relation.masked_content", changeable, can_hide_keys, sampled=conditional)
 def masked_content(subject: Subject) -> Judgement:
     """Masked content never leaks: what no query sees may be huge, and NaN or infinite if that is declared to be safe.
 
@@ -142,10 +140,15 @@ def masked_content(subject: Subject) -> Judgement:
 
 
 def _same_rows(subject: Subject, base: Answer, other: Problem, rows: NDArray[Any], what: str) -> Judgement:
-    """Judge some rows of the answer to a problem whose visible part, and so whose error bound, is that of another."""
+    """Judge some rows of the answer to a problem whose visible part, and so whose error bound, is that of another.
+
+    Rows that see no key, and are the mean of all values by the declared policy, show what is hidden.
+    """
+    policy = subject.implementation.capabilities.policy
+    means = fully_masked_rows(other.case, other.arrays, policy, ("mean",))[..., None]
     output = to_array(subject.prepared_for(other.case).call(tensors(other)).output)
-    one, two, bound = (other.rows(x, rows) for x in (base.output, output, base.bound))
-    return agree(one, two, 2 * bound, what=what)
+    one, two, bound, mean = (other.rows(x, rows) for x in (base.output, output, base.bound, means))
+    return agree(one, two, 2 * bound, ~mean, what)
 
 
 def _filled(array: NDArray[Any], axis: int, _: str, *, keys: Sequence[int], content: float) -> NDArray[Any]:
@@ -168,7 +171,7 @@ def has_future(implementation: Declaration, case: Case) -> bool:
     return bool(letters(case)[1]) and _present(case) != (-1, -1)
 
 
-@check("relation.causal_future", changeable, ignores_hidden_keys, has_future, sampled=conditional)
+@check("relation.causal_future", changeable, has_future, sampled=conditional)
 def causal_future(subject: Subject) -> Judgement:
     """A causal row does not see the future: other keys and values after its last visible key leave it as it is."""
     problem = Problem.of(subject.case)
@@ -181,23 +184,25 @@ def causal_future(subject: Subject) -> Judgement:
 @check(
     "relation.causal_gradient",
     changeable,
-    lambda implementation, case: (
-        implementation.capabilities.gradients and implementation.capabilities.fully_masked_rows == "zero"
-    ),
+    lambda implementation, case: implementation.capabilities.gradients,
     has_future,
     sampled=conditional_single,
 )
 def causal_gradient(subject: Subject) -> Judgement:
-    """A causal row does not see the future: its gradient by the keys and values after its last visible key is zero."""
+    """A causal row does not see the future: its gradient by the keys and values after its last visible key is zero.
+
+    Where it sees no key at all, and gets "nan" or "mean" by the declared policy, its upstream gradient is zero.
+    """
     import torch
 
-    problem = Problem.of(subject.case)
+    problem, policy = Problem.of(subject.case), subject.implementation.capabilities.policy
     row, last = _present(subject.case)
     output, _ = bounds(subject, problem)
     upstream = torch.zeros(
         output.value.shape, dtype=getattr(torch, subject.case.format.torch), device=subject.case.device
     )
     upstream.select(problem.mechanism.output.index(letters(subject.case)[0]), row).fill_(1)
+    upstream[torch.from_numpy(fully_masked_rows(subject.case, policy=policy, words=OTHER_WORDS))] = 0
     derivatives = subject.prepared_for(subject.case).gradients(tensors(problem), upstream, problem.keyed)
     numbers(derivatives.output, subject.case, output.value.shape, "output with gradients enabled")
     judged = []
@@ -206,6 +211,7 @@ def causal_gradient(subject: Subject) -> Judgement:
         if gradient is None:
             return Judgement.refuse(f"the output has no gradient by {name}, expected one")
         axis = axes_of(subject.case, name).index(problem.mechanism.scores[-1])
+        gradient = excused(subject.case, policy, name, gradient, np.zeros(tuple(gradient.shape)))
         future = np.take(to_array(gradient), np.arange(last + 1, gradient.shape[axis]), axis)
         zero = np.zeros_like(future)
         judged.append(agree(future, zero, zero, what=f"row {row}'s gradient by {name} after {last} and zero"))

@@ -132,7 +132,7 @@ def answer_to(subject: Subject, problem: Problem) -> Answer:
 def bounds(subject: Subject, problem: Problem) -> Bounds:
     """Return the error bounds of a problem's output and weights; raise OutOfRange where its dtype cannot hold it."""
     capabilities = subject.implementation.capabilities
-    found = bounds_of(problem.case, problem.arrays, capabilities.arithmetic, capabilities.fully_masked_rows)
+    found = bounds_of(problem.case, problem.arrays, capabilities.arithmetic, capabilities.policy)
     if found[0].overflow:
         raise OutOfRange(f"{problem.case.id} with the numbers of a relation: {found[0].overflow}")
     return found

@@ -122,7 +122,7 @@ def save(path: Path, implementation: Implementation, case: Case, check: str) -> 
     need_new_file(path)
     place = SAVED.index(check)
     declared = implementation.capabilities
-    error_bound = bound_of(case, declared.arithmetic, declared.fully_masked_rows)[place]
+    error_bound = bound_of(case, declared.arithmetic, declared.policy)[place]
     if error_bound is None:
         raise HarnessError(f"--save: {case.mechanism} has no weights; give --check accuracy")
     tensors = inputs.tensors(case)

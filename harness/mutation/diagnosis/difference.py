@@ -108,7 +108,7 @@ def _numbers(one: Response, other: Response, *, weights: bool) -> float:
     assert one.parts is not None
     assert other.parts is not None
     capabilities, worst = one.implementation.capabilities, NOTHING_COMPARED
-    bounds = bound_of(one.case, capabilities.arithmetic, capabilities.fully_masked_rows)
+    bounds = bound_of(one.case, capabilities.arithmetic, capabilities.policy)
     zero_bounds = bound_of(one.case, capabilities.arithmetic, "zero")
     for place, compared in enumerate((True, weights and capabilities.weights)):
         bound, zero = bounds[place], zero_bounds[place]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from attention_harness.bounds import PAIRS
 from attention_harness.cases.ids import parse
+from attention_harness.checks.behaviour.visibility import OTHER
 from attention_harness.checks.size import is_large
 from attention_harness.execution import pool
 from attention_harness.execution.lost import Lost
 from attention_harness.execution.worker import implementation
-from attention_harness.model.capabilities import FULLY_MASKED_ROWS
 from attention_harness.model.case import Case
 from attention_harness.model.diagnosis import Diagnosis
 from attention_harness.model.errors import describe
@@ -54,7 +54,7 @@ def _known_causes(failures: Sequence[Verdict], small: Sequence[Verdict]) -> tupl
         notes.append(f"it also ends in a {lost}, which no mutant explains: replay such a case")
     others = []
     for verdict in small:
-        if verdict.check == "behaviour.fully_masked_rows" and verdict.finding in FULLY_MASKED_ROWS:
+        if verdict.check == "behaviour.fully_masked_rows" and OTHER not in verdict.finding:
             promise = f"a row that sees no key is {verdict.finding} and declared {verdict.declared}"
             notes.append(f"{promise}: mend one or the other")
         else:

@@ -43,7 +43,7 @@ def test_fully_masked_rows_differ_by_the_way_of_hiding():
         by_length = visible is not None and visible.shape[-2] == 1  # lengths alone broadcast over the queries
         return (m.nan_rows if by_length else m.right)(scores, value, visible)
 
-    assert "zero (mask, bias); nan (valid_lens)" == m.ask("fully_masked_rows", m.made(mixed)).finding
+    assert "zero (mask, bias, causal); nan (valid_lens)" == m.ask("fully_masked_rows", m.made(mixed)).finding
 
 
 @pytest.mark.parametrize(

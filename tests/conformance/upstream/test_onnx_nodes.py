@@ -73,7 +73,7 @@ def answer(implementation: Implementation, told: Expressed) -> Judgement:
         return torch.from_numpy(x.astype(np.float32)).to(getattr(torch, told.case.dtype))
 
     declared = implementation.capabilities
-    error_bound, _ = bounds_of(told, declared.arithmetic, declared.fully_masked_rows)
+    error_bound, _ = bounds_of(told, declared.arithmetic, declared.policy)
     with torch.no_grad():
         result = implementation.prepare(told.case)(**{name: tensor(x) for name, x in told.tensors.items()})
     output = result[0] if isinstance(result, tuple) else result
