@@ -50,6 +50,10 @@ CAPABILITIES = Capabilities(
     second_derivatives=True,
     weights=True,
     poison_safe=False,  # a weight of zero meets the hidden value: 0 * NaN = NaN
+    vmap=True,
+    forward_derivatives=True,
+    autocast=("bfloat16", "float16"),
+    narrower_inputs=("bias", "scale", "valid_lens"),  # torch promotes them; a wider one would promote the scores
 )
 
 KNOWN_FAILURES = onednn_tails(

@@ -31,6 +31,8 @@ CAPABILITIES = Capabilities(
         "dropout",
     ),
     gradients=True,
+    vmap=True,
+    autocast=("bfloat16", "float16"),
     # torch 2.13, CPU: the backward pass adds up its blocks, of 32 queries or more, in tensors of the case's dtype
     arithmetic=Arithmetic(rounded_scores=False, gradient_block=32),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,15 +53,19 @@ def error_bounds(
     arithmetic: Arithmetic,
     *,
     weights: bool = True,
+    rounded: Collection[str] = (),
 ) -> tuple[ErrorBound, ErrorBound | None]:
     """Return the error bounds of the output and of the weights: `evaluate` run on tracked inputs.
 
     The inputs are exact: they are the very numbers, rounded to the dtype, that the implementation receives.
     weights: whether those are wanted.
+    rounded: inputs that come in another dtype, options among them: the implementation rounds them to this one
     """
     model = Model.of(arithmetic, dtype)
     tracked = {name: Tracked(model, np.asarray(array, np.float64)) for name, array in tensors.items()}
-    output, second = evaluate(**tracked, **options)
+    given = tracked | {name: Tracked(model, options[name]) for name in rounded if name not in tracked}
+    given |= {name: given[name].rounded(given[name].value, 0.0, 0.0, model.io) for name in rounded}
+    output, second = evaluate(**{**options, **given})
     scores = second if isinstance(second, Weights) else None
     linear = empty = None
     if scores is not None:
@@ -120,6 +124,29 @@ def second_derivative_bounds(
     steps = [(one, Tracked(model, directions[name])) for name, one in zip(first, found) if one is not None]
     second = gradients(steps, list(leaves.values()))
     return _bounds(model, leaves, second, dtype)
+
+
+@np.errstate(all="ignore")
+def forward_bounds(
+    evaluate: Evaluate,
+    tensors: Mapping[str, Array],
+    options: Mapping[str, Any],
+    dtype: str,
+    arithmetic: Arithmetic,
+    directions: Mapping[str, Array],
+) -> ErrorBound:
+    r"""Return the error bound of the derivative of the output along directions, $J v$.
+
+    $\langle v, J^\top u \rangle$ is linear in u, and its gradient by u is $J v$: a tape over a tape computes that by
+    the operations of forward differentiation, with their roundings. It does not depend on u.
+    """
+    model = Model.of(arithmetic, dtype)
+    first = {name: Taped(leaf) for name, leaf in _leaves(model, tensors, options).items()}
+    output, _ = evaluate(**{**options, **first})
+    upstream = Taped(Tracked(model, np.zeros(output.shape)))
+    found = gradients([(output, upstream)], [first[name] for name in directions])
+    steps = [(one, Tracked(model, directions[name])) for name, one in zip(directions, found) if one is not None]
+    return _bounds(model, {"output": upstream}, gradients(steps, [upstream]), dtype)["output"]
 
 
 def _leaves(model: Model, tensors: Mapping[str, Array], options: Mapping[str, Any]) -> dict[str, Taped]:

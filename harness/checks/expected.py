@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -41,9 +41,12 @@ def arguments(case: Case, arrays: Arrays) -> tuple[dict[str, NDArray[Any]], dict
     return tensors, options | inputs.arguments(case)
 
 
-def bounds_of(case: Case, arrays: Arrays, arithmetic: Arithmetic, fully_masked_rows: Policy) -> Bounds:
+def bounds_of(
+    case: Case, arrays: Arrays, arithmetic: Arithmetic, fully_masked_rows: Policy, rounded: Collection[str] = ()
+) -> Bounds:
     """Return the error bounds of output and weights for these numbers in the case's place.
 
+    rounded: tensors that come in another dtype, and may be rounded to the case's first
     A large problem is computed over blocks of its queries, and has no error bound of its weights: `checks.size`.
     """
     mechanism = mechanisms()[case.mechanism]
@@ -54,7 +57,7 @@ def bounds_of(case: Case, arrays: Arrays, arithmetic: Arithmetic, fully_masked_r
         if is_large(case):
             rows = rows_of(mechanism, case.sizes)
             return blocked(mechanism, tensors, options, case.dtype, arithmetic, rows), None
-        return error_bounds(mechanism.evaluate, tensors, options, case.dtype, arithmetic)
+        return error_bounds(mechanism.evaluate, tensors, options, case.dtype, arithmetic, rounded=rounded)
 
 
 def bound_of(case: Case, arithmetic: Arithmetic, fully_masked_rows: Policy) -> Bounds:

@@ -78,11 +78,14 @@ def gradient_alone(subject: Subject) -> Judgement:
     What an option brings, a bias or a learned scale, is asked wherever it is given; of the mechanism's own tensors one
     in each case, chosen by its fingerprint.
     """
-    case = subject.case
+    return worst([_judged(subject, names, accumulated=True) for names in alone(subject.case)])
+
+
+def alone(case: Case) -> list[list[str]]:
+    """Return the floating tensors that are asked alone: what options bring, and one of the mechanism's own."""
     names = floating(inputs.tensors(case))
     own = [declared.name for declared in mechanisms()[case.mechanism].inputs if declared.name in names]
-    alone = [own[case.fingerprint % len(own)], *(name for name in names if name not in own)]
-    return worst([_judged(subject, [name], accumulated=True) for name in alone])
+    return [[own[case.fingerprint % len(own)]], *([name] for name in names if name not in own)]
 
 
 def _judged(subject: Subject, names: list[str], *, accumulated: bool) -> Judgement:

@@ -83,6 +83,7 @@ class Prepared(Protocol):
         seed: int | None = None,
         threads: int | None = None,
         watched: bool = False,
+        autocast: str = "",
     ) -> Returned:
         """Return what a call without autograd returns; raise what it raises.
 
@@ -90,6 +91,14 @@ class Prepared(Protocol):
         seed       of torch's generators during this call; they are afterwards what they were before
         threads    of torch during this call
         watched    whether to look for changes of inputs and state: costly, so done once for an item
+        autocast   dtype of torch.autocast around the call; "" for none
+        """
+        ...
+
+    def call_mapped(self, tensors: Mapping[str, Tensor], names: Sequence[str]) -> Returned:
+        """Return the output of a call under torch.func.vmap over the first axis of the named tensors, without autograd.
+
+        The output has that axis too; of the other tensors every part gets the same.
         """
         ...
 
@@ -123,6 +132,10 @@ class Prepared(Protocol):
                          is part of knows that way alone, and is asked so in any case
         training, seed   as in `call`, for the backward pass too
         """
+        ...
+
+    def forward_derivative(self, tensors: Mapping[str, Tensor], directions: Mapping[str, Tensor]) -> Derivatives:
+        """Return the output and its derivative along directions of some tensors, by torch.func.jvp, as `output`."""
         ...
 
     def second_derivatives(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from attention_harness.execution.overlapping import overlapping
 from attention_harness.execution.process_state import VARIABLE, differences, settings
 from attention_harness.model import time_account
 from attention_harness.model.case import Case
+from attention_harness.model.dtypes import DTYPES
 from attention_harness.registry import Implementation
 
 if TYPE_CHECKING:
@@ -98,12 +100,13 @@ class PreparedInProcess:
         seed: int | None = None,
         threads: int | None = None,
         watched: bool = False,
+        autocast: str = "",
     ) -> Returned:
         """See `Prepared.call`."""
         import torch
 
         keywords = _keywords(training)
-        with torch.no_grad(), _seeded(seed), _threads(threads):
+        with torch.no_grad(), _seeded(seed), _threads(threads), _autocast(tensors, autocast):
             if not watched:
                 return _copied(self._run({**tensors}, keywords))
             inputs_before = {name: (tensor.shape, _bytes(tensor)) for name, tensor in tensors.items()}
@@ -124,6 +127,15 @@ class PreparedInProcess:
         """See `Prepared.call_together`."""
         with time_account.spent(time_account.IMPLEMENTATION):
             return overlapping(lambda tensors: _copied(self._function(**tensors)), problems, rounds)
+
+    def call_mapped(self, tensors: Mapping[str, Tensor], names: Sequence[str]) -> Returned:
+        """See `Prepared.call_mapped`."""
+        import torch
+
+        axes = tuple(0 if name in names else None for name in tensors)
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what torch maps slowly
+            return Returned(_copy(torch.func.vmap(self._of_values(tensors), in_dims=axes)(*tensors.values())))
 
     def reread(self, returned: Returned) -> Returned:
         """See `Prepared.reread`."""
@@ -161,6 +173,15 @@ class PreparedInProcess:
                 output.backward(upstream)
         return Derivatives(_copy(output), True, {name: leaf.grad for name, leaf in leaves.items()})
 
+    def forward_derivative(self, tensors: Mapping[str, Tensor], directions: Mapping[str, Tensor]) -> Derivatives:
+        """See `Prepared.forward_derivative`."""
+        import torch
+
+        others = {name: tensor for name, tensor in tensors.items() if name not in directions}
+        along = tuple(tensors[name] for name in directions), tuple(directions.values())
+        output, derivative, *_ = torch.func.jvp(self._of_values(directions, others), *along)
+        return Derivatives(_copy(output), True, {"output": _copy(derivative)})
+
     def second_derivatives(
         self, tensors: Mapping[str, Tensor], upstream: Tensor, directions: Mapping[str, Tensor]
     ) -> Derivatives:
@@ -188,6 +209,10 @@ class PreparedInProcess:
     def _run(self, tensors: dict[str, Tensor], keywords: Mapping[str, Any]) -> Any:
         with time_account.spent(time_account.IMPLEMENTATION):
             return self._function(**tensors, **keywords)
+
+    def _of_values(self, names: Iterable[str], others: Mapping[str, Tensor] | None = None) -> Callable[..., Any]:
+        """Return the function from the values of the named tensors to the output."""
+        return lambda *values: _parts(self._run({**dict(zip(names, values)), **(others or {})}, {}))[0]
 
     def _graph(
         self, tensors: Mapping[str, Tensor], names: Sequence[str], training: bool = False
@@ -266,6 +291,15 @@ def _seeded(seed: int | None) -> Iterator[None]:
         if torch.cuda.is_available():
             torch.cuda.manual_seed_all(seed)
         yield
+
+
+def _autocast(tensors: Mapping[str, Tensor], dtype: str) -> contextlib.AbstractContextManager[Any]:
+    import torch
+
+    if not dtype:
+        return contextlib.nullcontext()
+    device = next(iter(tensors.values())).device.type
+    return torch.autocast(device, getattr(torch, DTYPES[dtype].torch))
 
 
 @contextlib.contextmanager

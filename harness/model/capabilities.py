@@ -28,6 +28,12 @@ def spelt_policy(policy: Policy) -> str:
 
 DEVICES = ("cpu", "cuda")
 
+AUTOCAST = tuple(name for name, dtype in DTYPES.items() if not dtype.single)
+"""The dtypes in which torch.autocast runs what it runs in another one than the tensors'."""
+
+
+TRANSFORMATIONS = ("vmap", "forward_derivatives", "autocast", "narrower_inputs", "wider_inputs")
+"""The fields that declare what users apply to a call: what is not declared is not asked."""
 
 _LARGEST_EXP_ULP = 64  # an exponential that errs more than this is no exponential of its format
 
@@ -119,6 +125,11 @@ class Capabilities:
     repeatable                      the same inputs give the same bits, call after call
     batch_invariant                 a batch element gives the same bits alone and among neighbours
     thread_safe                     calls from several threads may overlap
+    vmap                            it may be called under torch.func.vmap, over any of its floating tensors or all
+    forward_derivatives             torch.func.jvp gives them, with respect to every floating tensor
+    autocast                        dtypes in which torch.autocast may run it, for tensors in float32
+    narrower_inputs, wider_inputs   tensors that may come in a dtype of which the case's holds every number, or the
+                                    reverse (valid_lens: int32): it answers as if they were in the case's
     """
 
     mechanisms: tuple[str, ...]
@@ -135,17 +146,24 @@ class Capabilities:
     repeatable: bool = False
     batch_invariant: bool = False
     thread_safe: bool = True
+    vmap: bool = False
+    forward_derivatives: bool = False
+    autocast: tuple[str, ...] = ()
+    narrower_inputs: tuple[str, ...] = ()
+    wider_inputs: tuple[str, ...] = ()
     arithmetic: Arithmetic = Arithmetic()
 
     def __post_init__(self) -> None:
-        for name, known in (("dtypes", DTYPES), ("devices", DEVICES)):
+        for name, known in (("dtypes", DTYPES), ("devices", DEVICES), ("autocast", AUTOCAST)):
             declared = _names(name, getattr(self, name))
-            if not declared:
+            if not declared and name != "autocast":
                 raise HarnessError(f"capabilities: {name} must be a tuple of names, got {declared!r}")
             for value in declared:
                 if value not in known:
-                    raise HarnessError(f"capabilities: unknown {name[:-1]} {value!r}; known: {', '.join(known)}")
-        _names("options", self.options)  # which names there are, the registry knows
+                    kind = name.removesuffix("s")
+                    raise HarnessError(f"capabilities: unknown {kind} {value!r}; known: {', '.join(known)}")
+        for name in ("options", "narrower_inputs", "wider_inputs"):  # which names there are, the registry knows
+            _names(name, getattr(self, name))
         for text in _names("requires", self.requires):
             requirement(text)
         if not _names("mechanisms", self.mechanisms):

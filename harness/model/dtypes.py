@@ -54,6 +54,14 @@ class DType:
         """Half the spacing of the subnormal numbers: the largest error of one rounding to nearest among them."""
         return max(2.0 ** (self.least_exponent - self.precision), 5e-324)  # float64 has no number for its own
 
+    def holds(self, other: DType) -> bool:
+        """Return whether every number of another dtype is a number of this one."""
+        return (
+            self.precision >= other.precision
+            and self.least_exponent - self.precision <= other.least_exponent - other.precision
+            and self.largest >= other.largest
+        )
+
     @property
     def single(self) -> bool:
         """Whether this is single precision or better: one rounding hides no ordinary mistake, and products are fast."""

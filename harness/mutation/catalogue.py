@@ -8,6 +8,9 @@ A row has a name and a patch, or a list of them: what stands in eager's source, 
     replace = "position <= last[:, None]"
     with = "position <= last[:, None] + 1"
 
+A mutant is judged under vmap, autocast and the like only where `under = ["vmap"]` says so, which is for mutants of
+these; a variant under all of them that are not in `not_under`.
+
 `{{NAME}}` stands for a text of `snippets.toml`, and `helpers = "NAME"` adds one to the functions of the source.
 """
 
@@ -23,7 +26,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.capabilities import TRANSFORMATIONS, Arithmetic
 from attention_harness.model.errors import HarnessError
 from attention_harness.mutation.patched import EquivalentVariant, Mutant, Patched, Patches
 
@@ -45,11 +48,13 @@ class _Row(msgspec.Struct, forbid_unknown_fields=True):
 
 class _MutantRow(_Row):
     cites: str = ""
+    under: tuple[str, ...] = ()
 
 
 class _VariantRow(_Row):
     arithmetic: dict[str, Any] = {}
     fully_masked_rows: str | dict[str, str] = "zero"
+    not_under: tuple[str, ...] = ()
 
 
 Row = TypeVar("Row", bound=_Row)
@@ -61,7 +66,7 @@ def mutants() -> tuple[Mutant, ...]:
     """Return every mutant, by kind."""
 
     def made(row: _MutantRow, kind: str, patches: Patches) -> Mutant:
-        return Mutant(row.name, kind, patches, row.cites)
+        return Mutant(row.name, kind, patches, row.cites, under=row.under)
 
     return _read("mutants", "mutant", _MutantRow, made)
 
@@ -73,7 +78,8 @@ def variants() -> tuple[EquivalentVariant, ...]:
     def made(row: _VariantRow, kind: str, patches: Patches) -> EquivalentVariant:
         policy = row.fully_masked_rows
         pairs = policy if isinstance(policy, str) else tuple(policy.items())
-        return EquivalentVariant(row.name, kind, patches, Arithmetic(**row.arithmetic), pairs)
+        under = tuple(name for name in TRANSFORMATIONS if name not in row.not_under)
+        return EquivalentVariant(row.name, kind, patches, Arithmetic(**row.arithmetic), pairs, under=under)
 
     return _read("equivalent", "variant", _VariantRow, made)
 

@@ -6,11 +6,11 @@ import ast
 import functools
 import importlib
 import types
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar
 
 from attention_harness import registry
-from attention_harness.model.capabilities import Arithmetic, Policy
+from attention_harness.model.capabilities import TRANSFORMATIONS, Arithmetic, Capabilities, Policy
 from attention_harness.model.errors import HarnessError
 from attention_harness.registry import Implementation
 
@@ -33,12 +33,17 @@ def source_of_eager() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Patched:
-    """Patches of eager's source, applied one after the other. kind: what they change."""
+    """Patches of eager's source, applied one after the other.
+
+    kind   what they change
+    under  of `TRANSFORMATIONS`, those that it declares as eager does: no other one kills or accuses it
+    """
 
     what: ClassVar[str]
     name: str
     kind: str
     patches: Patches
+    under: tuple[str, ...] = field(default=(), kw_only=True)
 
     def implementation(self) -> Implementation:
         """Return eager with the patches in it. A replacement may use `torch`."""
@@ -46,6 +51,9 @@ class Patched:
         module = types.ModuleType("eager_patched")
         module.__dict__["torch"] = importlib.import_module("torch")
         exec(compile(self.source(), f"<eager as {name}>", "exec"), module.__dict__)
+        none = {one.name: one.default for one in fields(Capabilities) if one.name in TRANSFORMATIONS}
+        left_out = {name: default for name, default in none.items() if name not in self.under}
+        module.__dict__["CAPABILITIES"] = replace(module.__dict__["CAPABILITIES"], **left_out)
         return Implementation(name, module, eager().path)
 
     def source(self) -> str:

@@ -227,9 +227,16 @@ def _validated(found: Implementation) -> Implementation:
     for kind, names, known in (
         ("mechanism", capabilities.mechanisms, tuple(mechanisms())),
         ("option", capabilities.options, known_options()),
+        ("input", (*capabilities.narrower_inputs, *capabilities.wider_inputs), _tensors()),
         ("option that hides keys", ways, tuple(name for name, option in OPTIONS.items() if option.hides)),
     ):
         for name in names:
             if name not in known:
                 raise HarnessError(f"{where}: CAPABILITIES names {unknown(kind, name, known)}")
     return found
+
+
+def _tensors() -> tuple[str, ...]:
+    """Return the names of all tensors of mechanisms and options, but for those whose dtype is the case's: the first."""
+    of_mechanisms = (declared.name for known in mechanisms().values() for declared in known.inputs[1:])
+    return tuple(dict.fromkeys((*of_mechanisms, *(name for name, option in OPTIONS.items() if option.tensor))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.capabilities import TRANSFORMATIONS, Arithmetic
 from attention_harness.model.errors import HarnessError
 from attention_harness.mutation import catalogue
 from attention_harness.mutation.patched import EquivalentVariant, Mutant
@@ -49,7 +49,9 @@ def test_a_row_may_have_several_patches(written):
 def test_a_variant_says_what_it_declares(written):
     """The loosest arithmetic apart from what its row names."""
     row = f'[[variant]]\nname = "a"\narithmetic = {{ split_keys = true }}\nfully_masked_rows = "nan"\n{PATCH}'
-    expected = EquivalentVariant("a", "valid lengths", (("x", "y"),), Arithmetic(split_keys=True), "nan")
+    expected = EquivalentVariant(
+        "a", "valid lengths", (("x", "y"),), Arithmetic(split_keys=True), "nan", under=TRANSFORMATIONS
+    )
     assert (expected,) == written(row, "equivalent")
 
 

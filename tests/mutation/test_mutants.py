@@ -116,6 +116,10 @@ PROMISED = {mutant.name: mutant for mutant in mutants() if mutant.kind == "promi
 BY_CHECK = {
     "calls": ("second_call", "behaviour.thread_safety"),
     "gradient alone": ("gradient", "gradient_alone"),
+    "vmap": ("vmap",),
+    "forward derivative": ("forward_derivative",),
+    "autocast": ("autocast",),
+    "mixed dtypes": ("mixed_dtypes",),
 }
 
 

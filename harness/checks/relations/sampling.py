@@ -11,6 +11,11 @@ from attention_harness.registry import mechanisms
 _LENGTHS = ("B", "Lq", "Lk", "L", "P")
 
 
+def drawn(case: Case) -> bool:
+    """Return whether the numbers are drawn and no option acts in training alone."""
+    return case.content in DISTRIBUTIONS and not acts_in_training(case)
+
+
 def changeable(implementation: Declaration, case: Case) -> bool:
     """Return whether the numbers are drawn, and no two places of a tensor are one place in memory."""
     return case.content in DISTRIBUTIONS and case.layout != "expanded"
@@ -28,10 +33,15 @@ def _lengths(case: Case) -> list[int]:
     return [case.sizes[axis] for axis in _LENGTHS if axis in case.sizes]
 
 
-def simple(case: Case) -> bool:
+def short(case: Case) -> bool:
     """Return whether ordinary numbers lie side by side in memory, with no length below 2 and none beyond 9."""
     ordinary = case.content == "ordinary" and case.layout == "contiguous"
-    return precise(case) and ordinary and 2 <= min(_lengths(case)) and max(_lengths(case)) <= 9
+    return ordinary and 2 <= min(_lengths(case)) and max(_lengths(case)) <= 9
+
+
+def simple(case: Case) -> bool:
+    """Return whether a case is short and its dtype is precise."""
+    return precise(case) and short(case)
 
 
 def plain(case: Case) -> bool:
