@@ -15,7 +15,7 @@ was measured.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ class Judgement:
     reason       why it does not pass, or ""
     finding      of a behaviour: what was measured
     declared     of a behaviour: what the implementation claims
+    uninformative  of a pass: zeros, or the mean of the right numbers everywhere, would have passed too
     """
 
     error_ratio: float
@@ -45,6 +46,7 @@ class Judgement:
     reason: str = ""
     finding: str = ""
     declared: str = ""
+    uninformative: bool = False
 
     @classmethod
     def refuse(cls, reason: str, where: tuple[int, ...] | None = None) -> Judgement:
@@ -53,8 +55,10 @@ class Judgement:
 
 
 def worst(judgements: Iterable[Judgement]) -> Judgement:
-    """Return the judgement with the largest error ratio."""
-    return max(judgements, key=lambda judgement: judgement.error_ratio)
+    """Return the judgement with the largest error ratio; it says something where any of them does."""
+    found = list(judgements)
+    largest = max(found, key=lambda judgement: judgement.error_ratio)
+    return replace(largest, uninformative=all(one.uninformative for one in found))
 
 
 def judge(output: NDArray[np.float64], error_bound: ErrorBound, *, degenerate: bool = False) -> Judgement:
@@ -74,6 +78,38 @@ def judge(output: NDArray[np.float64], error_bound: ErrorBound, *, degenerate: b
     if wrong.any():
         where = tuple(int(i) for i in np.unravel_index(np.argmax(wrong), wrong.shape))
         return Judgement.refuse(f"{output[where]} where {expected[where]:.6g} is right", where)
+    judged = _judged(output, error_bound, degenerate)
+    return judged if judged.reason else replace(judged, uninformative=is_uninformative(error_bound, degenerate))
+
+
+def is_uninformative(error_bound: ErrorBound, degenerate: bool = False) -> bool:
+    """Return whether an answer without content would pass: zeros, or the mean of all right numbers or of a channel.
+
+    Where the right answer is itself such a one, to half of the digits of float64, that answer shows nothing.
+    """
+    expected = error_bound.value
+    bound = np.broadcast_to(error_bound.bound, expected.shape)
+    open_to_error = np.isfinite(expected) & (bound > 0)
+    if not open_to_error.any():
+        return False
+    size = np.abs(expected[open_to_error]).max()
+    channels = tuple(range(expected.ndim - 1)) if expected.ndim else None
+    for axes in ("zeros", None, channels):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = 0.0 if axes == "zeros" else np.mean(expected, axes, keepdims=True, where=open_to_error)
+        empty = np.where(open_to_error, mean, expected)
+        off = np.abs(np.where(open_to_error, empty - expected, 0.0))
+        if off.max() <= 2.0**-26 * size or (off > bound).any():
+            continue
+        if not _judged(empty, error_bound, degenerate).reason:
+            return True
+    return False
+
+
+def _judged(output: NDArray[np.float64], error_bound: ErrorBound, degenerate: bool) -> Judgement:
+    """Return the judgement of an output that is a number wherever one is expected."""
+    expected = error_bound.value
+    nan_expected = np.isnan(expected)
     error = np.abs(np.where(nan_expected, 0.0, output) - np.where(nan_expected, 0.0, expected))
     judged = _element(error, error_bound.bound, output, expected)
     if judged.reason or error_bound.linear is None:

@@ -171,7 +171,7 @@ def _filled(found: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str
 
 def _worst(found: Mapping[str, Any], error_bounds: Mapping[str, ErrorBound], case: Case, what: str) -> Judgement:
     """Return the worst judgement over the tensors; one whose gradient the dtype has no number for is left out."""
-    judgements = [Judgement(0.0)]
+    judgements = []
     for name, derivative in found.items():
         error_bound = error_bounds[name]
         if derivative is None:
@@ -183,7 +183,7 @@ def _worst(found: Mapping[str, Any], error_bounds: Mapping[str, ErrorBound], cas
         if judged.reason:
             return replace(judged, reason=f"{what} of {name}: {judged.reason}")
         judgements.append(judged)
-    return worst(judgements)
+    return worst(judgements or [Judgement(0.0)])
 
 
 # --- the upstream gradient and the directions: the same numbers on every machine

@@ -95,6 +95,7 @@ def _run_check(item: Item, check: Check, subject: Subject) -> Verdict:
         reason=judgement.reason and judgement.reason + _if_empty(item),
         finding=judgement.finding,
         declared=judgement.declared,
+        uninformative=judgement.uninformative and not judgement.reason,
     )
 
 
@@ -119,7 +120,9 @@ def _without_pass(verdict: Verdict, reason: str) -> Verdict:
     """Return a verdict that fails for this reason, unless it is bad already."""
     if verdict.status not in (Status.PASS, Status.UNEXPECTED_PASS, Status.KNOWN_FAILURE):
         return verdict
-    return structs.replace(verdict, status=Status.FAIL, error_ratio=None, error=None, where=None, reason=reason)
+    return structs.replace(
+        verdict, status=Status.FAIL, error_ratio=None, error=None, where=None, reason=reason, uninformative=False
+    )
 
 
 def _finite(value: float) -> float | None:

@@ -53,6 +53,7 @@ class Sensitivity(Stored, frozen=True):
 
     keys   the most keys that a query sees; 0 where there are none. Scores and weights matter where it is 2 or more
     weak   why the case sees nothing useful, or ""
+    uninformative  whether zeros, or the mean of the right numbers, would pass
     """
 
     case: Name
@@ -64,6 +65,7 @@ class Sensitivity(Stored, frozen=True):
     weight: Amount | None
     dropped: Amount | None
     weak: Text
+    uninformative: bool = False
 
 
 class Killed(Stored, frozen=True):

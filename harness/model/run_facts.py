@@ -10,12 +10,13 @@ from msgspec import Meta, field
 from attention_harness.model.stored import Amount, Count, Name, Positive, Seconds, Stored, Text, Whole
 from attention_harness.model.verdict import Verdict
 
-FORMAT = 2
+FORMAT = 3
 """The version of everything in a run directory.
 
 1  Dataclasses with schemas written by hand; infinite numbers were texts, and reports read formulas from the registry.
 2  msgspec structs with a generated schema (`docs/run-directory.schema.json`); what is not finite is null;
    `run.json` describes the mechanisms.
+3  Verdicts and sensitivities say whether a pass is uninformative; what other projects' rules say of mutants is kept.
 """
 
 

@@ -42,6 +42,7 @@ class Verdict(Stored, frozen=True):
     replay       the command that runs the same check again
     finding      what a behaviour was measured to be, and
     declared     what is declared of it; both "" for other checks
+    uninformative  of a pass: zeros, or the mean of the right numbers, would have passed as well
     """
 
     implementation: Name
@@ -57,6 +58,7 @@ class Verdict(Stored, frozen=True):
     seconds: Seconds = 0.0
     finding: Text = ""
     declared: Text = ""
+    uninformative: bool = False
 
     def __post_init__(self) -> None:
         if type(self.status) is not Status:
@@ -75,6 +77,8 @@ class Verdict(Stored, frozen=True):
                 return f"a pass needs a measured error ratio in [0, 1], got {self.error_ratio}"
         elif not self.reason:
             return "every result other than a pass needs a reason"
+        if self.uninformative and self.status not in (Status.PASS, Status.UNEXPECTED_PASS):
+            return "a pass alone can be uninformative"
         if self.status in NOT_CHECKED and self.error_ratio is not None:
             return "nothing was run, so there is no error ratio to state"
         return ""

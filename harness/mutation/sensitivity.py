@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.bounds import ErrorBound
-from attention_harness.bounds.judge import judge
+from attention_harness.bounds.judge import is_uninformative, judge
 from attention_harness.bounds.perturbed import Change, evaluate
 from attention_harness.cases import inputs
 from attention_harness.cases.ids import parse
@@ -57,7 +57,10 @@ def sensitivity(case: Case, arithmetic: Arithmetic = _DEFAULT) -> Sensitivity:
         found["weight"] = smallest(lambda eps: problem.accuses(problem.output(weight(eps))))
         threshold = smallest(lambda eps: problem.accuses(problem.output(dropped(eps))))
         found["dropped"] = None if threshold is None else problem.heaviest(threshold)
-    return Sensitivity(case.id, case.dtype, case.content, problem.keys, **found, weak=problem.why_weak(found))
+    vacuous = is_uninformative(problem.error_bound, accuracy.is_degenerate(case))
+    return Sensitivity(
+        case.id, case.dtype, case.content, problem.keys, **found, weak=problem.why_weak(found), uninformative=vacuous
+    )
 
 
 def smallest(accused: Callable[[float], bool]) -> float | None:

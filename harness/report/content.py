@@ -182,11 +182,14 @@ def settled(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], int]:
 
 def _headline(verdicts: Sequence[Verdict], facts: RunFacts, notes: Sequence[str]) -> Headline:
     counts, planned = Counter(v.status for v in verdicts), facts.planned
-    checked = len(verdicts) - sum(counts[status] for status in NOT_CHECKED)
+    vacuous = sum(v.uninformative for v in verdicts)
+    checked = len(verdicts) - vacuous - sum(counts[status] for status in NOT_CHECKED)
     whole = planned == len(verdicts) and bool(facts.finished)
     plan = "of an unknown plan" if planned is None else f"but {words.number(planned)} were planned"
     plan = " planned" if planned == len(verdicts) else f", {plan}"
     terms = [f"{words.number(checked)} checked"]
+    if vacuous:
+        terms.append(f"{words.number(vacuous)} uninformative, which zeros or means would pass too")
     for status in NOT_CHECKED:
         if counts[status] or status is not Status.NOT_ASKED:
             terms.append(f"{words.number(counts[status])} {status.replace('_', ' ')}")
@@ -249,6 +252,9 @@ def _total(
     measured = [v.error_ratio for v in found if v.error_ratio is not None and v.status is not Status.KNOWN_FAILURE]
     absent = f"Unavailable on this machine: {about.unavailable}" if about.unavailable else ""
     shown = {status.replace("_", " "): counts[status] for status in present}
+    if any(v.uninformative for v in verdicts):
+        vacuous = sum(v.uninformative for v in found)
+        shown = {"uninformative": vacuous} | shown | {"pass": counts[Status.PASS] - vacuous}
     worst = words.error_ratio(max(measured, key=words.worse, default=None))
     return Total(name, " ".join(filter(None, (about.summary, absent))), word, tone, shown, worst)
 

@@ -78,6 +78,8 @@ def _cell(
     judged = found if wrong or not counts[Status.PASS] else [v for v in found if v.status is Status.PASS]
     worst = max((v for v in judged if v.error_ratio is not None), key=lambda v: v.error_ratio or 0.0, default=None)
     state, text, extras = parts(counts, words.error_ratio(worst.error_ratio) if worst else "")
+    if vacuous := sum(v.uninformative for v in found):
+        extras = (*extras, f"{vacuous} uninformative")
     cited = {numbers[v.implementation, str(v.status), v.reason] for v in found if v.status in NOT_CHECKED}
     return MatrixCell(mechanism, implementation, state, text, extras, tuple(sorted(cited)), worst)
 

@@ -89,6 +89,7 @@ def sensitivity_lines(found: Sequence[Sensitivity], inherent: Sequence[str]) -> 
     yield f"{'smallest error seen: median, worst':47}" + "".join(f"{kind:>22}" for kind in KINDS)
     for dtype, content, cases, weighing, *cells in sensitivity_table(found):
         yield f"{dtype:9} {content:14} {cases:>4} cases {weighing:>4} weigh " + "".join(f"{c:>22}" for c in cells)
+    yield from (f"uninformative: {one.case}: zeros or means would pass" for one in found if one.uninformative)
     weak = [one for one in found if one.weak]
     yield from (f"weak: {one.case}: {one.weak}" for one in weak)
     about_lengths = sum(one.weak in inherent for one in weak)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from msgspec import structs
+
 from attention_harness.commands.check.summary import conforms, summary
 from attention_harness.commands.console import Failures
 from attention_harness.model.verdict import NOT_CHECKED, Status, Verdict
@@ -78,3 +80,15 @@ def test_what_was_not_asked_does_not_conform():
     assert "    1 not_asked: window is declared, and no case asks for it" in lines
     assert "checked 1 + 0 unsupported + 0 unavailable + 1 not_asked = 2 of 2 planned" == lines[-2]
     assert "incomplete: 1 not asked" == lines[-1]
+
+
+def test_uninformative_passes_are_counted_apart():
+    """They are no part of the headline, and alone they show nothing."""
+    vacuous = structs.replace(verdict(1, Status.PASS), uninformative=True)
+    name, total, apart, answer = summary([verdict(0, Status.PASS), vacuous], 2).splitlines()
+    assert "kernel  2 pass (1 uninformative); worst error ratio 0.50" == name
+    assert "checked 1 + 1 uninformative + 0 unsupported + 0 unavailable = 2 of 2 planned" == total
+    assert apart.startswith("uninformative: 1 passes that zeros or means would get too")
+    assert "conforms" == answer
+    assert not conforms([vacuous])
+    assert summary([vacuous], 1).endswith("nothing was checked")

@@ -173,3 +173,10 @@ def test_known_failures(before, after):
     else:
         assert turned.reason == "was wrong"
     assert ("remove the entry" in turned.reason) == (after is Status.UNEXPECTED_PASS)
+
+
+@pytest.mark.parametrize("status", [status for status in RAN if status not in PASSES])
+def test_a_pass_alone_is_uninformative(status):
+    """What failed has said something."""
+    with pytest.raises(ValueError, match="a pass alone can be uninformative"):
+        verdict(status, reason="because", uninformative=True)

@@ -24,21 +24,21 @@ def complaint(directory) -> str:
 
 DAMAGE = {
     "junk": (b"\x80\x81\xff\x00", "cannot be read"),
-    "half": (b'{"schema": 2', "cannot be read"),
+    "half": (b'{"schema": 3', "cannot be read"),
     "empty": (b"", "cannot be read"),
     "lists without end": (b"[" * 100_000, "is of format null"),
     "nested without end": (b'{"schema": ' + b"[" * 100_000, "cannot be read: it nests too deep"),
     "older": (
         b'{"schema": 0, "command": "harness check"}',
-        "is of format 0; this version reads format 2: run its command again: harness check",
+        "is of format 0; this version reads format 3: run its command again: harness check",
     ),
-    "newer": (b'{"schema": 3}', "is of format 3; this version reads format 2"),
+    "newer": (b'{"schema": 4}', "is of format 4; this version reads format 3"),
     "of another kind": (b'{"schema": {"a": [1]}}', "is of format"),
     "without a version": (b"{}", "is of format null"),
     "a list": (b"[1]", "is of format null"),
-    "with an unknown field": (b'{"schema": 2, "colour": "red"}', "is not what this version writes: "),
-    "with a field of another type": (b'{"schema": 2, "planned": "3"}', "- at `$.planned`"),
-    "with a number too large": (b'{"schema": 2, "planned": 9007199254740993}', "- at `$.planned`"),
+    "with an unknown field": (b'{"schema": 3, "colour": "red"}', "is not what this version writes: "),
+    "with a field of another type": (b'{"schema": 3, "planned": "3"}', "- at `$.planned`"),
+    "with a number too large": (b'{"schema": 3, "planned": 9007199254740993}', "- at `$.planned`"),
 }
 
 

@@ -79,7 +79,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("arguments") / "inner"
     folder.mkdir()
     (folder / "run").mkdir()
-    (folder / "run" / "run.json").write_text('{"schema": 2, "planned": 0}')
+    (folder / "run" / "run.json").write_text('{"schema": 3, "planned": 0}')
     (folder / "file").write_text("text")
     (folder / "broken.json").mkdir()
     (folder / "broken.json" / "run.json").write_text("{")

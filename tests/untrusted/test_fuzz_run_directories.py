@@ -171,7 +171,7 @@ def test_a_pipe_is_not_waited_for(run_directory, tmp_path, name):
 @pytest.mark.parametrize("deep", [2, 900])
 def test_what_nests_deeper_than_any_run_is_refused(tmp_path, deep):
     """Every field has a type, and no type nests without end."""
-    facts = '{"schema": 2, "environment": {"load": ' + "[" * deep + "]" * deep + "}}"
+    facts = '{"schema": 3, "environment": {"load": ' + "[" * deep + "]" * deep + "}}"
     (tmp_path / "run.json").write_text(facts)
     given_answer = answer("report", tmp_path)
     assert clear(given_answer)

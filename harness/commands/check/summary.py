@@ -16,9 +16,10 @@ _LONGEST = 400  # characters of a reason
 
 
 def conforms(verdicts: Iterable[Verdict]) -> bool:
-    """Return whether something was checked, all of it conforms, and nothing was left out that should be asked."""
-    statuses = {verdict.status for verdict in verdicts}
-    return bool(statuses.difference(NOT_CHECKED)) and statuses.isdisjoint((*NONCONFORMING, Status.NOT_ASKED))
+    """Return whether a check said something, all of them conform, and nothing was left out that should be asked."""
+    found = list(verdicts)
+    informative = any(verdict.status not in NOT_CHECKED and not verdict.uninformative for verdict in found)
+    return informative and {verdict.status for verdict in found}.isdisjoint((*NONCONFORMING, Status.NOT_ASKED))
 
 
 def summary(verdicts: Sequence[Verdict], planned: int, implementations: Iterable[str] = ()) -> str:
@@ -29,10 +30,14 @@ def summary(verdicts: Sequence[Verdict], planned: int, implementations: Iterable
     width = max(map(len, by_name), default=0)
     lines = [line for name, found in by_name.items() for line in _implementation(f"{name:{width}}", found)]
     total = Counter(verdict.status for verdict in verdicts)
-    checked = total.total() - sum(total[status] for status in NOT_CHECKED)
+    vacuous = sum(verdict.uninformative for verdict in verdicts)
+    checked = total.total() - vacuous - sum(total[status] for status in NOT_CHECKED)
     always = (Status.UNSUPPORTED, Status.UNAVAILABLE)
     skipped = " + ".join(f"{total[status]} {status}" for status in NOT_CHECKED if total[status] or status in always)
-    lines.append(f"checked {checked} + {skipped} = {total.total()} of {planned} planned")
+    apart = f" + {vacuous} uninformative" if vacuous else ""
+    lines.append(f"checked {checked}{apart} + {skipped} = {total.total()} of {planned} planned")
+    if vacuous:
+        lines.append(f"uninformative: {vacuous} passes that zeros or means would get too; --out and --json mark each")
     wrong = sum(total[status] for status in NONCONFORMING)
     if wrong:
         lines.append(f"does not conform: {wrong} of {checked}")
@@ -50,7 +55,9 @@ def _implementation(name: str, verdicts: Sequence[Verdict]) -> Iterator[str]:
     counts = Counter(verdict.status for verdict in verdicts)
     ratios = [v.error_ratio for v in verdicts if v.error_ratio is not None and v.status is not Status.KNOWN_FAILURE]
     worst = f"; worst error ratio {units.error_ratio(max(ratios))}" if ratios else ""
-    yield f"{name}  " + ", ".join(f"{n} {status}" for status, n in counts.items()) + worst
+    vacuous = sum(verdict.uninformative for verdict in verdicts)
+    apart = f" ({vacuous} uninformative)" if vacuous else ""
+    yield f"{name}  " + ", ".join(f"{n} {status}" for status, n in counts.items()) + apart + worst
     failures = by_cause(verdict for verdict in verdicts if verdict.status in NONCONFORMING)
     for found in failures[:_GROUPS]:
         yield from _of_one_cause(found)
