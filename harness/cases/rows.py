@@ -57,8 +57,8 @@ class Row:
         """Rebuild a row from its text."""
         levels = {name: option_form(text) for name, _, text in (word.partition("=") for word in line.split())}
         names = (*SIZED, "content", "layout")
-        own = {name: levels.pop(name) for name in names}
-        return cls(**own, options=levels)
+        of_inputs = {name: levels.pop(name) for name in names}
+        return cls(**of_inputs, options=levels)
 
 
 @functools.cache

@@ -84,8 +84,9 @@ def gradient_alone(subject: Subject) -> Judgement:
 def alone(case: Case) -> list[list[str]]:
     """Return the floating tensors that are asked alone: what options bring, and one of the mechanism's own."""
     names = floating(inputs.tensors(case))
-    own = [declared.name for declared in mechanisms()[case.mechanism].inputs if declared.name in names]
-    return [[own[case.fingerprint % len(own)]], *([name] for name in names if name not in own)]
+    of_mechanism = [declared.name for declared in mechanisms()[case.mechanism].inputs if declared.name in names]
+    chosen = of_mechanism[case.fingerprint % len(of_mechanism)]
+    return [[chosen], *([name] for name in names if name not in of_mechanism)]
 
 
 def _judged(subject: Subject, names: list[str], *, accumulated: bool) -> Judgement:

@@ -56,7 +56,8 @@ def _alike(subject: Subject, case: Case, one: Returned, other: Returned) -> bool
     """Return whether two answers to a case differ by no more than two right ones may."""
     error_bound = subject.error_bound(case)[0]
     try:
-        found = [numbers(answer.output, case, error_bound.value.shape, "output") for answer in (one, other)]
+        first = numbers(one.output, case, error_bound.value.shape, "output")
+        second = numbers(other.output, case, error_bound.value.shape, "output")
     except WrongForm:
         return False
-    return not agree(*found, 2 * error_bound.bound).reason
+    return not agree(first, second, 2 * error_bound.bound).reason

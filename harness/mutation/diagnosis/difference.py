@@ -53,10 +53,10 @@ def compare(
         return Comparison.SILENT if _apart(right, mutant, passing) <= 1 else Comparison.DIFFERS, math.inf
     explained, other_way = False, False
     for check in failing:
-        told = _judgements(response.judge(check), mutant.judge(check), check, _roughness(response))
-        if told <= 1 and not right.failure(check):
-            apart, explained = max(apart, told), True
-        other_way |= told > 1 and bool(mutant.failure(check))
+        distance = _judgements(response.judge(check), mutant.judge(check), check, _roughness(response))
+        if distance <= 1 and not right.failure(check):
+            apart, explained = max(apart, distance), True
+        other_way |= distance > 1 and bool(mutant.failure(check))
     if not explained:
         return Comparison.DIFFERS if other_way else Comparison.SILENT, math.inf
     if any(mutant.failure(check) for check in passing if check.name not in _NUMBERS):

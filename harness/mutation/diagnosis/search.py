@@ -122,11 +122,11 @@ class _Search:
                 else:
                     self.distances[mutant].append(apart)
                 continue
-            told, apart = compare(response, guess, right, failing, passing)
-            if told is Comparison.EXPLAINS:
+            comparison, apart = compare(response, guess, right, failing, passing)
+            if comparison is Comparison.EXPLAINS:
                 self.distances[mutant].append(apart)
-            self.explained[mutant] += told is Comparison.EXPLAINS
-            self.differing[mutant] += told is Comparison.DIFFERS
+            self.explained[mutant] += comparison is Comparison.EXPLAINS
+            self.differing[mutant] += comparison is Comparison.DIFFERS
 
     def left(self) -> list[Mutant]:
         """Return the mutants that explain a failure and more than they are wrong about."""
