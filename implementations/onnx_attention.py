@@ -25,12 +25,15 @@ CAPABILITIES = Capabilities(
     options=("mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right", "scale", "grouped_heads"),
 )
 
-_BROADCAST = "ONNX Runtime 1.31 refuses a mask with one row for all queries, which the standard broadcasts"
+_BROADCAST = "ONNX Runtime 1.31 refuses a mask or bias with one row for all queries, which the standard broadcasts"
 _EMPTY = "ONNX Runtime 1.31 refuses a length of 0"
 KNOWN_FAILURES = {
     "*:*-bfloat16-*": "microsoft/onnxruntime#27891: no bfloat16 kernel on the CPU, and the function body does not run",
-    "*:*Lq[2-9]Lk*[-+]mask=batch[-+]*": _BROADCAST,
-    "*:*Lq[1-9][0-9]*[-+]mask=batch[-+]*": _BROADCAST,
+    **{
+        f"*:*Lq{several}Lk*[-+]{one_row}[-+]*": _BROADCAST
+        for one_row in ("mask=batch", "mask=key", "mask=left_padding", "bias=batch", "bias=key")
+        for several in ("[2-9]", "[1-9][0-9]*")
+    },
     "*:*Lq0Lk*": _EMPTY,
     "*:*Lk0D*": _EMPTY,
 }

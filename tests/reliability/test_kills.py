@@ -1,6 +1,6 @@
 """The harness killed at random moments: what was finished is kept, and --resume ends with the whole run's results.
 
-The real command line, in a process of its own. Plain pytest kills one run five times; `--reliability DIR` kills fifty,
+The real command line, in a process of its own. Plain pytest kills one run twice, without its diagnosis; `--reliability DIR` kills fifty,
 half of them again while they resume, and goes on with each to its end.
 """
 
@@ -157,7 +157,7 @@ def test_killed_at_random(kind, wanted, tmp_path, request, reliability):
     deep = request.config.getoption("--reliability")
     if kind == "mutants" and not deep:
         pytest.skip("the short form kills `check`; --reliability DIR kills `mutants` too")
-    arguments = command(kind, tmp_path, dies=not deep)
+    arguments = [*command(kind, tmp_path, dies=not deep), *([] if deep else ["--no-diagnosis"])]
     whole, seconds = uninterrupted(arguments, tmp_path / "whole", wanted)
     dice = random.Random(f"{kind} killed")
     lost, killed, left, rows = [], 0, 0, []

@@ -6,6 +6,7 @@ import numpy as np
 
 from attention_harness.bounds.judge import Judgement, worst
 from attention_harness.checks.declaration import check, of_mechanism
+from attention_harness.checks.expected import OutOfRange
 from attention_harness.checks.relations.problem import Array, Problem, on_grid, same_answer
 from attention_harness.checks.relations.sampling import changeable, conditional, plain
 from attention_harness.checks.subject import Subject
@@ -37,7 +38,7 @@ def shifted_scores(subject: Subject) -> Judgement:
     name = _shifted_name(case)
     constants = [2.0 ** (-np.log2(case.format.roundoff) // 4) * sign for sign in (1, -1)]
     constants += [-(2.0**21)] if case.format.as_reference else []
-    found = [Judgement(0.0)]
+    found = []
     array = problem.arrays[name]
     size = float(np.abs(np.where(np.isfinite(array), array, 0.0)).max(initial=0.0))
     for constant in constants:
@@ -49,6 +50,8 @@ def shifted_scores(subject: Subject) -> Judgement:
         base, moved = problem.changed(**{name: array}), problem.changed(**{name: array + by_row})
         what = f"the answers before and after {constant:.3g} is added to the scores"
         found.append(same_answer(subject, base, moved, what))
+    if not found:
+        raise OutOfRange(f"no constant can be added exactly beside numbers of {size:.3g}")
     return worst(found)
 
 

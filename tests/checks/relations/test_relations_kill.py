@@ -12,6 +12,7 @@ from attention_harness import Case, registry
 from attention_harness.cases.ids import parse
 from attention_harness.cases.matrix import matrix
 from attention_harness.checks import BY_NAME, Check, of_kind
+from attention_harness.checks.expected import OutOfRange
 from attention_harness.execution import in_process
 from attention_harness.execution.plan import plan_item, replay_command
 from attention_harness.execution.run import run_checks
@@ -95,6 +96,14 @@ def test_content_that_is_not_a_number_is_tried_where_it_is_declared_to_be_safe()
     relation, case = BY_NAME["relation.masked_content"], parse(_DOT.format("mask=full"))
     promises = Mutant("promises", "promise", (("poison_safe=False", "poison_safe=True"),))
     assert "nan" in relation.judge(in_process.subject(promises.implementation(), case)).reason
+
+
+def test_what_cannot_be_asked_is_no_pass():
+    """Beside scores of 1e6 no constant can be added exactly in float32: the relation says so and does not pass."""
+    [right] = registry.select(["eager"])
+    case = parse("scaled_dot_product-B2H3Hk3Lq8Lk8D8Dv8-float32-bias=batch-far_below-contiguous")
+    with pytest.raises(OutOfRange, match="no constant can be added exactly"):
+        BY_NAME["relation.shifted_scores"].judge(in_process.subject(right, case))
 
 
 def test_a_wrong_shape_is_told_as_such():

@@ -14,7 +14,8 @@ from attention_harness.model.capabilities import Arithmetic, Capabilities
 from attention_harness.model.diagnosis import Match
 from attention_harness.model.verdict import NONCONFORMING
 from attention_harness.mutation.campaign import select
-from attention_harness.mutation.diagnosis import diagnose
+from attention_harness.mutation.catalogue import mutants
+from attention_harness.mutation.diagnosis import diagnose, search
 from attention_harness.mutation.patched import Mutant
 from attention_harness.registry import Implementation
 from tests.bounds.judge.online import FUSED, implementation, online
@@ -74,8 +75,10 @@ def test_a_mutant_that_does_not_show_explains_nothing():
     assert found(_with(lambda s, v, seen: (s, v * (1 + 2e-6), seen), Arithmetic(stored_probabilities=False))) == []
 
 
-def test_mutants_that_cannot_be_told_apart_share_a_place():
+def test_mutants_that_cannot_be_told_apart_share_a_place(monkeypatch):
     """Where one corner is declared, a causal mask at the wrong corner may be fixed there or swapped."""
+    causality = [mutant for mutant in mutants() if mutant.kind == "causality"]
+    monkeypatch.setattr(search, "mutants", lambda: causality)
     [[mutant], []] = select(["causal corners swapped"])
     swapped = mutant.implementation()
     module = ModuleType("mine")
