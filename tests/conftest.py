@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from attention_harness.commands.main import main
 from tests.reliability import reconcile
 
 ROOT = Path(__file__).parents[1]
+DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
+"""Whether `tox -e thorough` runs: all of what plain tox samples."""
 
 
 class Answer(NamedTuple):

@@ -13,20 +13,18 @@ from attention_harness.checks.behaviour.anchor import anchor
 from attention_harness.execution.plan import Item, plan_items
 from attention_harness.execution.run import verdicts_of
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status
-from attention_harness.options import required
 from attention_harness.registry import Implementation
 from tests.conformance.covering import covering
 
 
 def _sample(items: Iterable[Item]) -> list[Item]:
-    """Return few items that together show each mechanism, dtype and option.
+    """Return few items that together show each mechanism and dtype.
 
-    What is built meets every memory layout in `tox -e report`: a layout is a graph of its own, and seconds.
-    Of items that show as much the one with fewest options and checks: options are graphs of their own, and a check may
-    build for sizes of its own.
+    What is built meets every option and memory layout in `tox -e report`: each is a graph of its own, and seconds.
+    Of items that show as much the one with fewest options and checks: a check may build for sizes of its own.
     """
     by_id = {item.id: item for item in sorted(items, key=lambda item: len(item.case.options) + len(item.checks))}
-    facts = {key: (item.case.mechanism, item.case.dtype, *required(item.case)) for key, item in by_id.items()}
+    facts = {key: (item.case.mechanism, item.case.dtype) for key, item in by_id.items()}
     return [by_id[key] for key in covering(facts)]
 
 

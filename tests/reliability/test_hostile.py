@@ -25,17 +25,11 @@ from tests.reliability.processes import left
 
 SHORT = (
     "segfault",
-    "leaves_0",
-    "closes_all",
     "native_loop",
     "torch_memory",
     "child_and_death",
-    "loud",
-    "mute",
     "interrupts",
-    "subclass",
     "patches_softmax",
-    "default_dtype",
     "directory",
     "overwrites_later",
 )

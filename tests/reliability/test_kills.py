@@ -1,7 +1,7 @@
 """The harness killed at random moments: what was finished is kept, and --resume ends with the whole run's results.
 
-The real command line, in a process of its own. Plain pytest kills one run twice, without its diagnosis; `--reliability DIR` kills fifty,
-half of them again while they resume, and goes on with each to its end.
+The real command line, in a process of its own. Plain pytest kills one run twice, without its diagnosis;
+`--reliability DIR` kills fifty, half of them again while they resume, and goes on with each to its end.
 """
 
 from __future__ import annotations

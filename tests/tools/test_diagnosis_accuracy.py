@@ -37,8 +37,8 @@ def test_what_gives_no_result_is_not_named(tool):
 
 
 def test_a_sample_of_the_mutants_is_named(tool):
-    """Of 2 mutants, each under another name, all are named; `tox -e diagnosis` measures all."""
-    found = [tool.name(mutant, "quick") for mutant in random.Random(25).sample(mutants(), 2)]
+    """A mutant under another name is named; `tox -e diagnosis` measures all."""
+    found = [tool.name(mutant, "quick") for mutant in random.Random(25).sample(mutants(), 1)]
     assert tool.accuracy(found) == 1, tool.table(found)
 
 

@@ -104,7 +104,7 @@ def directories(draw: st.DrawFn, source: Path) -> Path:
 
 
 @given(data=st.data())
-@profile(90)
+@profile(45)
 def test_a_damaged_run_is_refused_or_reported(run_directory, data):
     """Both files of the report or neither, nothing anywhere else, and the run as it was."""
     directory = data.draw(directories(run_directory))
@@ -122,7 +122,7 @@ def test_a_damaged_run_is_refused_or_reported(run_directory, data):
 
 @pytest.mark.usefixtures("no_work")
 @given(data=st.data())
-@profile(40)
+@profile(20)
 def test_a_damaged_run_is_gone_on_with_or_refused(resumable, data):
     """`--resume` reads what anybody may have written, too."""
     directory = data.draw(directories(resumable))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,12 +12,12 @@ from attention_harness.cases.inputs import shape_of
 from attention_harness.registry import mechanisms
 from tests.bounds.soundness.adversary import Adversary
 from tests.bounds.soundness.scenarios import MODELS, Leaf, ratio
+from tests.conftest import DEEP
 
 SIZES = {"B": 2, "H": 2, "Hk": 1, "Lq": 3, "Lk": 5, "L": 4, "P": 5, "D": 4, "Dv": 3, "Dq": 4, "Dk": 3, "A": 5, "E": 4}
 SIZES |= {"Eq": 3, "Ek": 4, "Ev": 3, "O": 3}
 MODES = ("nearest", "random", "up", "down")
-DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
-DRAWN = settings(max_examples=100 if DEEP else 3, derandomize=not DEEP, deadline=None, database=None)
+DRAWN = settings(max_examples=100 if DEEP else 2, derandomize=not DEEP, deadline=None, database=None)
 FORMULA = pytest.mark.parametrize("name", mechanisms())
 MODEL = pytest.mark.parametrize("model", MODELS)
 

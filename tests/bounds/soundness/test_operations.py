@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -15,11 +14,11 @@ from attention_harness.bounds.softmax import Weights
 from attention_harness.bounds.tape import Taped
 from tests.bounds.soundness.adversary import Adversary
 from tests.bounds.soundness.scenarios import MODELS, OPERATIONS, Leaf, gradient_ratio, value_ratio
+from tests.conftest import DEEP
 
 MODES = ("nearest", "random", "up", "down")
 NAMED = pytest.mark.parametrize("name", OPERATIONS)
-DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
-DRAWN = settings(max_examples=100 if DEEP else 4, derandomize=not DEEP, deadline=None, database=None)
+DRAWN = settings(max_examples=100 if DEEP else 3, derandomize=not DEEP, deadline=None, database=None)
 WITHOUT_ROUNDING = {"like", "rounded"}  # what the others are made of
 
 
