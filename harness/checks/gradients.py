@@ -58,12 +58,18 @@ def has_gradient(implementation: Declaration, case: Case) -> bool:
 def gradient(subject: Subject) -> Judgement:
     """The gradient of every floating tensor is within its error bound, and none is missing.
 
+    It is asked by `torch.autograd.grad`, and where a row sees no key by `.backward()` too.
+
     One that is missing counts as zero where a length is 0: there is nothing to depend on. Where (output, weights) is
     returned, the gradient runs through the output alone. The upstream gradient of a row that sees no key, and gets
     "nan" or "mean" by the declared policy, is zero. NaN is not judged in a batch element with a row of NaN, nor in what
     the batch shares: NaN times zero is NaN, and it reaches whatever the row's keys share.
     """
-    return _judged(subject, floating(inputs.tensors(subject.case)), accumulated=False)
+    names = floating(inputs.tensors(subject.case))
+    judged = _judged(subject, names, "gradient", accumulated=False)
+    if judged.reason or not fully_masked_rows(subject.case).any():
+        return judged
+    return worst([judged, _judged(subject, names, "gradient by .backward()", accumulated=True)])
 
 
 def is_worth_a_build(implementation: Declaration, case: Case) -> bool:
@@ -78,7 +84,9 @@ def gradient_alone(subject: Subject) -> Judgement:
     What an option brings, a bias or a learned scale, is asked wherever it is given; of the mechanism's own tensors one
     in each case, chosen by its fingerprint.
     """
-    return worst([_judged(subject, names, accumulated=True) for names in alone(subject.case)])
+    return worst(
+        _judged(subject, names, "gradient, alone required,", accumulated=True) for names in alone(subject.case)
+    )
 
 
 def alone(case: Case) -> list[list[str]]:
@@ -89,7 +97,7 @@ def alone(case: Case) -> list[list[str]]:
     return [[chosen], *([name] for name in names if name not in of_mechanism)]
 
 
-def _judged(subject: Subject, names: list[str], *, accumulated: bool) -> Judgement:
+def _judged(subject: Subject, names: list[str], what: str, *, accumulated: bool) -> Judgement:
     """Return the judgement of the gradients by the named tensors, which alone require one."""
     case, capabilities = subject.case, subject.implementation.capabilities
     policy = capabilities.policy
@@ -98,12 +106,12 @@ def _judged(subject: Subject, names: list[str], *, accumulated: bool) -> Judgeme
     upstream = upstream_gradient(case, policy)
     derivatives = subject.prepared.gradients(tensors, upstream, names, accumulated=accumulated)
     if wrong := _not_differentiable(derivatives, case):
-        return Judgement.refuse(wrong if not accumulated else f"{wrong}, where {names[0]} alone requires a gradient")
+        return Judgement.refuse(wrong if len(names) > 1 else f"{wrong}, where {names[0]} alone requires a gradient")
     found = dict.fromkeys(names) | dict(derivatives.by_name)
     if _is_empty(case):
         found = _filled(found, tensors)
     found = {name: excused(case, policy, name, one, error_bounds[name].value) for name, one in found.items()}
-    return _worst(found, error_bounds, case, "gradient, alone required," if accumulated else "gradient")
+    return _worst(found, error_bounds, case, what)
 
 
 def excused(case: Case, policy: Policy, name: str, gradient: Any, right: NDArray[np.float64]) -> Any:
