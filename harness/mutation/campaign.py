@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attention_harness.cases.ids import parse
 from attention_harness.execution import pool
@@ -120,7 +120,7 @@ def measure(
     """
     finished = {result.mutant if isinstance(result, Outcome) else result.part for result in done}
     tasks = [
-        pool.Task(judge_mutant, (mutant, campaign.suite_for(mutant)))
+        pool.Task(_first_round, (mutant, campaign.suite_for(mutant)))
         for mutant in campaign.mutants
         if mutant.name not in finished
     ]
@@ -129,7 +129,43 @@ def measure(
         for number, part in enumerate(campaign.parts)
         if number not in finished
     ]
-    limits, lost = Limits(seconds, memory), []
+    limits = Limits(seconds, memory)
+    quiet: list[Mutant] = []
+    for result in _results(tasks, limits, jobs):
+        if isinstance(result, Outcome) and not result.witnesses:
+            quiet.append(next(mutant for mutant in campaign.mutants if mutant.name == result.mutant))
+        else:
+            yield result
+    yield from _second_round(campaign, quiet, limits, jobs)
+
+
+def _first_round(mutant: Mutant, suite: Suite) -> Outcome:
+    return judge_mutant(mutant, suite, alike_too=False)
+
+
+def _second_round(campaign: Campaign, mutants: Sequence[Mutant], limits: Limits, jobs: int) -> Iterator[Outcome]:
+    """Yield the outcomes of mutants that hardly show in outputs: on all cases, each mechanism a task of its own."""
+    suites = {mutant.name: campaign.suite_for(mutant) for mutant in mutants}
+    tasks = [
+        pool.Task(judge_mutant, (mutant, replace(suites[mutant.name], mechanisms=(name,))))
+        for mutant in mutants
+        for name in mutant.mechanisms()
+    ]
+    found: dict[str, list[Outcome]] = {mutant.name: [] for mutant in mutants}
+    for result in _results(tasks, limits, jobs):
+        assert isinstance(result, Outcome)
+        found[result.mutant].append(result)
+    for mutant in mutants:
+        parts = found[mutant.name]
+        witnesses = {name: verdict for part in parts for name, verdict in part.witnesses.items()}
+        unseen = tuple(sorted(name for part in parts for name in part.unseen))
+        checks = sum(part.checks for part in parts)
+        yield Outcome(mutant.name, mutant.kind, mutant.cites, witnesses, unseen, checks)
+
+
+def _results(tasks: Sequence[pool.Task], limits: Limits, jobs: int) -> Iterator[Result]:
+    """Yield the results of tasks as they come; of a task that is lost, what its pieces give."""
+    lost = []
     for place, result in pool.run_tasks(tasks, jobs=jobs, limits=limits, start=start):
         if isinstance(result, Lost):
             lost.append(tasks[place])

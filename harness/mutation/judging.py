@@ -43,13 +43,13 @@ def start() -> None:
     start_worker()
 
 
-def judge_mutant(mutant: Mutant, suite: Suite, ids: Sequence[str] | None = None) -> Outcome:
+def judge_mutant(mutant: Mutant, suite: Suite, ids: Sequence[str] | None = None, *, alike_too: bool = True) -> Outcome:
     """Return the first verdict that kills the mutant, by mechanism; and the mechanisms where it shows and survives.
 
-    In each mechanism all cases are judged on which it answers otherwise than eager, and some others; all others where
-    no mechanism kills it.
+    In each mechanism all cases are judged on which it answers otherwise than eager, and some others.
 
-    ids: of the suite's cases, those to judge; all of them by default
+    ids        of the suite's cases, those to judge; all of them by default
+    alike_too  whether all others are judged where no mechanism kills it: thousands of cases
     """
     implementation = mutant.implementation()
     hunt = _Hunt(mutant.name, _declaring(implementation))
@@ -63,7 +63,7 @@ def judge_mutant(mutant: Mutant, suite: Suite, ids: Sequence[str] | None = None)
                 differing = dict.fromkeys(cases).keys() - set(alike)
                 if any(changes_output(implementation, eager(), case) for case in differing):
                     unseen.append(mechanism)
-    if not hunt.witnesses:
+    if alike_too and not hunt.witnesses:
         with state_restored(seeds=False):
             hunt.killed(left)
     return Outcome(mutant.name, mutant.kind, mutant.cites, hunt.witnesses, tuple(unseen), hunt.checks)
@@ -177,9 +177,9 @@ def _bits_of_eager(case: Case) -> tuple[bytes, ...]:
 
 def judge_in_pieces(worker: pool.Worker, task: pool.Task) -> Outcome | EquivalenceResult:
     """Return the result of a task whose process died or hung, case by case; a case that is lost again is a verdict."""
-    if task.function is judge_mutant:
-        return _mutant_in_pieces(worker, *task.arguments)
-    return _variants_in_pieces(worker, *task.arguments)
+    if task.function is judge_variants:
+        return _variants_in_pieces(worker, *task.arguments)
+    return _mutant_in_pieces(worker, *task.arguments)
 
 
 def _mutant_in_pieces(worker: pool.Worker, mutant: Mutant, suite: Suite) -> Outcome:

@@ -12,7 +12,7 @@ from attention_harness.cases.projection import cases_for
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.mutation_results import EquivalenceResult, Killed, KilledElsewhere, Outcome, count, ordered
 from attention_harness.model.verdict import Status, Verdict
-from attention_harness.mutation import judging
+from attention_harness.mutation import campaign, judging
 from attention_harness.mutation.campaign import Campaign, measure, select
 from attention_harness.mutation.declared import Suite, narrowed
 from attention_harness.mutation.judging import (
@@ -185,10 +185,15 @@ def test_what_shows_in_no_output_is_judged_after_all(monkeypatch):
     cases = [case for case in Suite("quick").cases("scaled_dot_product") if max(case.sizes.values()) < 10]
     plain = [case for case in cases if "bias" not in case.options][:3]
     biased = next(case for case in cases if "bias" in case.options and case.dtype == "float32")
-    found = judge_mutant(doubled, Suite(ids=(*(case.id for case in plain), biased.id)))
+    suite = Suite(ids=(*(case.id for case in plain), biased.id))
+    assert {} == judge_mutant(doubled, suite, alike_too=False).witnesses
+    monkeypatch.setattr(campaign, "_results", lambda tasks, *_: [task.function(*task.arguments) for task in tasks])
+    nothing = mutant("nothing", "# ---")
+    [found, survived] = measure(Campaign((doubled, nothing), suite))
     assert {"scaled_dot_product": ("gradient_alone", biased.id)} == {
         mechanism: (verdict.check, verdict.case) for mechanism, verdict in found.witnesses.items()
     }
+    assert ("nothing", {}) == (survived.mutant, survived.witnesses)
 
 
 def test_looking_for_a_mutant_hides_nothing():
