@@ -59,6 +59,12 @@ def _of_tier(suite: Suite, name: str) -> tuple[Case, ...]:
     return (*_unlike_first(case for case in taken if case in quick), *_unlike_first(c for c in taken if c not in quick))
 
 
+@functools.cache
+def anchors(name: str) -> frozenset[Case]:
+    """Return the cases of a mechanism on which behaviours are measured, one for each dtype."""
+    return frozenset(anchor(narrowed(eager(), name, dtype)) for dtype in eager().capabilities.dtypes)
+
+
 def _unlike_first(cases: Iterable[Case]) -> list[Case]:
     """Return cases with the smallest of each set of options and dtype first, then the next of each, and so on."""
     turn: dict[tuple[str, ...], int] = {}

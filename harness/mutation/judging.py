@@ -25,7 +25,7 @@ from attention_harness.execution.worker import start_worker
 from attention_harness.model.case import Case
 from attention_harness.model.mutation_results import EquivalenceResult, Outcome
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
-from attention_harness.mutation.declared import Suite, narrowed
+from attention_harness.mutation.declared import Suite, anchors, narrowed
 from attention_harness.mutation.patched import EquivalentVariant, Mutant, eager
 from attention_harness.mutation.restored import state_restored
 from attention_harness.registry import Implementation
@@ -137,18 +137,21 @@ def changes_output(implementation: Implementation, right: Implementation, case: 
 def _telling_first(tried: Implementation, cases: Sequence[Case], alike: list[Case]) -> Iterator[Case]:
     """Yield the cases on which a mutant answers otherwise than eager, and of the first ones also the others.
 
-    The rest is appended to `alike`.
+    The others begin with those of the behaviours, which see what no answer shows. The rest is appended to `alike`.
     """
-    first: list[Case] = []
+    measured = [case for case in cases if case in anchors(case.mechanism)]
+    same: list[Case] = []
     for place, case in enumerate(cases):
         if place == _JUDGED_ANYWAY:
-            yield from first
+            yield from dict.fromkeys((*measured, *same))
         if _differs(tried, case):
             yield case
-        else:
-            (first if place < _JUDGED_ANYWAY else alike).append(case)
+        elif place < _JUDGED_ANYWAY:
+            same.append(case)
+        elif case not in measured:
+            alike.append(case)
     if len(cases) <= _JUDGED_ANYWAY:
-        yield from first
+        yield from dict.fromkeys((*measured, *same))
 
 
 def _differs(implementation: Implementation, case: Case) -> bool:
