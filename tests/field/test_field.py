@@ -1,6 +1,6 @@
 """Files from the field get the right answer: small correct and wrong ones, and attentions of real packages.
 
-They lie beside the repository in `shared/field`, with the reasons in its EXPECTED.md. Each is judged through the command
+They lie beside the repository in `shared/field`, with the reasons in its EXPECTED.md. Each is judged by the command
 line on the default tier, a minute and more for each: `python -m tox -e field`.
 """
 
