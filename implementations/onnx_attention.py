@@ -25,7 +25,7 @@ CAPABILITIES = Capabilities(
     options=("mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right", "scale", "grouped_heads"),
 )
 
-_BROADCAST = "ONNX Runtime 1.31 refuses a mask or bias with one row for all queries, which the standard broadcasts"
+_BROADCAST = "ONNX Runtime 1.31 refuses a mask or bias of one row or one column, which the standard broadcasts"
 _EMPTY = "ONNX Runtime 1.31 refuses a length of 0"
 KNOWN_FAILURES = {
     "*:*-bfloat16-*": "microsoft/onnxruntime#27891: no bfloat16 kernel on the CPU, and the function body does not run",
@@ -38,6 +38,7 @@ KNOWN_FAILURES = {
             ("[2-9]", "mask=left_padding"),
         )
     },
+    "*:*[-+]????=column[-+]*": _BROADCAST,
     "*:*Lq0Lk*": _EMPTY,
     "*:*Lk0D*": _EMPTY,
 }

@@ -10,12 +10,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from attention_harness.benchmark.workloads import WORKLOADS
 from attention_harness.cases.anchors import anchors
 from attention_harness.cases.coverage import Coverage, Item, shows
+from attention_harness.cases.distributions import DISTRIBUTIONS
+from attention_harness.cases.ids import parse
 from attention_harness.cases.matrix import LIST, TIERS, listed, matrix, row
+from attention_harness.cases.problems import LIST as PROBLEMS
+from attention_harness.cases.problems import problems
 from attention_harness.cases.rows import LIST as ROWS
 from attention_harness.cases.rows import rows
 from attention_harness.cases.space import PLAIN, Variant, go_together
@@ -25,6 +31,7 @@ from attention_harness.options import OPTIONS, required
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tools.covering import further as rows_to_add
 
+_SHORT, _FEW = 17, 2  # queries and keys, and batch elements, of a workload that is asked of everybody
 _TURNS = 6  # orders of the factors that are tried for each row
 
 
@@ -110,6 +117,26 @@ def _fits(variant: Variant, levels: dict[str, Any], first: dict[str, Any]) -> bo
     return "lengths" in first or shows(variant.mechanism, sizes, {n: f for n, f in levels.items() if n in OPTIONS})
 
 
+def problems_to_add() -> list[str]:
+    """Return the lines of the workloads that no problem stands for: their widths, heads, groups and options are."""
+    found: dict[Case, list[str]] = {}
+    for workload in WORKLOADS:
+        case = parse(workload.case)
+        if case.content in DISTRIBUTIONS:  # a recording is a case of the matrix itself
+            found.setdefault(shortened(case), []).append(workload.name)
+    return [f"{case.id}  # {', '.join(names)}\n" for case, names in found.items() if case not in problems()]
+
+
+def shortened(case: Case) -> Case:
+    """Return a workload with few batch elements, and with lengths past one tile of 16; which one is longer stays."""
+    most = dict.fromkeys(("Lq", "Lk", "L", "P"), _SHORT) | {"B": _FEW}
+    sizes = {
+        axis: most[axis] + (axis != "B" and length > 64) if length > most.get(axis, length) else length
+        for axis, length in case.sizes.items()
+    }
+    return replace(case, sizes=sizes, dtype="float32", draw=0)
+
+
 def main() -> int:
     """Append to the lists what every tier and the covering rows lack; print how much that is."""
     lines = [f"{row.line}\n" for row in rows_to_add(rows())]
@@ -117,6 +144,10 @@ def main() -> int:
         file.writelines(lines)
     rows.cache_clear()
     print(f"{len(lines)} covering rows appended to {ROWS.name}")
+    lines = problems_to_add()
+    with PROBLEMS.open("a") as file:
+        file.writelines(lines)
+    print(f"{len(lines)} problems of workloads appended to {PROBLEMS.name}")
     for tier in TIERS:
         made = list(further(tier, matrix(tier)))
         with LIST.open("a") as file:

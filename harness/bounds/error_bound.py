@@ -150,8 +150,11 @@ def forward_bounds(
 
 
 def _leaves(model: Model, tensors: Mapping[str, Array], options: Mapping[str, Any]) -> dict[str, Taped]:
+    """Return a leaf for each array, by name; an array given twice is one leaf, whose gradients are summed."""
     floating = {name: x for name, x in options.items() if isinstance(x, np.ndarray) and x.dtype.kind == "f"}
-    return {name: Taped(Tracked(model, np.asarray(x, np.float64))) for name, x in (dict(tensors) | floating).items()}
+    every = dict(tensors) | floating
+    leaves = {id(x): Taped(Tracked(model, np.asarray(x, np.float64))) for x in every.values()}
+    return {name: leaves[id(x)] for name, x in every.items()}
 
 
 def _bounds(model: Model, leaves: Mapping[str, Taped], found: Sequence[Any], dtype: str) -> dict[str, ErrorBound]:

@@ -15,6 +15,7 @@ from attention_harness.bounds.rounding import (
     Array,
     Model,
     compound,
+    exceeds,
     gamma,
     rounding_variance,
     sum_variance,
@@ -48,7 +49,7 @@ class Tracked(Ufuncs):
     direct           whether this is a weighted sum of values, with nothing after it
     unstored         of a weighted sum: its bound before it was stored
     by_output        of a gradient of weights: what its mean may err, made from the output
-    overflows        whether a step so far leaves the range of the case's dtype
+    overflows        whether a step so far leaves the range of the format in which it is stored
     factors          of a stored product: sizes of what was multiplied, as a third factor may have met either one first
     scaled           of a product with a constant: its size, for the constant may have been applied after the next sum
     folded           of a sum of products: what it errs where a scale was folded into a factor that became subnormal
@@ -66,8 +67,7 @@ class Tracked(Ufuncs):
         self.factors: tuple[Array, Array] | None = None
         self.scaled = 0.0
         self.folded: Array | float = 0.0
-        with np.errstate(invalid="ignore"):
-            self.overflows = bool(np.any(np.abs(value) > model.io.largest))
+        self.overflows = exceeds(value, model.io)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -80,7 +80,7 @@ class Tracked(Ufuncs):
     def like(self, value: Array, bound: Array | float, variance: Array | float) -> Tracked:
         """Return an array that comes from this one without a rounding."""
         result = Tracked(self.model, value, bound, variance)
-        result.overflows |= self.overflows
+        result.overflows = self.overflows
         return result
 
     def rounded(self, value: Array, bound: Array | float, variance: Array | float, fmt: DType) -> Tracked:
@@ -93,6 +93,7 @@ class Tracked(Ufuncs):
             bound = bound + fmt.roundoff * (np.abs(value) + bound) + fmt.half_spacing
             variance = variance + rounding_variance(value, fmt)
         result = self.like(value, bound, variance)
+        result.overflows |= exceeds(value, fmt)
         result.stored = fmt is self.model.io
         return result
 
@@ -209,7 +210,7 @@ class Tracked(Ufuncs):
         )
         bound = bound + gamma(len(terms) - 1, io.roundoff) * (size + bound) + (len(terms) - 1) * io.half_spacing
         result = self.like(value, bound, variance + (len(terms) - 1) * rounding_variance(value, io))
-        result.overflows |= any(term.overflows for term in terms)
+        result.overflows |= any(term.overflows for term in terms) or exceeds(value, io)
         result.stored = True
         return result
 

@@ -75,6 +75,12 @@ def gamma(roundings: Any, roundoff: float) -> Any:
         return x / (1 - x)
 
 
+def exceeds(value: Array, fmt: DType) -> bool:
+    """Return whether a number is larger than the largest of a format."""
+    with np.errstate(invalid="ignore"):
+        return bool(np.any(np.abs(value) > fmt.largest))
+
+
 def compound(*relative: Array | float) -> Any:
     """Return the relative error of a product whose factors err by so much; without cancellation, however small."""
     return np.expm1(sum(np.log1p(x) for x in relative))

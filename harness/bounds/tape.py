@@ -123,7 +123,8 @@ class Taped(Ufuncs):
         before, at = self.shape, axis % self.ndim
 
         def pull(adjoint: Any) -> Any:
-            groups = adjoint.reshape(*before[: at + 1], repeats, *before[at + 1 :])
+            stored = adjoint.as_output()  # autograd hands over the gradient of each repetition by itself
+            groups = stored.reshape(*before[: at + 1], repeats, *before[at + 1 :])
             return _reduced(groups, (*before[: at + 1], 1, *before[at + 1 :])).reshape(*before)
 
         return Taped(self.value.repeat(repeats, axis), (self, pull))

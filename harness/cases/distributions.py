@@ -73,6 +73,26 @@ def _low_bias(bias: Array, fmt: DType) -> Array:
     return low
 
 
+# --- products and biases far from zero, at which the scores still differ as ordinary ones do
+
+
+def _level(x: Array, product: float) -> Array:
+    """Put in the first channel what gives every product of query and key so much, times the root of the width."""
+    return _first_channel(x, np.full_like(x[..., :1], abs(product) ** 0.5 * x.shape[-1] ** 0.25))
+
+
+def _fall(fmt: DType) -> float:
+    """Return how far scores may lie below zero, past -1e4 or -1e9, without losing what they differ by."""
+    return 2.0**31 if fmt.as_reference else 2.0**14
+
+
+def _deep_bias(bias: Array, fmt: DType) -> Array:
+    """Lower every other row as a whole: past -1e9, past -1e6, or to -20,000."""
+    low = bias.copy()
+    low[..., ::2, :] -= 2.0**31 if fmt.as_reference else 2.0**20 if fmt.single else 20000.0
+    return low
+
+
 # --- scores that rise or fall along the keys, by more than exp can bridge in a block of 16
 
 
@@ -93,6 +113,16 @@ def _sloping(step: float) -> dict[str, Change]:
 _SLOPE = 6**0.5
 
 
+def _huge(fmt: DType) -> float:
+    """Return a factor with a square beyond the format; where that is the reference's own, beyond every other one."""
+    return 2.0**9 if fmt.largest < 2.0**16 else 2.0**400 if fmt.as_reference else 2.0**70
+
+
+def _counterweight(x: Array, fmt: DType) -> Array:
+    """Let values grow from key to key as the weights fall, by e^6, as far as the format reaches."""
+    return x * np.minimum(np.exp(6.0 * np.arange(x.shape[-2])[:, None]), _huge(fmt))
+
+
 # --- values at both ends of a format
 
 
@@ -105,6 +135,10 @@ def _both_ends(x: Array, fmt: DType) -> Array:
     x[..., ::2] *= min(2.0**20, fmt.largest * 2.0**-8)
     x[..., 1::2] *= 2.0 ** max(fmt.least_exponent + 6, DTYPES[fmt.accumulator].least_exponent + 12, -400)
     return x
+
+
+def _reach(fmt: DType) -> float:
+    return 2.0**9 if fmt.largest < 2.0**16 else 2.0**24
 
 
 def _plain(change: Callable[[Array], Array]) -> Change:
@@ -149,7 +183,32 @@ DISTRIBUTIONS: dict[str, dict[str, Change]] = {
     "rising": _sloping(1),
     "falling": _sloping(-1),
     "both_ends": {"value": _both_ends},
+    # products past 65,504, the same for every key; scaled they are below it
+    "large_products": {"query": _plain(lambda x: _level(x, 2.0**15)), "key": _plain(lambda x: _level(x, 2.0**15))},
+    # as far below as scores can be that differ as ordinary ones do: any finite fill wins, and all keys count
+    "deep": {
+        "query": lambda x, fmt: _level(x, _fall(fmt)),
+        "key": lambda x, fmt: -_level(-x, _fall(fmt)),
+        "scores": _deep_bias,
+        "bias": _deep_bias,
+    },
+    # weights down to the smallest normal number, each of which counts in the sum
+    "balanced": _sloping(-1) | {"value": _counterweight},
+    # queries near zero beside keys past 65,504, whose squares overflow in half precision; the values' do in single
+    "unlike": {
+        "query": lambda x, fmt: x / _reach(fmt),
+        "key": lambda x, fmt: x * _reach(fmt),
+        "value": lambda x, fmt: x * _huge(fmt),
+    },
+    # inverse bandwidths far above and below one, of either sign, for distances that fit
+    "narrow": {"query": _plain(lambda x: x / 16), "key": _plain(lambda x: x / 16), "w": _plain(lambda x: x * 16)},
+    "wide": {"query": _plain(lambda x: x * 16), "key": _plain(lambda x: x * 16), "w": _plain(lambda x: x / -16)},
+    # one tensor given for every input of its shape: `inputs.tensors`
+    "same": {},
 }
+
+RARE = ("large_products", "deep", "balanced", "unlike", "narrow", "wide", "same")
+"""Contents that rows and problems written by hand ask for: no rule combines them with every other level."""
 
 _ROLES = {"sequence": "query", "context": "key"}
 

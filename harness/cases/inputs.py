@@ -19,7 +19,7 @@ from attention_harness.cases.streams import Array
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.options import OPTIONS, Place, Tensor, interval
-from attention_harness.reference.specification import Input
+from attention_harness.reference.specification import Input, Mechanism
 from attention_harness.registry import mechanisms
 
 if TYPE_CHECKING:
@@ -40,9 +40,17 @@ def tensors(case: Case) -> dict[str, torch.Tensor]:
     learned = {declared.name for declared in known.inputs if declared.parameter}
     learned |= {name for name, declared in options.items() if declared.parameter}
     alone = "contiguous" if case.layout == "expanded" else case.layout  # of what is learned: it has no batch
-    return {
+    made = {
         name: tensor(case, name, array, alone if name in learned else case.layout) for name, array in numbers.items()
     }
+    return made | _given_again(known, made) if case.content == "same" else made
+
+
+def _given_again(known: Mechanism, made: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the inputs that are not learned, each the first of its shape: one object, given again."""
+    first: dict[Any, torch.Tensor] = {}
+    every = (declared.name for declared in known.inputs if not declared.parameter)
+    return {name: first.setdefault(made[name].shape, made[name]) for name in every}
 
 
 def tensor(case: Case, name: str, array: NDArray[Any], layout: str) -> torch.Tensor:
@@ -56,8 +64,9 @@ def tensor(case: Case, name: str, array: NDArray[Any], layout: str) -> torch.Ten
 
 
 def exact(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """Return tensors as NumPy arrays that hold the same numbers: float64, bool or int64."""
-    return {name: (t.double() if t.is_floating_point() else t).cpu().numpy().copy() for name, t in tensors.items()}
+    """Return tensors as NumPy arrays that hold the same numbers, float64, bool or int64; one of each tensor."""
+    alike = {id(t): (t.double() if t.is_floating_point() else t).cpu().numpy().copy() for t in tensors.values()}
+    return {name: alike[id(t)] for name, t in tensors.items()}
 
 
 def arguments(case: Case) -> dict[str, Any]:
@@ -106,7 +115,7 @@ def _input(case: Case, declared: Input) -> Array:
         return _fitted(case, declared.name, shape).astype(np.float64)
     numbers = streams.normal(case, declared.name, shape)
     if declared.parameter:  # so that a layer keeps the size of its input
-        return numbers / math.sqrt(max(shape[-1], 1)) if declared.name != "w" else 0.75 + np.abs(numbers) / 4
+        numbers = numbers / math.sqrt(max(shape[-1], 1)) if declared.name != "w" else 0.75 + np.abs(numbers) / 4
     return distributed(case.content, declared.name, numbers, case.format)
 
 

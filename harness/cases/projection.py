@@ -1,4 +1,4 @@
-"""The cases that a declaration is judged on: the covering rows and the matrix, projected onto it.
+"""The cases that a declaration is judged on: the matrix, the covering rows and the problems, projected onto it.
 
 Every row is asked of every declared mechanism in every declared dtype, as far as its options are declared: what a
 mechanism does not know of a row is dropped, and sizes that a declaration's `requires` rules out are mended. Adding a
@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from attention_harness.cases.distributions import DISTRIBUTIONS
 from attention_harness.cases.matrix import matrix
+from attention_harness.cases.problems import problems
 from attention_harness.cases.rows import Row, groups_heads, rows
 from attention_harness.cases.space import MAY_BE_EMPTY, Variant, go_together, variants
 from attention_harness.model import requirements
@@ -33,7 +34,7 @@ _BUILT = {"quick": 0, "default": 16, "thorough": 1}
 def cases_for(capabilities: Capabilities, tier: str = "default", by_hand: bool = True) -> tuple[Case, ...]:
     """Return the cases of a tier that a declaration takes, each once; the matrix comes first.
 
-    by_hand: False leaves out the rows of both lists that were written by hand and not found by a rule
+    by_hand: False leaves out the problems, and the rows that were written by hand and not found by a rule
     """
     device = capabilities.devices[0]
     found: dict[Case, None] = {}
@@ -50,7 +51,7 @@ def cases_for(capabilities: Capabilities, tier: str = "default", by_hand: bool =
 
 
 def _projected(capabilities: Capabilities, tier: str, by_hand: bool) -> Iterator[Case]:
-    """Yield the cases of the rows."""
+    """Yield the cases of the rows and of the problems."""
     declared = [variant for variant in variants() if variant.mechanism.name in capabilities.mechanisms]
     listed = (*rows(by_hand), *_around_the_block(capabilities))
     if tier == "quick":
@@ -58,6 +59,10 @@ def _projected(capabilities: Capabilities, tier: str, by_hand: bool) -> Iterator
         return
     for variant, dtype, row in itertools.product(declared, capabilities.dtypes, listed):
         if (case := onto(row, variant, dtype, capabilities)) is not None:
+            yield case
+    for problem, dtype in itertools.product(problems() if by_hand else (), capabilities.dtypes):
+        case = mended(replace(problem, dtype=dtype), capabilities)
+        if case is not None and case.mechanism in capabilities.mechanisms:
             yield case
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from attention_harness.cases.distributions import DISTRIBUTIONS
+from attention_harness.cases.distributions import DISTRIBUTIONS, RARE
 from attention_harness.cases.layouts import LAYOUTS
 from attention_harness.model.case import Case
 from attention_harness.model.dtypes import DTYPES
@@ -50,7 +50,7 @@ def factors() -> dict[str, tuple[Any, ...]]:
         "widths": (*WIDTHS, None),
         "batches": BATCHES,
         "dtype": tuple(DTYPES),
-        "content": tuple(DISTRIBUTIONS),
+        "content": tuple(content for content in DISTRIBUTIONS if content not in RARE),
         "layout": tuple(LAYOUTS),
     } | options
 

@@ -54,16 +54,16 @@ def judge_tensor(tensor: Any, case: Case, error_bound: ErrorBound, what: str) ->
     return judge(array, error_bound, degenerate=is_degenerate(case))
 
 
-_PREFIX = "example."
+EXAMPLE = "example."
 
 
 def _example(case: Case) -> Example:
-    return mechanisms()[case.mechanism].example(case.content.removeprefix(_PREFIX))
+    return mechanisms()[case.mechanism].example(case.content.removeprefix(EXAMPLE))
 
 
 def is_example(implementation: Declaration, case: Case) -> bool:
     """Return whether the case is a worked example of the notes that prints something the implementation returns."""
-    if not case.content.startswith(_PREFIX):
+    if not case.content.startswith(EXAMPLE):
         return False
     example = _example(case)
     prints_output = example.output is not None or "output" in example.shapes

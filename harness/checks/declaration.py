@@ -38,6 +38,7 @@ class Check:
     sampled       where the suite judges it: many cases would say the same again. Cases drawn at random are all judged.
     other_cases   what it judges beside the subject's case; the implementation must take these too
     large         whether it can be judged where the scores are never there as a whole
+    wide          whether the suite judges it, too, on a row whose tensors are very large
     """
 
     name: str
@@ -46,6 +47,7 @@ class Check:
     sampled: Callable[[Case], bool] = lambda case: True
     other_cases: tuple[Callable[[Case], Case], ...] = ()
     large: bool = False
+    wide: bool = False
 
     def __post_init__(self) -> None:
         if not self.summary:

@@ -14,7 +14,7 @@ from attention_harness.bounds import ErrorBound
 from attention_harness.bounds.error_bound import gradient_bounds, second_derivative_bounds
 from attention_harness.bounds.judge import Judgement, judge, worst
 from attention_harness.cases import inputs
-from attention_harness.cases.distributions import DISTRIBUTIONS
+from attention_harness.checks.accuracy import EXAMPLE
 from attention_harness.checks.declaration import check
 from attention_harness.checks.expected import (
     OTHER_WORDS,
@@ -40,13 +40,13 @@ _SAMPLED = 10
 
 
 def has_gradient(implementation: Declaration, case: Case) -> bool:
-    """Return whether gradients are declared, and the inputs are drawn: examples and recordings add nothing but time.
+    """Return whether gradients are declared, and the inputs are no example's: those add nothing but time.
 
     Nor does a case with an option that acts in training alone. Of an implementation that is built for each structure,
     the plain float32 cases and one in ten of the others, by their fingerprint, are judged; lengths of 0 are not.
     """
     capabilities = implementation.capabilities
-    drawn = case.content in DISTRIBUTIONS and not acts_in_training(case)
+    drawn = not case.content.startswith(EXAMPLE) and not acts_in_training(case)
     if drawn and capabilities.builds:
         plain = case.content == "ordinary" and case.layout == "contiguous" and not case.options
         drawn = case.dtype == "float32" if plain else case.fingerprint % _SAMPLED == 0
@@ -54,7 +54,7 @@ def has_gradient(implementation: Declaration, case: Case) -> bool:
     return capabilities.gradients and drawn
 
 
-@check("gradient", has_gradient)
+@check("gradient", has_gradient, wide=True)
 def gradient(subject: Subject) -> Judgement:
     """The gradient of every floating tensor is within its error bound, and none is missing.
 
@@ -73,8 +73,11 @@ def gradient(subject: Subject) -> Judgement:
 
 
 def is_worth_a_build(implementation: Declaration, case: Case) -> bool:
-    """Return whether the gradient of one tensor alone is judged: one case in ten where it takes a build of seconds."""
-    return not implementation.capabilities.builds or case.fingerprint % _SAMPLED == 0
+    """Return whether the gradient of one tensor alone is judged: one case in ten where it takes a build of seconds.
+
+    Not where one tensor is given for several inputs: none of these is alone.
+    """
+    return case.content != "same" and (not implementation.capabilities.builds or case.fingerprint % _SAMPLED == 0)
 
 
 @check("gradient_alone", has_gradient, is_worth_a_build)

@@ -126,7 +126,7 @@ class Prepared(Protocol):
     ) -> Derivatives:
         """Return the gradients by the named tensors, or by every floating one, of the output times `upstream`.
 
-        Only these tensors require a gradient.
+        Only these tensors require a gradient. One that is given under several names has one gradient, their sum.
 
         accumulated      by `.backward()`, as in training, and not by `torch.autograd.grad`; what a reentrant checkpoint
                          is part of knows that way alone, and is asked so in any case

@@ -22,6 +22,8 @@ ALL_PAIRS = 2**29
 _PAIRS_A_SECOND = 2**20  # of the reference, on a core shared by five: an idle one computes 6 times as many
 OUTPUT_ALONE = 2**16
 """Scores, times the features of a pair, beyond which a covering row is judged by its output alone: for time."""
+WIDE = 2**18
+"""Numbers in all inputs, parameters among them, beyond which a row is judged by what stands for a width: for time."""
 ROW = 2 * PAIRS
 """Numbers for one query of every batch and head: the smallest block."""
 
@@ -57,6 +59,11 @@ def too_large(case: Case) -> str:
 def needs_one_check(case: Case) -> bool:
     """Return whether a problem has so many scores that the suite judges its output alone."""
     return pairs(mechanisms()[case.mechanism], case.sizes) > OUTPUT_ALONE
+
+
+def is_wide(case: Case) -> bool:
+    """Return whether the tensors of a problem are so large that the suite judges its output and gradients alone."""
+    return sum(math.prod(inputs.shape_of(x.axes, case.sizes)) for x in mechanisms()[case.mechanism].inputs) > WIDE
 
 
 def allowance(case: Case) -> float:

@@ -217,11 +217,15 @@ class PreparedInProcess:
     def _graph(
         self, tensors: Mapping[str, Tensor], names: Sequence[str], training: bool = False
     ) -> tuple[dict[str, Tensor], Any]:
-        """Return the leaves, which lie in memory as the given tensors do, and the output computed from them."""
+        """Return the leaves, which lie in memory as the given tensors do, and the output computed from them.
+
+        A tensor given under several names is one leaf.
+        """
         import torch
 
         chosen = names or [name for name, tensor in tensors.items() if tensor.is_floating_point()]
-        leaves = {name: tensors[name].detach().requires_grad_() for name in chosen}
+        alike = {id(tensors[name]): tensors[name].detach().requires_grad_() for name in chosen}
+        leaves = {name: alike[id(tensors[name])] for name in chosen}
         with torch.enable_grad():
             output, _ = _parts(self._run({**tensors, **leaves}, _keywords(training)))
         return leaves, output

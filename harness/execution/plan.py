@@ -71,12 +71,15 @@ def plan_item(
     """Return the item of an implementation on a case, of whatever mechanism.
 
     absent: why this machine cannot run an implementation, or ""
-    row: whether the case is one of a declaration's rows: a row with very many scores is judged by its output alone
+    row: whether the case is one of a declaration's rows: a row with very many scores is judged by its output alone,
+        and one of very large tensors by its output and gradients
     """
     placed = case if case.device != "cpu" else case.on(implementation.device)
     checks = tuple(check for check in CHECKS if check.applies(implementation, placed))
     if row and size.needs_one_check(placed):
         checks = tuple(check for check in checks if check.large)
+    elif row and size.is_wide(placed):
+        checks = tuple(check for check in checks if check.large or check.wide)
     skip = None
     if refusal := implementation.refuses(placed) or size.too_large(placed):
         skip = (Status.UNSUPPORTED, refusal)

@@ -94,9 +94,17 @@ def pipeline() -> tuple[Option, ...]:
 
 
 def hiding(options: Iterable[str]) -> dict[str, Hiding]:
-    """Return how the tensors of these options hide keys: those that hide any keys first, among them masks."""
+    """Return how the tensors of these options hide keys: those that hide any keys first, among them masks.
+
+    options: names; where they come with their forms, a form that hides whole rows alone is no way
+    """
+    forms = options if isinstance(options, Mapping) else {}
     found = {name: OPTIONS[name] for name in options if name in OPTIONS}
-    ways = {name: option for name, option in found.items() if option.hiding is not None}
+    ways = {
+        name: option
+        for name, option in found.items()
+        if option.hiding is not None and forms.get(name) not in option.hiding.whole_rows
+    }
 
     def rank(name: str) -> tuple[bool, bool]:
         option = ways[name]

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from attention_harness.options.option import Axes, Draw, Numbers
 
-FORMS = ("full", "batch", "head", "query", "batch_query", "key")
-EXPECTED = "full, batch, head, query, batch_query or key"
+FORMS = ("full", "batch", "head", "query", "batch_query", "key", "column")
+EXPECTED = "full, batch, head, query, batch_query, key or column"
+WHOLE_ROWS = ("column",)
+"""Forms that hide all keys of a query or none."""
 _HEADS = ("head", "batch_query")  # without heads the one is `query` with one more axis, and the other `full`
 SHOWN, OF = 7, 10  # a mask shows 7 keys of 10
 
@@ -24,6 +26,7 @@ def axes(form: str, scores: Axes) -> Axes:
         "query": scores[-2:],
         "batch_query": (scores[0], *("1" for _ in scores[1:-2]), *scores[-2:]),
         "key": (*("1" for _ in scores[:-1]), scores[-1]),
+        "column": (scores[0], *("1" for _ in scores[1:-2]), scores[-2], "1"),
     }[form]
 
 
@@ -43,7 +46,8 @@ def show(shown: NDArray[np.bool_], draw: Draw) -> None:
     if shown.ndim == 2 and draw.layout == "expanded":  # the first row becomes everyone's
         row = 0
     if shown.size:
-        shown[(*(0,) * (shown.ndim - 2), min(row, shown.shape[-2] - 1), list(keys))] = True
+        places = [min(key, shown.shape[-1] - 1) for key in keys]
+        shown[(*(0,) * (shown.ndim - 2), min(row, shown.shape[-2] - 1), places)] = True
 
 
 def shown(draw: Draw, of: int, part: str = "") -> Numbers:

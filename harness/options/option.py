@@ -104,6 +104,7 @@ class Hiding:
     shown     (shape, number of keys) -> the tensor that hides none
     hide      (tensor, which keys to hide: one row for all queries or one for each) -> the tensor that hides them too
     any_keys  whether any keys can be hidden; otherwise the last ones alone
+    whole_rows  forms that cannot hide one key and show another
     moved     (tensor, places, number of keys) -> the tensor after the keys have moved up by so many places, where it
               counts them; one with an axis of keys moves with that
     """
@@ -111,6 +112,7 @@ class Hiding:
     shown: Callable[[tuple[int, ...], int], Numbers]
     hide: Callable[[Numbers, NDArray[np.bool_]], Numbers]
     any_keys: bool = True
+    whole_rows: tuple[str, ...] = ()
     moved: Callable[[Numbers, int, int], Numbers] = lambda array, places, keys: array
 
 

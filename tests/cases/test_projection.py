@@ -14,6 +14,7 @@ from attention_harness import registry
 from attention_harness.cases.distributions import DISTRIBUTIONS
 from attention_harness.cases.layouts import LAYOUTS
 from attention_harness.cases.matrix import matrix
+from attention_harness.cases.problems import problems
 from attention_harness.cases.projection import cases_for, onto
 from attention_harness.cases.rows import Row, rows
 from attention_harness.cases.space import LENGTHS, Variant, go_together, variants
@@ -196,6 +197,49 @@ def test_sizes_past_a_tile_are_asked(dtype):
     assert {5, 7} <= {one["B"] for one in sizes}
     if dtype == "float32":
         assert max(one["Lq"] * one["Lk"] for one in sizes) > 2**16
+
+
+def test_a_row_of_very_large_tensors_is_judged_by_output_and_gradients_alone():
+    """For time, too; others get every check."""
+    [eager] = registry.select(["eager"])
+    narrow, wide = (case for case in problems() if case.id.startswith(("multi_head-B2H2Lq7Lk5", "multi_head-B1H8Lq17")))
+    [row] = plan_items([eager], [], lambda one: [wide])
+    assert ["accuracy", "gradient", "purity"] == sorted(check.name for check in row.checks)
+    [row] = plan_items([eager], [], lambda one: [narrow])
+    assert "second_call" in {check.name for check in row.checks}
+
+
+def test_problems_are_asked_in_every_declared_dtype():
+    """Each that the declaration takes, mended by its rules; the shapes of benchmark workloads are among them."""
+    declared = Capabilities(("scaled_dot_product",), ("bfloat16", "float64"), options=("causal_top_left",))
+    cases = cases_for(declared)
+    every = {replace(one, dtype=dtype) for one in problems() for dtype in declared.dtypes}
+    taken = {case for case in every if not refuses(declared, case)}
+    assert 16 < len(taken)
+    assert taken < set(cases)
+    assert {one.sizes["D"] for one in cases_for(replace(declared, requires=("D % 32 == 0",)))} >= {64, 96, 128}
+    grouped = replace(declared, options=(*declared.options, "grouped_heads"))
+    assert any(one.sizes["Hk"] == 8 and one.sizes["H"] == 32 for one in cases_for(grouped))
+
+
+def test_problems_are_ids_in_single_precision_each_once():
+    assert len(set(problems())) == len(problems())
+    assert {"float32"} == {one.dtype for one in problems()}
+    assert {"same", "narrow", "wide"} < {one.content for one in problems()}
+
+
+COINCIDENCES = ["Lk=D", "Lq=D", "Lk=Dv", "Lq=Dv", "Lq=Lk", "Lq=B", "Lk=B", "Lq=H", "Lk=H", "B=D", "H=D", "B=H"]
+
+
+@pytest.mark.parametrize("pair", COINCIDENCES)
+def test_two_sizes_coincide_and_no_others(pair):
+    """So that what reads a shape by its lengths alone reads it wrongly there, and nothing else hides it."""
+    axes = ("B", "H", "Lq", "Lk", "D", "Dv")
+    cases = cases_for(Capabilities(("scaled_dot_product",), options=("mask",)))
+    sizes = [[case.sizes[axis] for axis in axes] for case in cases]
+    alone = [one for one in sizes if len(set(one)) == len(axes) - 1 and min(one) > 1]
+    first, second = (axes.index(axis) for axis in pair.split("="))
+    assert any(one[first] == one[second] for one in alone)
 
 
 def test_a_row_of_very_many_scores_is_judged_by_its_output_alone():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from attention_harness.cases import random, space
+from attention_harness.cases.distributions import DISTRIBUTIONS
 from attention_harness.cases.ids import parse
 from attention_harness.model.capabilities import Capabilities
 from attention_harness.model.dtypes import DTYPES
@@ -47,7 +48,7 @@ def test_everything_is_reached(drawn):
             forms = {case.options.get(option.name) for case in drawn}
             assert forms >= {None, *option.forms}
             assert len(forms & {*option.more_forms}) >= len(option.more_forms) / 2
-    assert {case.content for case in drawn} == set(space.factors()["content"])
+    assert {case.content for case in drawn} == set(DISTRIBUTIONS)
     assert {case.layout for case in drawn} == set(space.factors()["layout"])
     assert {axis for case in drawn for axis, n in case.sizes.items() if n == 0} >= {"B", "Lq", "Lk"}
 

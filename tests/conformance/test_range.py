@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from attention_harness import registry
 from attention_harness.cases.ids import parse
 from attention_harness.checks.expected import bound_of
@@ -39,6 +41,34 @@ def test_the_same_problem_is_asked_where_it_fits(tmp_path):
     case = f"{SIZES}-scale=50000.0-ordinary-contiguous".replace("float16", "float64")
     found = {v.check: v.status for v in verdicts(tmp_path / "unscaled.py", case)}
     assert found["accuracy"] is Status.FAIL
+
+
+PRODUCTS = "scaled_dot_product-B2H3Hk3Lq5Lk7D8Dv6-float16-plain-large_products-contiguous"
+WIDE = """
+def through(query, key, value, store):
+    scores = store(query.float() @ key.float().mT) / query.shape[-1] ** 0.5
+    return (scores.softmax(-1) @ value.float()).to(query.dtype)
+"""
+STORED = {
+    "wide": ("lambda x: x", Status.PASS),
+    "infinite": ("lambda x: x.masked_fill(x.abs() > 65504, torch.inf)", Status.FAIL),
+    "saturated": ("lambda x: x.clamp(-65504, 65504)", Status.FAIL),
+    "half": ("lambda x: x.half().float()", Status.FAIL),
+}
+
+
+@pytest.mark.parametrize("kernel", STORED)
+@pytest.mark.parametrize("fused", [True, False])
+def test_products_past_the_largest_half_number_are_asked_of_who_keeps_them_wider(kernel, fused, tmp_path):
+    """Where every step is stored in half precision, as the default says, they are out of range for everybody."""
+    store, status = STORED[kernel]
+    scores = f"through(query, key, value, {store})"
+    promise = ", arithmetic=Arithmetic(rounded_scores=False)" if fused else ""
+    top = f"import torch\nfrom attention_harness import Arithmetic\n{WIDE}"
+    file = write(tmp_path / "kernel.py", top=top, declared=f"dtypes=('float16',){promise}", body=f"return {scores}")
+    [implementation] = registry.select([], [file])
+    found = {v.check: v for v in run_checks(plan_item(implementation, parse(PRODUCTS)))}
+    assert found["accuracy"].status is (status if fused else Status.UNSUPPORTED), found["accuracy"].reason
 
 
 def test_a_second_call_stays_in_range(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from attention_harness.cases import inputs, streams
-from attention_harness.cases.distributions import DISTRIBUTIONS
+from attention_harness.cases.distributions import DISTRIBUTIONS, RARE
 from attention_harness.cases.ids import parse
 from attention_harness.cases.matrix import matrix
 from attention_harness.model.case import Case
@@ -49,12 +49,24 @@ CLAIMS = {
     "peaked": lambda plain, x: np.array_equal(plain["key"][..., ::5, :] * 8, x["key"][..., ::5, :]),
     "nearly_equal": lambda plain, x: np.ptp(x["key"], axis=-2).max() < 0.02 and np.abs(x["key"]).max() > 2,
     "outlier": lambda plain, x: np.array_equal(plain["key"][..., 0] * 8, x["key"][..., 0]),
-    "tiny": lambda plain, x: 0 < np.abs(x["query"]).max() < 0.002,
+    "tiny": lambda plain, x: 0 < np.abs(x["query"]).max() < 0.002 > np.abs(x["key"]).max(),
     "far_below": lambda plain, x: (x["query"] @ x["key"].swapaxes(-1, -2)).max() < -(2.0**39),
     "rising": lambda plain, x: np.diff(x["key"][..., 0]).min() > 2,
-    "falling": lambda plain, x: np.diff(x["key"][..., 0]).max() < -2,
+    "falling": lambda plain, x: np.diff(x["key"][..., 0]).max() < -2 and np.array_equal(plain["value"], x["value"]),
     "both_ends": lambda plain, x: np.array_equal(plain["value"][..., ::2] * 2.0**20, x["value"][..., ::2]),
+    "large_products": lambda plain, x: (products(x) / 32**0.5).max() < 65504 < products(x).min(),
+    "deep": lambda plain, x: (products(x) / 32**0.5).max() < -1e9 and np.ptp(products(x), -1).max() < 100,
+    "balanced": lambda plain, x: x["value"][..., 9, :].std() / x["value"][..., 0, :].std() > 0.5 * np.exp(54),
+    "unlike": lambda plain, x: np.array_equal(products(plain), products(x)) and np.abs(x["key"]).max() > 65504,
+    "narrow": lambda plain, x: np.array_equal(plain["query"] / 16, x["query"]),
+    "wide": lambda plain, x: np.array_equal(plain["query"] * 16, x["query"]),
+    "same": lambda plain, x: np.array_equal(plain["query"], x["key"]),
 }
+
+
+def products(x: dict[str, np.ndarray]) -> np.ndarray:
+    """Return what every query and key make."""
+    return np.einsum("...id,...jd->...ij", x["query"], x["key"])
 
 
 @pytest.mark.parametrize("content", CLAIMS)
@@ -80,6 +92,45 @@ def test_values_at_both_ends_fit_their_format(dtype):
     small = np.abs(value[..., 1::2])
     assert case.format.smallest <= np.median(small)
     assert np.median(small) < (case.format.smallest if dtype != "float64" else 2.0**-416) * 2.0**17
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("content", RARE)
+def test_contents_that_no_rule_combines_are_finite(content, dtype):
+    """In every format, options' tensors too, but for what hides."""
+    case = replace(LARGE, dtype=dtype, content=content, options={"mask": "full", "bias": "query"})
+    for name, x in inputs.exact(inputs.tensors(case)).items():
+        assert np.isfinite(x[~np.isneginf(x)] if name == "bias" else x).all(), name
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_every_key_counts_where_values_are_counterweights(dtype):
+    """The products of the first keys' weights and values are of one size."""
+    case = replace(LARGE, dtype=dtype, content="balanced")
+    x = inputs.exact(inputs.tensors(case))
+    scores = products(x) / 32**0.5
+    terms = np.exp(scores - scores.max(-1, keepdims=True))[..., :2] * np.abs(x["value"]).mean(-1)[..., None, :2]
+    assert 1e-3 < np.median(terms[..., 1] / terms[..., 0]) < 1e3
+
+
+@pytest.mark.parametrize(("content", "limits"), [("narrow", (12, 40)), ("wide", (-0.2, -0.04))])
+def test_an_inverse_bandwidth_may_be_far_from_one(content, limits):
+    """The scores stay those of the ordinary content."""
+    case = parse("gaussian_kernel-B2H3Lq5Lk7D6Dv8-float64-plain-ordinary-contiguous")
+    plain, given = (inputs.exact(inputs.tensors(replace(case, content=one))) for one in ("ordinary", content))
+    assert limits[0] < given["w"].item() < limits[1]
+    assert np.array_equal(plain["query"] * plain["w"], given["query"] * np.abs(given["w"]))
+
+
+def test_one_tensor_is_given_for_every_input_of_its_shape():
+    """The same object in torch, the same array for the reference; options and parameters are their own."""
+    case = parse("multi_head-B2H2Lq5Lk7E8Eq8Ek8Ev8O8-float32-mask=full-same-contiguous")
+    given = inputs.tensors(case)
+    assert given["key"] is given["value"] is not given["query"]
+    assert len({id(x) for x in given.values()}) == len(given) - 1
+    arrays = inputs.exact(given)
+    assert arrays["key"] is arrays["value"]
+    assert not np.shares_memory(arrays["key"], given["key"].numpy())
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
@@ -158,6 +209,7 @@ def test_masks_bias_and_lengths():
         ("query", (9, 5)),
         ("batch_query", (4, 1, 9, 5)),
         ("key", (1, 1, 1, 5)),
+        ("column", (4, 1, 9, 1)),
     ],
 )
 def test_forms_of_a_mask(form, shape):
@@ -166,10 +218,10 @@ def test_forms_of_a_mask(form, shape):
     given = inputs.tensors(case)
     assert [shape, shape] == [tuple(given["mask"].shape), tuple(given["bias"].shape)]
     flagged, other = (draw_with("mask", case, wanted) for wanted in (True, False))
-    hidden, shown = (inputs.tensors(one)["mask"].reshape(-1, 5) for one in (flagged, other))
+    hidden, shown = (inputs.tensors(one)["mask"].reshape(-1, shape[-1]) for one in (flagged, other))
     assert (len(hidden) > 1) == (not hidden[-1].any()), "half of all cases hide the last row of several"
     assert hidden[0].any(), "but not the first, which the layout `expanded` repeats"
-    assert shown[-1].any()
+    assert shown[-1].any() or form == "column", "a row of one number is shown or hidden as a whole"
 
 
 def draw_with(option: str, case: Case, wanted: bool) -> Case:

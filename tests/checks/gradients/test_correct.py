@@ -8,6 +8,7 @@ import pytest
 
 from attention_harness import registry
 from attention_harness.cases.matrix import matrix
+from attention_harness.cases.problems import problems
 from attention_harness.checks.declaration import DRAWN
 from attention_harness.implementations import eager
 from attention_harness.model.case import Case
@@ -50,6 +51,29 @@ def test_nan_is_excused_in_the_batch_elements_with_an_fully_masked_row_alone():
     for patches, wrong in ((promised.patches, False), ((*promised.patches, (sum_, all_nan)), True)):
         found = asked(replace(promised, patches=patches).implementation(), cases, ("gradient",))
         assert bool([v for v in found if v.status is Status.FAIL and v.case.count("float32")]) is wrong
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_the_gradient_of_a_shared_key_head_is_a_sum_of_stored_gradients(dtype):
+    """Of a fused kernel with a head for each query, whose gradients autograd stores and sums: at Llama 3's sizes."""
+    [fused] = registry.select(["torch_sdpa"])
+    sizes = {"B": 1, "H": 32, "Hk": 8, "Lq": 1, "Lk": 18, "D": 128, "Dv": 128}
+    assert accused(fused, [Case("scaled_dot_product", sizes, dtype)], ("gradient", "gradient_alone")) == []
+
+
+SAME = [case for case in problems() if case.content == "same"]
+
+
+@pytest.mark.parametrize("case", SAME, ids=str)
+def test_the_gradient_of_a_tensor_given_twice_is_the_sum(case):
+    """Of query, key and value where they are one; who forgets a part is accused, and nobody else."""
+    case = replace(case, dtype="float64")
+    assert accused(registry.select(["eager"])[0], [case], ("gradient",)) == []
+    forgotten = patched(
+        "    weights = softmax(scores, **visibility)\n    return weights @ value, weights\n",
+        "    weights = softmax(scores, **visibility)\n    return weights @ value.detach(), weights\n",
+    )
+    assert accused(forgotten, [case], ("gradient",))
 
 
 @pytest.mark.parametrize("options", [{}, {"mask": "full"}])
