@@ -17,7 +17,7 @@ class SimulatedWeights:
     stored = True
 
     def __init__(self, scores: Any, visible, fully_masked_rows: str):
-        assert fully_masked_rows == "zero"
+        assert np.all(fully_masked_rows == "zero")
         self.model, self.adversary, self.scores, self.visible = scores.model, scores.adversary, scores, visible
         half = scores.shape[-1] // 2
         parts = [slice(0, half), slice(half, None)] if self.model.split_keys and half else [slice(None)]
