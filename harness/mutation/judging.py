@@ -14,7 +14,6 @@ import numpy as np
 
 from attention_harness.cases import inputs
 from attention_harness.cases.ids import parse
-from attention_harness.cases.matrix import matrix
 from attention_harness.checks.form import to_array, wrong_form
 from attention_harness.execution import in_process, pool
 from attention_harness.execution.lost import Lost
@@ -94,7 +93,7 @@ def judge_variants(
 ) -> EquivalenceResult:
     """Return the verdicts that accuse a variant: case by case, so that the variants share the error bounds of each.
 
-    share: one variant in so many is asked on a case outside the matrix: they take turns, by the case's fingerprint
+    share: one variant in so many is asked on a case: they take turns, by the case's fingerprint
     """
     checks = dict.fromkeys((variant.name for variant in variants), 0)
     accused: list[Verdict] = []
@@ -230,13 +229,8 @@ def _piece(worker: pool.Worker, task: pool.Task, implementation: Implementation,
 
 
 def _at_turn(case: Case, variants: int, share: int) -> range:
-    """Return the places of the variants that are asked on a case: all of them on one of the matrix."""
-    return range(variants) if case in _listed() else range(case.fingerprint % share, variants, share)
-
-
-@functools.cache
-def _listed() -> frozenset[Case]:
-    return frozenset(matrix("thorough"))
+    """Return the places of the variants that are asked on a case; its last digits say whether it is asked at all."""
+    return range(case.fingerprint // share % share, variants, share)
 
 
 @functools.cache
