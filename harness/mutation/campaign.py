@@ -30,7 +30,7 @@ PART = 8
 SHARE = 8
 """Of the variants, one in so many is asked on a case, and of the covering rows one case in so many is asked at all.
 
-All of them on all cases would be four million checks, which is ten hours of two cores; this is more than half a million.
+All of them on all cases would be four million checks, ten hours of two cores; this is more than half a million.
 """
 
 
