@@ -37,6 +37,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Tensors = dict[str, "Tensor"]
+ASKED_BY = {
+    "vmap": "vmap",
+    "forward_derivatives": "forward_derivative",
+    "autocast": "autocast",
+    "narrower_inputs": "mixed_dtypes",
+    "wider_inputs": "mixed_dtypes",
+}
+"""What a declaration may say -> the check, or the behaviour of that name, which holds it to that."""
 
 
 @check("vmap", lambda one, case: one.capabilities.vmap and drawn(case), sampled=short)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from attention_harness.checks import CHECKS, Check, size
+from attention_harness.checks.transformations import ASKED_BY
 from attention_harness.execution.machine import cuda_devices
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import Status, Verdict
@@ -89,16 +90,22 @@ def plan_item(
 
 
 def unexercised(items: Iterable[Item]) -> dict[str, list[str]]:
-    """Return, by implementation, the mechanisms, dtypes and options that it declares and no item exercises."""
+    """Return, by implementation, the mechanisms, dtypes, options and transformations that no item exercises.
+
+    Of those that it declares.
+    """
     declared: dict[str, set[str]] = {}
     exercised: dict[str, set[str]] = {}
     for item in items:
         name, capabilities = item.implementation.name, item.implementation.capabilities
         known = {option for mechanism in capabilities.mechanisms for option in mechanisms()[mechanism].options}
         options = (option for option in capabilities.options if option in known)
-        declared[name] = {*capabilities.mechanisms, *capabilities.dtypes, *options}
+        applied = (field for field in ASKED_BY if getattr(capabilities, field))
+        declared[name] = {*capabilities.mechanisms, *capabilities.dtypes, *options, *applied}
         if item.skip is None or item.skip[0] is Status.UNAVAILABLE:
-            parts = (item.case.mechanism, item.case.dtype, *required(item.case))
+            asked = {check.name.removeprefix("behaviour.") for check in item.checks}
+            applied = (field for field, check in ASKED_BY.items() if check in asked)
+            parts = (item.case.mechanism, item.case.dtype, *required(item.case), *applied)
             exercised.setdefault(name, set()).update(parts)
     left = {name: sorted(parts - exercised.get(name, set())) for name, parts in declared.items()}
     return {name: parts for name, parts in left.items() if parts}

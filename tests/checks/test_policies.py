@@ -10,7 +10,7 @@ import pytest
 
 from attention_harness import Capabilities, Case, HarnessError
 from attention_harness.cases.matrix import matrix
-from attention_harness.model.verdict import NONCONFORMING
+from attention_harness.model.verdict import NONCONFORMING, Status
 from attention_harness.mutation.campaign import select
 from attention_harness.mutation.catalogue import variants
 from attention_harness.reference.core import words_of_rows
@@ -41,7 +41,9 @@ def cases() -> tuple[Case, ...]:
 
 def fails(implementation, check: str) -> set[str]:
     """Return the options of the cases where a check accuses."""
-    wrong = [v for v in asked(implementation, cases(), (check,)) if v.status in NONCONFORMING]
+    verdicts = [v for v in asked(implementation, cases(), (check,)) if v.status in NONCONFORMING]
+    wrong = [v for v in verdicts if v.status is Status.FAIL]
+    assert wrong == verdicts
     return {name for verdict in wrong for name in Case.from_id(verdict.case).options}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from attention_harness import registry
 from attention_harness.cases.ids import parse
 from attention_harness.cases.matrix import matrix
+from attention_harness.checks.behaviour.anchor import anchor
 from attention_harness.execution import in_process, plan
 from attention_harness.execution.plan import plan_items, unexercised
 from attention_harness.model.verdict import Status
@@ -38,6 +39,13 @@ def test_what_no_case_exercises_is_named(tmp_path):
     assert [None, None, Status.UNSUPPORTED] == [item.skip and item.skip[0] for item in items]
     assert {"declares": ["causal_top_left", "float64"]} == unexercised(items)
     assert {} == unexercised([])
+
+
+def test_a_declared_transformation_that_nothing_asks_is_named(tmp_path):
+    """Autocast acts on float32 alone, and a bias of another dtype needs a bias; vmap is asked."""
+    declared = 'dtypes=("bfloat16",), vmap=True, autocast=("float16",), narrower_inputs=("bias",)'
+    [own] = registry.select([], [write(tmp_path / "applies.py", declared=declared)])
+    assert {"applies": ["autocast", "narrower_inputs"]} == unexercised(plan_items([own], [anchor(own)]))
 
 
 def test_the_plan_keeps_a_device(monkeypatch):
