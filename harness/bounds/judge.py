@@ -95,8 +95,9 @@ def is_uninformative(error_bound: ErrorBound, degenerate: bool = False) -> bool:
     size = np.abs(expected[open_to_error]).max()
     channels = tuple(range(expected.ndim - 1)) if expected.ndim else None
     for axes in ("zeros", None, channels):
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = 0.0 if axes == "zeros" else np.mean(expected, axes, keepdims=True, where=open_to_error)
+        count = np.maximum(open_to_error.sum(None if axes == "zeros" else axes, keepdims=True), 1)
+        total = 0.0 if axes == "zeros" else np.sum(expected, axes, keepdims=True, where=open_to_error)
+        mean = total / count
         empty = np.where(open_to_error, mean, expected)
         off = np.abs(np.where(open_to_error, empty - expected, 0.0))
         if off.max() <= 2.0**-26 * size or (off > bound).any():

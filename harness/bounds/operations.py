@@ -90,7 +90,8 @@ class Tracked(Ufuncs):
         is half the spacing of the subnormal numbers.
         """
         with np.errstate(invalid="ignore", over="ignore"):
-            bound = bound + fmt.roundoff * (np.abs(value) + bound) + fmt.half_spacing
+            off = fmt.roundoff * (np.abs(value) + bound)
+            bound = bound + off + np.where(off > 0, fmt.half_spacing, 0.0)  # an exact 0 stays one in every format
             variance = variance + rounding_variance(value, fmt)
         result = self.like(value, bound, variance)
         result.overflows |= exceeds(value, fmt)
@@ -258,9 +259,12 @@ class Tracked(Ufuncs):
         if scaled := max(self.scaled, other.scaled):
             scaled = max(scaled, scaled**0.5 if model.scaled_inputs else 0.0)
             bound = bound + scaled * (model.step.half_spacing + model.acc.smallest * k)
+        nothing = ~(a + self.bound).any(-1, keepdims=True)  # rows of exact zeros: so is what they add up to
+        bound = np.where(nothing, 0.0, bound)
         result = self.rounded(value, bound, variance, model.step)
         if model.scaled_inputs:
-            result.folded = model.io.half_spacing * (a.sum(-1, keepdims=True) + b.sum(-2, keepdims=True))
+            folded = model.io.half_spacing * (a.sum(-1, keepdims=True) + b.sum(-2, keepdims=True))
+            result.folded = np.where(nothing, 0.0, folded)
         if k == 1:
             result.factors = a + self.bound, b + other.bound
         if model.partial:
@@ -345,7 +349,7 @@ class Tracked(Ufuncs):
             if len(parts) > 1:  # the bias may have joined any of the stored parts
                 carried = carried + io.roundoff * np.abs(bias.value)
                 variance = variance + MEAN_SQUARE_ROUNDING * (io.roundoff * bias.value) ** 2
-        bound = gamma(n, model.acc.roundoff) * size + n * model.acc.smallest + carried
+        bound = gamma(n, model.acc.roundoff) * size + np.where(size > 0, n * model.acc.smallest, 0.0) + carried
         variance = variance + sum_variance(n, squares, value, model.acc)
         return parts[0].rounded(value, bound, variance, io)
 
@@ -363,7 +367,7 @@ class Tracked(Ufuncs):
             moved = np.sqrt((self.bound**2).sum(-1, keepdims=True))
             least = norm - moved  # the length of the moved vector, at least
             shift = np.divide(self.bound + np.abs(value) * moved, least, out=np.full_like(value, 2.0), where=least > 0)
-            bound = bound + (1 + relative) * np.minimum(shift, 2.0)
+            bound = bound + (1 + relative) * np.where(moved > 0, np.minimum(shift, 2.0), 0.0)
             variance = variance + np.divide(self.variance, norm**2, out=np.ones_like(value), where=norm > 0)
         return self.rounded(value, bound, variance, model.step)
 

@@ -86,6 +86,14 @@ def compound(*relative: Array | float) -> Any:
     return np.expm1(sum(np.log1p(x) for x in relative))
 
 
+def representable(value: Array, fmt: DType) -> NDArray[np.bool_]:
+    """Return where a format holds a number exactly."""
+    mantissa, exponent = np.frexp(value)
+    digits = np.minimum(fmt.precision, exponent - 1 - fmt.least_exponent + fmt.precision)  # fewer for subnormal ones
+    scaled = np.ldexp(mantissa, digits)
+    return np.asarray((scaled == np.rint(scaled)) & (np.abs(value) <= fmt.largest))
+
+
 def rounding_variance(value: Array, fmt: DType) -> Array:
     r"""Return $\text{ulp}^2 / 12$, the variance of one rounding to nearest.
 

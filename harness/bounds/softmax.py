@@ -21,6 +21,7 @@ from attention_harness.bounds.rounding import (
     Array,
     compound,
     gamma,
+    representable,
     rounding_variance,
     sum_variance,
 )
@@ -41,6 +42,7 @@ class Weights:
     theta           relative error of a stored weight and of the sums, whatever the scores' errors
     merging, again  relative error of a row by merging parts of the keys, and by computing the weights again
     empty           rows that see no key
+    exact           rows whose weights are exactly 2^-k in every order of every softmax: 2^k keys, each with the score 0
     """
 
     stored = True
@@ -74,6 +76,7 @@ class Weights:
         sums = gamma(keys + -(-keys // model.block) * (2 * model.exp_ulp + 2) + 4, unit)
         self.g = sums + keys * model.acc.smallest  # exponentials that vanish; their sum is 1 or more
         self.theta = compound(model.probabilities.roundoff, self.g, self.g, self.merging)  # (..., Lq, 1)
+        self.exact = self._exact_rows()
 
     def _log_errors(self, gap: Array, log_sum: Array) -> tuple[Array, Array]:
         """Return bound and variance of the log-weights' errors: the scores', the subtractions', the exponential's."""
@@ -89,6 +92,20 @@ class Weights:
         # The only key that a row sees has the weight 1 whatever its score: e^s / e^s.
         alone = visible.sum(-1, keepdims=True) == 1
         return shift, np.where(alone, 0.0, variance)
+
+    def _exact_rows(self) -> NDArray[np.bool_]:
+        r"""Return the rows of scores 0 over 2^k visible keys, (..., Lq, 1): $e^0 = 1$, and sums of ones are exact.
+
+        Scores that are equal and not 0 are no proof: s c - max c with one rounding in place of two is not 0. Nor does
+        $e^{lse_i - lse}$, by which parts of the keys are merged, have the value that it should.
+        """
+        model, keys = self.model, self.visible.sum(-1, keepdims=True)
+        known = (self.scores.value == 0) & (np.broadcast_to(self.scores.bound, self.shape) == 0)
+        least = max(2.0**-model.acc.precision, model.probabilities.smallest, model.io.smallest)
+        found = (
+            (keys > 0) & (keys & (keys - 1) == 0) & (keys * least <= 1) & (known | ~self.visible).all(-1, keepdims=True)
+        )
+        return np.asarray(found & (not model.split_keys))
 
     def _beside_the_heaviest(self, shift: Array, gap: Array, weights: Array) -> tuple[Array, NDArray[np.bool_]]:
         r"""Return the shift with the error of a row's heaviest key k taken out, where that key decides the row.
@@ -127,7 +144,8 @@ class Weights:
             relative = compound(relative, 2 * g / (1 - g) if g < 1 else np.inf, self.merging)
             bound = np.minimum(np.nan_to_num(weights) * relative + self.unclear, 1.0)
             bound = bound + np.where(self.visible, model.acc.smallest, 0.0)
-            return bound + model.io.roundoff * (np.abs(weights) + bound) + model.io.half_spacing
+            bound = bound + model.io.roundoff * (np.abs(weights) + bound) + model.io.half_spacing
+            return np.where(self.exact, 0.0, bound)
 
     @functools.cached_property
     def variance(self) -> Array:
@@ -143,12 +161,22 @@ class Weights:
     def __matmul__(self, values: Any) -> Any:
         """Return weights times values."""
         out = self.value @ values.value
-        bound = self._bound_of_sum(values, out)
+        exact = self._sums_exactly(values)
+        bound = np.where(exact, 0.0, self._bound_of_sum(values, out))
         result = self.scores.rounded(out, bound, self._variance_of_sum(values, out), self.model.io)
+        result.bound = np.where(exact & representable(out, self.model.io), 0.0, result.bound)
         result.overflows |= values.overflows
         result.direct = True
         result.unstored = bound
         return result
+
+    def _sums_exactly(self, values: Any) -> NDArray[np.bool_]:
+        """Return the rows whose weighted sum is exact in every order, as sums of small whole numbers are."""
+        whole = isinstance(values.bound, float) and not values.bound and self.exact.any()
+        if not whole or not values.value.size or not (values.value == np.rint(values.value)).all():
+            return np.zeros_like(self.exact)
+        most = self.visible.sum(-1, keepdims=True) * np.abs(values.value).max()
+        return np.asarray(self.exact & (most * self.model.acc.roundoff <= 1))
 
     def _bound_of_sum(self, values: Any, out: Array) -> Array:
         r"""Return $B = \min(B_1 + B_2 + B_3 + B_4, \text{cap})$.

@@ -205,9 +205,18 @@ DISTRIBUTIONS: dict[str, dict[str, Change]] = {
     "wide": {"query": _plain(lambda x: x * 16), "key": _plain(lambda x: x * 16), "w": _plain(lambda x: x / -16)},
     # one tensor given for every input of its shape: `inputs.tensors`
     "same": {},
+    # every score is 0 and every value a small whole number: over 2^k keys exact in every order and dtype
+    "exact": {
+        "query": _plain(np.zeros_like),
+        "key": _plain(np.zeros_like),
+        "value": _plain(lambda x: np.rint(2 * x)),
+        "scores": _plain(np.zeros_like),
+        "sequence": _plain(lambda x: x),
+        "context": _plain(lambda x: x),
+    },
 }
 
-RARE = ("large_products", "deep", "balanced", "unlike", "narrow", "wide", "same")
+RARE = ("large_products", "deep", "balanced", "unlike", "narrow", "wide", "same", "exact")
 """Contents that rows and problems written by hand ask for: no rule combines them with every other level."""
 
 _ROLES = {"sequence": "query", "context": "key"}
