@@ -25,13 +25,13 @@ from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.pass_records import Record
-from attention_harness.registry import Implementation
+from attention_harness.registry import Declared
 from attention_harness.store import Writer
 
 PASSES, QUICK_PASSES = 5, 3  # fresh processes
 TIME_PER_ARM_S = 0.1  # for each arm, cell and pass, at least
 
-Conforms = Callable[[Implementation, Case, str], str]
+Conforms = Callable[[Declared, Case, str], str]
 """Returns "" if an implementation conforms on a case in a direction, else why not: then it is never timed."""
 
 
@@ -50,7 +50,7 @@ class Campaign:
     memory           bytes that the process of a pass may take; 0 for a share of the machine's
     """
 
-    implementations: tuple[Implementation, ...]
+    implementations: tuple[Declared, ...]
     workloads: tuple[Workload, ...]
     baseline: str = "eager"
     dtypes: tuple[str, ...] = ()
@@ -125,7 +125,7 @@ def measure(
         yield from with_ceilings(rows, records)
 
 
-def _admit(cell: Cell, implementation: Implementation, conforms: Conforms, withheld: str) -> None:
+def _admit(cell: Cell, implementation: Declared, conforms: Conforms, withheld: str) -> None:
     """Enter an implementation among the arms of a cell, or among the excluded with the reason.
 
     withheld: why nothing can be timed in this cell on this machine now
@@ -137,7 +137,7 @@ def _admit(cell: Cell, implementation: Implementation, conforms: Conforms, withh
         cell.arms.append(implementation.name)
 
 
-def _exclusion(cell: Cell, implementation: Implementation, conforms: Conforms, withheld: str) -> tuple[str, str]:
+def _exclusion(cell: Cell, implementation: Declared, conforms: Conforms, withheld: str) -> tuple[str, str]:
     declared = implementation.capabilities
     device = cell.case.device if cell.case.device in declared.devices else implementation.device
     if refusal := implementation.refuses(cell.case.on(device)):

@@ -17,7 +17,7 @@ from attention_harness.execution.plan import Item, plan_items
 from attention_harness.execution.runner import PoolRunner
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import NOT_CHECKED, Status, Verdict
-from attention_harness.registry import Implementation
+from attention_harness.registry import Declared
 
 FORWARD = ("accuracy", "weights", "example", "purity", "second_call")
 BACKWARD = ("gradient",)
@@ -35,7 +35,7 @@ class Gate:
         for verdict in verdicts:
             self.verdicts.setdefault((verdict.implementation, verdict.case), []).append(verdict)
 
-    def __call__(self, implementation: Implementation, case: Case, direction: str = "forward") -> str:
+    def __call__(self, implementation: Declared, case: Case, direction: str = "forward") -> str:
         """Return "" if it conforms, else the first verdict that says why not; a known failure hides no other one."""
         found = self._of(implementation.name, case, direction)
         needed = {"accuracy", *(BACKWARD if direction != "forward" else ())}
@@ -57,7 +57,7 @@ class Gate:
         return [v for v in self.verdicts.get((name, case.id), ()) if v.check in names]
 
 
-def items(implementations: Sequence[Implementation], cells: Iterable[tuple[Case, str]]) -> list[Item]:
+def items(implementations: Sequence[Declared], cells: Iterable[tuple[Case, str]]) -> list[Item]:
     """Return what is to be checked for cases in directions: each case once, in both directions with its gradient."""
     directions: dict[Case, set[str]] = {}
     for case, direction in cells:

@@ -19,9 +19,9 @@ from io import BytesIO
 from pathlib import Path
 
 from attention_harness import implementations as shipped
-from attention_harness import registry
+from attention_harness.execution import declarations
 from attention_harness.model.errors import HarnessError
-from attention_harness.registry import Implementation
+from attention_harness.registry import Declared
 
 _FILE = '''\
 """{title}"""
@@ -61,7 +61,7 @@ class Version:
 
 
 @contextmanager
-def opened(target: str, implementations: Sequence[Implementation]) -> Iterator[Version]:
+def opened(target: str, implementations: Sequence[Declared]) -> Iterator[Version]:
     """Give the version that `bench against` names: a folder as it is, or the files of a git revision."""
     if Path(target).is_dir():
         folder = Path(target).resolve()
@@ -123,7 +123,7 @@ class _Place:
         return now, then
 
 
-def _place(implementation: Implementation, version: Version) -> _Place:
+def _place(implementation: Declared, version: Version) -> _Place:
     path = implementation.path.resolve()
     is_shipped = not implementation.loaded and path.parent == Path(shipped.__path__[0]).resolve()
     if implementation.loaded:
@@ -131,7 +131,7 @@ def _place(implementation: Implementation, version: Version) -> _Place:
     elif is_shipped:
         module, here = f"{path.parent.name}.{path.stem}", path.parents[1]
     else:
-        module = implementation.module.__name__
+        module = implementation.module_name
         base = path.parent if path.name == "__init__.py" else path.with_suffix("")
         here = base.parents[module.count(".")]
     if version.root:
@@ -141,7 +141,7 @@ def _place(implementation: Implementation, version: Version) -> _Place:
     return _Place(module, here, there, is_shipped)
 
 
-def differs(implementation: Implementation, version: Version) -> bool:
+def differs(implementation: Declared, version: Version) -> bool:
     """Return whether the file of an implementation, or one of its package that it imports, is another one there."""
     place = _place(implementation, version)
     package = place.module.partition(".")[0]
@@ -174,7 +174,7 @@ def _imports(source: str, package: str) -> Iterable[str]:
 # --- an arm of it
 
 
-def write_arm(implementation: Implementation, version: Version, folder: Path) -> Path:
+def write_arm(implementation: Declared, version: Version, folder: Path) -> Path:
     """Write the file of an arm into a folder and return it; the other version is imported when it is loaded."""
     place = _place(implementation, version)
     file = place.files(place.module)[1]
@@ -192,9 +192,9 @@ def write_arm(implementation: Implementation, version: Version, folder: Path) ->
     return path
 
 
-def loaded(paths: Sequence[Path], version: Version, load: Sequence[Path]) -> dict[str, Implementation]:
+def loaded(paths: Sequence[Path], version: Version, load: Sequence[Path]) -> dict[str, Declared]:
     """Return every implementation by name, the arms of the version among them."""
     try:
-        return registry.implementations([*load, *paths])
+        return declarations.implementations([*load, *paths])
     except HarnessError as error:
         raise HarnessError(f"{version.title}: an implementation does not load: {error}; {_LIMIT}") from error

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import mmap
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from attention_harness.host import memory
 
 if TYPE_CHECKING:
     import torch
@@ -68,14 +69,12 @@ def _guarded(t: torch.Tensor) -> torch.Tensor:
     size = t.numel() * t.element_size()
     if not size or t.device.type != "cpu" or sys.platform != "linux":
         return t
-    pages = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
-    memory = mmap.mmap(-1, pages + mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mprotect(ctypes.c_void_p(start + pages), ctypes.c_size_t(mmap.PAGESIZE), 0):
-        raise OSError(ctypes.get_errno(), "mprotect refused to guard a page")
-    view = torch.frombuffer(memory, dtype=t.dtype, count=t.numel(), offset=pages - size).reshape(t.shape)
+    whole = memory.pages(size)
+    mapped = mmap.mmap(-1, whole + mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.guard(mapped, whole)
+    view = torch.frombuffer(mapped, dtype=t.dtype, count=t.numel(), offset=whole - size).reshape(t.shape)
     view.copy_(t)
+    setattr(view, memory.GUARDED, True)
     return view
 
 

@@ -1,15 +1,16 @@
-"""The one way in which checks reach an implementation, so that its process can be parted from the judge's.
+"""The one way in which checks reach an implementation, whose process is another one than the judge's.
 
 A check names a case, tensors and numbers, and gets tensors and facts back; it never holds a callable or an object of
-the implementation. `execution.in_process` implements this interface in the judge's own process.
+the implementation. `execution.apart` implements this interface for a process of the implementation's own, and
+`host.calls` within that process; mutants, which are ours, are called by the latter in the judge's own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from attention_harness.model.answers import Derivatives, Returned
 from attention_harness.model.capabilities import Capabilities
 from attention_harness.model.case import Case
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Declaration(Protocol):
-    """What an implementation declares; `registry.Implementation` is one.
+    """What an implementation declares; `registry.Declared` is one.
 
     name           of its file
     device         where it is checked
@@ -34,37 +35,6 @@ class Declaration(Protocol):
     def device(self) -> str: ...
     def refuses(self, case: Case) -> str: ...
     def known_failure(self, check: str, case: Case) -> str: ...
-
-
-@dataclass(frozen=True)
-class Returned:
-    """What a call returned, copied as it was then, and what a watched call did beside that.
-
-    output, weights   tensors, or whatever else came back: their form is for checks to judge
-    changed_inputs    names of the tensors that hold other numbers, or have another shape, after the call
-    changed_state     what of the process's state differs after the call, in the words of a reason
-    shared_memory     "output" or "weights" -> the input in whose memory it lies
-    """
-
-    output: Any
-    weights: Any = None
-    changed_inputs: tuple[str, ...] = ()
-    changed_state: tuple[str, ...] = ()
-    shared_memory: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Derivatives:
-    """The output of a call with autograd, and derivatives by the names of tensors.
-
-    differentiable   whether autograd knows a way from the output to any input
-    by_name          None for a tensor that autograd finds no way to; empty where nothing could be differentiated: the
-                     output is no tensor of the upstream's shape, dtype and device, or is not differentiable
-    """
-
-    output: Any
-    differentiable: bool
-    by_name: Mapping[str, Any]
 
 
 class Prepared(Protocol):
@@ -85,7 +55,7 @@ class Prepared(Protocol):
         watched: bool = False,
         autocast: str = "",
     ) -> Returned:
-        """Return what a call without autograd returns; raise what it raises.
+        """Return what a call without autograd returns; what it raises is an `ImplementationRaised`, here and below.
 
         training   whether dropout acts
         seed       of torch's generators during this call; they are afterwards what they were before
@@ -105,8 +75,7 @@ class Prepared(Protocol):
     def call_together(self, problems: Sequence[Mapping[str, Tensor]], rounds: int) -> list[list[Returned]]:
         """Return, for each problem, what calls without autograd return that overlap with calls on the others.
 
-        Each problem has a thread of its own, and is called so many times; all begin a round together. What a call
-        raises is raised.
+        Each problem has a thread of its own, and is called so many times; all begin a round together.
         """
         ...
 
@@ -146,7 +115,7 @@ class Prepared(Protocol):
 
 
 Prepare = Callable[[Case], Prepared]
-"""The code of an implementation, wherever it runs: it is prepared for a case, or what it raises is raised.
+"""The code of an implementation, wherever it runs: it is prepared for a case. What it declares is a `Declaration`.
 
-TypeError where it returns no callable. What it declares is a `Declaration`.
+Raises ImplementationRaised where that raises, or returns no callable.
 """

@@ -21,6 +21,7 @@ from attention_harness.benchmark.workloads import Workload
 from attention_harness.cases.ids import parse
 from attention_harness.commands import arguments, console, gating
 from attention_harness.commands.run_setup import writer_of
+from attention_harness.execution import declarations
 from attention_harness.execution.machine import cuda_devices, environment
 from attention_harness.model import units
 from attention_harness.model.measurement import DIRECTIONS, Measurement
@@ -91,9 +92,9 @@ def directions(options: argparse.Namespace, default: tuple[str, ...] = ()) -> tu
 
 def _campaign(options: argparse.Namespace) -> Campaign:
     """Return the campaign of a command line."""
-    chosen = registry.select(options.names, options.load)
+    chosen = declarations.select(options.names, options.load)
     if options.baseline not in [implementation.name for implementation in chosen]:
-        chosen = [*registry.select([options.baseline], options.load), *chosen]
+        chosen = [*declarations.select([options.baseline], options.load), *chosen]
     size = "quick" if options.quick else "full" if options.full else "default"
     named = workloads.select(options.workload) if options.workload else workloads.of_matrix(size)
     return Campaign(
@@ -115,7 +116,7 @@ def _campaign(options: argparse.Namespace) -> Campaign:
 def _wanted(workload: Workload, options: argparse.Namespace) -> bool:
     """Return whether a workload is for one of the named implementations; if none is named, all are."""
     case = parse(workload.case)
-    named = registry.select(options.names, options.load) if options.names or options.load else []
+    named = declarations.select(options.names, options.load) if options.names or options.load else []
     return not named or any(not registry.refuses(one.capabilities, case.on(one.device)) for one in named)
 
 

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from attention_harness import registry
 from attention_harness.benchmark import campaign as benchmark
 from attention_harness.benchmark import gate, noise, versions, workloads
 from attention_harness.benchmark.campaign import Campaign
@@ -22,10 +21,11 @@ from attention_harness.benchmark.recorder import document
 from attention_harness.commands import arguments, console, gating
 from attention_harness.commands.bench import add_matrix_arguments, directions, noise_lines, timings
 from attention_harness.commands.run_setup import writer_of
+from attention_harness.execution import declarations
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.pass_records import Record
 from attention_harness.model.run_facts import Noise
-from attention_harness.registry import Implementation
+from attention_harness.registry import Declared
 from attention_harness.store import encoding, now
 
 
@@ -72,7 +72,7 @@ class Result:
 
 def run(options: argparse.Namespace) -> int:
     """Measure today's implementations over another version's; 1 when one is slower or newly wrong."""
-    known = registry.select(options.names, options.load)
+    known = declarations.select(options.names, options.load)
     with versions.opened(options.against, known) as version, tempfile.TemporaryDirectory() as folder:
         chosen = known if options.names or options.load else [one for one in known if versions.differs(one, version)]
         absent = {one.name: reason for one in chosen if (reason := one.unavailable())}
@@ -90,9 +90,7 @@ def run(options: argparse.Namespace) -> int:
     return result.status
 
 
-def _campaign(
-    new: Implementation, old: Implementation, load: tuple[Path, ...], options: argparse.Namespace
-) -> Campaign:
+def _campaign(new: Declared, old: Declared, load: tuple[Path, ...], options: argparse.Namespace) -> Campaign:
     """Return the campaign of an implementation over its old version, over the workloads that it takes.
 
     Its dtypes are those of the command line; else float32, or the workloads' own where that is not taken.

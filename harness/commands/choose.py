@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from attention_harness import registry
 from attention_harness.benchmark import campaign as benchmark
 from attention_harness.benchmark import gate, noise
 from attention_harness.benchmark.campaign import Campaign
@@ -19,11 +18,12 @@ from attention_harness.benchmark.workloads import Workload
 from attention_harness.commands import arguments, choose_problem, console, gating
 from attention_harness.commands.choice import Choice, over
 from attention_harness.commands.run_setup import implementation_facts, writer_of
+from attention_harness.execution import declarations
 from attention_harness.execution.machine import environment
 from attention_harness.model import units
 from attention_harness.model.measurement import FAR_BEHIND, Measurement
 from attention_harness.model.pass_records import Record
-from attention_harness.registry import Implementation
+from attention_harness.registry import Declared
 from attention_harness.report.changes import incomparable
 from attention_harness.store import Writer, encoding, load, now
 
@@ -50,8 +50,8 @@ def run(options: argparse.Namespace) -> int:
     case = choose_problem.case_of(options)
     direction = "forward_backward" if options.backward else "forward"
     choice = Choice(case, choose_problem.gated_on(case), direction, options.threads, options.call_memory)
-    every = registry.implementations(options.load)
-    candidates = registry.select(options.only, options.load) if options.only else list(every.values())
+    every = declarations.implementations(options.load)
+    candidates = declarations.select(options.only, options.load) if options.only else list(every.values())
     rows = _reused(choice, candidates, options.reuse) if options.reuse else None
     if rows is None:
         rows = _measured(choice, candidates, options)
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     return 0 if choice.places else 1
 
 
-def _reused(choice: Choice, candidates: Sequence[Implementation], directory: Path) -> list[Measurement] | None:
+def _reused(choice: Choice, candidates: Sequence[Declared], directory: Path) -> list[Measurement] | None:
     """Return the rows of a run directory, or None with a line that says why they do not serve."""
     run = load(directory)
     cell = (choice.case.id, choice.direction, choice.threads)
@@ -82,7 +82,7 @@ def _reused(choice: Choice, candidates: Sequence[Implementation], directory: Pat
     return rows
 
 
-def _measured(choice: Choice, candidates: Sequence[Implementation], options: argparse.Namespace) -> list[Measurement]:
+def _measured(choice: Choice, candidates: Sequence[Declared], options: argparse.Namespace) -> list[Measurement]:
     """Return the measurements of what conforms and is not far behind; say of the others why they are out."""
     taking, cell = _taking(choice, candidates), (choice.gated, choice.direction)
     items = gate.items(taking, [cell])
@@ -106,7 +106,7 @@ def _measured(choice: Choice, candidates: Sequence[Implementation], options: arg
     return rows
 
 
-def _taking(choice: Choice, candidates: Sequence[Implementation]) -> list[Implementation]:
+def _taking(choice: Choice, candidates: Sequence[Declared]) -> list[Declared]:
     """Return what takes the case here; the others are out."""
     taking = []
     for one in candidates:
@@ -121,7 +121,7 @@ def _taking(choice: Choice, candidates: Sequence[Implementation]) -> list[Implem
     return taking
 
 
-def _looks(choice: Choice, conforming: Sequence[Implementation], options: argparse.Namespace) -> dict[str, Look]:
+def _looks(choice: Choice, conforming: Sequence[Declared], options: argparse.Namespace) -> dict[str, Look]:
     """Return a first look at each, without those that fail, need too much memory, or are far behind."""
     found: dict[str, Look] = {}
     for one in conforming:
@@ -144,7 +144,7 @@ def _looks(choice: Choice, conforming: Sequence[Implementation], options: argpar
 
 def _timed(
     choice: Choice,
-    chosen: Sequence[Implementation],
+    chosen: Sequence[Declared],
     looks: Mapping[str, Look],
     options: argparse.Namespace,
     records: list[Record],

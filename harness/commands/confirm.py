@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from attention_harness import registry
 from attention_harness.benchmark import campaign, gate
 from attention_harness.benchmark.workloads import Workload
 from attention_harness.cases.ids import parse
 from attention_harness.commands import console, gating
 from attention_harness.commands.run_setup import implementation_facts
+from attention_harness.execution import declarations
 from attention_harness.execution.machine import environment
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
@@ -44,7 +44,7 @@ def confirmed(changes: Changes, base: Run, head: Run, paths: Sequence[Path]) -> 
 def _not_heads(head: Run, paths: Sequence[Path]) -> set[str]:
     """Return the implementations of which the file here is not the one that HEAD measured."""
     then = {name: facts.sha256 for name, facts in head.facts.implementations.items()}
-    known = registry.implementations(paths)
+    known = declarations.implementations(paths)
     return {name for name, one in known.items() if implementation_facts(one).sha256 != then.get(name)}
 
 
@@ -72,7 +72,7 @@ def _again(
     found: dict[Key, Measurement] = {}
     for (workload, case_id, direction, threads, baseline, gated_on), names in groups.items():
         cell = campaign.Campaign(
-            implementations=tuple(registry.select(names, paths)),
+            implementations=tuple(declarations.select(names, paths)),
             workloads=(Workload(workload, "measured again", case_id, gated_on=gated_on),),
             baseline=baseline,
             devices=(parse(case_id).device,),

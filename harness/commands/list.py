@@ -32,9 +32,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _implementations(options: argparse.Namespace) -> Rows:
-    from attention_harness import registry
+    from attention_harness.execution import declarations
 
-    found = registry.implementations(options.load).values()
+    found = declarations.implementations(options.load).values()
     declared = ("mechanisms", "dtypes", "devices", "options")
     return [
         _row(one, "name", "summary") | _row(one.capabilities, *declared) | {"unavailable": one.unavailable()}

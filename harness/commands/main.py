@@ -113,10 +113,10 @@ def _left_behind(options: argparse.Namespace) -> str:
 
 
 def _import_loaded_files(options: argparse.Namespace) -> None:
-    """Import the files of --load in a worker first: a file that ends its process would end this one."""
+    """Import the files of --load, each in a process of its own: whatever is wrong with one is said first."""
     if getattr(options, "load", None):
+        from attention_harness.execution import declarations  # here: what loads nothing starts no process
         from attention_harness.execution.limits import ITEM_SECONDS, Limits
-        from attention_harness.execution.runner import check_imports  # here: listing does without worker processes
 
         seconds, memory = (getattr(options, name, None) for name in ("timeout", "memory"))
-        check_imports(options.load, Limits(seconds or ITEM_SECONDS, memory or 0))
+        declarations.implementations(options.load, Limits(seconds or ITEM_SECONDS, memory or 0))

@@ -23,7 +23,7 @@ from attention_harness.store.layout import HEATMAPS
 
 def writer_of(
     options: argparse.Namespace,
-    chosen: Sequence[registry.Implementation],
+    chosen: Sequence[registry.Declared],
     items: Sequence[Item],
     further: Iterable[object] = (),
     not_asked: int = 0,
@@ -114,7 +114,7 @@ def mechanism_facts(names: Iterable[str]) -> dict[str, MechanismFacts]:
     }
 
 
-def implementation_facts(implementation: registry.Implementation) -> ImplementationFacts:
+def implementation_facts(implementation: registry.Declared) -> ImplementationFacts:
     """Return what a run says of an implementation: a resumed run must be of the same file."""
     content = implementation.path.read_bytes() if implementation.path.is_file() else b""
     digest = hashlib.sha256(content).hexdigest()

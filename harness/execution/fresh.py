@@ -31,8 +31,9 @@ from typing import Any
 import msgspec
 
 from attention_harness.execution import processes
-from attention_harness.execution.limits import FRESH_MEMORY, UNLIMITED, limit_memory, out_of_memory
+from attention_harness.execution.limits import FRESH_MEMORY
 from attention_harness.execution.lost import Lost, Output, check_memory
+from attention_harness.host.memory import UNLIMITED, limit_memory, out_of_memory
 from attention_harness.model.errors import describe
 from attention_harness.model.verdict import Status
 

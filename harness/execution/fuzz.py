@@ -16,7 +16,7 @@ from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.run_facts import Smallest
 from attention_harness.model.verdict import Status, Verdict
-from attention_harness.registry import Implementation, mechanism
+from attention_harness.registry import Declared, mechanism
 
 if TYPE_CHECKING:
     from attention_harness.cases.random import Strategy
@@ -41,7 +41,7 @@ class DrawnCases:
 
 
 def draw_cases(
-    implementations: Sequence[Implementation],
+    implementations: Sequence[Declared],
     count: int,
     *,
     seed: int = 0,
@@ -90,7 +90,7 @@ def failure_groups(verdicts: Iterable[Verdict]) -> Groups:
 def shrink(
     drawn: DrawnCases,
     groups: Groups,
-    implementations: Sequence[Implementation],
+    implementations: Sequence[Declared],
     load: Sequence[Path] = (),
     done: Sequence[Smallest] = (),
     limits: Limits = DEFAULT_LIMITS,
@@ -106,7 +106,7 @@ def shrink(
 
 def shrink_one(
     drawn: DrawnCases,
-    implementation: Implementation,
+    implementation: Declared,
     verdict: Verdict,
     *,
     load: Sequence[Path] = (),

@@ -20,7 +20,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from attention_harness.execution import processes
-from attention_harness.execution.limits import FRESH_MEMORY, UNLIMITED, out_of_memory
+from attention_harness.execution.limits import FRESH_MEMORY
+from attention_harness.host.memory import UNLIMITED, out_of_memory
 from attention_harness.model import units
 from attention_harness.model.verdict import Status
 
@@ -48,6 +49,9 @@ class Lost(Exception):
         super().__init__(reason)
         self.status = status
         self.frames = frames
+
+    def __reduce__(self) -> Any:
+        return Lost, (self.status, str(self), self.frames)
 
 
 def cause_of_death(exitcode: Any) -> str:

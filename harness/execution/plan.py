@@ -14,7 +14,7 @@ from attention_harness.execution.machine import cuda_devices
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.options import required
-from attention_harness.registry import Implementation, mechanisms
+from attention_harness.registry import Declared, mechanisms
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Item:
     skip: where none can run, the status and reason that each check gets instead
     """
 
-    implementation: Implementation
+    implementation: Declared
     case: Case
     checks: tuple[Check, ...]
     skip: tuple[Status, str] | None = None
@@ -46,9 +46,9 @@ class Item:
 
 
 def plan_items(
-    implementations: Sequence[Implementation],
+    implementations: Sequence[Declared],
     cases: Iterable[Case],
-    cases_for_declaration: Callable[[Implementation], Iterable[Case]] = lambda implementation: (),
+    cases_for_declaration: Callable[[Declared], Iterable[Case]] = lambda implementation: (),
 ) -> Iterator[Item]:
     """Yield an item for every case and implementation that declares its mechanism, then for those it adds itself.
 
@@ -56,16 +56,16 @@ def plan_items(
     """
     shared = ((one, case, False) for case in cases for one in implementations)
     added = ((one, case, True) for one in implementations for case in cases_for_declaration(one))
-    absent = functools.cache(Implementation.unavailable)
+    absent = functools.cache(Declared.unavailable)
     for implementation, case, row in itertools.chain(shared, added):
         if case.mechanism in implementation.capabilities.mechanisms:
             yield plan_item(implementation, case, absent, row=row)
 
 
 def plan_item(
-    implementation: Implementation,
+    implementation: Declared,
     case: Case,
-    absent: Callable[[Implementation], str] = Implementation.unavailable,
+    absent: Callable[[Declared], str] = Declared.unavailable,
     *,
     row: bool = False,
 ) -> Item:
@@ -128,7 +128,7 @@ def unexercised_verdicts(items: Sequence[Item]) -> Iterator[Verdict]:
             )
 
 
-def replay_command(implementation: Implementation, case: Case) -> str:
+def replay_command(implementation: Declared, case: Case) -> str:
     """Return the command that runs the checks of an implementation on a case again."""
     load = f" --load {shlex.quote(str(implementation.path))}" if implementation.loaded else ""
     name = shlex.quote(implementation.name)

@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import multiprocessing.context
 import multiprocessing.forkserver
+import multiprocessing.spawn
 import os
 import queue
 import signal
@@ -26,17 +27,19 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from attention_harness.execution import processes, worker
+from attention_harness.execution import processes
+from attention_harness.execution.beginning import begin, start_worker
 from attention_harness.execution.limits import DEFAULT_LIMITS, Limits
 from attention_harness.execution.lost import Lost, Output, check_memory
 from attention_harness.execution.machine import cores
 from attention_harness.model.verdict import Status
 
-# What every worker needs. torch imports the last, and sympy with it, at the first gradient, in half a second.
+# What every worker needs, and nothing of the judge: the processes of implementations are forked from this one too.
+# torch imports the last, and sympy with it, at the first gradient, in half a second.
 _PRELOADED = [
     "torch",
     "attention_harness.execution.forkserver",
-    "attention_harness.execution.worker",
+    "attention_harness.execution.beginning",
     "torch.fx.experimental.symbolic_shapes",
 ]
 
@@ -60,13 +63,28 @@ def _fork_server() -> int | None:
     return server
 
 
+@contextlib.contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Start processes that do not import the main module again: it may import the judge, and no task is in it."""
+    prepare = multiprocessing.spawn.get_preparation_data
+
+    def without(name: str) -> dict[str, Any]:
+        return {key: value for key, value in prepare(name).items() if not key.startswith("init_main")}
+
+    multiprocessing.spawn.get_preparation_data = without  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        multiprocessing.spawn.get_preparation_data = prepare
+
+
 class _Process(multiprocessing.context.ForkServerProcess):
     """A worker's process as pebble sees it. One that ends with status 0 of its own accord has died like any other."""
 
     server: int | None = None  # the process that started it
 
     def start(self) -> None:
-        with _guard:
+        with _guard, _without_main_module():
             super().start()
             self.server = _fork_server()
             if self.pid:
@@ -160,7 +178,7 @@ def run_tasks(
     *,
     jobs: int = 0,
     limits: Limits = DEFAULT_LIMITS,
-    start: Callable[[], None] = worker.start_worker,
+    start: Callable[[], None] = start_worker,
 ) -> Iterator[tuple[int, Any]]:
     """Yield the place of each task and its result, as they come: a value, or the exception, `Lost` among them."""
     jobs = jobs or default_jobs()
@@ -211,7 +229,7 @@ def run_alone(function: Callable[..., Any], *arguments: Any, seconds: float, mem
 
 
 @contextlib.contextmanager
-def open_worker(limits: Limits, start: Callable[[], None] = worker.start_worker) -> Iterator[Worker]:
+def open_worker(limits: Limits, start: Callable[[], None] = start_worker) -> Iterator[Worker]:
     """Give a worker, and end it."""
     one = Worker(limits.divided(1), start)
     try:
@@ -235,7 +253,7 @@ def result_of(one: Worker, task: Task) -> Any:
 class Worker:
     """A process that answers one task after the other; one that dies, hangs or is spoilt is replaced."""
 
-    def __init__(self, limits: Limits, start: Callable[[], None] = worker.start_worker) -> None:
+    def __init__(self, limits: Limits, start: Callable[[], None] = start_worker) -> None:
         self.limits = limits
         self._start = start
         self._pool: ProcessPool | None = None
@@ -258,6 +276,8 @@ class Worker:
                 raise Lost(Status.CRASH, "it ended the process that had started its own") from None
 
     def _ask(self, function: Callable[..., Any], arguments: tuple[Any, ...], allowance: float) -> Any:
+        from attention_harness.execution import worker  # here: a worker has this module before it begins
+
         seconds = self.limits.seconds + allowance
         try:
             with self._mutex:
@@ -291,8 +311,9 @@ class Worker:
             raise Lost(Status.CRASH, "the run was ended")
         if self._pool is None:
             self._output = Output()
-            arguments = (self._start, self._output.writer, self.limits.memory)
-            self._pool = ProcessPool(1, initializer=worker.begin, initargs=arguments, context=self._context)
+            start = (self._start.__module__, self._start.__qualname__)  # named: it is imported after the fork
+            arguments = (start, self._output.writer, self.limits.memory)
+            self._pool = ProcessPool(1, initializer=begin, initargs=arguments, context=self._context)
         return self._pool
 
     def _await(self, future: ProcessFuture[Any]) -> Any:

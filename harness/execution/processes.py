@@ -113,6 +113,11 @@ def become_leader() -> None:
     """Make this process the leader of a session, which adopts orphans below it and dies with its parent."""
     with contextlib.suppress(OSError):
         os.setsid()
+    follow_parent()
+
+
+def follow_parent() -> None:
+    """Make this process adopt orphans below it, and die with its parent."""
     adopt_orphans()
     _prctl(_SET_PDEATHSIG, signal.SIGKILL)
 

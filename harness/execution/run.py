@@ -1,10 +1,10 @@
-"""Runs an item in this process: its checks one after the other, an exception of the implementation being a verdict."""
+"""Runs the checks of an item one after the other; what the implementation raises is a verdict."""
 
 from __future__ import annotations
 
 import math
-import multiprocessing
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -13,35 +13,38 @@ from msgspec import structs
 from attention_harness.checks import Check, Subject
 from attention_harness.checks.expected import OutOfRange
 from attention_harness.checks.subject import Refused
-from attention_harness.execution import in_process, raised
+from attention_harness.execution import in_process
+from attention_harness.execution.apart import Apart
+from attention_harness.execution.lost import Lost
 from attention_harness.execution.plan import Item, replay_command
-from attention_harness.execution.process_state import ProcessState, name_few, process_state
+from attention_harness.host import memory
+from attention_harness.host.process_state import name_few
+from attention_harness.host.raised import place
+from attention_harness.model.errors import HarnessError, ImplementationRaised, describe
 from attention_harness.model.verdict import Status, Verdict
 
 
-def verdicts_of(item: Item, state_before: ProcessState | None = None) -> list[Verdict]:
-    """Return the verdicts of an item's checks; a pass counts only if the implementation left the judge alone.
+def verdicts_of(item: Item, one: Apart) -> tuple[list[Verdict], bool]:
+    """Return the verdicts of an item's checks, and whether the implementation's process must not meet another item.
 
-    Where it replaced functions of torch or NumPy, or wrote later into what it had returned, no pass is kept. Where its
-    calls changed the state of the process, `purity` fails.
-
-    state_before: of the process before the implementation was imported; the present one by default
+    No pass is kept where it replaced functions of torch or NumPy, or wrote later into what it had returned. Where its
+    calls changed the state of its process, `purity` fails.
     """
-    state_before = state_before or process_state()
-    subject = in_process.subject(item.implementation, item.case)
+    subject = one.subject(item.case)
     verdicts = list(run_checks(item, subject))
-    state_after = process_state()
+    changed_later = subject.changed_later
+    now = one.host.ask("end_case")
     doubt = ""
-    if replaced := state_before.replaced(state_after):
-        doubt = f"it replaced {name_few(replaced)}"
-    elif subject.changed_later:
+    if now.replaced:
+        doubt = f"it replaced {name_few(now.replaced)}"
+    elif changed_later:
         doubt = "what it returned changed after it was returned"
     if doubt:
-        return [_without_pass(verdict, f"{doubt}: its verdicts cannot be trusted") for verdict in verdicts]
-    if changed := in_process.changed_by_calls(item.implementation.name, state_before.settings, state_after.settings):
-        reason = f"it changed {name_few(changed)}"
-        return [_without_pass(verdict, reason) if verdict.check == "purity" else verdict for verdict in verdicts]
-    return verdicts
+        verdicts = [_without_pass(verdict, f"{doubt}: its verdicts cannot be trusted") for verdict in verdicts]
+    elif now.changed_state:
+        reason = f"it changed {name_few(now.changed_state)}"
+        verdicts = [_without_pass(verdict, reason) if verdict.check == "purity" else verdict for verdict in verdicts]
+    return verdicts, now.spoilt
 
 
 def run_checks(item: Item, subject: Subject | None = None) -> Iterator[Verdict]:
@@ -80,11 +83,12 @@ def _run_check(item: Item, check: Check, subject: Subject) -> Verdict:
         return verdict(item, check, Status.UNSUPPORTED, reason=f"out of the dtype's range: {error}")
     except Refused as error:
         return verdict(item, check, Status.UNSUPPORTED, reason=str(error))
-    except BaseException as error:  # sys.exit in an implementation must not end this run, least of all with 0
-        if isinstance(error, KeyboardInterrupt) and not multiprocessing.parent_process():
-            raise  # a person's; a worker gets none
-        reason = raised.reason(error, item.implementation.name, item.implementation.path)
-        return verdict(item, check, Status.ERROR, reason=reason + _if_empty(item))
+    except ImplementationRaised as error:
+        return verdict(item, check, Status.ERROR, reason=f"{error}{_if_empty(item)}")
+    except Lost:
+        raise
+    except Exception as error:
+        return verdict(item, check, Status.ERROR, reason=_own_fault(error, item.implementation.name))
     return verdict(
         item,
         check,
@@ -97,6 +101,15 @@ def _run_check(item: Item, check: Check, subject: Subject) -> Verdict:
         declared=judgement.declared,
         uninformative=judgement.uninformative and not judgement.reason,
     )
+
+
+def _own_fault(error: Exception, name: str) -> str:
+    """Return the reason of what the harness itself raised."""
+    text = memory.out_of_memory(describe(error))
+    if isinstance(error, HarnessError) or text != describe(error):  # a user's mistake, the machine's memory
+        return text
+    where = place(*list(traceback.walk_tb(error.__traceback__))[-1])
+    return f"a fault of the harness, not of {name}: {text} ({where}); please report it with the id of the case"
 
 
 def _if_empty(item: Item) -> str:

@@ -19,7 +19,7 @@ from attention_harness.execution.plan import Item
 from attention_harness.execution.pool import Task
 from attention_harness.execution.run import run_checks, verdict
 from attention_harness.model import time_account
-from attention_harness.model.errors import HarnessError, describe
+from attention_harness.model.errors import describe
 from attention_harness.model.run_facts import TimeAccount
 from attention_harness.model.time_account import DIAGNOSIS, HARNESS, IMPLEMENTATION, REFERENCE
 from attention_harness.model.verdict import Status, Verdict
@@ -157,20 +157,6 @@ def item_worker(
         yield run
 
 
-def check_imports(load: Sequence[Path], limits: Limits = DEFAULT_LIMITS) -> None:
-    """Import each file in a worker first: one that ends or stops the process there does not do it here."""
-    if not load:
-        return
-    with pool.open_worker(limits) as one:
-        for path in load:
-            try:
-                one.ask(worker.import_file, path)
-            except Lost as lost:
-                raise HarnessError(f"--load {path}: importing it: {lost}") from lost
-            except Exception:  # it is said when the file is loaded
-                continue
-
-
 def lost_verdicts(item: Item, lost: Lost) -> list[Verdict]:
     """Return the verdicts of an item whose process gave none."""
     path = item.implementation.path
@@ -181,7 +167,8 @@ def lost_verdicts(item: Item, lost: Lost) -> list[Verdict]:
 
 def _task(item: Item, load: Sequence[Path]) -> Task:
     checks = tuple(check.name for check in item.checks)
-    arguments = (item.implementation.name, tuple(load), item.case.id, checks)
+    one = item.implementation
+    arguments = (one.name, tuple(load), item.case.id, checks, one.capabilities)
     return Task(worker.run_item, arguments, item.allowance, group=item.case.on("cpu").id)
 
 

@@ -20,7 +20,6 @@ from attention_harness.execution.lost import Lost
 from attention_harness.execution.plan import plan_item
 from attention_harness.execution.run import run_checks
 from attention_harness.execution.runner import lost_verdicts
-from attention_harness.execution.worker import start_worker
 from attention_harness.model.case import Case
 from attention_harness.model.mutation_results import EquivalenceResult, Outcome
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
@@ -39,7 +38,6 @@ _JUDGED_ANYWAY = 60
 def start() -> None:
     """Start a worker without AMX: with it oneDNN#5717 spoils bfloat16 products of equivalent variants."""
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")  # before the first product, which reads it
-    start_worker()
 
 
 def judge_mutant(mutant: Mutant, suite: Suite, ids: Sequence[str] | None = None, *, alike_too: bool = True) -> Outcome:

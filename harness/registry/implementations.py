@@ -6,21 +6,16 @@ in the group `attention_harness.implementations`. Loading one runs its code. Not
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
-import importlib
-import importlib.machinery
-import importlib.metadata
-import importlib.util
 import re
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
-from attention_harness import implementations as _shipped
+from attention_harness.host import loading
+from attention_harness.host.loading import Facts, Source
 from attention_harness.model.capabilities import Capabilities
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
@@ -29,30 +24,62 @@ from attention_harness.options import OPTIONS, required
 from attention_harness.options import capabilities as known_options
 from attention_harness.registry.mechanisms import mechanisms, unknown
 
-ENTRY_POINTS = "attention_harness.implementations"
 _NAME = re.compile(
     r"\w[\w.+@ -]{0,99}"
 )  # it stands in tables, commands and names of modules; NAME@REVISION: `bench against`
 
 
-@contextlib.contextmanager
-def _one_line(what: str) -> Iterator[None]:
-    """Turn whatever somebody's code raises into one line; a script that ends in sys.exit() must not end this one."""
-    try:
-        yield
-    except (KeyboardInterrupt, HarnessError):
-        raise
-    except BaseException as error:
-        try:
-            text = str(error)
-        except BaseException:
-            text = "(its message cannot be shown)"
-        raise HarnessError(f"{what} {type(error).__name__}: {text[:1000]}") from error
+class Declared:
+    """What an implementation declares: data, but for two functions of its module, which are asked where it lives."""
+
+    name: str
+    path: Path
+    loaded: bool
+    module_name: str
+
+    @property
+    def capabilities(self) -> Capabilities:
+        raise NotImplementedError
+
+    @property
+    def summary(self) -> str:
+        """First line of the module's docstring."""
+        raise NotImplementedError
+
+    @property
+    def failures(self) -> Mapping[str, str]:
+        """Its `KNOWN_FAILURES`."""
+        raise NotImplementedError
+
+    def answer(self, name: str, *arguments: Case) -> str:
+        """Return the reason that an optional function of the module gives, or ""."""
+        raise NotImplementedError
+
+    def unavailable(self) -> str:
+        """Return why this machine cannot run it, or ""."""
+        return self.answer("unavailable")
+
+    def refuses(self, case: Case) -> str:
+        """Return why it does not take the case, or "": the declaration first, then the module's `unsupported`."""
+        return refuses(self.capabilities, case) or self.answer("unsupported", case)
+
+    def known_failure(self, check: str, case: Case) -> str:
+        """Return the upstream reason declared for a check of a case, or ""."""
+        matches = (
+            reason for pattern, reason in self.failures.items() if fnmatch.fnmatchcase(f"{check}:{case.id}", pattern)
+        )
+        return next(matches, "")
+
+    @property
+    def device(self) -> str:
+        """Where it is checked: the CPU if it takes that, otherwise its first device."""
+        devices = self.capabilities.devices
+        return "cpu" if "cpu" in devices else devices[0]
 
 
 @dataclass(frozen=True)
-class Implementation:
-    """One way to compute mechanisms: a module with `CAPABILITIES` and `prepare(case)`."""
+class Implementation(Declared):
+    """One way to compute mechanisms, imported here: a module with `CAPABILITIES` and `prepare(case)`."""
 
     name: str
     module: ModuleType
@@ -65,46 +92,23 @@ class Implementation:
 
     @property
     def summary(self) -> str:
-        """First line of the module's docstring."""
         text = self.module.__doc__
         return text.strip().split("\n")[0] if isinstance(text, str) else ""
 
-    def unavailable(self) -> str:
-        """Return why this machine cannot run it, or ""."""
-        return self._answer("unavailable")
+    @property
+    def failures(self) -> Mapping[str, str]:
+        return getattr(self.module, "KNOWN_FAILURES", {})
 
-    def refuses(self, case: Case) -> str:
-        """Return why it does not take the case, or "": the declaration first, then the module's `unsupported`."""
-        return refuses(self.capabilities, case) or self._answer("unsupported", case)
+    @property
+    def module_name(self) -> str:  # type: ignore[override]
+        return self.module.__name__
 
-    def _answer(self, name: str, *arguments: Case) -> str:
-        """Return the reason that an optional function of the module gives, or ""."""
-        function = getattr(self.module, name, None)
-        if function is None:
-            return ""
-        with _one_line(f"{self.path}: {name}() raised"):
-            reason = function(*arguments)
-        if not isinstance(reason, str | None):
-            raise HarnessError(
-                f"{self.path}: {name}() must return a reason or an empty text, got {type(reason).__name__}"
-            )
-        return reason or ""
-
-    def known_failure(self, check: str, case: Case) -> str:
-        """Return the upstream reason declared for a check of a case, or ""."""
-        declared: dict[str, str] = getattr(self.module, "KNOWN_FAILURES", {})
-        matches = (reason for pattern, reason in declared.items() if fnmatch.fnmatchcase(f"{check}:{case.id}", pattern))
-        return next(matches, "")
+    def answer(self, name: str, *arguments: Case) -> str:
+        return loading.answer(self.module, self.path, name, *arguments)
 
     def prepare(self, case: Case) -> Callable[..., Any]:
         """Return the callable that answers the case; untimed."""
         return self.module.prepare(case)
-
-    @property
-    def device(self) -> str:
-        """Where it is checked: the CPU if it takes that, otherwise its first device."""
-        devices = self.capabilities.devices
-        return "cpu" if "cpu" in devices else devices[0]
 
 
 def refuses(capabilities: Capabilities, case: Case) -> str:
@@ -123,10 +127,44 @@ def refuses(capabilities: Capabilities, case: Case) -> str:
     return ""
 
 
+_Found = TypeVar("_Found", bound=Declared)
+
+
 def implementations(load: Sequence[Path] = ()) -> dict[str, Implementation]:
-    """Return every implementation by name: shipped, installed, then the files to load. A name twice is an error."""
-    found: dict[str, Implementation] = {}
-    for implementation in (*_in_folder(), *_installed(), *(_from_file(path) for path in _once(load))):
+    """Return every implementation by name, imported here: shipped, installed, then the files to load."""
+    return named(map(imported, sources(load)))
+
+
+def imported(source: Source) -> Implementation:
+    """Return an implementation that is imported into this process."""
+    module = loading.load(source)
+    found = loading.facts(source, module)
+    validate(source.name, found)
+    return Implementation(source.name, module, found.path, source.loaded)
+
+
+def sources(load: Sequence[Path] = ()) -> list[Source]:
+    """Return where implementations come from; a file to load is given once however it is spelt."""
+    files = {path.resolve(): path for path in load}.values()
+    return [
+        *loading.shipped_sources(),
+        *loading.installed_sources(),
+        *(Source(path.stem, str(path), loaded=True) for path in files),
+    ]
+
+
+def source(name: str, load: Sequence[Path] = ()) -> Source:
+    """Return where an implementation comes from; of the files to load its own alone counts."""
+    found = [one for one in sources([path for path in load if path.stem == name]) if one.name == name]
+    if len(found) != 1:
+        raise HarnessError(f"no implementation {name!r}" if not found else f"two implementations named {name!r}")
+    return found[0]
+
+
+def named(implementations: Iterable[_Found]) -> dict[str, _Found]:
+    """Return implementations by name. A name twice is an error."""
+    found: dict[str, _Found] = {}
+    for implementation in implementations:
         earlier = found.get(implementation.name)
         if earlier is not None:
             raise HarnessError(
@@ -137,14 +175,13 @@ def implementations(load: Sequence[Path] = ()) -> dict[str, Implementation]:
     return found
 
 
-def _once(load: Sequence[Path]) -> list[Path]:
-    """Return the files to load, each once however it is spelt."""
-    return list({path.resolve(): path for path in load}.values())
-
-
 def select(names: Iterable[str], load: Sequence[Path] = ()) -> list[Implementation]:
     """Return the named implementations; all when none is named, or the loaded ones when there are any."""
-    known = implementations(load)
+    return chosen(names, implementations(load))
+
+
+def chosen(names: Iterable[str], known: Mapping[str, _Found]) -> list[_Found]:
+    """Return the named ones; all when none is named, or the loaded ones when there are any."""
     wanted = list(names) or [name for name, found in known.items() if found.loaded] or list(known)
     for name in dict.fromkeys(wanted):
         if name not in known:
@@ -152,76 +189,14 @@ def select(names: Iterable[str], load: Sequence[Path] = ()) -> list[Implementati
     return [known[name] for name in dict.fromkeys(wanted)]
 
 
-def _in_folder() -> list[Implementation]:
-    files = sorted(Path(_shipped.__path__[0]).glob("[!_]*.py"))
-    return [_validated(Implementation(path.stem, _imported(path), path)) for path in files]
-
-
-def _imported(path: Path) -> ModuleType:
-    with _one_line(f"{path}: importing it raised"):
-        return importlib.import_module(f"attention_harness.implementations.{path.stem}")
-
-
-def _installed() -> list[Implementation]:
-    found = []
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        with _one_line(f"entry point {entry.name} = {entry.value} does not load:"):
-            module = entry.load()
-        path = Path(getattr(module, "__file__", None) or entry.value)
-        found.append(_validated(Implementation(entry.name, module, path)))
-    return found
-
-
-class _Uncached(importlib.machinery.SourceFileLoader):
-    """Read the source itself: no bytecode is left beside the user's file, and none is taken for it.
-
-    Python takes cached bytecode for a source of the same size and second: an edit and its run can be that close.
-    """
-
-    def path_stats(self, path: str | bytes) -> dict[str, float]:
-        raise OSError(f"{path!r}: bytecode is neither written nor read")
-
-
-def _from_file(path: Path) -> Implementation:
-    if not path.is_file():
-        wrong = "a directory; give one file" if path.is_dir() else "no such file"
-        raise HarnessError(f"--load {path}: {wrong}")
-    name = f"implementations_loaded_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path.resolve(), loader=_Uncached(name, str(path.resolve())))
-    if spec is None or spec.loader is None or path.suffix != ".py":
-        raise HarnessError(f"--load {path}: not a Python file")
-    if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(path.resolve()):
-        return _validated(Implementation(path.stem, sys.modules[name], path, loaded=True))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # so that its classes pickle, and torch.compile finds its source
-    try:
-        # standard output may have to be one JSON document
-        with _one_line(f"--load {path}: importing it raised"), contextlib.redirect_stdout(sys.stderr):
-            spec.loader.exec_module(module)
-    except HarnessError as error:
-        sys.modules.pop(name, None)
-        text = str(error)
-        raise HarnessError(text if text.startswith("--load") else f"--load {path}: {text}") from error
-    return _validated(Implementation(path.stem, module, path, loaded=True))
-
-
-def _validated(found: Implementation) -> Implementation:
-    """Check the contract of the module, so that a mistake is one line now and not a traceback later."""
-    where = f"{found.path}"
-    if not _NAME.fullmatch(found.name):
+def validate(name: str, found: Facts) -> None:
+    """Check that what is declared is known, so that a mistake is one line now and not a traceback later."""
+    if not _NAME.fullmatch(name):
         raise HarnessError(
-            f"{where}: {found.name[:100]!r} cannot name an implementation; use at most 100 letters, digits and _.+@- "
+            f"{found.file}: {name[:100]!r} cannot name an implementation; use at most 100 letters, digits and _.+@- "
             "and spaces, a letter, digit or _ first"
         )
-    capabilities = getattr(found.module, "CAPABILITIES", None)
-    if not isinstance(capabilities, Capabilities):
-        raise HarnessError(f"{where}: no CAPABILITIES = Capabilities(...) at module level")
-    if not callable(getattr(found.module, "prepare", None)):
-        raise HarnessError(f"{where}: no function prepare(case) that returns the callable to judge")
-    failures = getattr(found.module, "KNOWN_FAILURES", {})
-    texts = [*failures, *failures.values()] if isinstance(failures, dict) else [None]
-    if not all(isinstance(text, str) and text for text in texts):
-        raise HarnessError(f"{where}: KNOWN_FAILURES must be a dict from a pattern of check:case to a reason")
+    capabilities = found.capabilities
     policy = capabilities.policy
     ways = () if isinstance(policy, str) else tuple(way for way, _ in policy)
     for kind, names, known in (
@@ -230,10 +205,9 @@ def _validated(found: Implementation) -> Implementation:
         ("input", (*capabilities.narrower_inputs, *capabilities.wider_inputs), _tensors()),
         ("option that hides keys", ways, tuple(name for name, option in OPTIONS.items() if option.hides)),
     ):
-        for name in names:
-            if name not in known:
-                raise HarnessError(f"{where}: CAPABILITIES names {unknown(kind, name, known)}")
-    return found
+        for one in names:
+            if one not in known:
+                raise HarnessError(f"{found.file}: CAPABILITIES names {unknown(kind, one, known)}")
 
 
 def _tensors() -> tuple[str, ...]:

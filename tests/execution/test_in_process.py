@@ -10,7 +10,8 @@ import torch
 
 from attention_harness import Capabilities
 from attention_harness.cases.ids import parse
-from attention_harness.execution import in_process
+from attention_harness.host import calls
+from attention_harness.model.errors import ImplementationRaised
 from attention_harness.registry import Implementation
 from tests.registry.sources import TINY
 
@@ -20,7 +21,7 @@ CASE = parse(TINY)
 def prepared(function):
     """Return the interface to a function."""
     module = types.SimpleNamespace(prepare=lambda case: function, CAPABILITIES=Capabilities(("masked_softmax",)))
-    return in_process.prepared(Implementation("made", module, Path("made.py")), CASE)
+    return calls.prepared(Implementation("made", module, Path("made.py")), CASE)
 
 
 def test_a_pair_is_output_and_weights_and_both_are_copies():
@@ -135,5 +136,5 @@ def test_a_tensor_that_the_output_does_not_depend_on_has_none(power, second_by_x
 
 def test_what_is_no_callable_is_refused():
     """With what came and what was expected."""
-    with pytest.raises(TypeError, match="returned int, expected a callable"):
+    with pytest.raises(ImplementationRaised, match=r"TypeError.*returned int, expected a callable"):
         prepared(3)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from attention_harness.execution import pool
+from attention_harness.execution import hosts, pool
 from attention_harness.execution.limits import Limits
 from tests.registry.sources import TINY, write
 
 
 @pytest.fixture
 def limits_of_workers(monkeypatch):
-    """Return the limits of the workers as they are made; they work."""
+    """Return the limits of the workers, and of first imports, as they are made; they work."""
     found = []
     original = pool.Worker.__init__
 
@@ -19,7 +19,13 @@ def limits_of_workers(monkeypatch):
         found.append(limits)
         original(self, limits, start)
 
+    def noted_import(self, source, nursery, limit, seconds=None):
+        found.extend([] if nursery else [Limits(seconds, limit)])
+        start(self, source, nursery, limit, seconds)
+
+    start = hosts.Host.__init__
     monkeypatch.setattr(pool.Worker, "__init__", noted)
+    monkeypatch.setattr(hosts.Host, "__init__", noted_import)
     return found
 
 

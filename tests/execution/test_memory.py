@@ -7,6 +7,7 @@ import pytest
 from attention_harness.execution import limits, pool
 from attention_harness.execution.limits import Limits
 from attention_harness.execution.lost import Lost
+from attention_harness.host import memory
 from attention_harness.model.verdict import Status
 
 MIB = 2**20
@@ -39,7 +40,7 @@ def test_what_fits_is_given_and_what_does_not_is_refused():
 
 def test_no_limit():
     """`--memory none` takes what the machine has."""
-    with pool.open_worker(Limits(60, limits.UNLIMITED)) as worker:
+    with pool.open_worker(Limits(60, memory.UNLIMITED)) as worker:
         assert 300 == worker.ask(fill, 300)
 
 
@@ -68,9 +69,9 @@ def test_shared_memory_counts():
 )
 def test_the_ways_in_which_libraries_say_it(text):
     """Each is told as the same, with the limit; what only speaks of memory is not."""
-    assert f"out of memory: {text}; its limit is 4 GiB" == limits.out_of_memory(text, 2**32)
-    assert f"out of memory: {text}" == limits.out_of_memory(text, limits.UNLIMITED)
-    assert "ValueError: memory layout" == limits.out_of_memory("ValueError: memory layout", 2**32)
+    assert f"out of memory: {text}; its limit is 4 GiB" == memory.out_of_memory(text, 2**32)
+    assert f"out of memory: {text}" == memory.out_of_memory(text, memory.UNLIMITED)
+    assert "ValueError: memory layout" == memory.out_of_memory("ValueError: memory layout", 2**32)
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 1000])

@@ -12,10 +12,10 @@ import torch
 from attention_harness import registry
 from attention_harness.cases.ids import parse
 from attention_harness.checks import BY_NAME
-from attention_harness.execution import in_process
+from attention_harness.execution import declarations
 from attention_harness.execution.plan import plan_item
-from attention_harness.execution.process_state import name_few, process_state
-from attention_harness.execution.run import verdicts_of
+from attention_harness.execution.runner import item_worker
+from attention_harness.host.process_state import name_few, process_state
 from attention_harness.model.verdict import Status
 from tests.registry.sources import TINY, write
 
@@ -91,54 +91,49 @@ def prepare(case):
 """
 
 
-def test_what_is_changed_while_it_is_prepared_is_no_impurity_and_is_told(tmp_path, monkeypatch):
+def verdicts(path, *checks):
+    """Return the verdicts on a file, or those of the named checks."""
+    item = plan_item(*registry.select([path.stem], [path]), parse(TINY))
+    item = replace(item, checks=tuple(map(BY_NAME.get, checks)) or item.checks)
+    with item_worker([path]) as run:
+        return run(item)
+
+
+def test_what_is_changed_while_it_is_prepared_is_no_impurity_and_is_told(tmp_path):
     """As libraries do that set variables when they are imported: their names and values are one behaviour."""
-    monkeypatch.chdir(here := os.getcwd())  # put back afterwards
-    monkeypatch.setenv("BACKEND_OF_A_LIBRARY", "")
-    monkeypatch.delenv("BACKEND_OF_A_LIBRARY")
-    [own] = registry.select(["changes"], [write(tmp_path / "changes.py", bottom=PREPARED)])
-    item = plan_item(own, parse(TINY))
-    assert {Status.PASS} == {verdict.status for verdict in verdicts_of(item)}
-    [told] = verdicts_of(replace(item, checks=(BY_NAME["behaviour.set_up"],)))
-    assert f"the working directory: {here} becomes /" in told.finding
+    path = write(tmp_path / "changes.py", bottom=PREPARED)
+    *others, told = verdicts(path, "accuracy", "purity", "behaviour.set_up")
+    assert {Status.PASS} == {verdict.status for verdict in others}
+    assert f"the working directory: {os.getcwd()} becomes /" in told.finding
     assert "environment variable BACKEND_OF_A_LIBRARY: unset becomes torch" in told.finding
 
 
 @pytest.mark.parametrize("variable", ["BACKEND_OF_A_LIBRARY", "OF_A_CALL"])
-def test_what_a_call_changes_is_an_impurity_also_of_what_preparing_had_set(tmp_path, monkeypatch, variable):
+def test_what_a_call_changes_is_an_impurity_also_of_what_preparing_had_set(tmp_path, variable):
     """A variable that appears, and one that gets another value than it was prepared with."""
-    for one in ("BACKEND_OF_A_LIBRARY", "OF_A_CALL"):
-        monkeypatch.setenv(one, "")  # put back afterwards
-        monkeypatch.delenv(one)
-    monkeypatch.chdir(os.getcwd())
     bottom = PREPARED.replace("return inner(case)", CALLED.replace("VARIABLE", variable))
-    [own] = registry.select(["calls"], [write(tmp_path / "calls.py", bottom=bottom)])
-    verdicts = {verdict.check: verdict for verdict in verdicts_of(plan_item(own, parse(TINY)))}
-    assert Status.FAIL == verdicts["purity"].status
-    assert f"the call changed environment variable {variable}" == verdicts["purity"].reason
+    [purity] = verdicts(write(tmp_path / "calls.py", bottom=bottom), "purity")
+    assert Status.FAIL == purity.status
+    assert f"the call changed environment variable {variable}" == purity.reason
 
 
-def test_the_variables_of_one_implementation_are_not_another_s(monkeypatch):
-    """A worker gives them to the implementation that set them, and takes them back: it need not be replaced."""
-    monkeypatch.setenv("OF_A_LIBRARY", "")  # put back afterwards
-    monkeypatch.delenv("OF_A_LIBRARY")
-    before = process_state()
-    with in_process.setting_up("one that sets"):
-        os.environ["OF_A_LIBRARY"] = "1"
-    for name, seen in (("one that sets", "1"), ("another", None), ("one that sets", "1")):
-        with in_process.environment_of(name):
-            assert os.environ.get("OF_A_LIBRARY") == (seen if name == "one that sets" else None)
-        assert [] == before.changed(process_state())
+def test_the_process_of_one_implementation_is_not_another_s(tmp_path):
+    """What one sets, and what it imports, is nowhere in the other's; nor is what it leaves to its own next case."""
+    sets = write(tmp_path / "sets.py", top="import os, builtins\nos.environ['SET'] = builtins.mark = '1'")
+    seen = 'assert "SET" not in os.environ and not hasattr(builtins, "mark")'
+    other = write(tmp_path / "other.py", top=f"import builtins, os\n{seen}", body=seen)
+    load = [sets, other]
+    items = [plan_item(one, parse(TINY)) for one in declarations.select([], load)]
+    with item_worker(load) as run:
+        found = [run(items[turn]) for turn in (0, 1, 0, 1)]
+    assert {Status.PASS} == {verdict.status for verdicts in found for verdict in verdicts}
 
 
-def test_no_pass_of_a_patched_torch_is_believed(tmp_path, monkeypatch):
-    """What a wrong answer gains by patching the judge's own functions is lost again; what failed stays as it is."""
-    monkeypatch.setattr(torch.Tensor, "double", torch.Tensor.double)  # put back afterwards
+def test_no_pass_of_a_patched_torch_is_kept(tmp_path):
+    """It is no impurity of a call alone: whatever else runs in that process computes by it."""
     patch = "import torch\ninner = prepare\ndef prepare(case):\n    original = torch.Tensor.double\n"
     patch += "    torch.Tensor.double = lambda x: original(x)\n    return inner(case)\n"
-    [own] = registry.select(["patches"], [write(tmp_path / "patches.py", bottom=patch)])
-    item = plan_item(own, parse(TINY))
-    verdicts = verdicts_of(item)
+    found = verdicts(write(tmp_path / "patches.py", bottom=patch), "accuracy", "purity")
     assert {(Status.FAIL, "it replaced torch.Tensor.double: its verdicts cannot be trusted")} == {
-        (verdict.status, verdict.reason) for verdict in verdicts
+        (verdict.status, verdict.reason) for verdict in found
     }

@@ -9,11 +9,11 @@ import pytest
 from attention_harness import registry
 from attention_harness.cases.ids import parse
 from attention_harness.checks.declaration import check
-from attention_harness.execution import pool
+from attention_harness.execution import declarations, hosts, pool
 from attention_harness.execution.limits import Limits
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
-from attention_harness.execution.runner import check_imports, item_worker
+from attention_harness.execution.runner import item_worker
 from attention_harness.model.verdict import Status
 from tests.registry.sources import TINY, write
 
@@ -79,8 +79,9 @@ def test_ctrl_c_is_no_answer(monkeypatch, tmp_path):
     monkeypatch.setattr(pool.Worker, "_await", pressed)
     with pytest.raises(KeyboardInterrupt), item_worker() as ask:
         ask(item)
+    monkeypatch.setattr(hosts.Host, "ask", pressed)
     with pytest.raises(KeyboardInterrupt):
-        check_imports([path])
+        declarations.implementations([path])
 
 
 class TestTheReasonOfAnError:

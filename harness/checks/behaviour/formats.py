@@ -16,6 +16,7 @@ from attention_harness.checks.form import to_array
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
 from attention_harness.model.dtypes import DTYPES, DType
+from attention_harness.model.errors import ImplementationRaised
 from attention_harness.registry import mechanisms
 
 if TYPE_CHECKING:
@@ -153,6 +154,6 @@ def _mixed(subject: Subject) -> str:
     tensors |= {name: tensors[name].to(getattr(torch, wider.torch)) for name in others}
     try:
         came_out = _name(subject.prepared.call(tensors).output)
-    except (Exception, SystemExit) as error:
-        came_out = f"raises {type(error).__name__}"
+    except ImplementationRaised as error:
+        came_out = f"raises {error.kind}"
     return f"; beside {wider.name} keys and values: {came_out}"

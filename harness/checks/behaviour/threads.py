@@ -9,10 +9,11 @@ from attention_harness.cases import inputs
 from attention_harness.checks.behaviour.anchor import NO_CLAIM, finding, is_anchor, takes
 from attention_harness.checks.declaration import check
 from attention_harness.checks.form import WrongForm, numbers
-from attention_harness.checks.interface import Returned
 from attention_harness.checks.relations.problem import agree
 from attention_harness.checks.subject import Subject
+from attention_harness.model.answers import Returned
 from attention_harness.model.case import Case
+from attention_harness.model.errors import ImplementationRaised
 
 _ROUNDS = 24
 _SAFE = "as one after the other"
@@ -35,8 +36,8 @@ def _measured(subject: Subject) -> str:
         return "not measured: calls one after the other differ"
     try:
         together = subject.prepared.call_together(tensors, _ROUNDS)
-    except (Exception, SystemExit) as error:
-        return f"overlapping calls raise {type(error).__name__}: {error}"
+    except ImplementationRaised as error:
+        return f"overlapping calls raise {error}"
     for case, first, answers in zip(cases, alone[0], together, strict=True):
         if not all(_alike(subject, case, first, answer) for answer in answers):
             return "overlapping calls differ"

@@ -15,6 +15,7 @@ from attention_harness.checks.subject import Subject
 from attention_harness.checks.transformations import can_autocast, judge_autocast, judge_forward, judge_mapped, parts_of
 from attention_harness.model.capabilities import AUTOCAST
 from attention_harness.model.case import Case
+from attention_harness.model.errors import ImplementationRaised
 
 _RIGHT = "right"
 
@@ -63,6 +64,6 @@ def _word(judge: Callable[[], Judgement]) -> str:
         judged = judge()
     except WrongForm as wrong:
         return f"wrong: {wrong}"
-    except (Exception, SystemExit) as error:
-        return f"raises {type(error).__name__}"
+    except ImplementationRaised as error:
+        return f"raises {error.kind}"
     return f"wrong: {judged.reason}" if judged.reason else _RIGHT

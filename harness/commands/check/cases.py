@@ -9,21 +9,21 @@ from attention_harness.cases.ids import parse
 from attention_harness.cases.matrix import matrix
 from attention_harness.cases.projection import cases_for
 from attention_harness.checks.behaviour.anchor import anchor
-from attention_harness.execution import fuzz
+from attention_harness.execution import declarations, fuzz
 from attention_harness.execution.plan import Item, plan_items
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
-from attention_harness.registry import Implementation
+from attention_harness.registry import Declared
 
 
-def plan(options: argparse.Namespace) -> tuple[list[Implementation], list[Item], fuzz.DrawnCases | None]:
+def plan(options: argparse.Namespace) -> tuple[list[Declared], list[Item], fuzz.DrawnCases | None]:
     """Return the implementations that the arguments name, the plan of their checks, and the drawn cases of --fuzz."""
-    chosen = registry.select(options.names, options.load)
+    chosen = declarations.select(options.names, options.load)
     drawn = _drawn_cases(options, chosen)
     shared = [case.on(options.device) for case in drawn.numbers] if drawn else _named_cases(options)
     present = set(shared)
 
-    def added(implementation: Implementation) -> list[Case]:
+    def added(implementation: Declared) -> list[Case]:
         """Return the rows as far as they are declared, and the case of its behaviours."""
         if options.case or options.fuzz:
             return []
@@ -40,7 +40,7 @@ def plan(options: argparse.Namespace) -> tuple[list[Implementation], list[Item],
     return chosen, items, drawn
 
 
-def _drawn_cases(options: argparse.Namespace, chosen: list[Implementation]) -> fuzz.DrawnCases | None:
+def _drawn_cases(options: argparse.Namespace, chosen: list[Declared]) -> fuzz.DrawnCases | None:
     if not options.fuzz:
         if options.seed is not None:
             raise HarnessError("--seed is that of drawn cases: give --fuzz N with it")

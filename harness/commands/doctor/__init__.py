@@ -47,11 +47,11 @@ def _missing(found: Sequence[Finding]) -> list[Finding]:
 
 def _implementations(compiler: Sequence[Finding]) -> Iterator[Finding]:
     """Yield each implementation, and why it is unavailable. compiler: what of a compiler is missing."""
-    from attention_harness import registry
+    from attention_harness.execution import declarations
     from attention_harness.execution.machine import cuda_devices
 
     try:
-        known = registry.implementations()
+        known = declarations.implementations()
     except HarnessError as error:
         yield Finding("implementations", "all", MISSING, str(error), "mend or uninstall what is named")
         return

@@ -28,7 +28,7 @@ from attention_harness.checks.expected import bound_of
 from attention_harness.execution.plan import replay_command
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
-from attention_harness.registry import Implementation
+from attention_harness.registry import Declared
 from attention_harness.store.files import write_new
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ harness.HarnessError = ValueError
 """
 
 
-def save(path: Path, implementation: Implementation, case: Case, check: str) -> None:
+def save(path: Path, implementation: Declared, case: Case, check: str) -> None:
     """Write the script."""
     import torch
 
@@ -192,10 +192,10 @@ def _facts(case: Case) -> dict[str, Any]:
     return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
 
 
-def _loading(implementation: Implementation) -> tuple[str, list[str]]:
+def _loading(implementation: Declared) -> tuple[str, list[str]]:
     """Return the lines that make `module`, and what they need beside torch and NumPy."""
     if not implementation.loaded:
-        name = implementation.module.__name__
+        name = implementation.module_name
         return f"module = importlib.import_module({name!r})", [f"the package that has {name}"]
     path = implementation.path.resolve()
     source = path.read_text(encoding="utf-8")

@@ -20,14 +20,13 @@ from attention_harness.checks import CHECKS
 from attention_harness.commands import console
 from attention_harness.commands.replay.error_map import MARKS, Map, Worst, drawing, legend, picture
 from attention_harness.commands.replay.script import SAVED, need_new_file, save
-from attention_harness.execution import in_process, pool
+from attention_harness.execution import declarations, pool
 from attention_harness.execution.limits import ITEM_SECONDS
 from attention_harness.execution.lost import Lost
 from attention_harness.execution.plan import Item, plan_item
-from attention_harness.execution.process_state import process_state
-from attention_harness.execution.run import run_checks, verdicts_of
+from attention_harness.execution.run import run_checks
 from attention_harness.execution.runner import lost_verdicts
-from attention_harness.execution.worker import implementation
+from attention_harness.execution.worker import apart, verdicts_apart
 from attention_harness.model import units
 from attention_harness.model.case import Case
 from attention_harness.model.diagnosis import Diagnosis
@@ -52,7 +51,7 @@ class Replayed:
 
 def replay(options: argparse.Namespace) -> int:
     """Run one case again, print and save; 0 when it was checked and conforms."""
-    [chosen] = registry.select([options.implementation], options.load)
+    [chosen] = declarations.select([options.implementation], options.load)
     item = plan_item(chosen, parse(options.case))
     selected = _with_check(item, options.check)
     if options.save:
@@ -101,18 +100,16 @@ def run(item: Item, load: Sequence[Path] = (), *, seconds: float = ITEM_SECONDS,
 
 
 def _work(name: str, load: tuple[Path, ...], case_id: str, checks: tuple[str, ...]) -> Replayed:
-    before = process_state()
-    item = plan_item(implementation(name, load), parse(case_id))
+    one = apart(name, load)
+    item = plan_item(one, parse(case_id))
     selected = tuple(check for check in item.checks if check.name in checks)
-    verdicts = tuple(verdicts_of(Item(item.implementation, item.case, selected, item.skip), before))
+    verdicts = tuple(verdicts_apart(Item(item.implementation, item.case, selected, item.skip), one))
     try:
         facts = tuple(_facts(item.case))
-        worst, maps = (
-            picture(in_process.subject(item.implementation, item.case)) if DRAWN.intersection(checks) else (None, ())
-        )
+        worst, maps = picture(apart(name, load).subject(item.case)) if DRAWN.intersection(checks) else (None, ())
     except MemoryError:  # a verdict says so, also of what follows
         facts, worst, maps = (), None, ()
-    except BaseException:  # it raises
+    except Exception:  # it raises
         worst, maps = None, ()
     return Replayed(verdicts, facts, worst, maps)
 

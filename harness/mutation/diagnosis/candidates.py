@@ -13,7 +13,7 @@ from attention_harness.model.case import Case
 from attention_harness.model.causes import without_numbers
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.options import required
-from attention_harness.registry import Implementation, mechanisms
+from attention_harness.registry import Declared, mechanisms
 
 _FAILED = 6
 _LONGER = {"B": 1, "Lq": 2, "Lk": 3, "L": 2, "P": 3}
@@ -38,7 +38,7 @@ def unlike(failures: Iterable[Verdict]) -> list[Case]:
     return chosen
 
 
-def near(implementation: Implementation, failed: Sequence[Case], further: Sequence[Case]) -> Iterator[Case]:
+def near(implementation: Declared, failed: Sequence[Case], further: Sequence[Case]) -> Iterator[Case]:
     """Yield cases that the implementation takes: first of the mechanisms that failed, the cheap ones first."""
     mechanisms_first = {case.mechanism for case in failed}
     cases = dict.fromkeys((*_neighbours(failed), *further))

@@ -11,7 +11,7 @@ from attention_harness.checks.behaviour.visibility import OTHER
 from attention_harness.checks.size import is_large
 from attention_harness.execution import pool
 from attention_harness.execution.lost import Lost
-from attention_harness.execution.worker import implementation
+from attention_harness.execution.worker import apart
 from attention_harness.model.case import Case
 from attention_harness.model.diagnosis import Diagnosis
 from attention_harness.model.errors import describe
@@ -79,4 +79,4 @@ def _work(
     name: str, load: tuple[Path, ...], failures: tuple[Verdict, ...], further: tuple[str, ...], neighbours: bool
 ) -> Found:
     cases = list(map(parse, further))
-    return diagnose(implementation(name, load), failures, further=cases, neighbours=neighbours)
+    return diagnose(apart(name, load), failures, further=cases, neighbours=neighbours)

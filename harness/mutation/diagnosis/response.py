@@ -14,12 +14,15 @@ from attention_harness.cases import inputs
 from attention_harness.checks import Check, Subject
 from attention_harness.checks.form import to_array
 from attention_harness.execution import in_process
+from attention_harness.execution.apart import Apart
+from attention_harness.execution.lost import Lost
 from attention_harness.model.capabilities import Capabilities
 from attention_harness.model.case import Case
 from attention_harness.model.causes import without_numbers
+from attention_harness.model.errors import ImplementationRaised
 from attention_harness.mutation.patched import Mutant
 from attention_harness.mutation.restored import state_restored
-from attention_harness.registry import Implementation
+from attention_harness.registry import Declared, Implementation
 
 Part = tuple[str, NDArray[np.float64] | None]
 """A result's type, shape and device in words, and its numbers; None for what is no tensor."""
@@ -31,20 +34,19 @@ class Response:
     parts   output and weights; None when the call raised
     """
 
-    def __init__(self, implementation: Implementation, case: Case) -> None:
+    def __init__(self, implementation: Declared, case: Case) -> None:
         self.case = case
         self.implementation = implementation
         self.parts: tuple[Part, ...] | None = None
         self._judged: dict[str, tuple[str, Judgement | None]] = {}
-        with state_restored(), contextlib.suppress(Exception, SystemExit):
-            result = _call(implementation, case)
-            pair = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
-            self.parts = tuple(map(_part, pair))
+        with state_restored(), contextlib.suppress(ImplementationRaised):
+            result = _subject(implementation, case).prepared.call(inputs.tensors(case))
+            self.parts = _part(result.output), _part(result.weights)
 
     @functools.cached_property
     def subject(self) -> Subject:
         """The subject of the checks."""
-        return in_process.subject(self.implementation, self.case)
+        return _subject(self.implementation, self.case)
 
     def failure(self, check: Check) -> str:
         """Return how a check fails, without its numbers; "" when it passes."""
@@ -56,19 +58,20 @@ class Response:
             with state_restored():
                 try:
                     judgement = check.judge(self.subject)
-                except (Exception, SystemExit):
+                except Lost:
+                    raise
+                except Exception:
                     self._judged[check.name] = ("raises", None)
                 else:
                     self._judged[check.name] = (without_numbers(judgement.reason), judgement)
         return self._judged[check.name]
 
 
-def _call(implementation: Implementation, case: Case) -> Any:
-    """Return the result of one call, without what a check records around it."""
-    import torch
-
-    with torch.no_grad():
-        return implementation.prepare(case)(**inputs.tensors(case))
+def _subject(implementation: Declared, case: Case) -> Subject:
+    """Return the subject of the checks: in a process of its own, or of a mutant in this one."""
+    return (
+        implementation.subject(case) if isinstance(implementation, Apart) else in_process.subject(implementation, case)
+    )
 
 
 def _part(result: Any) -> Part:

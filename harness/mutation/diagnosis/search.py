@@ -25,7 +25,7 @@ from attention_harness.mutation.diagnosis.candidates import near, unlike
 from attention_harness.mutation.diagnosis.difference import Comparison, compare, difference
 from attention_harness.mutation.diagnosis.response import Response, response_of
 from attention_harness.mutation.patched import Mutant
-from attention_harness.registry import Implementation
+from attention_harness.registry import Declared
 
 SECONDS = 8.0
 """After so much time of the processor, no further case is begun."""
@@ -46,7 +46,7 @@ class Found:
 
 
 def diagnose(
-    implementation: Implementation,
+    implementation: Declared,
     failures: Iterable[Verdict],
     limit: int = 3,
     *,
@@ -90,7 +90,7 @@ class _Search:
     refuted         mutants that are wrong where the implementation is right
     """
 
-    def __init__(self, implementation: Implementation) -> None:
+    def __init__(self, implementation: Declared) -> None:
         self.implementation = implementation
         self.declared = replace(implementation.capabilities, fully_masked_rows="zero")  # as the mutants compute
         self.cases: list[Case] = []
@@ -181,6 +181,6 @@ class _Search:
         return response_of(mutant, self.declared, case)
 
 
-def _checks(implementation: Implementation, case: Case) -> tuple[Check, ...]:
+def _checks(implementation: Declared, case: Case) -> tuple[Check, ...]:
     item = plan_item(implementation, case)
     return item.checks
