@@ -11,7 +11,7 @@ from attention_harness.benchmark.arms import AA_CONTROL
 from attention_harness.benchmark.campaign import Campaign
 from attention_harness.benchmark.cell import Cell
 from attention_harness.benchmark.workloads import Workload
-from attention_harness.execution.run import verdicts_of
+from attention_harness.execution.run import run_checks
 from attention_harness.model.case import Case
 from attention_harness.model.pass_records import Sampled
 from attention_harness.registry import Implementation
@@ -51,7 +51,7 @@ def conforms(implementation: Implementation, case: Case, direction: str = "forwa
     """Check in this process, as the gate does in others. Return "" if it conforms, else why not."""
     verdicts = gate.Gate()
     for item in gate.items([implementation], [(case, direction)]):
-        verdicts.add(verdicts_of(item))
+        verdicts.add(run_checks(item))
     return verdicts(implementation, case, direction)
 
 

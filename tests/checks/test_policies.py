@@ -14,7 +14,6 @@ from attention_harness.model.verdict import NONCONFORMING, Status
 from attention_harness.mutation.campaign import select
 from attention_harness.mutation.catalogue import variants
 from attention_harness.reference.core import words_of_rows
-from attention_harness.registry.implementations import _validated
 from tests.checks.behaviour import made as m
 from tests.checks.gradients.kernel import asked
 
@@ -107,6 +106,6 @@ def test_a_policy_by_way_that_cannot_be_meant():
     with pytest.raises(HarnessError, match="fully_masked_rows 'none' is none of zero, nan, mean"):
         Capabilities(("cosine",), fully_masked_rows={"mask": "none"})
     with pytest.raises(HarnessError, match="option that hides keys 'softcap'"):
-        _validated(m.made(m.right, fully_masked_rows={"softcap": "nan"}))
+        m.validate(m.made(m.right, fully_masked_rows={"softcap": "nan"}))
     declared = Capabilities(("cosine",), fully_masked_rows=BOTH)
     assert {declared} == {replace(declared), Capabilities(("cosine",), fully_masked_rows=tuple(BOTH.items()))}

@@ -20,7 +20,7 @@ from attention_harness.model.capabilities import TRANSFORMATIONS
 from attention_harness.model.verdict import NONCONFORMING
 from attention_harness.mutation.catalogue import variants
 from attention_harness.registry import mechanisms
-from attention_harness.registry.implementations import _validated, implementations
+from attention_harness.registry.implementations import implementations
 from tests.checks.behaviour import made as m
 from tests.checks.gradients.kernel import asked
 
@@ -139,7 +139,7 @@ def test_declarations_that_cannot_be_meant():
         Capabilities(("cosine",), autocast=("float32",))
     for name in ("biass", "query"):
         with pytest.raises(HarnessError, match=f"input '{name}'"):
-            _validated(m.made(m.right, narrower_inputs=(name,)))
+            m.validate(m.made(m.right, narrower_inputs=(name,)))
 
 
 def test_mutants_are_asked_what_their_row_names_alone():

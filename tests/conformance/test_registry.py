@@ -11,7 +11,7 @@ from attention_harness import registry
 from attention_harness.cases.matrix import matrix
 from attention_harness.checks.behaviour.anchor import anchor
 from attention_harness.execution.plan import Item, plan_items
-from attention_harness.execution.run import verdicts_of
+from attention_harness.execution.run import run_checks
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status
 from attention_harness.registry import Implementation
 from tests.conformance.covering import covering
@@ -52,7 +52,7 @@ def _run() -> list[Item]:
 @pytest.mark.parametrize("item", [pytest.param(item, id=item.id) for item in _run()])
 def test_conforms(item: Item):
     """Every check of the implementation on the case conforms; something is checked, or the dtype cannot hold it."""
-    verdicts = verdicts_of(item)
+    verdicts = list(run_checks(item))
     bad = [verdict for verdict in verdicts if verdict.status in NONCONFORMING]
     text = "\n".join(f"{v.status} {v.check} at {v.where}: {v.reason}\n  replay: {v.replay}" for v in bad)
     assert not bad, text

@@ -70,24 +70,20 @@ def test_load_runs_the_file_and_says_so(tmp_path):
     assert "Loading a file or an entry point runs its code" in " ".join((ROOT / "README.md").read_text().split())
 
 
-def test_only_our_group_of_entry_points_is_loaded(monkeypatch):
+def test_only_our_group_of_entry_points_is_loaded(tmp_path, monkeypatch):
     """The registry asks for one group by name, and what that raises is a line."""
     asked = []
 
-    class Entry:
-        name, value = "evil", "evil:module"
-
-        def load(self):
-            raise SystemExit("bye")
-
     def entry_points(**selected):
         asked.append(selected)
-        return [Entry()]
+        return [importlib.metadata.EntryPoint("evil", "evil_module", registry.ENTRY_POINTS)]
 
+    (tmp_path / "evil_module.py").write_text("raise SystemExit('bye')")
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
     given = answer("list", "implementations")
     assert [{"group": registry.ENTRY_POINTS}] == asked
-    assert (2, "attention-harness: entry point evil = evil:module does not load: SystemExit: bye\n") == given[::2]
+    assert (2, "attention-harness: entry point evil = evil_module does not load: SystemExit: bye\n") == given[::2]
 
 
 def test_a_replay_of_a_run_names_what_it_loads(tmp_path):

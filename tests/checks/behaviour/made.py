@@ -15,7 +15,9 @@ from attention_harness.bounds.judge import Judgement
 from attention_harness.checks import BY_NAME
 from attention_harness.checks.behaviour.anchor import anchor
 from attention_harness.execution import in_process
+from attention_harness.host.loading import Facts
 from attention_harness.implementations import eager
+from attention_harness.registry.implementations import validate as validate_facts
 
 
 def made(attend: Callable[..., Any], **claims: Any) -> registry.Implementation:
@@ -151,3 +153,8 @@ def corner(shift: Callable[[int, int], int]) -> Callable[..., torch.Tensor]:
 
 
 LOOSE = Arithmetic(accumulator="bfloat16")
+
+
+def validate(one: registry.Implementation) -> None:
+    """Hold what an implementation declares against what is known, as a file's declaration is."""
+    validate_facts(one.name, Facts(one.capabilities, "", {}, (), "made", str(one.path)))

@@ -8,6 +8,7 @@ import threading
 import pytest
 import torch
 
+from attention_harness.model.errors import ImplementationRaised
 from tests.checks.behaviour import made as m
 
 BUFFERS: dict[str, torch.Tensor] = {}
@@ -54,5 +55,5 @@ def test_what_differs_call_by_call_is_not_a_matter_of_threads():
 
 def test_an_error_of_a_call_alone_is_one():
     """It is the implementation's error and no finding about threads."""
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ImplementationRaised, match="ZeroDivisionError"):
         m.ask("thread_safety", m.made(lambda *given: 1 // 0))
