@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 import re
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ import torch
 
 from attention_harness.cases import inputs
 from attention_harness.cases.matrix import matrix
+from attention_harness.cases.problems import problems
 from attention_harness.cases.projection import cases_for, onto
 from attention_harness.cases.rows import LIST, rows
 from attention_harness.cases.space import variants
@@ -155,7 +159,26 @@ def test_a_mutant_is_one(mutant):
     cases.sort(key=lambda case: (case.dtype != "float64", -len(case.options) if beside else 0))
     shown = _in_training if mutant.kind == "dropout" else _in_gradients if mutant.kind == "gradient" else _in_answers
     first = 40  # most show at once; what needs a row of its own shall not go through all the others
-    assert any(shown(wrong, right, case) for case in (*cases[:first], *_by_hand(reached[0]), *cases[first:]))
+    apart = itertools.chain.from_iterable(map(_apart, reached))
+    tried = itertools.chain(cases[:first], _by_hand(reached[0]), cases[first:], apart)
+    if mutant.kind in SHOWN_APART:
+        tried = itertools.chain(reversed(_by_hand(reached[0])[-40:]), apart, tried)
+    assert any(shown(wrong, right, case) for case in tried)
+
+
+SHOWN_APART = ("coincidences", "same tensor", "model shapes", "ranges", "positions", "similarity")
+"""Kinds of mutants of which many show in a problem of one mechanism, or in a row by hand that has no option."""
+
+
+@functools.cache
+def _apart(mechanism: str) -> tuple[Case, ...]:
+    """Return such cases, in float64 and in the format with the least range; the largest come last."""
+    declared = Capabilities((mechanism,), ("float64", "float16"), options=eager().capabilities.options)
+    [variant, *_] = [one for one in variants() if one.mechanism.name == mechanism]
+    plain = [row for row in rows() if not row.options and row.line in _REASONED and math.prod(row.batches) < 200]
+    made = [onto(row, variant, dtype, declared) for dtype in declared.dtypes for row in plain]
+    made += [replace(case, dtype=d) for d in declared.dtypes for case in problems() if case.mechanism == mechanism]
+    return tuple(sorted((case for case in made if case is not None), key=lambda case: math.prod(case.sizes.values())))
 
 
 @functools.cache
