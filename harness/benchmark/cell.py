@@ -73,6 +73,8 @@ class Cell:
         results = [one.get(name) for one in self.passes]
         samples = [record for record in results if isinstance(record, Sampled)]
         lost = [f"pass {n}: {record.reason}" for n, record in enumerate(results, 1) if isinstance(record, Failed)]
+        if wrong := next((one.reason for one in results if isinstance(one, Failed) and one.wrong), ""):
+            return self.not_timed(name, "refused", wrong)
         if samples:
             return _compared(_timed(self, name, samples, "; ".join(lost)), self, baseline)
         return self.not_timed(name, "error", lost[0] if lost else "no pass was finished")

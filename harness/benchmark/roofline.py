@@ -14,6 +14,9 @@ from attention_harness.model.measurement import Measurement
 from attention_harness.model.pass_records import Ceiling, Record
 
 STALE = "above its ceiling: the denominator is stale or contended"
+TOO_FAST = "faster than this machine's ceiling allows, by more than the ceiling is uncertain: no such time is believed"
+UNCERTAIN = 1.5
+"""A ceiling is the best that torch's own operations reached within 60 ms. Others may be better by so much at least."""
 
 
 class Ceilings:
@@ -21,6 +24,7 @@ class Ceilings:
 
     def __init__(self, records: Iterable[Record]) -> None:
         self.rates: dict[tuple[str, str, int, str], float] = {}
+        self.lowest: dict[tuple[str, str, int, str], float] = {}
         self.caches: dict[str, int] = {}
         for record in records:
             if not isinstance(record, Ceiling):
@@ -30,6 +34,12 @@ class Ceilings:
                 key = (record.kind, record.dtype, record.threads, clock)
                 if rate is not None:
                     self.rates[key] = max(self.rates.get(key, 0.0), rate)
+                    self.lowest[key] = min(self.lowest.get(key, rate), rate)
+
+    def uncertainty(self, kind: str, dtype: str, threads: int, clock: str) -> float:
+        """Return by which factor a ceiling may be too low: as its readings differ, and `UNCERTAIN` at least."""
+        key = (kind, BYTES if kind.startswith("copy in ") else dtype, threads, clock)
+        return max(UNCERTAIN, self.rates[key] / self.lowest[key])
 
     def level(self, footprint: float) -> str:
         """Return which memory holds so many bytes; half of a cache, since a copy holds them twice."""
@@ -73,5 +83,11 @@ def _with_ceiling(row: Measurement, best: Ceilings) -> Measurement:
         return row
     seconds = statistics.median(statistics.median(samples) for samples in passes)
     reached = bound[1] / seconds if seconds > 0 else 0.0
-    reason = "; ".join(filter(None, (row.reason, STALE if reached > 1 else "")))
-    return replace(row, ceiling=bound[0], ceiling_share=reached, reason=reason)
+    why = STALE if reached > 1 else ""
+    if reached > best.uncertainty(bound[0], case.dtype, row.threads, clock) and row.answer not in ("", "baseline"):
+        row, why = replace(row, answer="unreliable", reason=_and(row.reason, TOO_FAST)), ""
+    return replace(row, ceiling=bound[0], ceiling_share=reached, reason=_and(row.reason, why))
+
+
+def _and(*reasons: str) -> str:
+    return "; ".join(filter(None, reasons))

@@ -99,6 +99,7 @@ class Schedule:
             memory=campaign.memory or memory_per_worker(1),
             ceilings=when,
             peak=number == 0,
+            spot_check=number == 0,
         )
 
     def _planned(self, cell: Cell) -> CellPlan:

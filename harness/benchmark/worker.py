@@ -18,7 +18,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from attention_harness import registry
-from attention_harness.benchmark import ceilings, noise, timing, timing_cuda, timing_host
+from attention_harness.benchmark import ceilings, noise, spot_check, timing, timing_cuda, timing_host
 from attention_harness.benchmark.arms import AA_CONTROL, Arm, Problem
 from attention_harness.cases.ids import parse
 from attention_harness.execution.fresh import Channel
@@ -45,6 +45,7 @@ class PassPlan(Struct, frozen=True, kw_only=True):
     memory            bytes that the process may take
     ceilings          when the machine's ceilings are measured, if at all
     peak              whether the arms' memory is read
+    spot_check        whether their answers are judged after the timing
     """
 
     number: int
@@ -57,6 +58,7 @@ class PassPlan(Struct, frozen=True, kw_only=True):
     memory: int
     ceilings: Literal["", "start", "end"] = ""
     peak: bool = False
+    spot_check: bool = False
 
 
 def carry_out(channel: Channel, plan: PassPlan) -> None:
@@ -130,6 +132,9 @@ class _Pass:
         samples = timing.rounds(arms, least=self.plan.rounds, **effort)
         on_device = {} if parse(cell.case).device == "cpu" else _on_device(arms, effort)
         for name, arm in arms.items():
+            if doubt := self._doubt(arm):
+                self.write(Failed(**self.which, cell=cell.cell, arm=name, reason=doubt, wrong=True))
+                continue
             sampled = Sampled(
                 **self.which,
                 cell=cell.cell,
@@ -145,6 +150,16 @@ class _Pass:
             )
             self.write(sampled)
         self.write(Ended(**self.which, cell=cell.cell))
+
+    def _doubt(self, arm: Arm) -> str:
+        """Return why an arm's times are none, or ""; in the passes that the plan says."""
+        if not self.plan.spot_check:
+            return ""
+        self.beat()
+        try:
+            return spot_check.why_not_timed(arm)
+        except Exception as error:
+            return f"after it was timed: {describe(error)}"
 
 
 def _on_device(arms: dict[str, Arm], effort: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -65,14 +65,29 @@ def rows_of(known: Mechanism, sizes: Mapping[str, int]) -> int:
 def _blocks(
     known: Mechanism, tensors: Mapping[str, Array], options: Mapping[str, Any], rows: int
 ) -> Iterator[tuple[dict[str, Array], dict[str, Any]]]:
-    axes = {declared.name: declared.axes.index("Lq") for declared in known.inputs if "Lq" in declared.axes}
     lengths = {axis: n for one in known.inputs for axis, n in zip(one.axes, tensors[one.name].shape, strict=True)}
     queries, keys = (lengths[axis] for axis in known.scores[-2:])
     for start in range(0, queries, rows):
-        part = slice(start, min(start + rows, queries))
-        cut = {name: x[(slice(None),) * axes[name] + (part,)] if name in axes else x for name, x in tensors.items()}
-        place = Place(queries, keys, part)
-        yield cut, cut_options(options, place) | {"place": place}
+        yield _cut(known, tensors, options, slice(start, min(start + rows, queries)), keys, queries)
+
+
+def _cut(
+    known: Mechanism, tensors: Mapping[str, Array], options: Mapping[str, Any], part: slice, keys: int, queries: int
+) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Return the problem of some of the queries."""
+    axes = {declared.name: declared.axes.index("Lq") for declared in known.inputs if "Lq" in declared.axes}
+    cut = {name: x[(slice(None),) * axes[name] + (part,)] if name in axes else x for name, x in tensors.items()}
+    place = Place(queries, keys, part)
+    return cut, cut_options(options, place) | {"place": place}
+
+
+def one_block(
+    known: Mechanism, tensors: Mapping[str, Array], options: Mapping[str, Any], sizes: Mapping[str, int]
+) -> tuple[dict[str, Array], dict[str, Any], slice]:
+    """Return the last whole block of a problem as a problem of its own, and which queries these are."""
+    rows = min(rows_of(known, sizes), sizes["Lq"])
+    part = slice(sizes["Lq"] - rows, sizes["Lq"])
+    return *_cut(known, tensors, options, part, sizes["Lk"], sizes["Lq"]), part
 
 
 def _joined(parts: Sequence[ErrorBound], axis: int, row: int) -> ErrorBound:

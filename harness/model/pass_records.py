@@ -49,11 +49,15 @@ class Begun(PassRecord, frozen=True, kw_only=True, tag="begin"):
 
 
 class Failed(PassRecord, frozen=True, kw_only=True, tag="error"):
-    """An arm, or without one the whole cell, is lost to this pass."""
+    """An arm, or without one the whole cell, is lost to this pass.
+
+    wrong  whether what it returned while it was timed is not what was checked: no pass of it counts
+    """
 
     cell: Text
     arm: Name
     reason: Text
+    wrong: bool = False
 
 
 class Sampled(PassRecord, frozen=True, kw_only=True, tag="samples"):
