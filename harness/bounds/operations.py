@@ -90,8 +90,8 @@ class Tracked(Ufuncs):
         is half the spacing of the subnormal numbers.
         """
         with np.errstate(invalid="ignore", over="ignore"):
-            off = fmt.roundoff * (np.abs(value) + bound)
-            bound = bound + off + np.where(off > 0, fmt.half_spacing, 0.0)  # an exact 0 stays one in every format
+            size = np.abs(value) + bound
+            bound = bound + fmt.roundoff * size + (size > 0) * fmt.half_spacing  # an exact 0 stays one
             variance = variance + rounding_variance(value, fmt)
         result = self.like(value, bound, variance)
         result.overflows |= exceeds(value, fmt)
@@ -260,11 +260,9 @@ class Tracked(Ufuncs):
             scaled = max(scaled, scaled**0.5 if model.scaled_inputs else 0.0)
             bound = bound + scaled * (model.step.half_spacing + model.acc.smallest * k)
         nothing = ~(a + self.bound).any(-1, keepdims=True)  # rows of exact zeros: so is what they add up to
-        bound = np.where(nothing, 0.0, bound)
-        result = self.rounded(value, bound, variance, model.step)
+        result = self.rounded(value, np.where(nothing, 0.0, bound), variance, model.step)
         if model.scaled_inputs:
-            folded = model.io.half_spacing * (a.sum(-1, keepdims=True) + b.sum(-2, keepdims=True))
-            result.folded = np.where(nothing, 0.0, folded)
+            result.folded = ~nothing * model.io.half_spacing * (a.sum(-1, keepdims=True) + b.sum(-2, keepdims=True))
         if k == 1:
             result.factors = a + self.bound, b + other.bound
         if model.partial:
@@ -304,8 +302,8 @@ class Tracked(Ufuncs):
     def _elementary(self, value: Array, bound: Any, variance: Any) -> Tracked:
         """Return the value of a function that the accumulator's format has to so many units in the last place."""
         ulps = 2 * self.model.exp_ulp * self.model.acc.roundoff
-        bound = bound + ulps * (np.abs(value) + bound)
-        return self.rounded(value, bound, variance + (ulps * value) ** 2 / 12, self.model.step)
+        variance = variance + (ulps * value) ** 2 / 12
+        return self.rounded(value, bound + ulps * (np.abs(value) + bound), variance, self.model.step)
 
     # --- the operations that are more than one operator
 
@@ -330,8 +328,7 @@ class Tracked(Ufuncs):
         """
         model, io = parts[0].model, parts[0].model.io
         n = sum(part.shape[-1] for part in parts) + 1
-        value, size, carried = (np.zeros(()) for _ in range(3))
-        squares, variance, at = np.zeros(()), np.zeros(()), 0
+        (value, size, carried, squares, variance), at = (np.zeros(()) for _ in range(5)), 0
         for part in parts:
             columns = weight.value[:, at : at + part.shape[-1]].T
             at += part.shape[-1]
@@ -375,9 +372,8 @@ class Tracked(Ufuncs):
         r"""Return $1 / |x|$ along the last axis, which stays with length 1: $||x + e| - |x|| \le |e|$."""
         model = self.model
         _, length, largest = self._unit()
-        length = length * largest
+        length, relative = length * largest, self._error_of_length()
         value = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
-        relative = self._error_of_length()
         bound, variance = relative * value, (relative * value) ** 2 / 12
         if not isinstance(self.bound, float):
             moved = np.sqrt((self.bound**2).sum(-1, keepdims=True))

@@ -44,6 +44,21 @@ class ByRule(Stored, frozen=True):
     accusation: Text
 
 
+OURS = "attention-harness"
+"""What takes the place of a rule's name where this suite judges."""
+
+
+def rule_totals(found: Sequence[ByRule]) -> dict[str, tuple[Killed, Killed]]:
+    """Return by rule, ours last, how many mutants it kills and how many equivalent variants it accuses wrongly."""
+
+    def counted(rule: str, equivalent: bool) -> Killed:
+        judged = [one for one in found if one.rule == rule and one.equivalent is equivalent]
+        return Killed(sum(bool(one.accusation) for one in judged), len(judged))
+
+    rules = sorted({one.rule for one in found}, key=lambda rule: (rule == OURS, rule))
+    return {rule: (counted(rule, False), counted(rule, True)) for rule in rules}
+
+
 KINDS = ("amplitude", "temperature", "weight", "dropped")
 """The kinds of error of a `Sensitivity`: its fields."""
 

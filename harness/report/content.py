@@ -106,6 +106,7 @@ class Content:
     measured: tuple[str, ...]
     behaviours: Mapping[str, Mapping[str, Verdict]]
     mutation_score: mutation_results.MutationScore | None
+    by_rule: Mapping[str, tuple[mutation_results.Killed, mutation_results.Killed]]
     failures: tuple[Group, ...]
     shared: tuple[SharedFacts, ...]
     known: tuple[Group, ...]
@@ -140,6 +141,7 @@ def assemble(run: Run) -> Content:
         measured=tuple(_union(*behaviours.values())),
         behaviours=behaviours,
         mutation_score=mutation_results.count(run.outcomes, run.equivalence) if tried else None,
+        by_rule=mutation_results.rule_totals(run.by_rule),
         failures=_groups([v for v in verdicts if v.status in NONCONFORMING]),
         shared=tuple(shared_facts(verdicts)),
         known=_groups([v for v in verdicts if v.status is Status.KNOWN_FAILURE]),

@@ -6,6 +6,7 @@ measurements.jsonl   a measurement a line, made of passes.jsonl at the end of a 
 passes.jsonl         every record of every pass, appended as it comes
 outcomes.jsonl       a mutant a line, and what accuses it
 equivalence.jsonl    a part of the cases a line, and which equivalent variants it accuses
+by_rule.jsonl        a mutant or variant a line, and what another project's rule has against it
 sensitivity.jsonl    a case a line, and the smallest error that it sees
 diagnosis.json       by implementation that failed, the mutants that explain it
 reliability.json     by planted harm, what was reported and whether the rest of the run was complete
@@ -23,7 +24,7 @@ from msgspec import Meta
 
 from attention_harness.model.diagnosis import Diagnosis
 from attention_harness.model.measurement import Measurement
-from attention_harness.model.mutation_results import EquivalenceResult, Outcome, Sensitivity
+from attention_harness.model.mutation_results import ByRule, EquivalenceResult, Outcome, Sensitivity
 from attention_harness.model.pass_records import Record
 from attention_harness.model.run_facts import Harm, Heatmap, RunFacts
 from attention_harness.model.stored import Name
@@ -41,6 +42,7 @@ ITEMS: dict[type[Any], str] = {
     Outcome: "outcomes.jsonl",
     EquivalenceResult: "equivalence.jsonl",
     Sensitivity: "sensitivity.jsonl",
+    ByRule: "by_rule.jsonl",
 }
 """The file of each kind of item that is appended a line at a time."""
 

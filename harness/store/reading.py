@@ -19,7 +19,7 @@ import msgspec
 from attention_harness.model.diagnosis import Diagnosis
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
-from attention_harness.model.mutation_results import EquivalenceResult, Outcome, Sensitivity, ordered
+from attention_harness.model.mutation_results import ByRule, EquivalenceResult, Outcome, Sensitivity, ordered
 from attention_harness.model.pass_records import Record
 from attention_harness.model.run_facts import FORMAT, Harm, Heatmap, RunFacts
 from attention_harness.model.verdict import Verdict
@@ -45,6 +45,7 @@ class Run:
     equivalence: tuple[EquivalenceResult, ...] = ()
     sensitivity: tuple[Sensitivity, ...] = ()
     reliability: tuple[Harm, ...] = ()
+    by_rule: tuple[ByRule, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -61,6 +62,7 @@ def load(directory: Path) -> Run:
         equivalence=tuple(ordered(items(directory, EquivalenceResult))),
         sensitivity=tuple(items(directory, Sensitivity)),
         reliability=read(directory / RELIABILITY, ()),
+        by_rule=tuple(items(directory, ByRule)),
         notes=tuple(_notes(directory)),
     )
 

@@ -8,12 +8,14 @@ import re
 import numpy as np
 import pytest
 
+from attention_harness import store
 from attention_harness.model.case import Case
-from attention_harness.model.mutation_results import ByRule, Killed
+from attention_harness.model.mutation_results import OURS, ByRule, Killed, rule_totals
 from attention_harness.mutation.campaign import select
 from attention_harness.mutation.patched import Mutant
-from attention_harness.mutation.rivals import OURS, reaching, totals
+from attention_harness.mutation.rivals import reaching
 from attention_harness.mutation.rules import MECHANISM, RULES, Answer, accusation
+from attention_harness.report import build, markdown, page
 from attention_harness.report.mutation import rule_lines
 
 CHEAP = ("onnx", "tosa")
@@ -91,7 +93,7 @@ def test_the_rules_are_set_side_by_side():
     """Mutants killed and variants accused, by rule, with ours last."""
     found = [ByRule("onnx", "a", False, "output"), ByRule("onnx", "b", False, ""), ByRule("onnx", "v", True, "output")]
     found += [ByRule(OURS, "a", False, "accuracy"), ByRule(OURS, "b", False, "accuracy"), ByRule(OURS, "v", True, "")]
-    counted = totals(found, ["onnx"])
+    counted = rule_totals(found)
     assert {"onnx": (Killed(1, 2), Killed(1, 1)), OURS: (Killed(2, 2), Killed(0, 1))} == counted
     text = "\n".join(rule_lines(counted, {"onnx": "where it stands"}))
     assert "onnx                         1 of 2             1 of 1" in text
@@ -109,3 +111,31 @@ def test_the_verb(harness):
     assert "onnx/onnx" in said["cites"]["onnx"]
     assert 2 == harness("mutants", "--rule", "guess").status
     assert 2 == harness("mutants", "--rule", "onnx", "--quick").status
+
+
+def test_a_run_by_rule_is_kept_and_resumed(harness, tmp_path):
+    """A line for each result; a resumed run makes none again, and the report sets the rules side by side."""
+    command = (
+        "mutants",
+        "last key dropped",
+        "weights in eight bits",
+        "--rule",
+        "onnx",
+        "--jobs",
+        "1",
+        "--out",
+        str(tmp_path),
+    )
+    first = harness(*command)
+    lines = (tmp_path / "by_rule.jsonl").read_text().splitlines()
+    assert 4 == len(lines)
+    (tmp_path / "by_rule.jsonl").write_text("\n".join(lines[:2]) + "\n")
+    again = harness(*command, "--resume")
+    assert "resume: 2 results are there" in again.err
+    assert first.out == again.out
+    assert sorted(lines) == sorted((tmp_path / "by_rule.jsonl").read_text().splitlines())
+    content = build(store.load(tmp_path))
+    for text in (markdown.render(content), page.render(content)):
+        assert "Beside other projects" in text
+        assert "attention-harness" in text
+        assert "2 of 2" in text

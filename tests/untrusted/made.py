@@ -9,7 +9,7 @@ from msgspec import structs
 from attention_harness.execution.machine import environment
 from attention_harness.model.diagnosis import Diagnosis, Match
 from attention_harness.model.measurement import Measurement
-from attention_harness.model.mutation_results import EquivalenceResult, Outcome, Sensitivity
+from attention_harness.model.mutation_results import ByRule, EquivalenceResult, Outcome, Sensitivity
 from attention_harness.model.pass_records import (
     Begun,
     Ceiling,
@@ -135,7 +135,7 @@ def everything(directory: Path, text: str = "") -> Path:
     causes = [Diagnosis(text or "eager", (match,)), Diagnosis(text or "mine", (), text or "none explains it")]
     writer.write(DIAGNOSIS, causes)
     seen = Sensitivity(text or CASE, text or "float32", text or "ordinary", 3, 0.1, None, 0.2, None, text or "weak")
-    writer.add(seen)
+    writer.add(seen, ByRule(text or "onnx", text or "mutant", False, text or "output"))
     append(directory / PASSES, b"".join(encode(record) + b"\n" for record in passes(text)))
     writer.write(RELIABILITY, [Harm(text or "aborts", text, (text,), not text, 0)])
     panel = Heatmap(text or CASE, text or "weights", text or "query", text or "key", VALUES)
