@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from attention_harness.benchmark.rotation import Rotation
@@ -78,10 +78,10 @@ class Arm:
     def __init__(self, implementation: Implementation, problem: Problem) -> None:
         self.implementation, self.problem = implementation, problem
         self.clock, self.tensors, self.warmed = clock_of(problem.case.device), problem.tensors, Warmed()
-        began = time.perf_counter()
+        began = perf_counter()
         self.prepared = implementation.prepare(problem.case)
         self.call = problem.call_of(self.prepared)
-        self.prepare_s = time.perf_counter() - began
+        self.prepare_s = perf_counter() - began
         self.first_call_s = self.clock.once(self.call, self.tensors)
         self._cold: Cold | None = None
 

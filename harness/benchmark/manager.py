@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from time import monotonic
 
 from msgspec.structs import replace
 
@@ -12,8 +13,9 @@ from attention_harness.benchmark.worker import CellPlan, PassPlan
 from attention_harness.execution.fresh import run_fresh
 from attention_harness.execution.lost import Lost
 from attention_harness.model.errors import HarnessError
-from attention_harness.model.pass_records import Begun, Ended, Failed, Record
+from attention_harness.model.pass_records import Begun, Ended, Failed, Record, Sampled
 
+_APART, _LATE_S = 0.2, 0.5  # by which the clock of a pass may differ from this process's: a share, and seconds
 STALL_S = 300.0  # a process that finishes nothing for so long, not even a round, is ended
 
 
@@ -22,9 +24,16 @@ def run_pass(plan: PassPlan, notice: Callable[[Record], object], stall_s: float 
     while plan.cells:
         records: list[Record] = []
 
-        def keep(record: Record, records: list[Record] = records) -> None:
+        began: dict[str, float] = {}
+
+        def keep(record: Record, records: list[Record] = records, began: dict[str, float] = began) -> None:
             records.append(record)
             notice(record)
+            if isinstance(record, Begun) and not record.arm:
+                began[record.cell] = monotonic()
+            if isinstance(record, Ended) and record.cell in began:
+                for failed in _of_another_clock(records, record, monotonic() - began[record.cell]):
+                    notice(failed)
 
         try:
             return run_fresh(
@@ -45,6 +54,18 @@ def run_pass(plan: PassPlan, notice: Callable[[Record], object], stall_s: float 
             notice(Failed(number=plan.number, threads=plan.threads, cell=culprit.cell, arm=culprit.arm, reason=reason))
             plan = replace(plan, cells=tuple(_remaining(plan, records, culprit)))
     return None
+
+
+def _of_another_clock(records: Sequence[Record], ended: Ended, elapsed: float) -> Iterator[Failed]:
+    """Yield a failure of every arm of a cell whose times do not fit into the time that passed here."""
+    room = _APART * elapsed + _LATE_S
+    sampled = [record for record in records if isinstance(record, Sampled) and record.cell == ended.cell]
+    counted = elapsed if ended.clock_s is None else ended.clock_s
+    claimed = sum(record.calls * sum(record.wall_s) for record in sampled)
+    if abs(counted - elapsed) > room or claimed > elapsed + room:
+        reason = f"its process counted {counted:.2f} s, {claimed:.2f} s of them in calls, where {elapsed:.2f} s passed"
+        for record in sampled:
+            yield Failed(number=ended.number, threads=ended.threads, cell=ended.cell, arm=record.arm, reason=reason)
 
 
 def _remaining(plan: PassPlan, records: Sequence[Record], culprit: Begun) -> Iterator[CellPlan]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import gc
 import random
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import perf_counter  # bound before an arm is imported, which may replace it
 from typing import Any, Protocol, TypeVar
 
 ROUNDS = 15  # at least, in each pass
@@ -95,9 +95,9 @@ def rounds(
     by_cpu = all(arm.warmed.one_thread and not arm.warmed.waits for arm in arms.values())
     enough = time_per_arm * len(arms)
     with collection_paused():
-        began, on_cpu, done = time.perf_counter(), 0.0, 0
+        began, on_cpu, done = perf_counter(), 0.0, 0
         while arms:
-            elapsed = time.perf_counter() - began
+            elapsed = perf_counter() - began
             spent = on_cpu if by_cpu else elapsed
             if done >= least and (spent >= enough or elapsed >= CROWDED * enough):
                 break

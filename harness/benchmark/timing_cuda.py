@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import subprocess
-import time
 from collections.abc import Mapping
 from itertools import repeat
+from time import perf_counter
+from types import SimpleNamespace
 from typing import Any
 
 from attention_harness.benchmark.timing import Call, Sample, Tensors, Warmed
@@ -20,23 +21,39 @@ HOLD_CYCLES = 200_000  # some 100 us for each call: long enough to queue it, so 
 FLUSH_BYTES = 64 << 20  # where the size of the L2 cache is not known
 
 
+_bound: Any = None
+
+
+def bind() -> None:
+    """Bind what a device is timed by, before an implementation is imported, which may replace it."""
+    global _bound
+    import torch
+
+    names = ("Event", "synchronize", "_sleep")
+    _bound = SimpleNamespace(**{name: getattr(torch.cuda, name, None) for name in names})
+
+
+def _device() -> Any:
+    import torch
+
+    return _bound or torch.cuda
+
+
 class Cuda:
     """The clock of a CUDA device."""
 
     def once(self, call: Call, tensors: Tensors) -> float:
         """Return the seconds of one call on the wall, its work on the device included."""
-        import torch
-
-        began = time.perf_counter()
+        began = perf_counter()
         call(**tensors)
-        torch.cuda.synchronize()
-        return time.perf_counter() - began
+        _device().synchronize()
+        return perf_counter() - began
 
     def warm(self, call: Call, tensors: Tensors) -> Warmed:
         """Call until it is warm, at least three times and for 25 ms."""
         self.once(call, tensors)
-        best, count, began = math.inf, 0, time.perf_counter()
-        while count < WARM_CALLS or time.perf_counter() - began < WARM_S:
+        best, count, began = math.inf, 0, perf_counter()
+        while count < WARM_CALLS or perf_counter() - began < WARM_S:
             best, count = min(best, self.sample(call, tensors, 1).wall_s), count + 1
         return Warmed(max(1, math.ceil(BLOCK_S / max(best, 1e-9))))
 
@@ -74,13 +91,12 @@ class Cold:
 
 def _between_events(call: Call, tensors: Tensors, calls: int, flush: Any) -> Sample:
     """Flush, wait, hold the stream, record, launch, record, wait: held, so that kernels are timed and not Python."""
-    import torch
-
-    start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    device = _device()
+    start, stop = device.Event(enable_timing=True), device.Event(enable_timing=True)
     if flush is not None:
         flush.zero_()
-    torch.cuda.synchronize()
-    torch.cuda._sleep(HOLD_CYCLES * calls)
+    device.synchronize()
+    device._sleep(HOLD_CYCLES * calls)
     start.record()
     for _ in repeat(None, calls):
         call(**tensors)

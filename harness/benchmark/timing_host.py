@@ -5,9 +5,9 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
-import time
 from itertools import repeat
 from pathlib import Path
+from time import perf_counter, perf_counter_ns, process_time, thread_time, thread_time_ns  # bound before an arm
 
 from attention_harness.benchmark.timing import Call, Sample, Tensors, Warmed
 
@@ -24,29 +24,29 @@ class Host:
 
     def once(self, call: Call, tensors: Tensors) -> float:
         """Return the seconds of one call on the wall."""
-        began = time.perf_counter()
+        began = perf_counter()
         call(**tensors)
-        return time.perf_counter() - began
+        return perf_counter() - began
 
     def warm(self, call: Call, tensors: Tensors) -> Warmed:
         """Call until it is warm, at least three times and for 20 ms."""
         self.once(call, tensors)
         best, count = math.inf, 0
-        began, process, thread = time.perf_counter(), time.process_time(), time.thread_time()
+        began, process, thread = perf_counter(), process_time(), thread_time()
         gave_way = _usage()[1]
-        while count < WARM_CALLS or time.perf_counter() - began < WARM_S:
+        while count < WARM_CALLS or perf_counter() - began < WARM_S:
             best, count = min(best, self.sample(call, tensors, 1).wall_s), count + 1
-        process, thread = time.process_time() - process, time.thread_time() - thread
+        process, thread = process_time() - process, thread_time() - thread
         waits = _usage()[1] - gave_way >= WAITS * count
         return Warmed(max(1, math.ceil(BLOCK_S / max(best, 1e-9))), process < OWN_THREADS * thread, waits)
 
     def sample(self, call: Call, tensors: Tensors, calls: int) -> Sample:
         """Time some calls. The page faults are read outside the clocks."""
         faults, _, forced = _usage()
-        cpu, wall = time.thread_time_ns(), time.perf_counter_ns()
+        cpu, wall = thread_time_ns(), perf_counter_ns()
         for _ in repeat(None, calls):
             call(**tensors)
-        wall, cpu = time.perf_counter_ns() - wall, time.thread_time_ns() - cpu
+        wall, cpu = perf_counter_ns() - wall, thread_time_ns() - cpu
         later, _, since = _usage()
         return Sample(wall / calls * 1e-9, cpu / calls * 1e-9, (later - faults) / calls, since > forced)
 
@@ -77,8 +77,8 @@ def repeated(call: Call, seconds: float, least: int = 5) -> list[Sample]:
     for _ in range(2):
         call()
     samples: list[Sample] = []
-    began = time.perf_counter()
-    while len(samples) < least or time.perf_counter() - began < seconds:
+    began = perf_counter()
+    while len(samples) < least or perf_counter() - began < seconds:
         samples.append(host.sample(call, {}, 1))
     return samples
 

@@ -13,6 +13,7 @@ import random
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -83,6 +84,7 @@ class _Pass:
         import torch
 
         torch.set_num_threads(plan.threads)
+        timing_cuda.bind()
         self.implementations = registry.implementations(plan.load)
         about: dict[str, Any] = {"process": os.getpid(), "allocator_pinned": pinned}
         self._read_machine("start", about)
@@ -124,6 +126,7 @@ class _Pass:
 
     def _time(self, cell: CellPlan, arms: dict[str, Arm]) -> None:
         """Warm the arms, time them in rounds, and write a record for each."""
+        began = perf_counter()
         self.write(Begun(**self.which, cell=cell.cell, arm=""))
         for arm in arms.values():
             arm.warm()
@@ -149,7 +152,7 @@ class _Pass:
                 **on_device.get(name, {}),
             )
             self.write(sampled)
-        self.write(Ended(**self.which, cell=cell.cell))
+        self.write(Ended(**self.which, cell=cell.cell, clock_s=round(perf_counter() - began, 6)))
 
     def _doubt(self, arm: Arm) -> str:
         """Return why an arm's times are none, or ""; in the passes that the plan says."""

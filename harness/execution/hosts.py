@@ -75,6 +75,11 @@ class Nursery:
                 return int(answer)
         raise Lost(Status.CRASH, "it ended the process that had started its own")
 
+    def close(self) -> None:
+        """End it, and the processes that it started."""
+        self._control.close()
+        os.waitpid(self.pid, 0)
+
     def lives(self) -> bool:
         """Return whether it is still there."""
         return processes.lives(self.pid)

@@ -28,6 +28,8 @@ from attention_harness.model.verdict import Status
 SHOWN = 16 * 1024  # bytes of one worker's output that reach the terminal
 _TAIL = 16 * 1024  # bytes that are kept of the end
 _LONGEST = 200  # characters of a line in a reason
+READS_OUTPUT = "reads output"
+"""The name of the thread that reads a process's output."""
 
 _FATAL = "Fatal Python error"
 _FRAME = re.compile(r'^  File "(.+)", line (\d+) in (\S+)$', re.M)
@@ -80,7 +82,7 @@ class Output:
         self._reader, self.writer = multiprocessing.Pipe(duplex=False)
         self._tail = b""
         self._left = self._shown = shown
-        self._thread = threading.Thread(target=self._drain, daemon=True)
+        self._thread = threading.Thread(target=self._drain, name=READS_OUTPUT, daemon=True)
         self._thread.start()
 
     def _drain(self) -> None:

@@ -20,7 +20,7 @@ from attention_harness.checks import CHECKS
 from attention_harness.execution import beginning, processes
 from attention_harness.execution.apart import Apart
 from attention_harness.execution.hosts import Host
-from attention_harness.execution.lost import Lost
+from attention_harness.execution.lost import READS_OUTPUT, Lost
 from attention_harness.execution.plan import Item, plan_item
 from attention_harness.execution.run import verdicts_of
 from attention_harness.host import memory
@@ -63,7 +63,8 @@ def reply(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any
         return Raised(RemoteException(_sendable(error), format_exc())), True  # what it has become is not known
     begun, state = beginning.worker, process_state()
     changed = begun.state.changed(state) or begun.state.replaced(state)
-    busy = live_threads() - begun.threads or strangers()
+    threads = {name for name in live_threads() - begun.threads if not name.startswith(READS_OUTPUT)}
+    busy = threads or strangers()
     grown = memory.private_memory() - begun.private_memory > begun.allowed_memory // _GROWN
     return value, bool(changed or busy or grown or not begun.nursery.lives())
 

@@ -90,9 +90,10 @@ class Sampled(PassRecord, frozen=True, kw_only=True, tag="samples"):
 
 
 class Ended(PassRecord, frozen=True, kw_only=True, tag="end"):
-    """A cell is timed."""
+    """A cell is timed. clock_s: since it was begun, by the clock of the process that timed it."""
 
     cell: Text
+    clock_s: Seconds | None = None
 
 
 Record = MachineRead | Ceiling | Begun | Failed | Sampled | Ended

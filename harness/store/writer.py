@@ -8,6 +8,7 @@ seconds of them.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import weakref
 from collections.abc import Callable, Iterable
@@ -39,6 +40,7 @@ class Writer:
         self.directory = directory
         self.facts = facts
         self._release = weakref.finalize(self, os.close, descriptor)
+        self._digests: dict[str, Any] = {}  # of each file of lines, what it has to be
 
     @classmethod
     def start(cls, directory: Path, facts: RunFacts) -> Self:
@@ -53,6 +55,7 @@ class Writer:
                 f"{directory} already holds a run; give another --out; an interrupted run goes on with --resume"
             )
         writer._remove_parts()
+        writer._digests = {name: hashlib.sha256() for name in LINES}
         writer.update()
         return writer
 
@@ -115,18 +118,38 @@ class Writer:
         for name, kind in LINES.items():
             lines = [encode(item) + b"\n" for item in items if isinstance(item, kind)]
             if lines:
+                digest = self._digest(name)
                 append(self.directory / name, b"".join(lines))
+                digest.update(b"".join(lines))
 
     def rewrite(self, kind: type[Any], items: Iterable[Any]) -> None:
         """Replace all items of one kind."""
-        replaced(self.directory / ITEMS[kind], b"".join(encode(item) + b"\n" for item in items))
+        content = b"".join(encode(item) + b"\n" for item in items)
+        replaced(self.directory / ITEMS[kind], content)
+        self._digests[ITEMS[kind]] = hashlib.sha256(content)
+
+    def _digest(self, name: str) -> Any:
+        """Return the digest of what a file holds, as far as this process knows; at first, as it is."""
+        if name not in self._digests:
+            self._digests[name] = hashlib.sha256(_content(self.directory / name))
+        return self._digests[name]
+
+    def need_own(self) -> None:
+        """Raise HarnessError where a file of lines holds others than this process wrote, or found when it began."""
+        for name, digest in self._digests.items():
+            if hashlib.sha256(_content(self.directory / name)).digest() != digest.digest():
+                raise HarnessError(
+                    f"{self.directory / name}: something else wrote into it too; do not trust the directory"
+                )
 
     def write(self, name: str, value: Any) -> None:
         """Replace a document as a whole, or leave it as it was."""
         write_document(self.directory / name, value)
 
     def update(self, **facts: Any) -> None:
-        """Change facts in run.json."""
+        """Change facts in run.json; a run is finished only if nobody else has written into its lines."""
+        if facts.get("finished"):
+            self.need_own()
         self.facts = replace(self.facts, **facts)
         self.write(RUN, self.facts)
 
@@ -167,3 +190,7 @@ def _drop_torn_line(path: Path) -> str:
     except OSError as error:
         raise HarnessError(f"cannot repair {path}: {error.strerror}") from error
     return f"{path}: dropped {torn} bytes of an unfinished last line"
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""

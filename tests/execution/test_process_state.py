@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,6 +128,25 @@ def test_the_process_of_one_implementation_is_not_another_s(tmp_path):
     with item_worker(load) as run:
         found = [run(items[turn]) for turn in (0, 1, 0, 1)]
     assert {Status.PASS} == {verdict.status for verdicts in found for verdict in verdicts}
+
+
+def test_a_process_that_nothing_spoils_meets_the_next_case(tmp_path):
+    """And so does the worker: neither is started for each case. One that a call spoils is, alone."""
+    note = "open(__file__ + '.seen', 'a').write(f'{os.getpid()} {os.getppid()}\\n')"
+    spoils = "os.environ['ONE_MORE'] = str(os.getpid())"
+    paths = [
+        write(tmp_path / f"{name}.py", top="import os", body=f"{note}; {body}")
+        for name, body in (("stays", "pass"), ("spoils", spoils))
+    ]
+    items = [plan_item(one, parse(TINY)) for one in declarations.select([], paths)]
+    items = [replace(item, checks=(BY_NAME["accuracy"],)) for item in items]
+    with item_worker(paths) as run:
+        for item in (*items, *items):
+            run(item)
+    stays, spoils = ([line.split() for line in Path(f"{path}.seen").read_text().splitlines()] for path in paths)
+    assert (1, 1) == tuple(len(set(column)) for column in zip(*stays, strict=True))
+    assert (2, 1) == tuple(len(set(column)) for column in zip(*spoils, strict=True))
+    assert stays[0][1] == spoils[0][1]
 
 
 def test_no_pass_of_a_patched_torch_is_kept(tmp_path):
