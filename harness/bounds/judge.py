@@ -94,9 +94,9 @@ def is_uninformative(error_bound: ErrorBound, degenerate: bool = False) -> bool:
         return False
     size = np.abs(expected[open_to_error]).max()
     channels = tuple(range(expected.ndim - 1)) if expected.ndim else None
-    for axes in ("zeros", None, channels):
-        count = np.maximum(open_to_error.sum(None if axes == "zeros" else axes, keepdims=True), 1)
-        total = 0.0 if axes == "zeros" else np.sum(expected, axes, keepdims=True, where=open_to_error)
+    for averaged, axes in ((False, None), (True, None), (True, channels)):
+        count = np.maximum(open_to_error.sum(axes, keepdims=True), 1)
+        total = np.sum(expected, axes, keepdims=True, where=open_to_error) if averaged else 0.0
         mean = total / count
         empty = np.where(open_to_error, mean, expected)
         off = np.abs(np.where(open_to_error, empty - expected, 0.0))

@@ -12,18 +12,16 @@ from attention_harness.mutation.catalogue import mutants, variants
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(
-    ("file", "text"),
-    [
-        ("README.md", f"[{len(mutants())} mutants]"),
-        ("README.md", f"[{len(variants())} equivalent variants]"),
-        ("docs/checks.md", f"There are {len(of_kind('relation'))} metamorphic relations."),
-        ("docs/mutation.md", f"There are {len(mutants())}."),
-        ("docs/mutation.md", f"There are {len(variants())}."),
-        ("CHANGELOG.md", f"- {len(mutants())} mutants"),
-        ("CHANGELOG.md", f"- {len(variants())} equivalent variants"),
-    ],
-)
-def test_a_stated_number_is_right(file, text):
+def test_the_number_of_relations_is_right():
     """As many as there are."""
-    assert text in (ROOT / file).read_text()
+    assert f"There are {len(of_kind('relation'))} metamorphic relations." in (ROOT / "docs/checks.md").read_text()
+
+
+@pytest.mark.parametrize("file", ["README.md", "docs/mutation.md", "CHANGELOG.md"])
+def test_there_are_as_many_mutants_and_variants_as_is_said(file):
+    """The pages name round numbers, so that a new mutant edits none of them."""
+    text = (ROOT / file).read_text().lower()
+    assert "more than 500" in text
+    assert "more than 80" in text
+    assert len(mutants()) > 500
+    assert len(variants()) > 80
