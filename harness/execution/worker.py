@@ -61,8 +61,10 @@ def reply(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any
         value = Raised(lost)
     except BaseException as error:
         return Raised(RemoteException(_sendable(error), format_exc())), True  # what it has become is not known
-    begun, state = beginning.worker, process_state()
-    changed = begun.state.changed(state) or begun.state.replaced(state)
+    begun, changed = beginning.worker, False
+    if function is not run_item:  # nobody else's code runs here in that
+        state = process_state()
+        changed = bool(begun.state.changed(state) or begun.state.replaced(state))
     threads = {name for name in live_threads() - begun.threads if not name.startswith(READS_OUTPUT)}
     busy = threads or strangers()
     grown = memory.private_memory() - begun.private_memory > begun.allowed_memory // _GROWN
