@@ -171,7 +171,7 @@ def test_the_shipped_implementations_of_a_folder(tmp_path):
     known = registry.implementations()
     version = versions.Version("old", "the old ones", folder, None)
     path = versions.write_arm(known["compiled"], version, tmp_path)
-    old = versions.loaded([path], version, ())["compiled@old"]
+    old = registry.implementations([path])["compiled@old"]  # in this process, as where it is timed
     eager = importlib.import_module("attention_harness_implementations_at_old.eager")
     assert {"here": "old"} == eager.KNOWN_FAILURES
     assert old.module._module.eager is eager

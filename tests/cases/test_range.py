@@ -27,11 +27,12 @@ def test_no_case_overflows(error_bounds):
 
 
 def test_values_and_bounds_are_numbers(error_bounds):
-    """The expected output and its bound are finite, and the bound allows some rounding wherever there is a value."""
+    """The expected output and its bound are finite, and the bound allows some rounding of what has many digits."""
     for case, (output, _) in error_bounds.items():
         assert np.isfinite(output.value).all(), case.id
         assert np.isfinite(output.bound).all(), case.id
-        assert (output.bound[output.value != 0] > 0).all(), case.id
+        many_digits = output.value != output.value.astype(np.float16)
+        assert (output.bound[many_digits] > 0).all(), case.id
 
 
 def test_some_rows_are_empty_and_most_are_not(error_bounds):

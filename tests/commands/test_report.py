@@ -14,13 +14,13 @@ RUN_JSON = {
     "bad JSON": (b'{"schema": 2,', "run.json cannot be read: "),
     "binary junk": (bytes(range(256)), "run.json cannot be read: "),
     "nothing": (b"", "run.json cannot be read: "),
-    "brackets": (b"[" * 100_000, "is of format null; this version reads format 2"),
+    "brackets": (b"[" * 100_000, "is of format null; this version reads format 3"),
     "an older schema": (
         b'{"schema": 0, "command": "python -m attention_harness check"}',
-        "is of format 0; this version reads format 2: run its command again: python -m attention_harness check",
+        "is of format 0; this version reads format 3: run its command again: python -m attention_harness check",
     ),
-    "no schema": (b'{"planned": 3}', "is of format null; this version reads format 2"),
-    "a list": (b"[]", "is of format null; this version reads format 2"),
+    "no schema": (b'{"planned": 3}', "is of format null; this version reads format 3"),
+    "a list": (b"[]", "is of format null; this version reads format 3"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ from attention_harness.checks.expected import fully_masked_rows as masked_rows
 from attention_harness.checks.form import to_array
 from attention_harness.checks.interface import Declaration, Prepared
 from attention_harness.checks.subject import Subject
-from attention_harness.model.capabilities import FULLY_MASKED_ROWS, Policy, spelt_policy, word_of
+from attention_harness.model.capabilities import FULLY_MASKED_ROWS, Arithmetic, Policy, spelt_policy, word_of
 from attention_harness.model.case import Case
 from attention_harness.model.dtypes import DType
 from attention_harness.options import OPTIONS, Place, hiding, interval
@@ -69,33 +70,36 @@ def _seen(subject: Subject, case: Case) -> NDArray[np.bool_]:
 
     Where a key fetches a value, all scores are equal, so that every visible key counts.
     """
-    tensors, prepared = inputs.tensors(case), subject.prepared_for(case)
-    axes = key_axes(case)
+    capabilities, prepared = subject.implementation.capabilities, subject.prepared_for(case)
+    bounds = _bounds(case, capabilities.arithmetic, capabilities.policy)
+    answers = [to_array(prepared.call(tensors).output) for tensors in _problems(case)]
+    row = mechanisms()[case.mechanism].output.index("Lq")
+    columns = []
+    for after, bound in zip(answers[1:], bounds[1:], strict=True):
+        same = (np.abs(after - answers[0]) <= bound + bounds[0]) | (np.isnan(after) & np.isnan(answers[0]))
+        columns.append((~same).any(axis=tuple(axis for axis in range(same.ndim) if axis != row)))
+    return np.stack(columns, -1)
+
+
+def _problems(case: Case) -> list[dict[str, Tensor]]:
+    """Return the tensors before any change, and those in which one key after the other is changed."""
+    tensors, axes = inputs.tensors(case), key_axes(case)
     changed = {name: axis for name, axis in axes.items() if name == "value"} or axes
     if "value" in changed:
         for declared in mechanisms()[case.mechanism].inputs:
             if not declared.parameter and declared.name != "value":
                 tensors[declared.name].zero_()
-    row = mechanisms()[case.mechanism].output.index("Lq")
-    before, bound_before = _answer(subject, case, prepared, tensors)
-    columns = []
-    for key in range(number_of_keys(case)):
-        other = _copies(tensors)
+    found = [tensors, *(_copies(tensors) for _ in range(number_of_keys(case)))]
+    for key, other in enumerate(found[1:]):
         for name, axis in changed.items():
             other[name].select(axis, key).add_(8.0)
-        after, bound = _answer(subject, case, prepared, other)
-        same = (np.abs(after - before) <= bound + bound_before) | (np.isnan(after) & np.isnan(before))
-        columns.append((~same).any(axis=tuple(axis for axis in range(same.ndim) if axis != row)))
-    return np.stack(columns, -1)
+    return found
 
 
-def _answer(
-    subject: Subject, case: Case, prepared: Prepared, tensors: Mapping[str, Tensor]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the output for these tensors, and how far from a right one it may be."""
-    capabilities = subject.implementation.capabilities
-    bound, _ = bounds_of(case, inputs.exact(tensors), capabilities.arithmetic, capabilities.policy)
-    return to_array(prepared.call(_copies(tensors)).output), bound.bound
+@functools.lru_cache(maxsize=16)
+def _bounds(case: Case, arithmetic: Arithmetic, policy: Policy) -> list[NDArray[np.float64]]:
+    """Return how far the output may be from a right one for each of the problems; a diagnosis asks for many mutants."""
+    return [bounds_of(case, inputs.exact(tensors), arithmetic, policy)[0].bound for tensors in _problems(case)]
 
 
 OTHER = "other"

@@ -70,7 +70,8 @@ def test_each_tensor_is_alone_in_some_case(tensor):
 
     wrong = implementation(attend)
     cases = [case for case in cases_for(wrong.capabilities, "quick") if "bias" in case.options or tensor != "bias"]
-    cases = [case for case in cases if max(case.sizes.values()) < 10]
+    # the kernel here knows no row that a bias hides as a whole
+    cases = [case for case in cases if max(case.sizes.values()) < 10 and case.options.get("bias") != "column"]
     assert [] == accused(wrong, cases[:12], ("gradient",))
     found = accused(wrong, cases[:12], ("gradient_alone",))
     assert found
