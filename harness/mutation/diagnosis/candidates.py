@@ -20,14 +20,17 @@ _LONGER = {"B": 1, "Lq": 2, "Lk": 3, "L": 2, "P": 3}
 
 
 def unlike(failures: Iterable[Verdict]) -> list[Case]:
-    """Return a few of the cases that failed: a small precise one, then each with the most that is new."""
+    """Return a few of the cases that failed: a small precise one, then each with the most that is new.
+
+    The first is one whose numbers are wrong, if there is any: numbers rule out most mutants, and cost little.
+    """
     features: dict[Case, set[object]] = {}
     for verdict in failures:
         if verdict.status in (Status.FAIL, Status.ERROR):
             case = parse(verdict.case)
             parts = {case.mechanism, case.dtype, case.content, case.layout, *required(case), verdict.check}
             features.setdefault(case, set()).update(parts, {(verdict.check, without_numbers(verdict.reason))})
-    left = sorted(features, key=_cost)
+    left = sorted(features, key=lambda case: ("accuracy" not in features[case], *_cost(case)))
     chosen: list[Case] = []
     seen: set[object] = set()
     while left and len(chosen) < _FAILED:
