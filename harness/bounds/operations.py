@@ -47,7 +47,6 @@ class Tracked(Ufuncs):
     bound, variance  arrays of the value's shape, or the number 0 for what is exact, as the inputs are
     stored           whether the last step rounded to the case's dtype
     direct           whether this is a weighted sum of values, with nothing after it
-    unstored         of a weighted sum: its bound before it was stored
     by_output        of a gradient of weights: what its mean may err, made from the output
     overflows        whether a step so far leaves the range of the format in which it is stored
     factors          of a stored product: sizes of what was multiplied, as a third factor may have met either one first
@@ -62,7 +61,6 @@ class Tracked(Ufuncs):
         self.variance = variance
         self.stored = False
         self.direct = False
-        self.unstored: Array | float = bound
         self.by_output: Array | None = None
         self.factors: tuple[Array, Array] | None = None
         self.scaled = 0.0

@@ -29,7 +29,6 @@ class Model:
     step           the steps of the scores
     probabilities  the weights, before they meet the values
     fused          the scores never leave the accumulator
-    from_output    the backward pass may take a row's constant from the stored output
     partial        terms of a matrix product whose partial sums are stored in `io`; 0: the sum stays in `acc`
 
     The other fields are those of `Arithmetic`.
@@ -44,7 +43,6 @@ class Model:
     block: int
     exp_ulp: float
     fused: bool = False
-    from_output: bool = False
     gradient_block: int = 0
     partial: int = 0
 
@@ -63,7 +61,6 @@ class Model:
             block=arithmetic.block,
             exp_ulp=arithmetic.exp_ulp,
             fused=not arithmetic.rounded_scores,
-            from_output=not (arithmetic.rounded_scores and arithmetic.stored_probabilities),
             gradient_block=arithmetic.gradient_block,
         )
 

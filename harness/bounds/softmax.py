@@ -167,7 +167,6 @@ class Weights:
         result.bound = np.where(exact & representable(out, self.model.io), 0.0, result.bound)
         result.overflows |= values.overflows
         result.direct = True
-        result.unstored = bound
         return result
 
     def _sums_exactly(self, values: Any) -> NDArray[np.bool_]:
@@ -247,7 +246,8 @@ class Weights:
         r"""Return the gradient of the weights, $\bar P = \bar O V^\top$, with what its mean may err by the output.
 
         The mean $\sum_j P_{ij} \bar P_{ij}$ is also $\sum_v \bar O_{iv} O_{iv}$, which fused kernels compute: its error
-        is that of the output - stored in the case's dtype where the kernel is fused - and of a sum over v.
+        is that of the stored output and of a sum over v. Whoever wraps such a kernel may not know it, so that it is
+        allowed to all.
         """
         model = self.model
         partial = 0 if model.fused else model.gradient_block  # a fused kernel keeps this sum in its accumulator
@@ -256,10 +256,9 @@ class Weights:
         result = factor @ values.swapaxes(-1, -2)
         size = np.abs(adjoint.value)
         relative = compound(gamma(values.shape[-1] + 1, model.acc.roundoff), self._of_products)
-        error = (out.bound if model.fused else out.unstored) + relative * np.abs(out.value)
+        error = out.bound + relative * np.abs(out.value)
         by_output = size * error + adjoint.bound * (np.abs(out.value) + error) + model.step.half_spacing
-        by_output = by_output.sum(-1, keepdims=True)
-        result.by_output = by_output if model.from_output else None
+        result.by_output = by_output.sum(-1, keepdims=True)
         return result
 
     def mean(self, x: Any) -> Any:

@@ -62,7 +62,8 @@ class Arithmetic:
                           added up in the case's dtype. 0 for all of them
 
     What holds for the weights and scores holds for their gradients. A fused kernel (`rounded_scores` is False) may in
-    its backward pass compute the weights again from their log-sum-exp, and the rows' constant from its stored output.
+    its backward pass compute the weights again from their log-sum-exp. Any may take the rows' constant, the product of
+    the output and its gradient, from the stored output.
 
     The defaults are the loosest of these that a correct implementation without online tricks needs.
     """

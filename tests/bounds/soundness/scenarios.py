@@ -23,7 +23,7 @@ SHORT = DType("short", 16, 16, -4, 1e38, "", "")  # numbers below 1/16 are subno
 
 ONE_FORMAT = Model(FINE, FINE, FINE, FINE, False, False, 1024, 1.0)
 EAGER = Model(COARSE, FINE, COARSE, COARSE, False, False, 16, 2.0)
-FUSED = Model(COARSE, FINE, FINE, FINE, False, False, 16, 2.0, fused=True, from_output=True)
+FUSED = Model(COARSE, FINE, FINE, FINE, False, False, 16, 2.0, fused=True)
 SUBNORMAL = Model(SHORT, SHORT, SHORT, SHORT, False, False, 1024, 1.0)
 STORED = replace(SUBNORMAL, acc=FINEST)
 VANISHING = replace(ONE_FORMAT, acc=replace(FINE, least_exponent=-12), probabilities=replace(FINE, least_exponent=-12))

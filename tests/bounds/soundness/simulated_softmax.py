@@ -84,7 +84,6 @@ class SimulatedWeights:
             made = adversary.dot(masses, values.held, model.acc)
             made = adversary.store(made / np.where(total > 0, total, 1.0), model.acc)
         result = self.scores.put(made, model.io)
-        result.unstored = made
         return result
 
     # --- the way back
@@ -113,9 +112,8 @@ class SimulatedWeights:
         factor = adjoint.like(adjoint.held)
         factor.model = replace(model, partial=0 if model.fused else model.gradient_block)
         result = factor @ values.swapaxes(-1, -2)
-        if model.from_output:
-            stored = out.held if model.fused else out.unstored
-            products = self.adversary.store(adjoint.held * stored, model.step)
+        if self.adversary.late():  # from the stored output, or by the sum of `mean`
+            products = self.adversary.store(adjoint.held * out.held, model.step)
             result.by_output = self.adversary.sum(products, model.acc)
         return result
 
