@@ -29,9 +29,9 @@ from attention_harness.checks.form import numbers, to_array
 from attention_harness.checks.interface import Declaration
 from attention_harness.checks.subject import Subject
 from attention_harness.model import time_account
-from attention_harness.model.answers import Derivatives
 from attention_harness.model.capabilities import Arithmetic, Policy
 from attention_harness.model.case import Case
+from attention_harness.model.returned import Derivatives
 from attention_harness.registry import mechanisms
 
 if TYPE_CHECKING:

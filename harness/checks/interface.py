@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from attention_harness.model.answers import Derivatives, Returned
 from attention_harness.model.capabilities import Capabilities
 from attention_harness.model.case import Case
+from attention_harness.model.returned import Derivatives, Returned
 
 if TYPE_CHECKING:
     from torch import Tensor

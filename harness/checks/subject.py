@@ -11,8 +11,8 @@ from attention_harness.cases import inputs
 from attention_harness.checks.expected import Bounds, bound_of
 from attention_harness.checks.form import to_array
 from attention_harness.checks.interface import Declaration, Prepare, Prepared
-from attention_harness.model.answers import Returned
 from attention_harness.model.case import Case
+from attention_harness.model.returned import Returned
 
 _LENGTHS = ("B", "Lq", "Lk", "L", "P")  # what may differ from call to call of one prepared implementation
 

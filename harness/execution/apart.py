@@ -12,9 +12,9 @@ from attention_harness.execution.hosts import Host
 from attention_harness.host.loading import Facts
 from attention_harness.host.wire import Answer
 from attention_harness.model import time_account
-from attention_harness.model.answers import Derivatives, Returned
 from attention_harness.model.capabilities import Capabilities
 from attention_harness.model.case import Case
+from attention_harness.model.returned import Derivatives, Returned
 from attention_harness.registry import Declared
 from attention_harness.registry.implementations import validate
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from attention_harness.host.overlapping import overlapping
 from attention_harness.host.process_state import differences, settings
-from attention_harness.host.raised import told
+from attention_harness.host.raised import in_words
 from attention_harness.model import time_account
-from attention_harness.model.answers import Derivatives, Returned
 from attention_harness.model.case import Case
 from attention_harness.model.dtypes import DTYPES
+from attention_harness.model.returned import Derivatives, Returned
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +61,7 @@ def changed_by_calls(name: str, before: Mapping[str, Any], after: Mapping[str, A
 
 def prepared(implementation: Implementation, case: Case) -> PreparedInProcess:
     """Return the implementation prepared for a case: preparing and calling count as the implementation's time."""
-    with told(implementation.path):
+    with in_words(implementation.path):
         with time_account.spent(time_account.IMPLEMENTATION), setting_up(implementation.name):
             function = implementation.prepare(case)
         if not callable(function):
@@ -93,7 +93,7 @@ class PreparedInProcess:
         import torch
 
         keywords = _keywords(training)
-        with told(self._path), torch.no_grad(), _seeded(seed), _threads(threads), _autocast(tensors, autocast):
+        with in_words(self._path), torch.no_grad(), _seeded(seed), _threads(threads), _autocast(tensors, autocast):
             if not watched:
                 return _copied(self._run({**tensors}, keywords))
             inputs_before = {name: (tensor.shape, _bytes(tensor)) for name, tensor in tensors.items()}
@@ -112,7 +112,7 @@ class PreparedInProcess:
 
     def call_together(self, problems: Sequence[Mapping[str, Tensor]], rounds: int) -> list[list[Returned]]:
         """See `Prepared.call_together`."""
-        with told(self._path), time_account.spent(time_account.IMPLEMENTATION):
+        with in_words(self._path), time_account.spent(time_account.IMPLEMENTATION):
             return overlapping(lambda tensors: _copied(self._function(**tensors)), problems, rounds)
 
     def call_mapped(self, tensors: Mapping[str, Tensor], names: Sequence[str]) -> Returned:
@@ -120,7 +120,7 @@ class PreparedInProcess:
         import torch
 
         axes = tuple(0 if name in names else None for name in tensors)
-        with told(self._path), torch.no_grad(), warnings.catch_warnings():
+        with in_words(self._path), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what torch maps slowly
             return Returned(_copy(torch.func.vmap(self._of_values(tensors), in_dims=axes)(*tensors.values())))
 
@@ -128,7 +128,7 @@ class PreparedInProcess:
         """See `Prepared.reread`."""
         if not isinstance(returned, _WatchedReturn):
             raise ValueError("only what a watched call returned can be read again; call with watched=True")
-        with told(self._path):
+        with in_words(self._path):
             return _copied(returned.live)
 
     def gradients(
@@ -144,7 +144,7 @@ class PreparedInProcess:
         """See `Prepared.gradients`."""
         import torch
 
-        with told(self._path), _seeded(seed):
+        with in_words(self._path), _seeded(seed):
             leaves, output = self._graph(tensors, names, training)
             if not _differentiable(output, upstream):
                 return Derivatives(_copy(output), getattr(output, "requires_grad", False), {})
@@ -167,7 +167,7 @@ class PreparedInProcess:
 
         others = {name: tensor for name, tensor in tensors.items() if name not in directions}
         along = tuple(tensors[name] for name in directions), tuple(directions.values())
-        with told(self._path):
+        with in_words(self._path):
             output, derivative, *_ = torch.func.jvp(self._of_values(directions, others), *along)
             return Derivatives(_copy(output), True, {"output": _copy(derivative)})
 
@@ -177,7 +177,7 @@ class PreparedInProcess:
         """See `Prepared.second_derivatives`."""
         import torch
 
-        with told(self._path):
+        with in_words(self._path):
             leaves, output = self._graph(tensors, ())
             if not _differentiable(output, upstream):
                 return Derivatives(_copy(output), getattr(output, "requires_grad", False), {})

@@ -14,7 +14,7 @@ from attention_harness.model.errors import ImplementationRaised, describe
 
 
 @contextlib.contextmanager
-def told(path: Path, *, own_interrupts: bool = False) -> Iterator[None]:
+def in_words(path: Path, *, own_interrupts: bool = False) -> Iterator[None]:
     """Turn whatever is raised within, by the code of the implementation's file or called by it, into its words.
 
     own_interrupts: nobody can interrupt this process, so that a KeyboardInterrupt is the implementation's

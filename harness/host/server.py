@@ -18,7 +18,7 @@ import msgspec
 
 from attention_harness.host import loading, memory, wire
 from attention_harness.host.loading import Source
-from attention_harness.host.raised import told
+from attention_harness.host.raised import in_words
 from attention_harness.host.wire import Answer, Question
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError, ImplementationRaised
@@ -62,7 +62,7 @@ class _Server:
         """Return the answer to a question."""
         operation: Callable[..., Answer] = getattr(self, f"_{question.operation}")
         try:
-            with told(self._path, own_interrupts=True):
+            with in_words(self._path, own_interrupts=True):
                 groups = ()
                 if question.tensors:
                     groups = self._storages.unpack(question, self._channel, descriptor)  # type: ignore[assignment]

@@ -11,9 +11,9 @@ from attention_harness.checks.declaration import check
 from attention_harness.checks.form import WrongForm, numbers
 from attention_harness.checks.relations.problem import agree
 from attention_harness.checks.subject import Subject
-from attention_harness.model.answers import Returned
 from attention_harness.model.case import Case
 from attention_harness.model.errors import ImplementationRaised
+from attention_harness.model.returned import Returned
 
 _ROUNDS = 24
 _SAFE = "as one after the other"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import ModuleType
 
 import pytest
 
@@ -11,6 +12,7 @@ from attention_harness.cases.matrix import matrix
 from attention_harness.cases.problems import problems
 from attention_harness.checks.declaration import DRAWN
 from attention_harness.implementations import eager
+from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
 from attention_harness.model.verdict import Status
 from attention_harness.mutation.catalogue import variants
@@ -123,3 +125,15 @@ def test_the_notes_regression_learns():
     assert any("gradient of w in step 0" in told for told in accused(uphill, cases, ("training",)))
     stopped = patched("difference = w * (", "difference = w.detach() * (")
     assert any("does not depend on w" in told for told in accused(stopped, cases, ("training",)))
+
+
+@pytest.mark.parametrize("content", ["peaked", "falling"])
+def test_the_constant_of_a_row_may_be_taken_from_its_stored_output(content):
+    """torch's fused kernel does so; who wraps it and declares no arithmetic is not accused."""
+    [fused] = registry.select(["torch_sdpa"])
+    module = ModuleType("wraps")
+    module.__dict__.update(vars(fused.module))
+    module.CAPABILITIES = replace(fused.capabilities, arithmetic=Arithmetic())
+    sizes = {"B": 2, "H": 3, "Hk": 3, "Lq": 16, "Lk": 17, "D": 16, "Dv": 16}
+    cases = [Case("scaled_dot_product", sizes, "bfloat16", {}, content, draw=draw) for draw in range(4)]
+    assert accused(replace(fused, module=module), cases, ("accuracy", "gradient")) == []
