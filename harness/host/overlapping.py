@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
@@ -15,7 +14,7 @@ Given = TypeVar("Given")
 Found = TypeVar("Found")
 
 _PAUSES = 8  # of one call
-_PAUSE = 3e-4  # seconds: time for some calls of other threads
+_LONGEST_PAUSE = 0.02  # seconds, for another thread to finish a call: where cores are busy, it waits for one
 _MOST = 16  # calls of another thread meanwhile
 
 
@@ -23,16 +22,17 @@ def overlapping(call: Callable[[Given], Found], problems: Sequence[Given], round
     """Return what calls on each problem return, each problem in a thread of its own, without autograd.
 
     In each round one thread, each in its turn, makes a single call that pauses between some lines of Python, drawn at
-    random, and the others call again and again meanwhile: what a call writes in one line and reads in another meets
-    whole calls of the others between them. What a call raises is raised.
+    random, until another thread has finished a call: what a call writes in one line and reads in another meets whole
+    calls of the others between them. What a call raises is raised.
     """
     import torch
 
     together = threading.Barrier(len(problems))
     returned = [threading.Event() for _ in range(rounds)]
+    another = threading.Semaphore(0)  # released by each call that is finished while one pauses
 
     def repeated(number: int) -> list[Found]:
-        found, pauses = [], _Pauses(random.Random(number))
+        found, pauses = [], _Pauses(random.Random(number), another)
         with torch.no_grad():  # a thread begins with gradients
             for turn, done in enumerate(returned):
                 together.wait()
@@ -43,6 +43,7 @@ def overlapping(call: Callable[[Given], Found], problems: Sequence[Given], round
                     else:
                         for _ in range(_MOST):
                             found.append(call(problems[number]))
+                            another.release()
                             if done.is_set():
                                 break
                 except BaseException:
@@ -60,10 +61,15 @@ def overlapping(call: Callable[[Given], Found], problems: Sequence[Given], round
 
 
 class _Pauses:
-    """Pauses of a thread between random lines of Python, spread over a call as long as the one before."""
+    """Pauses of a thread between random lines of Python, spread over a call as long as the one before.
 
-    def __init__(self, draw: random.Random) -> None:
+    A pause ends with another thread's call. One that waits in vain, as where a call holds a lock, halves the next.
+    """
+
+    def __init__(self, draw: random.Random, another: threading.Semaphore) -> None:
         self._draw = draw
+        self._another = another
+        self._longest = _LONGEST_PAUSE
         self._length = 0  # lines of the call before
         self._lines = 0
         self._next = 0
@@ -88,5 +94,11 @@ class _Pauses:
         if self._lines >= self._next and self._left:
             self._left -= 1
             self._draw_next()
-            time.sleep(_PAUSE)
+            self._pause()
         return self._line
+
+    def _pause(self) -> None:
+        while self._another.acquire(blocking=False):
+            pass  # calls that were finished before
+        met = self._another.acquire(timeout=self._longest)
+        self._longest = _LONGEST_PAUSE if met else self._longest / 2
