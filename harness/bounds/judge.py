@@ -1,19 +1,23 @@
 """Compare an output with its error bound, element by element and by the statistics of many small errors.
 
-Four tests, in this order. The first is rigorous; the others are statistics of independent roundings:
+Five tests, in this order. The first is rigorous; the others are statistics of independent roundings:
 
 1. element    |error| <= bound, for every element
 2. deviation  |error| <= 10 standard deviations, for every element
 3. row        root mean square of error/deviation along a row <= 5; 8 for inputs with few degrees of freedom
 4. whole      root mean square over the N elements <= 1.25 + 4/sqrt(N); 4 for inputs with few degrees of freedom
+5. bias       |mean of signed error/deviation| <= 0.2 + 4/sqrt(R), over R rows, not for inputs with few degrees of
+              freedom; the sign is that of the error, or counts away from zero. Roundings to nearest cancel over rows;
+              what truncates errs to one side, by amounts that tests 1 to 4 allow. So tests TOSA's conformance suite
 
-Tests 2 to 4 apply to a weighted sum with nothing after it, in rows whose scores' errors are of first order. Their
+Tests 2 to 5 apply to a weighted sum with nothing after it, in rows whose scores' errors are of first order. Their
 limits are no tolerances: they are significance levels in units of a computed deviation, fixed before any implementation
 was measured.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -25,6 +29,7 @@ from attention_harness.bounds.error_bound import ErrorBound
 DEVIATIONS = 10.0
 ROW, ROW_DEGENERATE, ROW_WIDTH = 5.0, 8.0, 16
 WHOLE, WHOLE_SLACK, WHOLE_DEGENERATE = 1.25, 4.0, 4.0
+BIAS, BIAS_SLACK, BIAS_ROWS = 0.2, 4.0, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +116,8 @@ def _judged(output: NDArray[np.float64], error_bound: ErrorBound, degenerate: bo
     """Return the judgement of an output that is a number wherever one is expected."""
     expected = error_bound.value
     nan_expected = np.isnan(expected)
-    error = np.abs(np.where(nan_expected, 0.0, output) - np.where(nan_expected, 0.0, expected))
-    judged = _element(error, error_bound.bound, output, expected)
+    error = np.where(nan_expected, 0.0, output) - np.where(nan_expected, 0.0, expected)
+    judged = _element(np.abs(error), error_bound.bound, output, expected)
     if judged.reason or error_bound.linear is None:
         return judged
     return _statistics(error, error_bound, degenerate, judged)
@@ -137,7 +142,7 @@ def _statistics(error: NDArray[np.float64], error_bound: ErrorBound, degenerate:
     rows = np.asarray(error_bound.linear) & np.isfinite(error_bound.value).all(-1)
     if error_bound.empty is not None:
         rows &= ~error_bound.empty  # their error is 0 by policy, not by arithmetic
-    z = ratio(error, error_bound.deviation)[rows]  # (rows, width)
+    z = ratio(np.abs(error), error_bound.deviation)[rows]  # (rows, width)
     if z.size == 0:
         return judged
     tests = [("one element's error", float(z.max()), DEVIATIONS)]
@@ -146,12 +151,21 @@ def _statistics(error: NDArray[np.float64], error_bound: ErrorBound, degenerate:
         tests.append(("a row's root mean square error", worst_row, ROW_DEGENERATE if degenerate else ROW))
     whole = WHOLE_DEGENERATE if degenerate else WHOLE + WHOLE_SLACK / np.sqrt(z.size)
     tests.append(("the root mean square error", float(np.sqrt((z**2).mean())), max(whole, WHOLE)))
+    up, limit = z * np.sign(error[rows]), limit_of_bias(len(z), degenerate)
+    tests.append(("the mean error up or down", abs(float(up.mean())), limit))
+    outward = up * np.sign(error_bound.value[rows])
+    tests.append(("the mean error towards or away from zero", abs(float(outward.mean())), limit))
     error_ratio, reason = judged.error_ratio, ""
     for what, measured, limit in tests:
         error_ratio = max(error_ratio, measured / limit)
         if measured > limit and not reason:
             reason = f"{what} is {measured:.3g} deviations of correct arithmetic, limit {limit:.3g}"
     return Judgement(error_ratio, judged.error, judged.where, reason)
+
+
+def limit_of_bias(rows: int, degenerate: bool) -> float:
+    """Return how many deviations the mean of the signed errors of so many rows may be."""
+    return math.inf if degenerate or rows < BIAS_ROWS else BIAS + BIAS_SLACK / math.sqrt(rows)
 
 
 def ratio(error: NDArray[np.float64], allowed: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -90,10 +90,13 @@ wrong = ratio[worst] > 1
 rows = np.isfinite(deviation).all(-1)  # in these, many small errors together are judged as well
 if rows.any() and not wrong:
     z = np.divide(error[rows], deviation[rows], out=np.zeros_like(error[rows]), where=deviation[rows] > 0)
+    up = z * np.sign(got - expected)[rows]
     for name, found, limit in (
         ("one element's error", z.max(), $limit_element),
         ("a row's root mean square error", np.sqrt((z**2).mean(-1)).max(), $limit_row),
         ("the root mean square error", np.sqrt((z**2).mean()), $limit_whole),
+        ("the mean error up or down", abs(up.mean()), $limit_bias),
+        ("the mean error towards or away from zero", abs((up * np.sign(expected[rows])).mean()), $limit_bias),
     ):
         print(f"{name}: {found:.3g} deviations of correct arithmetic, limit {limit:.3g}")
         wrong |= found > limit
@@ -176,14 +179,16 @@ def _judged(error_bound: ErrorBound) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(np.array(array, np.float64)) for name, array in arrays.items()}
 
 
-def _limits(error_bound: ErrorBound, case: Case) -> dict[str, float]:
+def _limits(error_bound: ErrorBound, case: Case) -> dict[str, float | str]:
     """Return the limits of `attention_harness.bounds.judge` in deviations."""
     degenerate = is_degenerate(case)
-    judged = int(np.isfinite(_judged(error_bound)["deviation"].numpy()).sum())
-    whole = judge.WHOLE_DEGENERATE if degenerate else judge.WHOLE + judge.WHOLE_SLACK / math.sqrt(max(judged, 1))
+    judged = np.isfinite(_judged(error_bound)["deviation"].numpy())
+    elements, rows = int(judged.sum()), int(judged.any(-1).sum())
+    whole = judge.WHOLE_DEGENERATE if degenerate else judge.WHOLE + judge.WHOLE_SLACK / math.sqrt(max(elements, 1))
     wide = error_bound.value.shape[-1:] >= (judge.ROW_WIDTH,)
     row = (judge.ROW_DEGENERATE if degenerate else judge.ROW) if wide else judge.DEVIATIONS
-    return {"limit_element": judge.DEVIATIONS, "limit_row": row, "limit_whole": whole}
+    bias = judge.limit_of_bias(rows, degenerate)
+    return {"limit_element": judge.DEVIATIONS, "limit_row": row, "limit_whole": whole, "limit_bias": f"float('{bias}')"}
 
 
 def _facts(case: Case) -> dict[str, Any]:

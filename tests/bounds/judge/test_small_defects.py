@@ -100,6 +100,17 @@ def test_a_small_mistake_is_seen(mistake, case):
     assert verdict.status == "fail", (verdict.error_ratio, verdict.reason)
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("side", ["up or down", "towards or away from zero"])
+def test_errors_to_one_side_are_seen(side, sign):
+    """Half a deviation in every element passes with signs at random, and does not where all err to the same side."""
+    output, error_bound = exact_output(PAIRWISE[1])
+    draw = np.random.default_rng(0).choice([-1.0, 1.0], output.shape)
+    assert judge(output + draw * error_bound.deviation / 2, error_bound).reason == ""
+    towards = sign if side == "up or down" else sign * np.sign(output)
+    assert side in judge(output + towards * error_bound.deviation / 2, error_bound).reason
+
+
 def accuracy(implementation, case):
     """Return the verdict on the output."""
     item = plan_item(implementation, case)
