@@ -34,10 +34,12 @@ CAPABILITIES = Capabilities(
     dtypes=("float64", "float32", "bfloat16", "float16"),
     devices=("cpu", "cuda"),
     options=(
+        "base",
         "bias",
         "causal_top_left",
         "causal_bottom_right",
         "dropout",
+        "first_position",
         "grouped_heads",
         "mask",
         "scale",
@@ -68,7 +70,7 @@ KNOWN_FAILURES = onednn_tails(
 
 def prepare(case: Case) -> functools.partial[Any]:
     """Return the mechanism's function with what is not a tensor filled in."""
-    names = ("causal", "scale", "softcap", "window", "score", "positions", "dropout")
+    names = ("base", "causal", "dropout", "first_position", "positions", "scale", "score", "softcap", "window")
     settings = {name: case.options[name] for name in names if name in case.options}
     if settings.get("scale") == "learned":  # then it comes with the call
         del settings["scale"]
@@ -188,15 +190,16 @@ def multi_head(
     return linear(merge_heads(output), W_o), weights
 
 
-def positional_encoding(sequence: Tensor) -> Tensor:
+def positional_encoding(sequence: Tensor, *, base: float = 10000.0, first_position: float = 0) -> Tensor:
     """Add sines and cosines of the position; the table is computed in float32 or better."""
     import torch
 
     length, width = sequence.shape[-2:]
     dtype = torch.float64 if sequence.dtype == torch.float64 else torch.float32
     column = torch.arange(width, device=sequence.device)
-    rate = 10000.0 ** -(column // 2 * 2 / torch.full_like(column, width, dtype=dtype))
-    angle = torch.arange(length, device=sequence.device, dtype=dtype)[:, None] * rate
+    rate = base ** -(column // 2 * 2 / torch.full_like(column, width, dtype=dtype))
+    place = first_position + torch.arange(length, device=sequence.device, dtype=dtype)
+    angle = place[:, None] * rate
     return sequence + torch.where(column % 2 == 0, angle.sin(), angle.cos()).to(sequence.dtype)
 
 

@@ -17,10 +17,11 @@ _ROUNDINGS_OF_POWER = 3
 """Of the power itself, which an exponential or its reciprocal gives."""
 
 
-def positional_encoding(sequence: Any) -> tuple[Any, None]:
-    r"""$$Y = X + P, \quad P_{t,2i} = \sin\frac{t}{10000^{2i/E}}, \quad P_{t,2i+1} = \cos\frac{t}{10000^{2i/E}}$$
+def positional_encoding(sequence: Any, *, base: float = _BASE, first_position: float = 0) -> tuple[Any, None]:
+    r"""$$Y = X + P, \quad P_{t,2i} = \sin\frac{t_0 + t}{b^{2i/E}}, \quad P_{t,2i+1} = \cos\frac{t_0 + t}{b^{2i/E}}$$
 
     Shapes: sequence (B, L, E) -> (B, L, E). E may be odd: the last column is then a sine without its cosine.
+    base: b, 10,000 in the note. first_position: t_0, the position of the first element, 0 in the note.
     Fully masked rows: none; there are no scores.
     Source: note 004, `PositionalEncoding`; Vaswani et al. 2017, section 3.5.
     """
@@ -28,9 +29,9 @@ def positional_encoding(sequence: Any) -> tuple[Any, None]:
     column = np.arange(width)
     exponent = 2 * (column // 2) / max(width, 1)
     # A relative error of the exponent is one of the rate, times the logarithm: d(b^-x) = -x ln(b) b^-x dx/x.
-    roundings = _ROUNDINGS_OF_EXPONENT * exponent * math.log(_BASE) + _ROUNDINGS_OF_POWER
-    rate = computed(_BASE**-exponent, sequence, roundings)
-    angle = rate * np.arange(length, dtype=np.float64)[:, None]
+    roundings = _ROUNDINGS_OF_EXPONENT * exponent * math.log(base) + _ROUNDINGS_OF_POWER
+    rate = computed(base**-exponent, sequence, roundings)
+    angle = rate * (first_position + np.arange(length, dtype=np.float64))[:, None]
     even = (column % 2 == 0).astype(np.float64)
     return sequence + (np.sin(angle) * even + np.cos(angle) * (1 - even)), None
 
@@ -46,7 +47,7 @@ def exact_encoding(s: Scalars) -> Any:
     width = sequence.shape[-1]
 
     def entry(b: int, t: int, c: int) -> Any:
-        angle = t / s.mp.power(10000, s.mp.mpf(c - c % 2) / width)
+        angle = (s.o.get("first_position", 0) + t) / s.mp.power(s.o.get("base", 10000), s.mp.mpf(c - c % 2) / width)
         return sequence[b, t, c] + (s.mp.cos(angle) if c % 2 else s.mp.sin(angle))
 
     return table(sequence.shape, entry)
@@ -61,6 +62,7 @@ MECHANISM = Mechanism(
     output=("B", "L", "E"),
     scores=(),
     source="note 004",
+    options=("base", "first_position"),
     algebra=Algebra(checks=("relation.position_distance",), linear=""),
     errata=(
         Erratum(

@@ -6,7 +6,7 @@ Five tests, in this order. The first is rigorous; the others are statistics of i
 2. deviation  |error| <= 10 standard deviations, for every element
 3. row        root mean square of error/deviation along a row <= 5; 8 for inputs with few degrees of freedom
 4. whole      root mean square over the N elements <= 1.25 + 4/sqrt(N); 4 for inputs with few degrees of freedom
-5. bias       |mean of signed error/deviation| <= 0.2 + 4/sqrt(R), over R rows, not for inputs with few degrees of
+5. bias       |mean of signed error/deviation| <= 0.2 + 4/sqrt(R), over R unlike rows, not for inputs with few degrees of
               freedom; the sign is that of the error, or counts away from zero. Roundings to nearest cancel over rows;
               what truncates errs to one side, by amounts that tests 1 to 4 allow. So tests TOSA's conformance suite
 
@@ -151,9 +151,10 @@ def _statistics(error: NDArray[np.float64], error_bound: ErrorBound, degenerate:
         tests.append(("a row's root mean square error", worst_row, ROW_DEGENERATE if degenerate else ROW))
     whole = WHOLE_DEGENERATE if degenerate else WHOLE + WHOLE_SLACK / np.sqrt(z.size)
     tests.append(("the root mean square error", float(np.sqrt((z**2).mean())), max(whole, WHOLE)))
-    up, limit = z * np.sign(error[rows]), limit_of_bias(len(z), degenerate)
+    right = error_bound.value[rows]
+    up, limit = z * np.sign(error[rows]), limit_of_bias(right, degenerate)
     tests.append(("the mean error up or down", abs(float(up.mean())), limit))
-    outward = up * np.sign(error_bound.value[rows])
+    outward = up * np.sign(right)
     tests.append(("the mean error towards or away from zero", abs(float(outward.mean())), limit))
     error_ratio, reason = judged.error_ratio, ""
     for what, measured, limit in tests:
@@ -163,9 +164,13 @@ def _statistics(error: NDArray[np.float64], error_bound: ErrorBound, degenerate:
     return Judgement(error_ratio, judged.error, judged.where, reason)
 
 
-def limit_of_bias(rows: int, degenerate: bool) -> float:
-    """Return how many deviations the mean of the signed errors of so many rows may be."""
-    return math.inf if degenerate or rows < BIAS_ROWS else BIAS + BIAS_SLACK / math.sqrt(rows)
+def limit_of_bias(right: NDArray[np.float64], degenerate: bool) -> float:
+    """Return how many deviations the mean of the signed errors may be, of rows whose right numbers these are.
+
+    Rows with the same numbers are one: batch elements in the same memory repeat each other's errors.
+    """
+    rows = 0 if degenerate else len(np.unique(right, axis=0))
+    return math.inf if rows < BIAS_ROWS else BIAS + BIAS_SLACK / math.sqrt(rows)
 
 
 def ratio(error: NDArray[np.float64], allowed: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -24,6 +24,7 @@ ABOUT = {
     "checks/dropout_backward.py": {"dropout"},
     "checks/behaviour/visibility.py": {"causal"},
     "checks/relations/mechanisms.py": {"scaled_dot_product", "self_attention"},  # what two others become
+    "commands/compare.py": {"base"},  # a run, not the option
     "commands/new.py": {"scaled_dot_product"},  # what a file is made for if nobody says
 }
 """Declarations, and what each is about."""

@@ -27,6 +27,12 @@ WIDE = next(variant for variant in variants() if variant.mechanism.name == "scal
 STATIC = [option for option in OPTIONS.values() if option.interval is not None]
 
 
+def case_with(option, form) -> Case:
+    """Return a plain case of the first mechanism that takes the form."""
+    takes = (one for one in variants() if option.capability(form) in one.mechanism.options)
+    return replace(next(takes).plain(), options={option.name: form})
+
+
 def test_the_folder_is_the_list():
     """Each file declares the option of its name, and no other."""
     files = Path(attention_harness.options.__path__[0]).glob("[!_]*.py")
@@ -39,7 +45,7 @@ def test_a_form_is_spelt_parsed_and_required(option, form):
     """An id with the form comes back as the same case, which needs one of the option's capabilities."""
     assert option.accepts(form)
     assert option.capability(form) in option.capabilities
-    case = replace(WIDE.plain(), options={option.name: form})
+    case = case_with(option, form)
     assert case == parse(case.id)
     assert dict(case.options) == dict(parse(case.id).options)
     assert (option.capability(form),) == required(case)
@@ -68,7 +74,7 @@ def test_the_relations_that_an_option_breaks_exist():
 @pytest.mark.parametrize(("option", "form"), FORMS, ids=IDS)
 def test_a_tensor_has_the_axes_that_it_declares(option, form):
     """It broadcasts to the scores, or is a parameter of one number; what is no tensor is an argument."""
-    case = replace(WIDE.plain(), options={option.name: form})
+    case = case_with(option, form)
     if option.training:
         assert option.name not in inputs.tensors(case) | inputs.arguments(case)
         return

@@ -13,7 +13,7 @@ import pytest
 
 import attention_harness.reference
 from attention_harness.model.case import AXES
-from attention_harness.options import capabilities
+from attention_harness.options import OPTIONS, Group, capabilities
 from attention_harness.reference import core
 from attention_harness.reference.specification import SCORED
 from attention_harness.registry import mechanisms
@@ -83,7 +83,8 @@ def test_the_inputs_are_the_parameters_of_the_function(mechanism):
     by_kind = {kind: [p.name for p in parameters if p.kind is kind] for kind in type(next(iter(parameters)).kind)}
     kinds = inspect.Parameter
     assert [declared.name for declared in mechanism.inputs] == by_kind[kinds.POSITIONAL_OR_KEYWORD]
-    own = {*mechanism.choices, *mechanism.settings, *({"scale"} & set(mechanism.options))}
+    numbers = {one.name for one in OPTIONS.values() if one.group is Group.NAMED and one.of_sizes is None}
+    own = {*mechanism.choices, *mechanism.settings, *(numbers & set(mechanism.options))}
     assert own == set(by_kind[kinds.KEYWORD_ONLY])
     assert bool(set(mechanism.options) & set(SCORED)) == bool(by_kind[kinds.VAR_KEYWORD])
     assert all(declared.meaning for declared in mechanism.inputs)
@@ -95,7 +96,7 @@ def test_the_options_are_the_harness_s_and_grouped_heads_have_their_axis(mechani
     assert set(mechanism.options) <= set(capabilities())
     assert len(set(mechanism.options)) == len(mechanism.options)
     assert ("grouped_heads" in mechanism.options) == ("Hk" in mechanism.axes)
-    assert bool(mechanism.options) == bool(mechanism.scores)
+    assert bool(set(mechanism.options) & set(SCORED)) == bool(mechanism.scores)
     causal = {"causal_top_left", "causal_bottom_right"} & set(mechanism.options)
     assert (len(causal) == 2) == (bool(mechanism.scores) and mechanism.scores[-1] != "P")
 
@@ -127,7 +128,7 @@ def test_the_examples_fit_the_declaration(mechanism):
 
 def test_the_core_refuses_an_option_that_it_does_not_know():
     """A misspelt option is an error that names those there are, and never silently dropped."""
-    with pytest.raises(TypeError, match="unknown option 'maks'; known: bias, causal"):
+    with pytest.raises(TypeError, match="unknown option 'maks'; known: base, bias, causal"):
         core.visible_keys((1, 2, 2), maks=np.ones((2, 2), bool))
 
 

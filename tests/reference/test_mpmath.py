@@ -37,6 +37,7 @@ OPTIONS = (
     {"causal": "top_left"},
     {"causal": "bottom_right"},
     {"scale": 0.375},
+    {"base": 500.0, "first_position": 37.0},
     {"softcap": 1.5},
     {"window": (2, 1)},
     {"window": (1, 3), "causal": "bottom_right"},

@@ -183,11 +183,10 @@ def _limits(error_bound: ErrorBound, case: Case) -> dict[str, float | str]:
     """Return the limits of `attention_harness.bounds.judge` in deviations."""
     degenerate = is_degenerate(case)
     judged = np.isfinite(_judged(error_bound)["deviation"].numpy())
-    elements, rows = int(judged.sum()), int(judged.any(-1).sum())
-    whole = judge.WHOLE_DEGENERATE if degenerate else judge.WHOLE + judge.WHOLE_SLACK / math.sqrt(max(elements, 1))
+    whole = judge.WHOLE_DEGENERATE if degenerate else judge.WHOLE + judge.WHOLE_SLACK / math.sqrt(max(judged.sum(), 1))
     wide = error_bound.value.shape[-1:] >= (judge.ROW_WIDTH,)
     row = (judge.ROW_DEGENERATE if degenerate else judge.ROW) if wide else judge.DEVIATIONS
-    bias = judge.limit_of_bias(rows, degenerate)
+    bias = judge.limit_of_bias(error_bound.value[judged.any(-1)], degenerate)
     return {"limit_element": judge.DEVIATIONS, "limit_row": row, "limit_whole": whole, "limit_bias": f"float('{bias}')"}
 
 
