@@ -6,9 +6,9 @@ Five tests, in this order. The first is rigorous; the others are statistics of i
 2. deviation  |error| <= 10 standard deviations, for every element
 3. row        root mean square of error/deviation along a row <= 5; 8 for inputs with few degrees of freedom
 4. whole      root mean square over the N elements <= 1.25 + 4/sqrt(N); 4 for inputs with few degrees of freedom
-5. bias       |mean of signed error/deviation| <= 0.2 + 4/sqrt(R), over R unlike rows, not for inputs with few degrees of
-              freedom; the sign is that of the error, or counts away from zero. Roundings to nearest cancel over rows;
-              what truncates errs to one side, by amounts that tests 1 to 4 allow. So tests TOSA's conformance suite
+5. bias       |mean of signed error/deviation| <= 0.2 + 4/sqrt(R) over R unlike rows, 8 at least, unless inputs have few
+              degrees of freedom; the sign is the error's, or positive away from zero. Roundings to nearest cancel over
+              rows; truncation errs to one side, by amounts that tests 1 to 4 allow. TOSA's conformance suite does this
 
 Tests 2 to 5 apply to a weighted sum with nothing after it, in rows whose scores' errors are of first order. Their
 limits are no tolerances: they are significance levels in units of a computed deviation, fixed before any implementation

@@ -50,5 +50,5 @@ RULES = {
     "causal": Rule(sees=causal),
     "window": Rule(sees=window),
 }
-"""In the order in which they act. Scale, base and first position are the mechanism's, grouped heads are the sizes', dropout is in training."""
+"""In the order in which they act. Numbers that a mechanism names are its own, dropout is in training."""
 ELSEWHERE = {"scale", "base", "first_position", "grouped_heads", "dropout"}
