@@ -128,11 +128,11 @@ def _separated(name: str, what: Sequence[str], verdicts: Iterable[Verdict], kind
     failing = sum(1 << place for place, failed in enumerate(fails) if failed)
     passing = ((1 << len(cases)) - 1) ^ failing
     conjunctions, left = [], failing | passing
-    for facts in _best_set(facts_of(cases), failing, passing) if passing else ():
-        matching = _matching(facts, left)
-        left &= ~matching
+    for facts in best_conjunctions(facts_of(cases), failing, passing) if passing else ():
+        held = matching(facts, left)
+        left &= ~held
         texts = tuple(fact.text for fact in facts)
-        conjunctions.append(Conjunction(texts, (matching & failing).bit_count(), matching.bit_count()))
+        conjunctions.append(Conjunction(texts, (held & failing).bit_count(), held.bit_count()))
     return SharedFacts(name, tuple(what), tuple(conjunctions), (left & failing).bit_count(), left.bit_count())
 
 
@@ -141,7 +141,7 @@ def _separated(name: str, what: Sequence[str], verdicts: Iterable[Verdict], kind
 Facts = tuple[Fact, ...]
 
 
-def _matching(facts: Facts, among: int) -> int:
+def matching(facts: Facts, among: int) -> int:
     """Return those of the cases, as bits, for which every fact holds."""
     for fact in facts:
         among &= fact.cases
@@ -152,7 +152,7 @@ def _weight(facts: Facts) -> float:
     return sum(fact.weight for fact in facts)
 
 
-def _best_set(facts: Sequence[Fact], failing: int, passing: int) -> list[Facts]:
+def best_conjunctions(facts: Sequence[Fact], failing: int, passing: int) -> list[Facts]:
     """Return one conjunction, or up to three that hold for failing cases alone where one says too little."""
     if exact := _exact(facts, failing, passing):
         return [exact]
@@ -162,17 +162,17 @@ def _best_set(facts: Sequence[Fact], failing: int, passing: int) -> list[Facts]:
     score = _score(failing, passing)
     best = max(tried, key=score)
     enough = score(best) >= _NEARLY
-    if enough and _matching(best, passing):
+    if enough and matching(best, passing):
         return [best]
     several: list[Facts] = []
     left = failing
     while left and len(several) < _MOST_CONJUNCTIONS:
-        pure = [one for one in _tried(facts, left, passing) if not _matching(one, passing)]
-        first = max(pure, key=lambda one: (_matching(one, left).bit_count(), -_weight(one)), default=())
-        if _matching(first, left).bit_count() < (_FEW if first else math.inf):
+        pure = [one for one in _tried(facts, left, passing) if not matching(one, passing)]
+        first = max(pure, key=lambda one: (matching(one, left).bit_count(), -_weight(one)), default=())
+        if matching(first, left).bit_count() < (_FEW if first else math.inf):
             break
         several.append(first)
-        left &= ~_matching(first, left)
+        left &= ~matching(first, left)
     return several if enough or left.bit_count() <= (1 - _NEARLY) * failing.bit_count() else [best]
 
 
@@ -209,7 +209,7 @@ def _tried(facts: Sequence[Fact], failing: int, passing: int) -> list[Facts]:
     for _ in range(_MOST_FACTS):
         extended: dict[int, Facts] = {}
         for one in beam:
-            before = _matching(one, every)
+            before = matching(one, every)
             for fact in facts:
                 after = before & fact.cases
                 if after == before or not after & failing:
@@ -226,7 +226,7 @@ def _score(failing: int, passing: int) -> Callable[[Facts], float]:
     """Return the harmonic mean of precision and recall, less a little for each fact."""
 
     def score(facts: Facts) -> float:
-        right, wrong = _matching(facts, failing).bit_count(), _matching(facts, passing).bit_count()
+        right, wrong = matching(facts, failing).bit_count(), matching(facts, passing).bit_count()
         return 2 * right / (right + wrong + failing.bit_count()) - _PER_FACT * _weight(facts)
 
     return score
