@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from attention_harness import Case
 
-# What the eager functions can do, without what an exported graph cannot: it has no gradients and no training. bfloat16
-# is left out, since ONNX Runtime 1.31 has no CPU kernel for its MatMul (NOT_IMPLEMENTED); on a GPU it was not tried.
+# What the eager functions can do, without what an exported graph cannot: it has no derivatives and no training. It has
+# no bfloat16, since ONNX Runtime 1.31 has no CPU kernel for its MatMul (NOT_IMPLEMENTED); on a GPU it was not tried.
 CAPABILITIES = replace(
     eager.CAPABILITIES,
     dtypes=("float64", "float32", "float16"),
@@ -30,6 +30,8 @@ CAPABILITIES = replace(
     builds=True,
     gradients=False,
     second_derivatives=False,
+    vmap=False,
+    forward_derivatives=False,
 )
 
 # The opset that torch's exporter writes by default. Later ones add no operator that these graphs use: Attention is made

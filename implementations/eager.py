@@ -34,6 +34,8 @@ CAPABILITIES = Capabilities(
     dtypes=("float64", "float32", "bfloat16", "float16"),
     devices=("cpu", "cuda"),
     options=(
+        "alibi_full",
+        "alibi_causal",
         "base",
         "bias",
         "causal_top_left",
@@ -70,7 +72,7 @@ KNOWN_FAILURES = onednn_tails(
 
 def prepare(case: Case) -> functools.partial[Any]:
     """Return the mechanism's function with what is not a tensor filled in."""
-    names = ("base", "causal", "dropout", "first_position", "positions", "scale", "score", "softcap", "window")
+    names = ("alibi", "base", "causal", "dropout", "first_position", "positions", "scale", "score", "softcap", "window")
     settings = {name: case.options[name] for name in names if name in case.options}
     if settings.get("scale") == "learned":  # then it comes with the call
         del settings["scale"]
@@ -244,14 +246,17 @@ def softmax(
     causal: str | None = None,
     softcap: float | None = None,
     window: tuple[int, int] | None = None,
+    alibi: str | None = None,
 ) -> Tensor:
-    """Return the softmax of scores and bias over the keys that every condition allows; a fully masked row is zero."""
+    """Return the softmax of scores and biases over the keys that every condition allows; a fully masked row is zero."""
     if window is not None:
         mask = windowed(mask, scores, window, causal)
     if softcap is not None:
         scores = softcap * (scores / softcap).tanh()
     if bias is not None:
         scores = scores + bias
+    if alibi is not None:
+        scores = (scores + linear_biases(scores, alibi, causal)).to(scores.dtype)
     visible = visible_keys(scores, mask, bias, valid_lens, causal)
     if visible is None:
         return scores.softmax(-1)
@@ -291,6 +296,21 @@ def windowed(mask: Tensor | None, scores: Tensor, window: tuple[int, int], causa
     distance = torch.arange(keys, device=scores.device) - place[:, None]
     near = (distance >= -left) & (distance <= right)
     return near if mask is None else near & mask
+
+
+def linear_biases(scores: Tensor, form: str, causal: str | None) -> Tensor:
+    """Return -m |i - j| or -m (i - j) for each head's slope m, i from causality's corner, in float32 or better."""
+    import torch
+
+    heads, queries, keys = scores.shape[-3:]
+    whole = 1 << max(heads.bit_length() - 1, 0)  # a power of two; further heads lie between these
+    powers = [8 * (head + 1) / whole for head in range(min(heads, whole))]
+    powers += [4 * (2 * head + 1) / whole for head in range(heads - whole)]
+    slopes = 0.5 ** torch.tensor(powers, device=scores.device, dtype=torch.float64)
+    place = torch.arange(queries, device=scores.device) + (keys - queries if causal == "bottom_right" else 0)
+    distance = place[:, None] - torch.arange(keys, device=scores.device)
+    distance = distance.abs() if form == "full" else distance
+    return (-slopes[:, None, None] * distance).to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

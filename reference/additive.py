@@ -8,7 +8,16 @@ import numpy as np
 from attention_harness.reference.algebra import SIDE, Algebra, Decided, Patterns
 from attention_harness.reference.core import attend, linear
 from attention_harness.reference.scalars import Scalars
-from attention_harness.reference.specification import ATTENTION, Example, Mechanism, Work, parameter, spread, tensor
+from attention_harness.reference.specification import (
+    ATTENTION,
+    BY_HEAD,
+    Example,
+    Mechanism,
+    Work,
+    parameter,
+    spread,
+    tensor,
+)
 
 
 def additive(query: Any, key: Any, value: Any, W_q: Any, W_k: Any, w_v: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -62,7 +71,7 @@ MECHANISM = Mechanism(
     features="A",
     source="notes 003 and 004",
     algebra=Algebra(decided=_decided),
-    options=ATTENTION,
+    options=(*ATTENTION, *BY_HEAD),
     examples=(
         Example(
             name="valid_lens",

@@ -8,7 +8,7 @@ import numpy as np
 from attention_harness.reference.algebra import SIDE, Algebra, Decided, Patterns
 from attention_harness.reference.core import attend, linear
 from attention_harness.reference.scalars import Scalars
-from attention_harness.reference.specification import ATTENTION, Mechanism, Work, parameter, tensor
+from attention_harness.reference.specification import ATTENTION, BY_HEAD, Mechanism, Work, parameter, tensor
 
 
 def concat_tanh(query: Any, key: Any, value: Any, W: Any, b: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -62,5 +62,5 @@ MECHANISM = Mechanism(
     features="A",
     source="note 001",
     algebra=Algebra(decided=_decided),
-    options=ATTENTION,
+    options=(*ATTENTION, *BY_HEAD),
 )

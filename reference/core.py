@@ -91,8 +91,14 @@ def visible_weights(
     visible = visible_keys(scores.shape, place=place, **options)
     for option in pipeline():
         value = options.get(option.name)
-        if option.apply is not None and value is not None:
+        if value is None:
+            continue
+        if option.apply is not None:
             scores = option.apply(scores, _operand(value, scores))
+        if option.adds is not None:
+            here = place or Place(*scores.shape[-2:])
+            added, roundings = option.adds(value, scores.shape, here, options)
+            scores = scores + computed(added, scores, roundings)
     return softmax(scores, visible, words_of_rows(fully_masked_rows, scores.shape, place=place, **options))
 
 

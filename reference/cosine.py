@@ -6,7 +6,7 @@ from typing import Any
 from attention_harness.reference.algebra import Algebra
 from attention_harness.reference.core import attend, normalise, repeat_heads
 from attention_harness.reference.scalars import Scalars
-from attention_harness.reference.specification import ATTENTION, Erratum, Mechanism, product_and_sum, tensor
+from attention_harness.reference.specification import ATTENTION, BY_HEAD, Erratum, Mechanism, product_and_sum, tensor
 
 
 def cosine(query: Any, key: Any, value: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -42,7 +42,7 @@ MECHANISM = Mechanism(
     scores=("B", "H", "Lq", "Lk"),
     source="note 000",
     algebra=Algebra(checks=("relation.cosine_scaling",)),
-    options=(*ATTENTION, "grouped_heads"),
+    options=(*ATTENTION, *BY_HEAD, "grouped_heads"),
     requires=(("H", "Hk"),),
     errata=(
         Erratum(

@@ -4,7 +4,7 @@ from typing import Any
 
 from attention_harness.reference.algebra import Algebra
 from attention_harness.reference.core import attend, repeat_heads
-from attention_harness.reference.specification import ATTENTION, Example, Mechanism, product_and_sum, tensor
+from attention_harness.reference.specification import ATTENTION, BY_HEAD, Example, Mechanism, product_and_sum, tensor
 
 
 def dot_product(query: Any, key: Any, value: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -34,7 +34,7 @@ MECHANISM = Mechanism(
     scores=("B", "H", "Lq", "Lk"),
     source="note 003, two-dimensional sample",
     algebra=Algebra(decided=lambda p, options: p.matched("query", "key", 1.0)),
-    options=(*ATTENTION, "grouped_heads"),
+    options=(*ATTENTION, *BY_HEAD, "grouped_heads"),
     requires=(("H", "Hk"),),
     examples=(
         Example(

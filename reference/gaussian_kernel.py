@@ -10,6 +10,7 @@ from attention_harness.reference.core import attend
 from attention_harness.reference.scalars import Scalars
 from attention_harness.reference.specification import (
     ATTENTION,
+    BY_HEAD,
     Erratum,
     Example,
     Mechanism,
@@ -58,7 +59,7 @@ MECHANISM = Mechanism(
         checks=("relation.gaussian_translation", "training"),
         decided=lambda p, options: p.matched("query", "key", 1.0, w=np.ones(1)),  # the distance of two patterns
     ),
-    options=ATTENTION,
+    options=(*ATTENTION, *BY_HEAD),
     examples=(
         Example(
             name="waist",

@@ -8,7 +8,16 @@ import numpy as np
 from attention_harness.reference.algebra import LARGE, Algebra, Arrays, Decided, Fetched, Patterns, Sizes
 from attention_harness.reference.core import visible_weights
 from attention_harness.reference.scalars import Scalars
-from attention_harness.reference.specification import VISIBILITY, Erratum, Example, Mechanism, Work, spread, tensor
+from attention_harness.reference.specification import (
+    BY_HEAD,
+    VISIBILITY,
+    Erratum,
+    Example,
+    Mechanism,
+    Work,
+    spread,
+    tensor,
+)
 
 
 def masked_softmax(scores: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -51,7 +60,7 @@ MECHANISM = Mechanism(
     scores=("B", "H", "Lq", "Lk"),
     source="note 003",
     algebra=Algebra(shifted="scores", linear="", fetched=_fetched, decided=_decided),
-    options=VISIBILITY,
+    options=(*VISIBILITY, *BY_HEAD),
     examples=(
         Example(
             name="valid_lens",

@@ -9,7 +9,7 @@ from attention_harness.reference.algebra import Algebra, Arrays, Decided, Fetche
 from attention_harness.reference.core import linear, merge_heads, split_heads
 from attention_harness.reference.scalars import Scalars, table
 from attention_harness.reference.scaled_dot_product import scaled_dot_product
-from attention_harness.reference.specification import ATTENTION, Erratum, Mechanism, Work, parameter, tensor
+from attention_harness.reference.specification import ATTENTION, BY_HEAD, Erratum, Mechanism, Work, parameter, tensor
 
 
 def multi_head(
@@ -96,7 +96,7 @@ MECHANISM = Mechanism(
     scores=("B", "H", "Lq", "Lk"),
     source="note 004",
     algebra=Algebra(checks=("relation.one_head",), fetched=_fetched, decided=_decided),
-    options=ATTENTION,
+    options=(*ATTENTION, *BY_HEAD),
     settings={"heads": "H"},
     requires=(("E", "H"),),
     errata=(

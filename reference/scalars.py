@@ -16,18 +16,19 @@ import numpy as np
 DIGITS = 50
 
 Index = tuple[int, ...]
+Options = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What an option does to one pair of query and key, whose place in the scores is `index`.
 
-    score   (score, form or tensor, index, shape of the scores) -> score
+    score   (score, form or tensor, index, shape of the scores, all options) -> score
     sees    (form or tensor, index, shape of the scores, all options) -> whether the query may see the key
     """
 
-    score: Callable[[Any, Any, Index, Index], Any] = lambda score, value, index, shape: score
-    sees: Callable[[Any, Index, Index, Mapping[str, Any]], bool] = lambda value, index, shape, options: True
+    score: Callable[[Any, Any, Index, Index, Options], Any] = lambda score, value, index, shape, options: score
+    sees: Callable[[Any, Index, Index, Options], bool] = lambda value, index, shape, options: True
 
 
 @functools.cache
@@ -97,7 +98,7 @@ class Scalars:
                 return self.mp.zero
             found = score(*index)
             for rule, value in self.rules:
-                found = rule.score(found, value, index, shape)
+                found = rule.score(found, value, index, shape, self.o)
             return self.mp.exp(found)
 
         masses = table(shape, mass)

@@ -10,6 +10,7 @@ from attention_harness.reference.algebra import Algebra, Decided, Patterns
 from attention_harness.reference.core import attend, computed, repeat_heads
 from attention_harness.reference.specification import (
     ATTENTION,
+    BY_HEAD,
     Erratum,
     Example,
     Mechanism,
@@ -58,7 +59,7 @@ MECHANISM = Mechanism(
     scores=("B", "H", "Lq", "Lk"),
     source="notes 001 and 003",
     algebra=Algebra(decided=_decided),
-    options=(*ATTENTION, "scale", "learned_scale", "grouped_heads"),
+    options=(*ATTENTION, *BY_HEAD, "scale", "learned_scale", "grouped_heads"),
     requires=(("H", "Hk"),),
     examples=(
         Example(

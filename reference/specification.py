@@ -20,6 +20,9 @@ SCORED = capabilities(Group.SCORES)
 VISIBILITY = capabilities(Group.SCORES, Group.PAIRS)
 """What every mechanism takes whose scores pair the positions of two sequences."""
 
+BY_HEAD = capabilities(Group.HEADS)
+"""What every mechanism takes besides whose scores have heads."""
+
 ATTENTION = capabilities(Group.SCORES, Group.PAIRS, Group.SUMS)
 """What every mechanism takes that also sums values by weights."""
 

@@ -8,7 +8,7 @@ import numpy as np
 from attention_harness.reference.algebra import LARGE, SIDE, Algebra, Decided, Patterns
 from attention_harness.reference.core import attend, linear
 from attention_harness.reference.scalars import Scalars
-from attention_harness.reference.specification import ATTENTION, Erratum, Mechanism, Work, parameter, tensor
+from attention_harness.reference.specification import ATTENTION, BY_HEAD, Erratum, Mechanism, Work, parameter, tensor
 
 
 def tanh_gated(query: Any, key: Any, value: Any, W: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -59,7 +59,7 @@ MECHANISM = Mechanism(
     scores=("B", "H", "Lq", "Lk"),
     source="note 002",
     algebra=Algebra(decided=_decided),
-    options=ATTENTION,
+    options=(*ATTENTION, *BY_HEAD),
     errata=(
         Erratum(
             source="note 002, first layer",

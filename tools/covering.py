@@ -1,7 +1,8 @@
 """Makes the covering rows: for each set of at most two options, rows that cover every pair of levels there.
 
 A pair counts where it can show, in every dtype. Many errors cannot show at a length of 1, in a single batch element or
-in a single head, and no case in half precision is long: such a level covers its own pairs, and no others beside it.
+in a single head, and no case in half precision is long: such a level covers its own pairs, and no others beside it. Nor
+do two options show beside each other where a key decides each row.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from attention_harness.options import OPTIONS
 Pair = frozenset[tuple[str, Any]]
 
 INPUTS = (*SIZED, "content", "layout")
+DECIDED = ("far_below",)
+"""Contents under which a key decides each row, whatever most options change."""
 
 
 def option_levels() -> dict[str, tuple[Any, ...]]:
@@ -69,6 +72,8 @@ def _levels(fixed: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     every = factors()
     found = {name: tuple(level for level in every[name] if level is not None) for name in INPUTS}
     found["batches"] = tuple(level for level in BATCHES if not groups_heads(level))
+    if len(fixed) > 1:
+        found["content"] = tuple(content for content in found["content"] if content not in DECIDED)
     if any(name in OPTIONS and OPTIONS[name].training for name in fixed):  # judged over many calls: few and small
         found |= {name: tuple(values) for name, values in TRAINED.items()}
     return found | {name: (level,) for name, level in fixed.items()}
@@ -94,8 +99,9 @@ def _counted(levels: Mapping[str, Any]) -> Iterator[Any]:
 def covered(levels: Mapping[str, Any]) -> Iterator[Pair]:
     """Yield the pairs of levels that a row covers."""
     weak = {item for item in levels.items() if stands_alone(*item)}
+    decided = levels["content"] in DECIDED
     for pair in itertools.combinations(levels.items(), 2):
-        if weak <= set(pair):
+        if weak <= set(pair) and not (decided and all(name in OPTIONS for name, _ in pair)):
             yield frozenset(pair)
 
 

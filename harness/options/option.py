@@ -29,6 +29,7 @@ class Group(enum.StrEnum):
     """Which mechanisms take an option."""
 
     SCORES = "every mechanism with scores"
+    HEADS = "every mechanism whose scores pair positions of two sequences, in several heads"
     PAIRS = "every mechanism whose scores pair positions of two sequences"
     SUMS = "every mechanism that sums values by weights"
     NAMED = "the mechanisms that name it themselves"
@@ -137,6 +138,8 @@ class Option:
     of_sizes      whether a case has it because of its sizes: then it stands in no id
     tensor        the tensor that it brings
     apply         (scores, number or finite tensor) -> scores, by the operators that `reference.arrays.Array` lists
+    adds          (form, shape of the scores, place, all options) -> what is computed from places alone and added to the
+                  scores, broadcastable to them, and how many roundings each of these numbers has
     visible       (tensor, shape of the scores) -> which keys each query sees, broadcastable to the scores
     interval      (form, place, all options) -> the first and last key that each query sees, as columns; both inclusive
     hiding        how its tensor hides keys
@@ -159,6 +162,7 @@ class Option:
     of_sizes: Callable[[Mapping[str, int]], bool] | None = None
     tensor: Tensor | None = None
     apply: Callable[[Any, Any], Any] | None = None
+    adds: Callable[[Any, tuple[int, ...], Place, Mapping[str, Any]], tuple[NDArray[np.float64], float]] | None = None
     visible: Callable[[Any, tuple[int, ...]], NDArray[np.bool_]] | None = None
     interval: Callable[[Any, Place, Mapping[str, Any]], tuple[Any, Any]] | None = None
     hiding: Hiding | None = None

@@ -21,7 +21,7 @@ TOGETHER = [
     (one, other)
     for one, other in itertools.combinations(DECLARED, 2)
     if "grouped_heads" not in (one, other)  # a size: nothing can leave it out
-    and {one, other} not in ({"causal_top_left", "causal_bottom_right"}, {"scale", "learned_scale"})
+    and not any({one, other} <= set(option.capabilities) for option in OPTIONS.values())  # two forms of one
 ]
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
 from attention_harness import registry
 from attention_harness.cases.matrix import matrix
-from attention_harness.checks.behaviour.anchor import anchor
+from attention_harness.checks.behaviour.anchor import anchor, is_anchor
+from attention_harness.checks.transformations import ASKED_BY
 from attention_harness.execution.plan import Item, plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status
@@ -45,8 +47,16 @@ def _run() -> list[Item]:
     found: list[Item] = []
     for name, items in PLANNED.items():
         here = [item for item in items if item.skip is None]
-        found += _sample(here) if registry.implementations()[name].capabilities.builds else here
+        if registry.implementations()[name].capabilities.builds:
+            here = [*_sample(here), *(_transformed(item) for item in here if is_anchor(item.implementation, item.case))]
+        found += here
     return found
+
+
+def _transformed(item: Item) -> Item:
+    """Return the item with what its declaration says of torch's transformations alone."""
+    asked = {*ASKED_BY.values(), *(f"behaviour.{check}" for check in ASKED_BY.values())}
+    return replace(item, checks=tuple(check for check in item.checks if check.name in asked))
 
 
 @pytest.mark.parametrize("item", [pytest.param(item, id=item.id) for item in _run()])

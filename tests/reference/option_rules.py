@@ -31,20 +31,35 @@ def window(sides, index, shape, options) -> bool:
     return j in range(place - left, place + right + 1)
 
 
-def capped(score, cap, index, shape):
+def capped(score, cap, index, shape, options):
     """Return c tanh(s / c)."""
     mp = context()
     return mp.mpf(cap) * mp.tanh(score / mp.mpf(cap))
 
 
-def biased(score, bias, index, shape):
+def biased(score, bias, index, shape, options):
     """Return the score plus the bias."""
     return score + context().mpf(float(entry(bias, shape, index)))
+
+
+def linearly_biased(score, form, index, shape, options):
+    """Return the score less the head's slope times the distance, each slope found by the rule of the paper."""
+    mp = context()
+    (*_, head, i, j), (*_, heads, queries, keys) = index, shape
+    place = i + keys - queries if options.get("causal") == "bottom_right" else i
+
+    def slopes(n):  # of a power of two: a geometric sequence that begins with 2^(-8/n)
+        return [mp.power(2, -mp.mpf(8 * (one + 1)) / n) for one in range(n)]
+
+    whole = max(n for n in (2**k for k in range(12)) if n <= heads)
+    slope = (slopes(whole) + slopes(2 * whole)[::2])[head]
+    return score - slope * (abs(place - j) if form == "full" else place - j)
 
 
 RULES = {
     "softcap": Rule(score=capped),
     "bias": Rule(score=biased, sees=lambda bias, index, shape, o: entry(bias, shape, index) != -np.inf),
+    "alibi": Rule(score=linearly_biased),
     "mask": Rule(sees=lambda mask, index, shape, o: bool(entry(mask, shape, index))),
     "valid_lens": Rule(sees=valid_lens),
     "causal": Rule(sees=causal),

@@ -39,6 +39,8 @@ OPTIONS = (
     {"scale": 0.375},
     {"base": 500.0, "first_position": 37.0},
     {"softcap": 1.5},
+    {"alibi": "full"},
+    {"alibi": "causal", "causal": "bottom_right", "bias": "full"},
     {"window": (2, 1)},
     {"window": (1, 3), "causal": "bottom_right"},
     {"softcap": 1.5, "bias": "full", "window": (2, 1), "causal": "top_left", "scale": 0.375},

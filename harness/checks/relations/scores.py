@@ -17,7 +17,8 @@ from attention_harness.registry import mechanisms
 
 def _shifted_name(case: Case) -> str:
     """Return the tensor that is added to the scores, or is the scores; "" if there is none."""
-    added = [name for name in case.options if name in OPTIONS and OPTIONS[name].stage is Stage.BIAS]
+    brought = [name for name, form in case.options.items() if name in OPTIONS and OPTIONS[name].brings(form)]
+    added = [name for name in brought if OPTIONS[name].stage is Stage.BIAS]
     return mechanisms()[case.mechanism].algebra.shifted or next(iter(added), "")
 
 
