@@ -46,6 +46,7 @@ CAPABILITIES = Capabilities(
         "mask",
         "scale",
         "learned_scale",
+        "sinks",
         "softcap",
         "valid_lens",
         "window",
@@ -247,8 +248,11 @@ def softmax(
     softcap: float | None = None,
     window: tuple[int, int] | None = None,
     alibi: str | None = None,
+    sinks: Tensor | None = None,
 ) -> Tensor:
     """Return the softmax of scores and biases over the keys that every condition allows; a fully masked row is zero."""
+    import torch
+
     if window is not None:
         mask = windowed(mask, scores, window, causal)
     if softcap is not None:
@@ -258,6 +262,9 @@ def softmax(
     if alibi is not None:
         scores = (scores + linear_biases(scores, alibi, causal)).to(scores.dtype)
     visible = visible_keys(scores, mask, bias, valid_lens, causal)
+    if sinks is not None:  # one more key to each row, whose weight is dropped; no row is fully masked
+        scores = scores if visible is None else scores.masked_fill(~visible, -math.inf)
+        return torch.cat([scores, sinks[:, None, None].expand(*scores.shape[:-1], 1)], -1).softmax(-1)[..., :-1]
     if visible is None:
         return scores.softmax(-1)
     empty = ~visible.any(-1, keepdim=True)

@@ -44,6 +44,7 @@ class Composite(Array, Protocol):
     """An array with its own form of the operations that are more than one operator; `Plain` says what they mean."""
 
     def softmax(self, visible: NDArray[np.bool_], fully_masked_rows: Words) -> Any: ...
+    def beside(self, column: Any) -> Any: ...
     @staticmethod
     def linear(parts: tuple[Any, ...], weight: Any, bias: Any) -> Any: ...
     def normalise(self) -> Any: ...
@@ -61,6 +62,10 @@ class Plain:
         total = weights.sum(-1, keepdims=True)
         weights = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
         return np.where(total > 0, weights, empty_weight(self.shape[-1], fully_masked_rows))
+
+    def beside(self: Any, column: Any) -> Any:
+        """Return the array with a further column at the end of its last axis, the same one where it is broadcast."""
+        return np.concatenate([self, np.broadcast_to(column, (*self.shape[:-1], 1))], -1)
 
     @staticmethod
     def linear(parts: tuple[Any, ...], weight: Any, bias: Any) -> Any:

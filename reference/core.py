@@ -80,14 +80,27 @@ def softmax(scores: Any, visible: NDArray[np.bool_], fully_masked_rows: Words = 
 
 def attend(scores: Any, value: Any, **options: Any) -> tuple[Any, Any]:
     """Return (output, weights): the weights of the visible keys, times the values."""
-    weights = visible_weights(scores, **options)
-    return weights @ value, weights
+    weights, keys = _all_weights(scores, **options), scores.shape[-1]
+    for _ in range(weights.shape[-1] - keys):  # what has no key has no value
+        rows = value.swapaxes(-1, -2)
+        value = operations(rows).beside(rows, np.zeros(1)).swapaxes(-1, -2)
+    return weights @ value, _of_keys(weights, keys)
 
 
-def visible_weights(
-    scores: Any, *, fully_masked_rows: Policy = "zero", place: Place | None = None, **options: Any
-) -> Any:
+def visible_weights(scores: Any, **options: Any) -> Any:
     """Return the weights: what the options make of the scores, in the order of the pipeline, then the softmax."""
+    return _of_keys(_all_weights(scores, **options), scores.shape[-1])
+
+
+def _of_keys(weights: Any, keys: int) -> Any:
+    """Return the weights of keys, without those of what stands beside them in the softmax."""
+    if weights.shape[-1] == keys:
+        return weights
+    return weights[..., :keys] if isinstance(weights, np.ndarray) else weights.of_keys(keys)
+
+
+def _all_weights(scores: Any, *, fully_masked_rows: Policy = "zero", place: Place | None = None, **options: Any) -> Any:
+    """Return the weights of the keys, and of what options set beside them."""
     visible = visible_keys(scores.shape, place=place, **options)
     for option in pipeline():
         value = options.get(option.name)
@@ -99,7 +112,13 @@ def visible_weights(
             here = place or Place(*scores.shape[-2:])
             added, roundings = option.adds(value, scores.shape, here, options)
             scores = scores + computed(added, scores, roundings)
-    return softmax(scores, visible, words_of_rows(fully_masked_rows, scores.shape, place=place, **options))
+    words = words_of_rows(fully_masked_rows, scores.shape, place=place, **options)
+    for option in pipeline():
+        if option.beside is not None and options.get(option.name) is not None:
+            column = option.beside(options[option.name])
+            scores = operations(scores).beside(scores, column)
+            visible = np.concatenate([visible, np.ones((*visible.shape[:-1], 1), bool)], -1)
+    return softmax(scores, visible, words)
 
 
 def _operand(value: Any, scores: Any) -> Any:

@@ -24,10 +24,12 @@ class Rule:
     """What an option does to one pair of query and key, whose place in the scores is `index`.
 
     score   (score, form or tensor, index, shape of the scores, all options) -> score
+    beside  (tensor, index of the row) -> a score in the row's denominator without a key, or None
     sees    (form or tensor, index, shape of the scores, all options) -> whether the query may see the key
     """
 
     score: Callable[[Any, Any, Index, Index, Options], Any] = lambda score, value, index, shape, options: score
+    beside: Callable[[Any, Index], Any] = lambda value, row: None
     sees: Callable[[Any, Index, Index, Options], bool] = lambda value, index, shape, options: True
 
 
@@ -102,7 +104,12 @@ class Scalars:
             return self.mp.exp(found)
 
         masses = table(shape, mass)
-        totals = table(shape[:-1], lambda *row: self.mp.fsum(masses[row]))
+
+        def total(*row: int) -> Any:
+            beside = (rule.beside(value, row) for rule, value in self.rules)
+            return self.mp.fsum([*masses[row], *(self.mp.exp(one) for one in beside if one is not None)])
+
+        totals = table(shape[:-1], total)
         return table(shape, lambda *index: masses[index] / totals[index[:-1]] if masses[index] else self.mp.zero)
 
     def attend(self, score: Callable[[Any, Any], Any], q: Any, k: Any, v: Any) -> tuple[Any, Any]:

@@ -120,6 +120,17 @@ class Tracked(Ufuncs):
     def repeat(self, repeats: int, axis: int) -> Tracked:
         return self._moved(lambda x: x.repeat(repeats, axis))
 
+    def beside(self, column: Any) -> Tracked:
+        """Return the array with a further column, of numbers that are exact or tracked too."""
+        parts = ((self.value, self.bound, self.variance), self._parts(column))
+        joined = (
+            np.concatenate([np.broadcast_to(x, self.shape), np.broadcast_to(y, (*self.shape[:-1], 1))], -1)
+            for x, y in zip(*parts, strict=True)
+        )
+        result = self.like(*joined)
+        result.overflows |= getattr(column, "overflows", False)
+        return result
+
     def transpose(self, *axes: int) -> Tracked:
         return self._moved(lambda x: x.transpose(*axes))
 

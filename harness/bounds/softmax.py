@@ -9,6 +9,7 @@ which is exact, since $\sum_j p_j (v_j - o) = 0$.
 
 from __future__ import annotations
 
+import copy
 import functools
 from dataclasses import replace
 from typing import Any
@@ -133,6 +134,13 @@ class Weights:
     def as_output(self) -> Weights:
         """Return these weights: their bound is that of what is handed out."""
         return self
+
+    def of_keys(self, keys: int) -> Weights:
+        """Return the weights of the first keys, as they are handed out: of columns that have no value none is."""
+        made = copy.copy(self)
+        made.bound, made.variance = self.bound[..., :keys], self.variance[..., :keys]
+        made.value, made.visible = self.value[..., :keys], self.visible[..., :keys]
+        return made
 
     @functools.cached_property
     def bound(self) -> Array:

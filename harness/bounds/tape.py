@@ -69,6 +69,9 @@ class Softmax(Protocol):
     def swapaxes(self, first: int, second: int) -> Any: ...
     def as_output(self) -> Any: ...
 
+    def of_keys(self, keys: int) -> Any:
+        """Return the weights of the first keys, as they are handed out."""
+
     def incoming(self, adjoint: Any, values: Any, out: Any) -> Any:
         r"""Return the adjoint of the weights whose product with `values` is `out`: $\bar P = \bar O V^\top$."""
 
@@ -128,6 +131,17 @@ class Taped(Ufuncs):
             return _reduced(groups, (*before[: at + 1], 1, *before[at + 1 :])).reshape(*before)
 
         return Taped(self.value.repeat(repeats, axis), (self, pull))
+
+    def beside(self, column: Any) -> Taped:
+        keys = self.shape[-1]
+        parents: list[tuple[Taped, Pull]] = [(self, lambda adjoint: adjoint[..., :keys])]
+        if isinstance(column, Taped):
+            parents.append((column, lambda adjoint: _reduced(adjoint[..., keys:], column.shape)))
+        return Taped(self.value.beside(_inner(column)), *parents)
+
+    def of_keys(self, keys: int) -> Taped:
+        index, shape = (..., slice(0, keys)), self.shape
+        return Taped(self.value.of_keys(keys), (self, lambda adjoint: adjoint.scatter(index, shape)))
 
     def in_parts(self, left: Taped, right: Taped, layer: bool) -> Taped:
         return Taped(self.value.in_parts(left.value, right.value, layer), (self, lambda adjoint: adjoint))

@@ -22,7 +22,8 @@ class Stage(enum.IntEnum):
     CAP = 2
     BIAS = 3
     VISIBILITY = 4
-    DROPOUT = 5
+    SOFTMAX = 5
+    DROPOUT = 6
 
 
 class Group(enum.StrEnum):
@@ -140,6 +141,7 @@ class Option:
     apply         (scores, number or finite tensor) -> scores, by the operators that `reference.arrays.Array` lists
     adds          (form, shape of the scores, place, all options) -> what is computed from places alone and added to the
                   scores, broadcastable to them, and how many roundings each of these numbers has
+    beside        tensor -> a column of scores, the same in each row, that weigh in the softmax without a value
     visible       (tensor, shape of the scores) -> which keys each query sees, broadcastable to the scores
     interval      (form, place, all options) -> the first and last key that each query sees, as columns; both inclusive
     hiding        how its tensor hides keys
@@ -163,6 +165,7 @@ class Option:
     tensor: Tensor | None = None
     apply: Callable[[Any, Any], Any] | None = None
     adds: Callable[[Any, tuple[int, ...], Place, Mapping[str, Any]], tuple[NDArray[np.float64], float]] | None = None
+    beside: Callable[[Any], Any] | None = None
     visible: Callable[[Any, tuple[int, ...]], NDArray[np.bool_]] | None = None
     interval: Callable[[Any, Place, Mapping[str, Any]], tuple[Any, Any]] | None = None
     hiding: Hiding | None = None

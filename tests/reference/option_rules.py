@@ -60,6 +60,7 @@ RULES = {
     "softcap": Rule(score=capped),
     "bias": Rule(score=biased, sees=lambda bias, index, shape, o: entry(bias, shape, index) != -np.inf),
     "alibi": Rule(score=linearly_biased),
+    "sinks": Rule(beside=lambda sinks, row: context().mpf(float(sinks[row[1]]))),
     "mask": Rule(sees=lambda mask, index, shape, o: bool(entry(mask, shape, index))),
     "valid_lens": Rule(sees=valid_lens),
     "causal": Rule(sees=causal),

@@ -40,6 +40,8 @@ OPTIONS = (
     {"base": 500.0, "first_position": 37.0},
     {"softcap": 1.5},
     {"alibi": "full"},
+    {"sinks": "ordinary"},
+    {"sinks": "large", "mask": "full", "causal": "top_left"},
     {"alibi": "causal", "causal": "bottom_right", "bias": "full"},
     {"window": (2, 1)},
     {"window": (1, 3), "causal": "bottom_right"},
