@@ -31,6 +31,7 @@ from attention_harness.model.errors import HarnessError
 from attention_harness.mutation.patched import EquivalentVariant, Mutant, Patched, Patches
 
 _HERE = Path(__file__).parent
+_MARKER = re.compile(r"\{\{(\w+)\}\}")
 _FUNCTIONS = "# --- what they share\n"
 """The line of eager's source after which helpers are put."""
 
@@ -44,6 +45,7 @@ class _Row(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     patch: Annotated[list[_Patch], Meta(min_length=1)]
     helpers: str = ""
+    lacks: tuple[str, ...] = ()
 
 
 class _MutantRow(_Row):
@@ -66,7 +68,7 @@ def mutants() -> tuple[Mutant, ...]:
     """Return every mutant, by kind."""
 
     def made(row: _MutantRow, kind: str, patches: Patches) -> Mutant:
-        return Mutant(row.name, kind, patches, row.cites, under=row.under)
+        return Mutant(row.name, kind, patches, row.cites, under=row.under, lacks=row.lacks)
 
     return _read("mutants", "mutant", _MutantRow, made)
 
@@ -79,7 +81,8 @@ def variants() -> tuple[EquivalentVariant, ...]:
         policy = row.fully_masked_rows
         pairs = policy if isinstance(policy, str) else tuple(policy.items())
         under = tuple(name for name in TRANSFORMATIONS if name not in row.not_under)
-        return EquivalentVariant(row.name, kind, patches, Arithmetic(**row.arithmetic), pairs, under=under)
+        arithmetic = Arithmetic(**row.arithmetic)
+        return EquivalentVariant(row.name, kind, patches, arithmetic, pairs, under=under, lacks=row.lacks)
 
     return _read("equivalent", "variant", _VariantRow, made)
 
@@ -95,6 +98,7 @@ def _read(folder: str, table: str, form: type[Row], make: Callable[[Row, str, Pa
             name = raw.get("name", "")
             try:
                 row = msgspec.convert(_one_form(raw), form)
+                row.lacks += tuple(lacking for used in _used(row) for lacking in snippets["lacks"].get(used, ()))
                 made = make(row, path.stem.replace("_", " "), _patches(row, snippets))
             except (msgspec.ValidationError, TypeError, LookupError) as error:
                 raise HarnessError(f"{path}: {table} {name!r}: {error}") from None
@@ -119,9 +123,14 @@ def _one_form(row: dict[str, Any]) -> dict[str, Any]:
     return {key: text for key, text in row.items() if key not in patch} | {"patch": [patch]}
 
 
-def _patches(row: _Row, snippets: dict[str, str]) -> Patches:
+def _used(row: _Row) -> list[str]:
+    """Return the names of the snippets that a row uses."""
+    return [*_MARKER.findall("".join(patch.replace + patch.put for patch in row.patch)), row.helpers]
+
+
+def _patches(row: _Row, snippets: dict[str, Any]) -> Patches:
     def whole(text: str) -> str:
-        return re.sub(r"\{\{(\w+)\}\}", lambda marker: _snippet(marker[1], snippets), text)
+        return _MARKER.sub(lambda marker: _snippet(marker[1], snippets), text)
 
     patches = [(whole(patch.replace), whole(patch.put)) for patch in row.patch]
     if row.helpers:  # last: the patches are not meant for them
@@ -129,7 +138,7 @@ def _patches(row: _Row, snippets: dict[str, str]) -> Patches:
     return tuple(patches)
 
 
-def _snippet(name: str, snippets: dict[str, str]) -> str:
-    if name not in snippets:
+def _snippet(name: str, snippets: dict[str, Any]) -> str:
+    if not isinstance(snippets.get(name), str):
         raise LookupError(f"no snippet {name}; snippets.toml has {', '.join(snippets)}")
     return snippets[name]

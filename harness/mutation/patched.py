@@ -37,6 +37,7 @@ class Patched:
 
     kind   what they change
     under  of `TRANSFORMATIONS`, those that it declares as eager does: no other one kills or accuses it
+    lacks  capabilities of eager's options that it does not declare
     """
 
     what: ClassVar[str]
@@ -44,6 +45,7 @@ class Patched:
     kind: str
     patches: Patches
     under: tuple[str, ...] = field(default=(), kw_only=True)
+    lacks: tuple[str, ...] = field(default=(), kw_only=True)
 
     def implementation(self) -> Implementation:
         """Return eager with the patches in it. A replacement may use `torch`."""
@@ -53,7 +55,9 @@ class Patched:
         exec(compile(self.source(), f"<eager as {name}>", "exec"), module.__dict__)
         none = {one.name: one.default for one in fields(Capabilities) if one.name in TRANSFORMATIONS}
         left_out = {name: default for name, default in none.items() if name not in self.under}
-        module.__dict__["CAPABILITIES"] = replace(module.__dict__["CAPABILITIES"], **left_out)
+        declared = module.__dict__["CAPABILITIES"]
+        options = tuple(option for option in declared.options if option not in self.lacks)
+        module.__dict__["CAPABILITIES"] = replace(declared, options=options, **left_out)
         return Implementation(name, module, eager().path)
 
     def source(self) -> str:

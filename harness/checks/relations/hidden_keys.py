@@ -94,7 +94,8 @@ def added_keys(subject: Subject) -> Judgement:
     whole = problem.taken(letter, np.concatenate([copies, np.arange(keys)] if first else [np.arange(keys), copies]))
     added = np.arange(_ADDED) + (0 if first else keys)
     whole = whole.moved(_ADDED) if first else whole
-    whole = whole.hidden([int(key) for key in added])
+    if not first or any(way.any_keys for way in hiding(subject.case.options).values()):  # else nobody sees them
+        whole = whole.hidden([int(key) for key in added])
     base, more = answer_to(subject, problem), answer_to(subject, whole)
     arrays = more.output, more.bound, bounds(subject, whole)[0].value
     output, bound, right = (problem.rows(x, np.arange(subject.case.sizes[queries])) for x in arrays)
