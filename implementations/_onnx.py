@@ -32,6 +32,7 @@ CAPABILITIES = replace(
     second_derivatives=False,
     vmap=False,
     forward_derivatives=False,
+    autocast=(),
 )
 
 # The opset that torch's exporter writes by default. Later ones add no operator that these graphs use: Attention is made

@@ -23,6 +23,12 @@ class Perturbed(Plain, np.ndarray):
     def __array_finalize__(self, parent: Any) -> None:
         self.change = getattr(parent, "change", None)
 
+    def beside(self, column: Any) -> Any:
+        """Return the array with a further column; NumPy's would have forgotten what takes the place of the softmax."""
+        joined = Plain.beside(np.asarray(self), np.asarray(column)).view(Perturbed)
+        joined.change = self.change
+        return joined
+
     def softmax(self, visible: NDArray[np.bool_], fully_masked_rows: Words) -> Any:
         """Return the weights that the replacement makes of the scores."""
         return self.change(np.asarray(self), visible, fully_masked_rows)

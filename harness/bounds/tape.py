@@ -20,7 +20,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.bounds.operations import Ufuncs
+from attention_harness.bounds.ufuncs import Ufuncs
 from attention_harness.reference.arrays import Composite, Words
 
 _NUMBERS = itertools.count()

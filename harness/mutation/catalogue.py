@@ -98,7 +98,9 @@ def _read(folder: str, table: str, form: type[Row], make: Callable[[Row, str, Pa
             name = raw.get("name", "")
             try:
                 row = msgspec.convert(_one_form(raw), form)
-                row.lacks += tuple(lacking for used in _used(row) for lacking in snippets["lacks"].get(used, ()))
+                row.lacks += tuple(
+                    lacking for used in _used(row) for lacking in snippets.get("lacks", {}).get(used, ())
+                )
                 made = make(row, path.stem.replace("_", " "), _patches(row, snippets))
             except (msgspec.ValidationError, TypeError, LookupError) as error:
                 raise HarnessError(f"{path}: {table} {name!r}: {error}") from None

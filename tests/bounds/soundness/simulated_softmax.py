@@ -74,6 +74,9 @@ class SimulatedWeights:
     def as_output(self) -> Any:
         return self.scores.put(self.weights(), self.model.io)
 
+    def of_keys(self, keys: int) -> Any:
+        return self.as_output()[..., :keys]
+
     def __matmul__(self, values):
         model, adversary = self.model, self.adversary
         if model.probabilities is model.io or len(self.parts) > 1:
