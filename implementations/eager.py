@@ -44,6 +44,7 @@ CAPABILITIES = Capabilities(
         "first_position",
         "grouped_heads",
         "mask",
+        "relative_bias",
         "scale",
         "learned_scale",
         "sinks",
@@ -248,6 +249,7 @@ def softmax(
     softcap: float | None = None,
     window: tuple[int, int] | None = None,
     alibi: str | None = None,
+    relative_bias: Tensor | None = None,
     sinks: Tensor | None = None,
 ) -> Tensor:
     """Return the softmax of scores and biases over the keys that every condition allows; a fully masked row is zero."""
@@ -261,6 +263,8 @@ def softmax(
         scores = scores + bias
     if alibi is not None:
         scores = (scores + linear_biases(scores, alibi, causal)).to(scores.dtype)
+    if relative_bias is not None:
+        scores = scores + relative_biases(scores, relative_bias, causal)
     visible = visible_keys(scores, mask, bias, valid_lens, causal)
     if sinks is not None:  # one more key to each row, whose weight is dropped; no row is fully masked
         scores = scores if visible is None else scores.masked_fill(~visible, -math.inf)
@@ -318,6 +322,23 @@ def linear_biases(scores: Tensor, form: str, causal: str | None) -> Tensor:
     distance = place[:, None] - torch.arange(keys, device=scores.device)
     distance = distance.abs() if form == "full" else distance
     return (-slopes[:, None, None] * distance).to(torch.promote_types(scores.dtype, torch.float32))
+
+
+def relative_biases(scores: Tensor, table: Tensor, causal: str | None) -> Tensor:
+    """Return each head's entry of every distance's bucket in T5's table; of one side alone under causality."""
+    import torch
+
+    queries, keys = scores.shape[-2:]
+    place = torch.arange(queries, device=scores.device) + (keys - queries if causal == "bottom_right" else 0)
+    after = torch.arange(keys, device=scores.device) - place[:, None]
+    buckets = 32 if causal else 16  # of a side
+    distance = (-after).clamp(min=0) if causal else after.abs()
+    single = buckets // 2
+    growth = (distance.clamp(min=1) / single).log() / math.log(128 / single) * (buckets - single)
+    bucket = torch.where(distance < single, distance, (single + growth.long()).clamp(max=buckets - 1))
+    if not causal:
+        bucket = bucket + (after > 0) * buckets
+    return table[bucket].movedim(-1, 0)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

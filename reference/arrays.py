@@ -45,6 +45,7 @@ class Composite(Array, Protocol):
 
     def softmax(self, visible: NDArray[np.bool_], fully_masked_rows: Words) -> Any: ...
     def beside(self, column: Any) -> Any: ...
+    def picked(self, rows: NDArray[np.int64]) -> Any: ...
     @staticmethod
     def linear(parts: tuple[Any, ...], weight: Any, bias: Any) -> Any: ...
     def normalise(self) -> Any: ...
@@ -66,6 +67,10 @@ class Plain:
     def beside(self: Any, column: Any) -> Any:
         """Return the array with a further column at the end of its last axis, the same one where it is broadcast."""
         return np.concatenate([self, np.broadcast_to(column, (*self.shape[:-1], 1))], -1)
+
+    def picked(self: Any, rows: NDArray[np.int64]) -> Any:
+        """Return, of a table (N, H), the row that each place names: (..., ) -> (H, ...)."""
+        return np.moveaxis(self[rows], -1, 0)
 
     @staticmethod
     def linear(parts: tuple[Any, ...], weight: Any, bias: Any) -> Any:

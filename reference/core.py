@@ -108,8 +108,10 @@ def _all_weights(scores: Any, *, fully_masked_rows: Policy = "zero", place: Plac
             continue
         if option.apply is not None:
             scores = option.apply(scores, _operand(value, scores))
+        here = place or Place(*scores.shape[-2:])
+        if option.picks is not None:
+            scores = scores + operations(value).picked(value, option.picks(here, options))
         if option.adds is not None:
-            here = place or Place(*scores.shape[-2:])
             added, roundings = option.adds(value, scores.shape, here, options)
             scores = scores + computed(added, scores, roundings)
     words = words_of_rows(fully_masked_rows, scores.shape, place=place, **options)

@@ -116,6 +116,9 @@ class Tracked(Ufuncs):
         result.overflows |= getattr(column, "overflows", False)
         return result
 
+    def picked(self, rows: NDArray[np.int64]) -> Tracked:
+        return self._moved(lambda x: np.moveaxis(x[rows], -1, 0))
+
     def transpose(self, *axes: int) -> Tracked:
         return self._moved(lambda x: x.transpose(*axes))
 

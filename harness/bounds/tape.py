@@ -139,6 +139,18 @@ class Taped(Ufuncs):
             parents.append((column, lambda adjoint: _reduced(adjoint[..., keys:], column.shape)))
         return Taped(self.value.beside(_inner(column)), *parents)
 
+    def picked(self, rows: NDArray[np.int64]) -> Taped:
+        number, heads = self.shape
+        named = (rows.reshape(-1, 1) == np.arange(number)).astype(np.float64)
+
+        def pull(adjoint: Any) -> Any:  # the sum over the places that name a row, in any order
+            ones = adjoint.computed(named, 0)
+            return (
+                adjoint.reshape(heads, len(named)) @ (Taped(ones) if isinstance(adjoint, Taped) else ones)
+            ).swapaxes(0, 1)
+
+        return Taped(self.value.picked(rows), (self, pull))
+
     def of_keys(self, keys: int) -> Taped:
         index, shape = (..., slice(0, keys)), self.shape
         return Taped(self.value.of_keys(keys), (self, lambda adjoint: adjoint.scatter(index, shape)))

@@ -141,6 +141,8 @@ class Option:
     apply         (scores, number or finite tensor) -> scores, by the operators that `reference.arrays.Array` lists
     adds          (form, shape of the scores, place, all options) -> what is computed from places alone and added to the
                   scores, broadcastable to them, and how many roundings each of these numbers has
+    picks         (place, all options) -> which row of its tensor each pair of query and key takes, one number for each
+                  head, to be added to the scores
     beside        tensor -> a column of scores, the same in each row, that weigh in the softmax without a value
     visible       (tensor, shape of the scores) -> which keys each query sees, broadcastable to the scores
     interval      (form, place, all options) -> the first and last key that each query sees, as columns; both inclusive
@@ -165,6 +167,7 @@ class Option:
     tensor: Tensor | None = None
     apply: Callable[[Any, Any], Any] | None = None
     adds: Callable[[Any, tuple[int, ...], Place, Mapping[str, Any]], tuple[NDArray[np.float64], float]] | None = None
+    picks: Callable[[Place, Mapping[str, Any]], NDArray[np.int64]] | None = None
     beside: Callable[[Any], Any] | None = None
     visible: Callable[[Any, tuple[int, ...]], NDArray[np.bool_]] | None = None
     interval: Callable[[Any, Place, Mapping[str, Any]], tuple[Any, Any]] | None = None

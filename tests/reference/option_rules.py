@@ -56,10 +56,26 @@ def linearly_biased(score, form, index, shape, options):
     return score - slope * (abs(place - j) if form == "full" else place - j)
 
 
+def by_bucket(score, table, index, shape, options):
+    """Return the score plus the table's entry, the bucket found by counting the edges that the distance has passed."""
+    (*_, head, i, j), (*_, queries, keys) = index, shape
+    place = i + keys - queries if options.get("causal") == "bottom_right" else i
+    behind, side = place - j, 32 if options.get("causal") else 16
+    distance = max(behind, 0) if options.get("causal") else abs(behind)
+    single = side // 2
+    # distance >= single (128 / single)^(k / single), in whole numbers
+    edges = [k for k in range(1, single) if distance**single * single**k >= single**single * 128**k]
+    bucket = distance if distance < single else single + len(edges)
+    if not options.get("causal") and behind < 0:
+        bucket += side
+    return score + context().mpf(float(table[bucket, head]))
+
+
 RULES = {
     "softcap": Rule(score=capped),
     "bias": Rule(score=biased, sees=lambda bias, index, shape, o: entry(bias, shape, index) != -np.inf),
     "alibi": Rule(score=linearly_biased),
+    "relative_bias": Rule(score=by_bucket),
     "sinks": Rule(beside=lambda sinks, row: context().mpf(float(sinks[row[1]]))),
     "mask": Rule(sees=lambda mask, index, shape, o: bool(entry(mask, shape, index))),
     "valid_lens": Rule(sees=valid_lens),

@@ -41,6 +41,8 @@ OPTIONS = (
     {"softcap": 1.5},
     {"alibi": "full"},
     {"sinks": "ordinary"},
+    {"relative_bias": "buckets"},
+    {"relative_bias": "buckets", "causal": "bottom_right"},
     {"sinks": "large", "mask": "full", "causal": "top_left"},
     {"alibi": "causal", "causal": "bottom_right", "bias": "full"},
     {"window": (2, 1)},

@@ -169,6 +169,9 @@ OPERATIONS: dict[str, Scenario] = {
     "beside": Scenario(
         lambda x, column: x.beside(column), [UNSURE, Leaf(ONES[:, :1], OFF)], upstream=Leaf(np.ones((3, 5)), OFF)
     ),
+    "picked": Scenario(
+        lambda table: table.picked(np.array([[0, 1], [1, 2]])), [UNSURE], upstream=Leaf(np.ones((4, 2, 2)), OFF)
+    ),
     "scatter": moved(lambda x: x.scatter((slice(0, 3), slice(1, 5)), (4, 6))),
     "without": moved(lambda x: x.without(PLACED)),
     "finite": moved(lambda x: x.finite()),

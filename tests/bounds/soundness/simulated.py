@@ -72,6 +72,9 @@ class Simulated:
         joined = np.concatenate([self.held, np.broadcast_to(held, (*self.shape[:-1], 1))], -1)
         return self.like(joined, exact=self.exact and exact)
 
+    def picked(self, rows):
+        return self._moved(lambda x: np.moveaxis(x[rows], -1, 0))
+
     def transpose(self, *axes):
         return self._moved(lambda x: x.transpose(axes))
 
