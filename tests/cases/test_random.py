@@ -22,7 +22,7 @@ def strategy():
 @pytest.fixture(scope="module")
 def drawn(strategy):
     """Return the first cases of seed 0."""
-    return [random.draw(strategy, 0, k) for k in range(800)]
+    return [random.draw(strategy, 0, k) for k in range(1000)]
 
 
 def test_a_seed_and_a_number_make_a_case(strategy, drawn):
