@@ -12,7 +12,7 @@ Five tests, in this order. The first is rigorous; the others are statistics of i
 
 Tests 2 to 5 apply to a weighted sum with nothing after it, in rows whose scores' errors are of first order. Their
 limits are no tolerances: they are significance levels in units of a computed deviation, fixed before any implementation
-was measured.
+was measured. That of the bias was set after correct variants of the suite were: none reached 0.9 of it.
 """
 
 from __future__ import annotations

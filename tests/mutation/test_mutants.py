@@ -139,14 +139,14 @@ def _shown_here() -> list[Mutant]:
     return [one for one in found if DEEP or zlib.crc32(one.name.encode()) % 8 == 0]
 
 
-# Its race was lost in two of four whole runs on busy cores, and in none of 140 alone: `tox -e thorough` asks it.
-RACES = () if DEEP else ("one workspace for calls at once",)
-SEEN = [one for one in mutants() if one.kind in BY_CHECK and one.name not in RACES]
+RACES = ("one workspace for calls at once",)
 
 
-@pytest.mark.parametrize("mutant", SEEN, ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", [one for one in mutants() if one.kind in BY_CHECK], ids=lambda mutant: mutant.name)
 def test_a_mutant_that_only_its_check_shows_is_seen_by_it(mutant):
     """On the quick cases of a mechanism that it reaches, its anchor, or the rows written by hand."""
+    if mutant.name in RACES and not DEEP:
+        pytest.skip("was not seen in two of four whole runs, for a cause not found: `tox -e thorough` asks it")
     reached = mutant.mechanisms()
     declared = narrowed(mutant.implementation(), reached[0], "float32")
     cases = dict.fromkeys((anchor(declared), *cases_for(declared.capabilities, "quick"), *_by_hand(reached[0])))
