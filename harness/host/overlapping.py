@@ -14,25 +14,25 @@ Given = TypeVar("Given")
 Found = TypeVar("Found")
 
 _PAUSES = 8  # of one call
-_LONGEST_PAUSE = 0.02  # seconds, for another thread to finish a call: where cores are busy, it waits for one
-_MOST = 16  # calls of another thread meanwhile
+_LONGEST_PAUSE = 0.1  # seconds for each other thread to finish a call, however busy the cores are
 
 
 def overlapping(call: Callable[[Given], Found], problems: Sequence[Given], rounds: int) -> list[list[Found]]:
     """Return what calls on each problem return, each problem in a thread of its own, without autograd.
 
     In each round one thread, each in its turn, makes a single call that pauses between some lines of Python, drawn at
-    random, until another thread has finished a call: what a call writes in one line and reads in another meets whole
-    calls of the others between them. What a call raises is raised.
+    random, and in each pause every other thread makes a call: what a call writes in one line and reads in another meets
+    whole calls of the others between them. What a call raises is raised.
     """
     import torch
 
     together = threading.Barrier(len(problems))
     returned = [threading.Event() for _ in range(rounds)]
-    another = threading.Semaphore(0)  # released by each call that is finished while one pauses
+    others = len(problems) - 1
+    asked, answered = threading.Semaphore(0), threading.Semaphore(0)  # for a call of another thread; for its end
 
     def repeated(number: int) -> list[Found]:
-        found, pauses = [], _Pauses(random.Random(number), another)
+        found, pauses = [], _Pauses(random.Random(number), asked, answered, others)
         with torch.no_grad():  # a thread begins with gradients
             for turn, done in enumerate(returned):
                 together.wait()
@@ -41,11 +41,11 @@ def overlapping(call: Callable[[Given], Found], problems: Sequence[Given], round
                         found.append(pauses.during(call, problems[number]))
                         done.set()
                     else:
-                        for _ in range(_MOST):
-                            found.append(call(problems[number]))
-                            another.release()
-                            if done.is_set():
-                                break
+                        found.append(call(problems[number]))
+                        while not done.is_set():
+                            if asked.acquire(timeout=_LONGEST_PAUSE / 10):
+                                found.append(call(problems[number]))
+                                answered.release()
                 except BaseException:
                     done.set()
                     together.abort()
@@ -63,12 +63,14 @@ def overlapping(call: Callable[[Given], Found], problems: Sequence[Given], round
 class _Pauses:
     """Pauses of a thread between random lines of Python, spread over a call as long as the one before.
 
-    A pause ends with another thread's call. One that waits in vain, as where a call holds a lock, halves the next.
+    A pause ends with a call of each other thread. One in vain, as where a call holds a lock, halves the next.
     """
 
-    def __init__(self, draw: random.Random, another: threading.Semaphore) -> None:
+    def __init__(
+        self, draw: random.Random, asked: threading.Semaphore, answered: threading.Semaphore, others: int
+    ) -> None:
         self._draw = draw
-        self._another = another
+        self._asked, self._answered, self._others = asked, answered, others
         self._longest = _LONGEST_PAUSE
         self._length = 0  # lines of the call before
         self._lines = 0
@@ -98,7 +100,9 @@ class _Pauses:
         return self._line
 
     def _pause(self) -> None:
-        while self._another.acquire(blocking=False):
-            pass  # calls that were finished before
-        met = self._another.acquire(timeout=self._longest)
+        while self._answered.acquire(blocking=False):
+            pass  # calls that an earlier pause had asked for
+        if self._others:
+            self._asked.release(self._others)
+        met = all(self._answered.acquire(timeout=self._longest) for _ in range(self._others))
         self._longest = _LONGEST_PAUSE if met else self._longest / 2
