@@ -122,9 +122,19 @@ def _reachable(part: str, parts: dict[str, tuple[str, frozenset[str]]]) -> set[s
 def _parts(source: str) -> dict[str, tuple[str, frozenset[str]]]:
     """Return what each function and class holds, without its comments, and the names in it; all else under ""."""
     parts: dict[str, tuple[str, frozenset[str]]] = {"": ("", frozenset())}
+    lines = source.splitlines()
     for node in ast.parse(source).body:
-        name = node.name if isinstance(node, ast.FunctionDef | ast.ClassDef) else ""
+        is_part = isinstance(node, ast.FunctionDef | ast.ClassDef)
+        name, decorators = (node.name, node.decorator_list) if is_part else ("", [])
+        first = min(one.lineno for one in (node, *decorators))
         text, names = parts.get(name, ("", frozenset()))
-        used = frozenset(word.id for word in ast.walk(node) if isinstance(word, ast.Name))
-        parts[name] = (text + ast.dump(node), names | used)
+        here, used = _part("\n".join(lines[first - 1 : node.end_lineno]))
+        parts[name] = (text + here, names | used)
     return parts
+
+
+@functools.lru_cache(maxsize=1000)  # hundreds of mutants differ from eager in a function each
+def _part(source: str) -> tuple[str, frozenset[str]]:
+    """Return what a statement holds, without its comments, and the names in it."""
+    tree = ast.parse(source)
+    return ast.dump(tree), frozenset(word.id for word in ast.walk(tree) if isinstance(word, ast.Name))
