@@ -74,7 +74,8 @@ def each_dtype(implementation: Declaration, case: Case) -> list[Case]:
 def is_anchor(implementation: Declaration, case: Case) -> bool:
     """Return whether the behaviours are measured in this case."""
     plain = case.content == "ordinary" and case.layout == "contiguous" and case.draw == 0
-    return plain and case.on("cpu") == anchor(implementation)
+    optional = case.options.keys() - set(mechanisms()[case.mechanism].choices)
+    return plain and not optional and case.on("cpu") == anchor(implementation)
 
 
 def can_hide(implementation: Declaration, case: Case) -> bool:
