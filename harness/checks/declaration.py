@@ -39,6 +39,7 @@ class Check:
     other_cases   what it judges beside the subject's case; the implementation must take these too
     large         whether it can be judged where the scores are never there as a whole
     wide          whether the suite judges it, too, on a row whose tensors are very large
+    by_chance     whether the order in which threads run decides too: that it passes refutes no explanation
     """
 
     name: str
@@ -48,6 +49,7 @@ class Check:
     other_cases: tuple[Callable[[Case], Case], ...] = ()
     large: bool = False
     wide: bool = False
+    by_chance: bool = False
 
     def __post_init__(self) -> None:
         if not self.summary:

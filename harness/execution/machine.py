@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib.metadata
 import platform
 import subprocess
@@ -33,6 +34,7 @@ def environment() -> Environment:
     )
 
 
+@functools.cache
 def processor() -> Processor:
     """Return model and architecture, and the vector extensions that decide which kernels run."""
     model, architecture = platform.processor() or "unknown", platform.machine()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +25,7 @@ from attention_harness.model.case import Case
 from attention_harness.model.mutation_results import EquivalenceResult, Outcome
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 from attention_harness.mutation.declared import Suite, anchors, narrowed
+from attention_harness.mutation.executed import Statements, changed, recorded
 from attention_harness.mutation.patched import EquivalentVariant, Mutant, eager
 from attention_harness.mutation.restored import state_restored
 from attention_harness.registry import Implementation
@@ -31,8 +33,8 @@ from attention_harness.registry import Implementation
 ACCUSES = tuple(status for status in NONCONFORMING if status is not Status.UNEXPECTED_PASS)
 """Statuses that kill a mutant. A declared upstream failure that no longer shows is none: a patch may well avoid it."""
 
-_JUDGED_ANYWAY = 60
-"""Cases of a mechanism that are judged although a mutant answers there as eager does: its gradients may be wrong."""
+_FIRST = 60
+"""Cases of a mechanism on which most mutants show. Those alike there are judged where nothing else kills a mutant."""
 
 
 def start() -> None:
@@ -48,22 +50,63 @@ def judge_mutant(mutant: Mutant, suite: Suite, ids: Sequence[str] | None = None,
     ids        of the suite's cases, those to judge; all of them by default
     alike_too  whether all others are judged where no mechanism kills it: thousands of cases
     """
-    implementation = mutant.implementation()
-    hunt = _Hunt(mutant.name, _declaring(implementation))
-    unseen, left = [], []
-    for mechanism in mutant.mechanisms():
-        cases = [case for case in suite.cases(mechanism) if ids is None or case.id in ids]
-        with state_restored(seeds=False):
-            alike: list[Case] = []
-            if not hunt.killed(_telling_first(mutant.implementation(), cases, alike)):
-                left += alike
-                differing = dict.fromkeys(cases).keys() - set(alike)
-                if any(changes_output(implementation, eager(), case) for case in differing):
-                    unseen.append(mechanism)
-    if alike_too and not hunt.witnesses:
-        with state_restored(seeds=False):
-            hunt.killed(left)
-    return Outcome(mutant.name, mutant.kind, mutant.cites, hunt.witnesses, tuple(unseen), hunt.checks)
+    hunt = _Hunt(mutant.name, _declaring(mutant.implementation()))
+    asked = {name: [one for one in suite.cases(name) if ids is None or one.id in ids] for name in mutant.mechanisms()}
+    left = [_Sorted(mutant, name, cases) for name, cases in asked.items()]
+    with state_restored(seeds=False):
+        left = [one for one in left if not hunt.killed(one.differing(first=True))]
+        if not hunt.witnesses:
+            left = [one for one in left if not hunt.killed(one.alike())]
+        left = [one for one in left if not hunt.killed(one.differing(first=False))]
+        left = [one for one in left if not one.differ or not hunt.killed(one.alike())]
+        if alike_too and not hunt.witnesses:
+            left = [one for one in left if not hunt.killed(one.all_alike())]
+        unseen = tuple(one.mechanism for one in left if one.changes_output())
+    return Outcome(mutant.name, mutant.kind, mutant.cites, hunt.witnesses, unseen, hunt.checks)
+
+
+class _Sorted:
+    """The cases of a mechanism, sorted by whether a mutant answers there otherwise than eager.
+
+    differ: those found to differ so far
+    """
+
+    def __init__(self, mutant: Mutant, mechanism: str, cases: Sequence[Case]) -> None:
+        self.mechanism, self.differ = mechanism, list[Case]()
+        self._mutant, self._tried, self._cases = mutant, mutant.implementation(), cases
+        self._alike, self._yielded = list[Case](), set[Case]()
+
+    def differing(self, *, first: bool) -> Iterator[Case]:
+        """Yield the cases, among the first or the others, on which the mutant answers otherwise."""
+        for case in self._cases[:_FIRST] if first else self._cases[_FIRST:]:
+            if _differs(self._mutant, self._tried, case):
+                self.differ.append(case)
+                yield case
+            else:
+                self._alike.append(case)
+
+    def alike(self) -> Iterator[Case]:
+        """Yield those of the first cases on which it answers alike, and before them the cases of the behaviours.
+
+        These see what no answer shows.
+        """
+        measured = [case for case in self._cases if case in anchors(self.mechanism)]
+        early = set(self._cases[:_FIRST])
+        yield from self._new((*measured, *(case for case in self._alike if case in early)))
+
+    def all_alike(self) -> Iterator[Case]:
+        """Yield every case on which it answers alike."""
+        yield from self._new(self._alike)
+
+    def changes_output(self) -> bool:
+        """Return whether an answer leaves its error bound."""
+        return any(changes_output(self._tried, eager(), case) for case in self.differ)
+
+    def _new(self, cases: Iterable[Case]) -> Iterator[Case]:
+        for case in cases:
+            if case not in self._yielded:
+                self._yielded.add(case)
+                yield case
 
 
 @dataclass
@@ -131,48 +174,38 @@ def changes_output(implementation: Implementation, right: Implementation, case: 
     return False
 
 
-def _telling_first(tried: Implementation, cases: Sequence[Case], alike: list[Case]) -> Iterator[Case]:
-    """Yield the cases on which a mutant answers otherwise than eager, and of the first ones also the others.
-
-    The others begin with those of the behaviours, which see what no answer shows. The rest is appended to `alike`.
-    """
-    measured = [case for case in cases if case in anchors(case.mechanism)]
-    same: list[Case] = []
-    for place, case in enumerate(cases):
-        if place == _JUDGED_ANYWAY:
-            yield from dict.fromkeys((*measured, *same))
-        if _differs(tried, case):
-            yield case
-        elif place < _JUDGED_ANYWAY:
-            same.append(case)
-        elif case not in measured:
-            alike.append(case)
-    if len(cases) <= _JUDGED_ANYWAY:
-        yield from dict.fromkeys((*measured, *same))
-
-
-def _differs(implementation: Implementation, case: Case) -> bool:
+def _differs(mutant: Mutant, implementation: Implementation, case: Case) -> bool:
     """Return whether the output or weights have other bits than eager's.
 
     What the call changes of the process is undone: the checks have to see that it is changed.
     """
-    expected = _bits_of_eager(case)
+    expected, statements = _of_eager(case)
+    if not changed(mutant) & statements:
+        return False
     try:
         with state_restored():
-            return _bits(implementation, case) != expected
+            return digest(implementation, case) != expected
     except (Exception, SystemExit):
         return True
 
 
-def _bits(implementation: Implementation, case: Case) -> tuple[bytes, ...]:
+@functools.lru_cache(maxsize=100_000)
+def _of_eager(case: Case) -> tuple[bytes, Statements]:
+    """Return eager's answer in short, and what it executes."""
+    with recorded() as run:
+        found = digest(eager(), case)
+    return found, run.statements
+
+
+def digest(implementation: Implementation, case: Case) -> bytes:
+    """Return the bits of the first output and weights, in short."""
     found = in_process.subject(implementation, case).prepared.call(inputs.tensors(case))
-    tensors = (one for one in (found.output, found.weights) if one is not None)
-    return tuple(np.ascontiguousarray(to_array(one)).tobytes() for one in tensors)
-
-
-@functools.lru_cache(maxsize=4096)
-def _bits_of_eager(case: Case) -> tuple[bytes, ...]:
-    return _bits(eager(), case)
+    tensors = (to_array(one) for one in (found.output, found.weights) if one is not None)
+    together = hashlib.blake2b(digest_size=16)
+    for one in tensors:
+        together.update(repr(one.shape).encode())
+        together.update(np.ascontiguousarray(one).tobytes())
+    return together.digest()
 
 
 def judge_in_pieces(worker: pool.Worker, task: pool.Task) -> Outcome | EquivalenceResult:

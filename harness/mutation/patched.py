@@ -49,16 +49,20 @@ class Patched:
 
     def implementation(self) -> Implementation:
         """Return eager with the patches in it. A replacement may use `torch`."""
-        name = f"{self.what}:{self.name}"
         module = types.ModuleType("eager_patched")
         module.__dict__["torch"] = importlib.import_module("torch")
-        exec(compile(self.source(), f"<eager as {name}>", "exec"), module.__dict__)
+        exec(compile(self.source(), self.file, "exec"), module.__dict__)
         none = {one.name: one.default for one in fields(Capabilities) if one.name in TRANSFORMATIONS}
         left_out = {name: default for name, default in none.items() if name not in self.under}
         declared = module.__dict__["CAPABILITIES"]
         options = tuple(option for option in declared.options if option not in self.lacks)
         module.__dict__["CAPABILITIES"] = replace(declared, options=options, **left_out)
-        return Implementation(name, module, eager().path)
+        return Implementation(f"{self.what}:{self.name}", module, eager().path)
+
+    @property
+    def file(self) -> str:
+        """The name of its source in a traceback."""
+        return f"<eager as {self.what}:{self.name}>"
 
     def source(self) -> str:
         """Return eager's source with the patches."""

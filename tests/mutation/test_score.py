@@ -17,7 +17,7 @@ from attention_harness.mutation.campaign import Campaign, measure, select
 from attention_harness.mutation.declared import Suite, narrowed
 from attention_harness.mutation.judging import (
     _at_turn,
-    _telling_first,
+    _Sorted,
     changes_output,
     judge_mutant,
     judge_variants,
@@ -173,14 +173,15 @@ def test_what_shows_is_judged_first_and_nothing_is_left_out():
     ids = tuple(case.id for case in Suite("quick").cases("dot_product")[:80])
     [[polarity], []] = select(["mask polarity"])
     assert judge_mutant(polarity, Suite(ids=ids)).checks < 20
-    alike: list = []
-    order = [*_telling_first(mutant("nothing", "# ---").implementation(), list(map(parse, ids)), alike), *alike]
-    assert sorted(ids) == sorted(case.id for case in order)
+    cases = list(map(parse, ids))
+    found = _Sorted(mutant("nothing", "# ---"), cases[0].mechanism, cases)
+    assert [] == [*found.differing(first=True), *found.differing(first=False)]
+    assert sorted(ids) == sorted(case.id for case in (*found.alike(), *found.all_alike()))
 
 
 def test_what_shows_in_no_output_is_judged_after_all(monkeypatch):
     """A gradient that is wrong on the last case alone, whose output is right, kills the mutant in the second round."""
-    monkeypatch.setattr(judging, "_JUDGED_ANYWAY", 2)
+    monkeypatch.setattr(judging, "_FIRST", 2)
     [[doubled], []] = select(["gradient of the bias alone is doubled"])
     cases = [case for case in Suite("quick").cases("scaled_dot_product") if max(case.sizes.values()) < 10]
     plain = [case for case in cases if "bias" not in case.options][:3]

@@ -19,7 +19,7 @@ _ROUNDS = 24
 _SAFE = "as one after the other"
 
 
-@check("behaviour.thread_safety", is_anchor)
+@check("behaviour.thread_safety", is_anchor, by_chance=True)
 def thread_safety(subject: Subject) -> Judgement:
     """Whether calls from several threads at once, of the same and of other lengths, answer as they do alone."""
     claimed = subject.implementation.capabilities.thread_safe

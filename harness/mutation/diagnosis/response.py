@@ -20,6 +20,7 @@ from attention_harness.model.capabilities import Capabilities
 from attention_harness.model.case import Case
 from attention_harness.model.causes import without_numbers
 from attention_harness.model.errors import ImplementationRaised
+from attention_harness.mutation.executed import RIGHT, Statements, recorded
 from attention_harness.mutation.patched import Mutant
 from attention_harness.mutation.restored import state_restored
 from attention_harness.registry import Declared, Implementation
@@ -86,6 +87,16 @@ def _part(result: Any) -> Part:
 def response_of(mutant: Mutant, declared: Capabilities, case: Case) -> Response:
     """Return the response of a mutant that declares what the implementation declares which it may explain."""
     return Response(_declaring(mutant, declared), case)
+
+
+@functools.lru_cache(maxsize=2048)
+def executed_by(declared: Capabilities, case: Case, checks: tuple[Check, ...]) -> Statements:
+    """Return what eager executes in a call and in the checks of a case."""
+    with recorded() as run:
+        response = Response(_declaring(RIGHT, declared), case)
+        for check in checks:
+            response.judge(check)
+    return run.statements
 
 
 @functools.lru_cache(maxsize=1024)

@@ -10,6 +10,7 @@ left, cases are looked for on which their own responses differ, and the implemen
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -23,7 +24,8 @@ from attention_harness.model.verdict import Verdict
 from attention_harness.mutation.catalogue import mutants
 from attention_harness.mutation.diagnosis.candidates import near, unlike
 from attention_harness.mutation.diagnosis.difference import Comparison, compare, difference
-from attention_harness.mutation.diagnosis.response import Response, response_of
+from attention_harness.mutation.diagnosis.response import Response, executed_by, response_of
+from attention_harness.mutation.executed import RIGHT, changed
 from attention_harness.mutation.patched import Mutant
 from attention_harness.registry import Declared
 
@@ -32,7 +34,6 @@ SECONDS = 8.0
 
 _TRIED_WITH_ALL = 2  # cases on which every mutant is tried
 _TRIED = 6  # cases, at least, on which the last mutant left is tried
-_RIGHT = Mutant("none", "none", ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +107,20 @@ class _Search:
         checks = _checks(self.implementation, case)
         response = Response(self.implementation, case)
         failing = [check for check in checks if response.failure(check)]
-        passing = [check for check in checks if check not in failing]
+        passing = [check for check in checks if check not in failing and not check.by_chance]
         if failing:
             self.failed.append(case)
         elif not self.failed:
             return
         self.cases.append(case)
-        right = self._response(_RIGHT, case)
+        right = self._response(RIGHT, case)
+        apart_of = functools.cache(lambda guess: difference(response, guess, passing))
         for mutant in tried:
-            guess = self._response(mutant, case)
+            guess = self._response(mutant, case, checks)
+            if failing and guess is right:
+                continue
             if not failing:
-                apart = difference(response, guess, checks)
+                apart = apart_of(guess)
                 if apart > 1:
                     self.refuted.add(mutant)
                 else:
@@ -150,10 +154,11 @@ class _Search:
         """Return whether the leading mutants respond differently to a case, or show there while few cases are tried."""
         first, *others = self.leading()
         checks = _checks(self.implementation, case) if with_checks else ()
-        one = self._response(first, case)
+        checks = tuple(check for check in checks if not check.by_chance)
+        one = self._response(first, case, checks)
         if len(self.cases) < _TRIED:
-            others.append(_RIGHT)
-        return any(difference(one, self._response(other, case), checks) > 1 for other in others)
+            others.append(RIGHT)
+        return any(difference(one, self._response(other, case, checks), checks) > 1 for other in others)
 
     def matches(self, limit: int) -> list[Match]:
         """Return the mutants in order: cases agreed, then how near their numbers are, then those that have shipped."""
@@ -177,8 +182,10 @@ class _Search:
     def _rank(self, mutant: Mutant) -> tuple[float, float]:
         return -len(self.distances[mutant]), max(self.distances[mutant])
 
-    def _response(self, mutant: Mutant, case: Case) -> Response:
-        return response_of(mutant, self.declared, case)
+    def _response(self, mutant: Mutant, case: Case, checks: tuple[Check, ...] = ()) -> Response:
+        """Return the response of a mutant: that of the right source where nothing runs that the mutant changes."""
+        runs = mutant == RIGHT or changed(mutant) & executed_by(self.declared, case, checks)
+        return response_of(mutant if runs else RIGHT, self.declared, case)
 
 
 def _checks(implementation: Declared, case: Case) -> tuple[Check, ...]:
