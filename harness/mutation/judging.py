@@ -7,7 +7,7 @@ import hashlib
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -55,9 +55,11 @@ def judge_mutant(mutant: Mutant, suite: Suite, ids: Sequence[str] | None = None,
     left = [_Sorted(mutant, name, cases) for name, cases in asked.items()]
     with state_restored(seeds=False):
         left = [one for one in left if not hunt.killed(one.differing(first=True))]
+        shows = bool(hunt.witnesses) or any(one.differ for one in left)
         if not hunt.witnesses:
             left = [one for one in left if not hunt.killed(one.alike())]
-        left = [one for one in left if not hunt.killed(one.differing(first=False))]
+        if shows or not hunt.witnesses:
+            left = [one for one in left if not hunt.killed(one.differing(first=False))]
         left = [one for one in left if not one.differ or not hunt.killed(one.alike())]
         if alike_too and not hunt.witnesses:
             left = [one for one in left if not hunt.killed(one.all_alike())]
@@ -86,17 +88,18 @@ class _Sorted:
                 self._alike.append(case)
 
     def alike(self) -> Iterator[Case]:
-        """Yield those of the first cases on which it answers alike, and before them the cases of the behaviours.
+        """Yield those of the first cases on which it runs and answers alike, and before them those of the behaviours.
 
         These see what no answer shows.
         """
         measured = [case for case in self._cases if case in anchors(self.mechanism)]
         early = set(self._cases[:_FIRST])
-        yield from self._new((*measured, *(case for case in self._alike if case in early)))
+        yield from self._new(measured)
+        yield from self._new(case for case in self._alike if case in early and is_executed(self._mutant, case))
 
     def all_alike(self) -> Iterator[Case]:
-        """Yield every case on which it answers alike."""
-        yield from self._new(self._alike)
+        """Yield every case on which it runs and answers alike."""
+        yield from self._new(case for case in self._alike if is_executed(self._mutant, case))
 
     def changes_output(self) -> bool:
         """Return whether an answer leaves its error bound."""
@@ -121,7 +124,9 @@ class _Hunt:
     def killed(self, cases: Iterable[Case]) -> bool:
         """Judge cases, one after the other; return whether one of them kills the mutant."""
         for case in cases:
-            for verdict in run_checks(plan_item(self.declaring(case), case, row=True)):
+            item = plan_item(self.declaring(case), case, row=True)
+            checks = sorted(item.checks, key=lambda check: check.by_chance)  # those that wait for threads come last
+            for verdict in run_checks(replace(item, checks=tuple(checks))):
                 self.checks += verdict.status not in NOT_CHECKED
                 if verdict.status in ACCUSES:
                     self.witnesses[case.mechanism] = _replayed_by_mutants(verdict, self.name)
@@ -179,14 +184,18 @@ def _differs(mutant: Mutant, implementation: Implementation, case: Case) -> bool
 
     What the call changes of the process is undone: the checks have to see that it is changed.
     """
-    expected, statements = _of_eager(case)
-    if not changed(mutant) & statements:
+    if not is_executed(mutant, case):
         return False
     try:
         with state_restored():
-            return digest(implementation, case) != expected
+            return digest(implementation, case) != _of_eager(case)[0]
     except (Exception, SystemExit):
         return True
+
+
+def is_executed(mutant: Mutant, case: Case) -> bool:
+    """Return whether a call on a case runs a statement that the mutant changes."""
+    return bool(changed(mutant) & _of_eager(case)[1])
 
 
 @functools.lru_cache(maxsize=100_000)

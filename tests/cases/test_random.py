@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+
 import pytest
 
 from attention_harness.cases import random, space
@@ -20,15 +23,22 @@ def strategy():
 
 
 @pytest.fixture(scope="module")
-def drawn(strategy):
+def case_of(strategy):
+    """Return the function that draws a numbered case of seed 0, once."""
+    return functools.cache(functools.partial(random.draw, strategy, 0))
+
+
+@pytest.fixture
+def drawn(case_of):
     """Return the first cases of seed 0."""
-    return [random.draw(strategy, 0, k) for k in range(1000)]
+    return list(map(case_of, range(1000)))
 
 
-def test_a_seed_and_a_number_make_a_case(strategy, drawn):
+def test_a_seed_and_a_number_make_a_case(strategy):
     """Twice the same, whatever was drawn before it; another seed draws others."""
-    assert drawn[59] == random.draw(random.cases_of(), 0, 59)
-    assert not set(drawn[:50]) & {random.draw(strategy, 1, k) for k in range(50)}
+    drawn = [random.draw(strategy, 0, k) for k in range(50)]
+    assert drawn[49] == random.draw(random.cases_of(), 0, 49)
+    assert not set(drawn) & {random.draw(strategy, 1, k) for k in range(50)}
 
 
 def test_every_case_parses_back(drawn):
@@ -97,9 +107,10 @@ def test_named_mechanisms_leave_the_others_out():
         (lambda c: c.options.get("causal") and c.sizes.get("Lk", 0) >= c.sizes.get("Lq", 99) + 2, "Lq1Lk3"),
     ],
 )
-def test_what_matters_stays_and_the_rest_is_simple(strategy, drawn, fails, smallest):
+def test_what_matters_stays_and_the_rest_is_simple(strategy, case_of, fails, smallest):
     """Every length that does not matter ends at 1, and no option is left that is not needed."""
-    k = next(k for k, case in enumerate(drawn) if case.mechanism == "scaled_dot_product" and fails(case))
+    numbered = ((k, case_of(k)) for k in itertools.count())
+    k = next(k for k, case in numbered if case.mechanism == "scaled_dot_product" and fails(case))
     found = random.smallest(strategy, 0, k, lambda case: case.mechanism == "scaled_dot_product" and bool(fails(case)))
     assert fails(found)
     assert smallest in found.id
@@ -107,8 +118,8 @@ def test_what_matters_stays_and_the_rest_is_simple(strategy, drawn, fails, small
     assert len(found.options) <= 1
 
 
-def test_what_does_not_fail_again_has_no_smallest(strategy, drawn):
+def test_what_does_not_fail_again_has_no_smallest(strategy, case_of):
     """The case itself is the only one that could fail, or none."""
-    k = next(k for k, case in enumerate(drawn) if len(case.options) > 1)
-    assert drawn[k] == random.smallest(strategy, 0, k, lambda case: case == drawn[k])
+    k = next(k for k in itertools.count() if len(case_of(k).options) > 1)
+    assert case_of(k) == random.smallest(strategy, 0, k, lambda case: case == case_of(k))
     assert None is random.smallest(strategy, 0, k, lambda case: False)

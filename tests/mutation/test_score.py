@@ -174,7 +174,9 @@ def test_what_shows_is_judged_first_and_nothing_is_left_out():
     [[polarity], []] = select(["mask polarity"])
     assert judge_mutant(polarity, Suite(ids=ids)).checks < 20
     cases = list(map(parse, ids))
-    found = _Sorted(mutant("nothing", "# ---"), cases[0].mechanism, cases)
+    stands = "    return attend(query @ key.mT, value, **visibility)"
+    same = mutant("the same", "    scores = query @ key.mT\n" + stands.replace("query @ key.mT", "scores"), stands)
+    found = _Sorted(same, cases[0].mechanism, cases)
     assert [] == [*found.differing(first=True), *found.differing(first=False)]
     assert sorted(ids) == sorted(case.id for case in (*found.alike(), *found.all_alike()))
 

@@ -53,9 +53,9 @@ def verdicts(found: EquivalentVariant, cases) -> Iterator[Verdict]:
 
 @pytest.mark.parametrize("name", SAMPLE)
 def test_a_correct_variant_is_not_accused(name):
-    """On a fifth of the quick cases no verdict of any check fails, gradients among them, and something is measured."""
+    """On an eighth of the quick cases no verdict fails, gradients among them, and something is measured."""
     own = [case for case in matrix("quick") if case.mechanism in variant(name).mechanisms()]
-    found = list(verdicts(variant(name), own[::5]))
+    found = list(verdicts(variant(name), own[::8]))
     assert [] == [f"{v.check} {v.case}: {v.reason}" for v in found if v.status in ACCUSES]
     assert {"accuracy", "gradient"} <= {v.check for v in found if v.error_ratio is not None}
 
