@@ -86,8 +86,9 @@ def test_no_id_and_no_number_changes(grown):
         assert all(torch.equal(numbers[name], again[name]) for name in numbers), case.id
 
 
-@pytest.mark.parametrize("grown", ADDITIONS, indirect=True)
-@pytest.mark.parametrize("tier", ["quick", "default"])
+@pytest.mark.parametrize(
+    ("grown", "tier"), [*((addition, "quick") for addition in ADDITIONS), ("option", "default")], indirect=["grown"]
+)
 def test_the_list_is_extended_by_what_is_new(grown, tier):
     """Rows are missing, are found, are all about what was added, and then none is missing."""
     assert Coverage(tier).missing(BEFORE[tier])

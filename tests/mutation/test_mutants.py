@@ -167,9 +167,10 @@ def test_a_mutant_is_one(mutant):
     first = 40  # most show at once; what needs a row of its own shall not go through all the others
     later = sorted(cases[first:], key=lambda case: case.fingerprint)  # what shows in one dtype alone shows soon
     apart = itertools.chain.from_iterable(map(_apart, reached))
-    tried = itertools.chain(cases[:first], _by_hand(reached[0]), later, apart)
+    by_hand = _by_hand(reached[0], "float16" if "in half precision" in mutant.name else "float64")
+    tried = itertools.chain(cases[:first], by_hand, later, apart)
     if mutant.kind in SHOWN_APART:
-        small = sorted(_by_hand(reached[0]), key=lambda case: math.prod(case.sizes.values()))
+        small = sorted(by_hand, key=lambda case: math.prod(case.sizes.values()))
         tried = itertools.chain(small[: len(small) // 2], apart, tried)
     if shown is not _in_training:  # elsewhere a call executes all that its checks do
         tried = (case for case in tried if is_executed(mutant, case))
@@ -192,11 +193,11 @@ def _apart(mechanism: str) -> tuple[Case, ...]:
 
 
 @functools.cache
-def _by_hand(mechanism: str) -> tuple[Case, ...]:
+def _by_hand(mechanism: str, dtype: str = "float64") -> tuple[Case, ...]:
     """Return the cases of rows that no factor makes: a structure, a scale, a shape, past a tile."""
-    declared = Capabilities((mechanism,), ("float64",), options=eager().capabilities.options)
+    declared = Capabilities((mechanism,), (dtype,), options=eager().capabilities.options)
     [variant, *_] = [one for one in variants() if one.mechanism.name == mechanism]
-    found = (onto(row, variant, "float64", declared) for row in rows() if row.options and row.line in _REASONED)
+    found = (onto(row, variant, dtype, declared) for row in rows() if row.options and row.line in _REASONED)
     return tuple(case for case in found if case is not None)
 
 

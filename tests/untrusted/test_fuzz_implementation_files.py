@@ -52,7 +52,7 @@ def sources(draw: st.DrawFn) -> str:
 @pytest.mark.usefixtures("no_work")
 @given(source=sources(), command=st.sampled_from(("list", "check", "replay", "bench")))
 @example(source="raise KeyboardInterrupt", command="list")
-@profile(80)
+@profile(40)
 def test_a_wrong_file_is_one_line(source, command):
     """Whatever the verb: an answer or a mistake told in a line, and no part of it steers the terminal."""
     further: dict[str, tuple[str, ...]] = {"list": ("implementations",), "check": ("--case", TINY)}

@@ -46,7 +46,6 @@ def _with(change, arithmetic=FUSED) -> Implementation:
 
 KERNELS = {
     "last key dropped": lambda s, v, seen: (s, v * (v.new_tensor(range(v.shape[-2], 0, -1)) > 1)[:, None], seen),
-    "values shifted by one key": lambda s, v, seen: (s, v.roll(1, -2), seen),
     "value channels reversed": lambda s, v, seen: (s, v.flip(-1), seen),
 }
 
