@@ -12,7 +12,7 @@ import difflib
 import functools
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from attention_harness.mutation.patched import Mutant, Patched, eager, source_of_eager
@@ -57,10 +57,9 @@ def recorded() -> Iterator[Recorded]:
 
 @functools.lru_cache(maxsize=1000)
 def changed(patched: Patched) -> Statements:
-    """Return the statements that a patch changes, and those before and after each change: the way to what is new.
+    """Return statements of which one runs wherever the patch matters.
 
-    At the edge of a function it is the whole function, in which what is new may stand anywhere. EVERY where the patch
-    changes what runs at import, but for new functions and classes, which others have to call.
+    EVERY where it changes what runs at import, but for new functions and classes, which others have to call.
     """
     old, new = source_of_eager().splitlines(), patched.source().splitlines()
     found: Statements = 0
@@ -68,7 +67,7 @@ def changed(patched: Patched) -> Statements:
         if kind != "equal":
             if not all(map(_defines, new[start:end])):
                 return EVERY
-            touched = _touched(first, last)
+            touched = _entered(old, first, new[start:end]) or _around(first, last)
             if any(_statements()[one].at_import for one in touched):
                 return EVERY
             found |= functools.reduce(lambda all_of_them, one: all_of_them | 1 << one, touched, 0)
@@ -80,8 +79,28 @@ def _defines(line: str) -> bool:
     return not line or line.startswith((" ", "def ", "class ", "@", "#", ")"))
 
 
-def _touched(first: int, last: int) -> list[int]:
-    """Return the statements around a change of the lines after the first and up to the last."""
+def _entered(old: Sequence[str], first: int, new: Sequence[str]) -> list[int]:
+    """Return the statement after so many lines, if what is put there is entered where that would be; else none.
+
+    So it is where a statement of the same block begins there, before which or in place of which the new lines stand.
+    """
+    place = bisect.bisect_left(_statements(), first + 1, key=lambda one: one.line)
+    if place == len(_statements()) or _statements()[place].line != first + 1:
+        return []
+    block = _indent(old[first])
+    first_new, *others = [_indent(line) for line in new if line.strip()] or [block]
+    return [place] if first_new == block and all(one >= block for one in others) else []
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _around(first: int, last: int) -> list[int]:
+    """Return the statements before and after a change of the lines after the first and up to the last.
+
+    At the edge of a function it is the whole function, in which what is new may stand anywhere.
+    """
     statements = _statements()
     before = max(bisect.bisect_right(statements, first, key=lambda one: one.line) - 1, 0)
     after = bisect.bisect_left(statements, last + 1, key=lambda one: one.line)
