@@ -145,9 +145,10 @@ def judge_variants(
     accused: list[Verdict] = []
     for case in map(_case, ids):
         for variant in (variants[place] for place in _at_turn(case, len(variants), share)):
-            implementation, mechanisms = _built(variant)
-            item = plan_item(implementation, case, row=True)
-            for verdict in run_checks(item) if case.mechanism in mechanisms else ():
+            declaring, mechanisms = _built(variant)
+            if case.mechanism not in mechanisms:
+                continue
+            for verdict in run_checks(plan_item(declaring(case), case, row=True)):
                 checks[variant.name] += verdict.status not in NOT_CHECKED
                 if verdict.status in ACCUSES:
                     accused.append(_replayed_by_mutants(verdict, variant.name))
@@ -279,8 +280,8 @@ def _case(text: str) -> Case:
 
 
 @functools.cache
-def _built(variant: EquivalentVariant) -> tuple[Implementation, tuple[str, ...]]:
-    return variant.implementation(), variant.mechanisms()
+def _built(variant: EquivalentVariant) -> tuple[Callable[[Case], Implementation], tuple[str, ...]]:
+    return _declaring(variant.implementation()), variant.mechanisms()
 
 
 def _declaring(implementation: Implementation) -> Callable[[Case], Implementation]:

@@ -51,7 +51,8 @@ def causal_corner(subject: Subject) -> Judgement:
     for corner, case in with_option(subject.implementation, subject.case, "causal").items():
         seen = _seen(subject, case)
         queries, keys = seen.shape
-        words = (word for word in OPTIONS["causal"].forms if np.array_equal(seen, _shown(word, queries, keys)))
+        alone = mechanisms()[case.mechanism].returns_weights
+        words = (word for word in OPTIONS["causal"].forms if np.array_equal(seen, _shown(word, queries, keys, alone)))
         found[corner] = next(words, "neither")
     measured = ", ".join(
         word if word == corner else f"{word} where {corner} is asked" for corner, word in found.items()
@@ -59,10 +60,14 @@ def causal_corner(subject: Subject) -> Judgement:
     return finding(measured, ", ".join(found), any(corner != word for corner, word in found.items()))
 
 
-def _shown(corner: str, queries: int, keys: int) -> NDArray[np.bool_]:
-    """Return (queries, keys): what a query sees under a corner."""
+def _shown(corner: str, queries: int, keys: int, weights_alone: bool) -> NDArray[np.bool_]:
+    """Return (queries, keys): what a query is seen to see under a corner.
+
+    weights_alone: whether the weights are the output, where a single key has the weight 1 whatever its score
+    """
     first, last = interval({"causal": corner}, Place(queries, keys))
-    return (first <= np.arange(keys)) & (np.arange(keys) <= last)
+    shown: NDArray[np.bool_] = (first <= np.arange(keys)) & (np.arange(keys) <= last)
+    return shown & (shown.sum(-1, keepdims=True) > 1) if weights_alone else shown
 
 
 def _seen(subject: Subject, case: Case) -> NDArray[np.bool_]:
