@@ -36,6 +36,9 @@ ACCUSES = tuple(status for status in NONCONFORMING if status is not Status.UNEXP
 _FIRST = 60
 """Cases of a mechanism on which most mutants show. Those alike there are judged where nothing else kills a mutant."""
 
+_FURTHER = 400
+"""Further cases on which a mutant is compared with eager in a mechanism, once another mechanism has killed it."""
+
 
 def start() -> None:
     """Start a worker without AMX: with it oneDNN#5717 spoils bfloat16 products of equivalent variants."""
@@ -54,12 +57,12 @@ def judge_mutant(mutant: Mutant, suite: Suite, ids: Sequence[str] | None = None,
     asked = {name: [one for one in suite.cases(name) if ids is None or one.id in ids] for name in mutant.mechanisms()}
     left = [_Sorted(mutant, name, cases) for name, cases in asked.items()]
     with state_restored(seeds=False):
-        left = [one for one in left if not hunt.killed(one.differing(first=True))]
+        left = [one for one in left if not hunt.killed(one.differing(0, _FIRST))]
         shows = bool(hunt.witnesses) or any(one.differ for one in left)
         if not hunt.witnesses:
             left = [one for one in left if not hunt.killed(one.alike())]
         if shows or not hunt.witnesses:
-            left = [one for one in left if not hunt.killed(one.differing(first=False))]
+            left = [one for one in left if not hunt.killed(one.differing(_FIRST, _FURTHER if hunt.witnesses else None))]
         left = [one for one in left if not one.differ or not hunt.killed(one.alike())]
         if alike_too and not hunt.witnesses:
             left = [one for one in left if not hunt.killed(one.all_alike())]
@@ -78,9 +81,9 @@ class _Sorted:
         self._mutant, self._tried, self._cases = mutant, mutant.implementation(), cases
         self._alike, self._yielded = list[Case](), set[Case]()
 
-    def differing(self, *, first: bool) -> Iterator[Case]:
-        """Yield the cases, among the first or the others, on which the mutant answers otherwise."""
-        for case in self._cases[:_FIRST] if first else self._cases[_FIRST:]:
+    def differing(self, start: int, count: int | None) -> Iterator[Case]:
+        """Yield the cases, from one on and among so many, on which the mutant answers otherwise."""
+        for case in self._cases[start : None if count is None else start + count]:
             if _differs(self._mutant, self._tried, case):
                 self.differ.append(case)
                 yield case
