@@ -128,9 +128,9 @@ def _parts(source: str) -> dict[str, tuple[str, frozenset[str]]]:
     parts: dict[str, tuple[str, frozenset[str]]] = {"": ("", frozenset())}
     lines = source.splitlines()
     for node in ast.parse(source).body:
-        is_part = isinstance(node, ast.FunctionDef | ast.ClassDef)
-        name, decorators = (node.name, node.decorator_list) if is_part else ("", [])
-        first = min(one.lineno for one in (node, *decorators))
+        name, first = "", node.lineno
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            name, first = node.name, min(one.lineno for one in (node, *node.decorator_list))
         text, names = parts.get(name, ("", frozenset()))
         here, used = _part("\n".join(lines[first - 1 : node.end_lineno]))
         parts[name] = (text + here, names | used)
