@@ -26,8 +26,9 @@ class ErrorBound:
     value      float64 reference
     bound      largest error of each element, deterministic
     deviation  standard deviation of the error of each element
-    linear     rows (the value's shape without its last axis) whose score errors are small enough that the deviation
-               means something; None where the result passed through more than the weighted sum
+    linear     rows (the value's shape without its last axis) whose score errors are small enough, and whose weights
+               large enough, that the deviation means something; None where the result passed through more than the
+               weighted sum
     empty      rows that see no key, or None where there are no scores
     overflow   why the problem lies outside the dtype's range, or ""
     """
@@ -71,7 +72,9 @@ def error_bounds(
     if scores is not None:
         empty = scores.empty
         if output is scores or output.direct:
-            linear = scores.shift.max(-1, initial=0.0) <= _FIRST_ORDER
+            # Weights that a sink has left below every normal number are rounded to 0 or up, all alike.
+            normal = scores.value.max(-1, initial=0.0) >= max(model.probabilities.smallest, model.io.smallest)
+            linear = (scores.shift.max(-1, initial=0.0) <= _FIRST_ORDER) & normal
     of_weights = bound_of_result(scores, None, empty, dtype) if scores is not None and weights else None
     return bound_of_result(output.as_output(), linear, empty, dtype), of_weights
 
