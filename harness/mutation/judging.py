@@ -18,10 +18,11 @@ from attention_harness.cases.ids import parse
 from attention_harness.checks.form import to_array, wrong_form
 from attention_harness.execution import in_process, pool
 from attention_harness.execution.lost import Lost
-from attention_harness.execution.plan import plan_item
+from attention_harness.execution.plan import Item, plan_item
 from attention_harness.execution.run import run_checks
 from attention_harness.execution.runner import lost_verdicts
 from attention_harness.model.case import Case
+from attention_harness.model.errors import HarnessError
 from attention_harness.model.mutation_results import EquivalenceResult, Outcome
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 from attention_harness.mutation.declared import Suite, anchors, narrowed
@@ -129,12 +130,34 @@ class _Hunt:
         for case in cases:
             item = plan_item(self.declaring(case), case, row=True)
             checks = sorted(item.checks, key=lambda check: check.by_chance)  # those that wait for threads come last
-            for verdict in run_checks(replace(item, checks=tuple(checks))):
-                self.checks += verdict.status not in NOT_CHECKED
-                if verdict.status in ACCUSES:
-                    self.witnesses[case.mechanism] = _replayed_by_mutants(verdict, self.name)
-                    return True
+            with state_restored(seeds=False):
+                found = self._accusation(replace(item, checks=tuple(checks)))
+            if found:
+                _hold_against_eager(found, item)
+                self.witnesses[case.mechanism] = _replayed_by_mutants(found, self.name)
+                return True
         return False
+
+    def _accusation(self, item: Item) -> Verdict | None:
+        for verdict in run_checks(item):
+            self.checks += verdict.status not in NOT_CHECKED
+            if verdict.status in ACCUSES:
+                return verdict
+        return None
+
+
+def _hold_against_eager(verdict: Verdict, item: Item) -> None:
+    """Raise HarnessError where the check accuses eager itself on the case: such a verdict kills nothing."""
+    right = narrowed(eager(), item.case.mechanism, item.case.dtype)
+    again = replace(
+        plan_item(right, item.case, row=True), checks=tuple(c for c in item.checks if c.name == verdict.check)
+    )
+    for one in run_checks(again):
+        if one.status in ACCUSES:
+            raise HarnessError(
+                f"{one.check} accuses eager itself on {one.case}: {one.reason}. "
+                "It is a false accusation, so that no mutant is killed by it: mend the check first"
+            )
 
 
 def judge_variants(

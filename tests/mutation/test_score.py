@@ -237,3 +237,13 @@ def test_only_known_names():
         select(["mask polarty"])
     mutants, variants = select([])
     assert not {f.name for f in mutants} & {v.name for v in variants}
+
+
+def test_what_accuses_eager_too_kills_nothing(monkeypatch):
+    """A campaign ends there, and says which check to mend."""
+    [[polarity, unscaled], []] = select(["mask polarity", "not scaled"])
+    case = "scaled_dot_product-B2H1Hk1Lq3Lk4D2Dv2-float64-mask=full-ordinary-contiguous"
+    judging._of_eager(parse(case))  # kept: what eager answers and runs
+    monkeypatch.setattr(judging, "eager", lambda: polarity.implementation())
+    with pytest.raises(HarnessError, match="accuracy accuses eager itself on scaled_dot_product-B2H1"):
+        judge_mutant(unscaled, Suite(ids=(case,)))
