@@ -97,4 +97,5 @@ def _joined(parts: Sequence[ErrorBound], axis: int, row: int) -> ErrorBound:
     for name, along in axes.items():
         found = [getattr(part, name) for part in parts]
         joined[name] = None if found[0] is None else np.concatenate(found, along)
-    return ErrorBound(**joined, overflow=next((part.overflow for part in parts if part.overflow), ""))
+    overflow = next((part.overflow for part in parts if part.overflow), "")
+    return ErrorBound(**joined, overflow=overflow, shared=any(part.shared for part in parts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class ErrorBound:
                weighted sum
     empty      rows that see no key, or None where there are no scores
     overflow   why the problem lies outside the dtype's range, or ""
+    shared     whether rows may err alike: the values that are weighted have errors, such as a constant's rounding
     """
 
     value: Array
@@ -39,6 +40,7 @@ class ErrorBound:
     linear: NDArray[np.bool_] | None
     empty: NDArray[np.bool_] | None
     overflow: str = ""
+    shared: bool = False
 
 
 # Numbers beyond float64's range are marked as overflows, not warned of: np.errstate.
@@ -76,7 +78,8 @@ def error_bounds(
             normal = scores.value.max(-1, initial=0.0) >= max(model.probabilities.smallest, model.io.smallest)
             linear = (scores.shift.max(-1, initial=0.0) <= _FIRST_ORDER) & normal
     of_weights = bound_of_result(scores, None, empty, dtype) if scores is not None and weights else None
-    return bound_of_result(output.as_output(), linear, empty, dtype), of_weights
+    of_output = bound_of_result(output.as_output(), linear, empty, dtype)
+    return replace(of_output, shared=output is not scores and output.of_rounded), of_weights
 
 
 def bound_of_result(result: Tracked | Weights, linear: Any, empty: Any, dtype: str) -> ErrorBound:

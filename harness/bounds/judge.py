@@ -7,8 +7,9 @@ Five tests, in this order. The first is rigorous; the others are statistics of i
 3. row        root mean square of error/deviation along a row <= 5; 8 for inputs with few degrees of freedom
 4. whole      root mean square over the N elements <= 1.25 + 4/sqrt(N); 4 for inputs with few degrees of freedom
 5. bias       |mean of signed error/deviation| <= 0.2 + 4/sqrt(R) over R unlike rows, 8 at least, unless inputs have few
-              degrees of freedom; the sign is the error's, or positive away from zero. Roundings to nearest cancel over
-              rows; truncation errs to one side, by amounts that tests 1 to 4 allow. TOSA's conformance suite does this
+              degrees of freedom or the weighted values are rounded themselves, alike in many rows. The sign is the
+              error's, or positive away from zero. Roundings to nearest cancel over rows; truncation errs to one side,
+              by amounts that tests 1 to 4 allow. TOSA's conformance suite does this
 
 Tests 2 to 5 apply to a weighted sum with nothing after it, in rows whose scores' errors are of first order. Their
 limits are no tolerances: they are significance levels in units of a computed deviation, fixed before any implementation
@@ -152,7 +153,7 @@ def _statistics(error: NDArray[np.float64], error_bound: ErrorBound, degenerate:
     whole = WHOLE_DEGENERATE if degenerate else WHOLE + WHOLE_SLACK / np.sqrt(z.size)
     tests.append(("the root mean square error", float(np.sqrt((z**2).mean())), max(whole, WHOLE)))
     right = error_bound.value[rows]
-    up, limit = z * np.sign(error[rows]), limit_of_bias(right, degenerate)
+    up, limit = z * np.sign(error[rows]), limit_of_bias(right, degenerate or error_bound.shared)
     tests.append(("the mean error up or down", abs(float(up.mean())), limit))
     outward = up * np.sign(right)
     tests.append(("the mean error towards or away from zero", abs(float(outward.mean())), limit))
@@ -164,12 +165,14 @@ def _statistics(error: NDArray[np.float64], error_bound: ErrorBound, degenerate:
     return Judgement(error_ratio, judged.error, judged.where, reason)
 
 
-def limit_of_bias(right: NDArray[np.float64], degenerate: bool) -> float:
+def limit_of_bias(right: NDArray[np.float64], repeated: bool) -> float:
     """Return how many deviations the mean of the signed errors may be, of rows whose right numbers these are.
 
     Rows with the same numbers are one: batch elements in the same memory repeat each other's errors.
+
+    repeated: whether unlike rows may err alike too
     """
-    rows = 0 if degenerate else len(np.unique(right, axis=0))
+    rows = 0 if repeated else len(np.unique(right, axis=0))
     return math.inf if rows < BIAS_ROWS else BIAS + BIAS_SLACK / math.sqrt(rows)
 
 

@@ -32,6 +32,7 @@ class Tracked(Ufuncs):
     bound, variance  arrays of the value's shape, or the number 0 for what is exact, as the inputs are
     stored           whether the last step rounded to the case's dtype
     direct           whether this is a weighted sum of values, with nothing after it
+    of_rounded       of such a sum: whether its values have errors of their own
     by_output        of a gradient of weights: what its mean may err, made from the output
     overflows        whether a step so far leaves the range of the format in which it is stored
     factors          of a stored product: sizes of what was multiplied, as a third factor may have met either one first
@@ -45,7 +46,7 @@ class Tracked(Ufuncs):
         self.bound = bound
         self.variance = variance
         self.stored = False
-        self.direct = False
+        self.direct = self.of_rounded = False
         self.by_output: Array | None = None
         self.factors: tuple[Array, Array] | None = None
         self.scaled = 0.0

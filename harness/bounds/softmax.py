@@ -175,6 +175,7 @@ class Weights:
         result.bound = np.where(exact & representable(out, self.model.io), 0.0, result.bound)
         result.overflows |= values.overflows
         result.direct = True
+        result.of_rounded = not isinstance(values.bound, float)
         return result
 
     def _sums_exactly(self, values: Any) -> NDArray[np.bool_]:

@@ -50,3 +50,9 @@ def test_weights_below_every_normal_number_are_not_told_to_lean_to_one_side():
     """A large sink leaves weights of which float16 rounds most to 0."""
     case = parse("gaussian_kernel-B2H2Lq33Lk31D6Dv8-float16-sinks=large-shifted-offset")
     assert [] == _accused(narrowed(eager(), "gaussian_kernel", "float16"), [case])
+
+
+def test_a_constant_that_all_rows_share_is_not_told_to_lean_to_one_side():
+    """The encoding's sin(1) is rounded once for 257 sequences."""
+    case = parse("self_attention-B257L2E1-bfloat16-positions=sinusoidal-ordinary-contiguous")
+    assert [] == _accused(narrowed(eager(), "self_attention", "bfloat16"), [case])

@@ -186,7 +186,7 @@ def _limits(error_bound: ErrorBound, case: Case) -> dict[str, float | str]:
     whole = judge.WHOLE_DEGENERATE if degenerate else judge.WHOLE + judge.WHOLE_SLACK / math.sqrt(max(judged.sum(), 1))
     wide = error_bound.value.shape[-1:] >= (judge.ROW_WIDTH,)
     row = (judge.ROW_DEGENERATE if degenerate else judge.ROW) if wide else judge.DEVIATIONS
-    bias = judge.limit_of_bias(error_bound.value[judged.any(-1)], degenerate)
+    bias = judge.limit_of_bias(error_bound.value[judged.any(-1)], degenerate or error_bound.shared)
     return {"limit_element": judge.DEVIATIONS, "limit_row": row, "limit_whole": whole, "limit_bias": f"float('{bias}')"}
 
 
