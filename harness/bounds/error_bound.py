@@ -45,6 +45,7 @@ class ErrorBound:
 
 # Numbers beyond float64's range are marked as overflows, not warned of: np.errstate.
 _FIRST_ORDER = 0.25  # a log-weight's error beyond this is no longer of first order
+_SMALLEST_DEVIATION = float(np.sqrt(np.finfo(np.float64).tiny))  # of less, the square is no number of full precision
 
 
 @np.errstate(all="ignore")
@@ -88,6 +89,7 @@ def bound_of_result(result: Tracked | Weights, linear: Any, empty: Any, dtype: s
     overflow = f"a step of the formula exceeds the largest {dtype}" if result.overflows else ""
     bound = np.broadcast_to(result.bound, result.shape) * evaluations
     deviation = np.sqrt(np.broadcast_to(result.variance, result.shape) * evaluations)
+    deviation = np.where(bound > 0, np.maximum(deviation, _SMALLEST_DEVIATION), deviation)
     return ErrorBound(result.value, bound, deviation, linear, empty, overflow)
 
 

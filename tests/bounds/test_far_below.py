@@ -1,0 +1,30 @@
+"""Numbers so small that their error's square is none: a statistic over them has room, and sees what it can."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from attention_harness.bounds.error_bound import error_bounds
+from attention_harness.bounds.judge import judge
+from attention_harness.bounds.operations import Tracked
+from attention_harness.bounds.softmax import Weights
+from attention_harness.model.capabilities import Arithmetic
+
+SCORES = {"both": np.array([[[0.0, -390.0, -700.0], [-1.0, 0.0, -380.0]]])}
+
+
+def softmax(both: Tracked):
+    """Return the weights of scores that are given, as output and as weights."""
+    weights = Weights(both, np.ones(both.shape, bool), "zero")
+    return weights, weights
+
+
+@pytest.mark.parametrize("relative", [2.0**-53, -(2.0**-53)])
+def test_weights_of_float64_far_below(relative):
+    """exp(-390) errs by some 1e-186, whose square float64 does not hold."""
+    bound, _ = error_bounds(softmax, SCORES, {}, "float64", Arithmetic())
+    judged = judge(bound.value * (1 + relative), bound)
+    assert not judged.reason, judged
+    assert np.isfinite(judged.error_ratio)
+    assert "exceeds its error bound" in judge(bound.value * (1 + 2.0**-30), bound).reason
