@@ -92,10 +92,10 @@ def one_block(
 
 def _joined(parts: Sequence[ErrorBound], axis: int, row: int) -> ErrorBound:
     """Return one error bound of those of blocks. axis: the queries in the value; row: the queries in the scores."""
-    axes = {"value": axis, "bound": axis, "deviation": axis, "linear": row, "empty": row}
+    axes = {"value": axis, "bound": axis, "deviation": axis, "linear": row, "empty": row, "weighing": row}
     joined: dict[str, Any] = {}
     for name, along in axes.items():
         found = [getattr(part, name) for part in parts]
         joined[name] = None if found[0] is None else np.concatenate(found, along)
     overflow = next((part.overflow for part in parts if part.overflow), "")
-    return ErrorBound(**joined, overflow=overflow, shared=any(part.shared for part in parts))
+    return ErrorBound(**joined, overflow=overflow)

@@ -31,7 +31,8 @@ class ErrorBound:
                weighted sum
     empty      rows that see no key, or None where there are no scores
     overflow   why the problem lies outside the dtype's range, or ""
-    shared     whether rows may err alike: the values that are weighted have errors, such as a constant's rounding
+    weighing   a number for each row, the same where rows have the same weights, in any order of the keys: they err
+               alike. One number for all where the values that are weighted have errors, such as a constant's rounding
     """
 
     value: Array
@@ -40,11 +41,12 @@ class ErrorBound:
     linear: NDArray[np.bool_] | None
     empty: NDArray[np.bool_] | None
     overflow: str = ""
-    shared: bool = False
+    weighing: Array | None = None
 
 
 # Numbers beyond float64's range are marked as overflows, not warned of: np.errstate.
 _FIRST_ORDER = 0.25  # a log-weight's error beyond this is no longer of first order
+_DIGITS = 12  # of the sum of squared weights, by which unlike rows are told apart
 _SMALLEST_DEVIATION = float(np.sqrt(np.finfo(np.float64).tiny))  # of less, the square is no number of full precision
 
 
@@ -71,16 +73,18 @@ def error_bounds(
     given |= {name: given[name].rounded(given[name].value, 0.0, 0.0, model.io) for name in rounded}
     output, second = evaluate(**{**options, **given})
     scores = second if isinstance(second, Weights) else None
-    linear = empty = None
+    linear = empty = weighing = None
     if scores is not None:
         empty = scores.empty
         if output is scores or output.direct:
             # Weights that a sink has left below every normal number are rounded to 0 or up, all alike.
             normal = scores.value.max(-1, initial=0.0) >= max(model.probabilities.smallest, model.io.smallest)
             linear = (scores.shift.max(-1, initial=0.0) <= _FIRST_ORDER) & normal
+            of_rounded = output is not scores and output.of_rounded
+            weighing = np.zeros(linear.shape) if of_rounded else np.round((scores.looked_at**2).sum(-1), _DIGITS)
     of_weights = bound_of_result(scores, None, empty, dtype) if scores is not None and weights else None
     of_output = bound_of_result(output.as_output(), linear, empty, dtype)
-    return replace(of_output, shared=output is not scores and output.of_rounded), of_weights
+    return replace(of_output, weighing=weighing), of_weights
 
 
 def bound_of_result(result: Tracked | Weights, linear: Any, empty: Any, dtype: str) -> ErrorBound:

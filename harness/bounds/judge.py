@@ -5,11 +5,14 @@ Five tests, in this order. The first is rigorous; the others are statistics of i
 1. element    |error| <= bound, for every element
 2. deviation  |error| <= 10 standard deviations, for every element
 3. row        root mean square of error/deviation along a row <= 5; 8 for inputs with few degrees of freedom
-4. whole      root mean square over the N elements <= 1.25 + 4/sqrt(N); 4 for inputs with few degrees of freedom
-5. bias       |mean of signed error/deviation| <= 0.2 + 4/sqrt(R) over R unlike rows, 8 at least, unless inputs have few
-              degrees of freedom or the weighted values are rounded themselves, alike in many rows. The sign is the
-              error's, or positive away from zero. Roundings to nearest cancel over rows; truncation errs to one side,
-              by amounts that tests 1 to 4 allow. TOSA's conformance suite does this
+4. whole      root mean square over the N elements of unlike rows <= 1.25 + 4/sqrt(N); 4 for inputs with few degrees
+              of freedom
+5. bias       |mean of signed error/deviation| <= 0.2 + 4/sqrt(R) over R unlike rows, not asked of inputs with few
+              degrees of freedom. The sign is the error's, or positive away from zero. Roundings to nearest cancel over
+              rows; truncation errs to one side, by amounts that tests 1 to 4 allow. TOSA's conformance suite does this
+
+Rows with the same weights err alike: with c rows of each kind, R = (sum of c)^2 / sum of c^2. Where that is less than
+8, the inputs have few degrees of freedom.
 
 Tests 2 to 5 apply to a weighted sum with nothing after it, in rows whose scores' errors are of first order. Their
 limits are no tolerances: they are significance levels in units of a computed deviation, fixed before any implementation
@@ -31,7 +34,7 @@ from attention_harness.bounds.error_bound import ErrorBound
 DEVIATIONS = 10.0
 ROW, ROW_DEGENERATE, ROW_WIDTH = 5.0, 8.0, 16
 WHOLE, WHOLE_SLACK, WHOLE_DEGENERATE = 1.25, 4.0, 4.0
-BIAS, BIAS_SLACK, BIAS_ROWS = 0.2, 4.0, 8
+BIAS, BIAS_SLACK, UNLIKE_ROWS = 0.2, 4.0, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,17 +150,15 @@ def _statistics(error: NDArray[np.float64], error_bound: ErrorBound, degenerate:
     z = ratio(np.abs(error), error_bound.deviation)[rows]  # (rows, width)
     if z.size == 0:
         return judged
+    limits = limits_of(error_bound, rows, degenerate)
     tests = [("one element's error", float(z.max()), DEVIATIONS)]
     if z.shape[-1] >= ROW_WIDTH:
-        worst_row = float(np.sqrt((z**2).mean(-1)).max())
-        tests.append(("a row's root mean square error", worst_row, ROW_DEGENERATE if degenerate else ROW))
-    whole = WHOLE_DEGENERATE if degenerate else WHOLE + WHOLE_SLACK / np.sqrt(z.size)
-    tests.append(("the root mean square error", float(np.sqrt((z**2).mean())), max(whole, WHOLE)))
-    right = error_bound.value[rows]
-    up, limit = z * np.sign(error[rows]), limit_of_bias(right, degenerate or error_bound.shared)
-    tests.append(("the mean error up or down", abs(float(up.mean())), limit))
-    outward = up * np.sign(right)
-    tests.append(("the mean error towards or away from zero", abs(float(outward.mean())), limit))
+        tests.append(("a row's root mean square error", float(np.sqrt((z**2).mean(-1)).max()), limits.row))
+    tests.append(("the root mean square error", float(np.sqrt((z**2).mean())), limits.whole))
+    up = z * np.sign(error[rows])
+    tests.append(("the mean error up or down", abs(float(up.mean())), limits.bias))
+    outward = up * np.sign(error_bound.value[rows])
+    tests.append(("the mean error towards or away from zero", abs(float(outward.mean())), limits.bias))
     error_ratio, reason = judged.error_ratio, ""
     for what, measured, limit in tests:
         error_ratio = max(error_ratio, measured / limit)
@@ -166,15 +167,24 @@ def _statistics(error: NDArray[np.float64], error_bound: ErrorBound, degenerate:
     return Judgement(error_ratio, judged.error, judged.where, reason)
 
 
-def limit_of_bias(right: NDArray[np.float64], repeated: bool) -> float:
-    """Return how many deviations the mean of the signed errors may be, of rows whose right numbers these are.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many deviations the root mean square of a row and of the whole may be, and the mean of the signed errors."""
 
-    Rows with the same numbers are one: batch elements in the same memory repeat each other's errors.
+    row: float
+    whole: float
+    bias: float
 
-    repeated: whether unlike rows may err alike too
-    """
-    rows = 0 if repeated else len(np.unique(right, axis=0))
-    return math.inf if rows < BIAS_ROWS else BIAS + BIAS_SLACK / math.sqrt(rows)
+
+def limits_of(error_bound: ErrorBound, rows: NDArray[np.bool_], degenerate: bool) -> Limits:
+    """Return the limits for these rows, some at least, of a weighted sum."""
+    assert error_bound.weighing is not None
+    counts = np.unique(error_bound.weighing[rows], return_counts=True)[1].astype(np.float64)
+    unlike = counts.sum() ** 2 / (counts**2).sum()
+    if degenerate or unlike < UNLIKE_ROWS:
+        return Limits(ROW_DEGENERATE, WHOLE_DEGENERATE, math.inf)
+    elements = unlike * error_bound.value.shape[-1]
+    return Limits(ROW, WHOLE + WHOLE_SLACK / math.sqrt(elements), BIAS + BIAS_SLACK / math.sqrt(unlike))
 
 
 def ratio(error: NDArray[np.float64], allowed: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -34,6 +34,7 @@ class Tracked(Ufuncs):
     direct           whether this is a weighted sum of values, with nothing after it
     of_rounded       of such a sum: whether its values have errors of their own
     by_output        of a gradient of weights: what its mean may err, made from the output
+    keyless          columns at the end that stand for no key: sinks beside scores
     overflows        whether a step so far leaves the range of the format in which it is stored
     factors          of a stored product: sizes of what was multiplied, as a third factor may have met either one first
     scaled           of a product with a constant: its size, for the constant may have been applied after the next sum
@@ -48,6 +49,7 @@ class Tracked(Ufuncs):
         self.stored = False
         self.direct = self.of_rounded = False
         self.by_output: Array | None = None
+        self.keyless = 0
         self.factors: tuple[Array, Array] | None = None
         self.scaled = 0.0
         self.folded: Array | float = 0.0
@@ -115,6 +117,7 @@ class Tracked(Ufuncs):
         )
         result = self.like(*joined)
         result.overflows |= getattr(column, "overflows", False)
+        result.keyless = self.keyless + 1
         return result
 
     def picked(self, rows: NDArray[np.int64]) -> Tracked:

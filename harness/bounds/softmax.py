@@ -29,6 +29,7 @@ from attention_harness.bounds.rounding import (
 from attention_harness.reference.arrays import Words, empty_weight
 
 _LARGEST_SHIFT = 40.0  # e^40 u exceeds 1 in every format: beyond this a log-weight's error says nothing anyway
+_LOOKED_AT = 64  # keys by which rows are told apart
 _UNDERFLOW = 745.0  # e^-745 is the least number of float64
 
 
@@ -42,6 +43,7 @@ class Weights:
     lowest          the least that the normaliser may be, in units of the right one; `log_lowest` its logarithm
     theta           relative error of a stored weight and of the sums, whatever the scores' errors
     merging, again  relative error of a row by merging parts of the keys, and by computing the weights again
+    apart           relative error between two ways to a weight, exp(s - lse) and exp(s - max) / sum
     empty           rows that see no key
     exact           rows whose weights are exactly 2^-k in every order of every softmax: 2^k keys, each with the score 0
     """
@@ -65,6 +67,8 @@ class Weights:
         common = np.expm1(np.minimum(2 * unit * (log_sum + 1), _LARGEST_SHIFT))
         self.merging = common if model.split_keys else np.zeros_like(log_sum)
         self.again = common if model.fused else np.zeros_like(log_sum)
+        either_way = np.expm1(np.minimum(2 * unit * (log_sum + np.abs(gap) + 1), _LARGEST_SHIFT))
+        self.apart = either_way if model.split_keys else np.zeros_like(log_sum)
         self.alone, self.shift_variance = self._log_errors(gap, log_sum)
         shift, unclear = self._beside_the_heaviest(self.alone, gap, weights)
         self.shift = np.minimum(shift, _LARGEST_SHIFT)
@@ -122,6 +126,27 @@ class Weights:
         unclear = others & (relative > _LARGEST_SHIFT) & (gap + relative > -_UNDERFLOW)
         decides = (np.take_along_axis(weights, place, -1) > 0.5) & ~unclear.any(-1, keepdims=True)
         return np.where(decides, relative, shift), unclear
+
+    @functools.cached_property
+    def looked_at(self) -> Array:
+        """The weights of some of the keys, cut to a sixteenth of the stored format's precision: alike, they err alike.
+
+        Exact weights that differ by less are stored as the same number, with the same error.
+        """
+        keys, bits = self.shape[-1], self.model.probabilities.precision + 4
+        some = np.nan_to_num(self.value[..., :: max(1, keys // _LOOKED_AT)])
+        significand, exponent = np.frexp(some)
+        return np.ldexp(np.rint(np.ldexp(significand, bits)), exponent - bits)
+
+    @functools.cached_property
+    def repeated(self) -> NDArray[np.bool_]:
+        """Rows in which every weight is there twice or more, on average over the keys, (..., Lq, 1)."""
+        some = self.looked_at
+        seen = some > 0
+        apart = np.where(seen, some, -1.0 - np.arange(some.shape[-1]))
+        unlike = (np.diff(np.sort(apart, -1), axis=-1, prepend=-np.inf) > 0).sum(-1, keepdims=True)
+        count = seen.sum(-1, keepdims=True)
+        return np.asarray(2 * (some.shape[-1] - unlike) >= np.maximum(count, 2))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -215,7 +240,11 @@ class Weights:
         stored, squares = model.probabilities.roundoff, self.value**2
         variance = _weighted_spread(squares * self.shift_variance, v, out)
         step = np.maximum((stored * self.value) ** 2 * MEAN_SQUARE_ROUNDING, model.probabilities.half_spacing**2 / 3)
-        variance = variance + np.minimum(step, squares) @ v**2
+        step = np.minimum(step, squares)
+        independent = step @ v**2
+        if self.repeated.any():  # what errs alike adds up
+            independent = np.where(self.repeated, (np.sqrt(step) @ np.abs(v)) ** 2, independent)
+        variance = variance + independent
         # Two sums, of the products and of the exponentials, and the quotient.
         variance = variance + sum_variance(n, squares @ v**2, out, model.acc) + (self.merging * out) ** 2
         variance = variance + MEAN_SQUARE_ROUNDING * unit**2 * (n / 3 + 2) * out**2
@@ -293,12 +322,15 @@ class Weights:
     def scores_gradient(self, adjoint: Any) -> Any:
         r"""Return $\bar S = P (\bar P - \sum_j P \bar P)$, stored like the weights before it meets keys and queries.
 
-        Or the difference of two products, each of them stored.
+        Or the difference of two products, each of them stored, of weights that were computed in two ways. The gradient
+        of a sink is that of its own weight, or of the keys' share $\sigma$, of which $1 - \sigma$ may be rounded.
         """
         mean = self.mean(adjoint)
         result = self.factor * (adjoint - mean)
         size = np.nan_to_num(self.value) * (np.abs(adjoint.value) + np.abs(mean.value))
-        apart = self._of_products * size + 2 * self.model.step.half_spacing
+        apart = (self._of_products + self.apart) * size + 2 * self.model.step.half_spacing
+        if self.scores.keyless:
+            apart[..., -self.scores.keyless :] += 4 * self.model.acc.roundoff * (np.abs(mean.value) + mean.bound)
         result.bound = result.bound + np.where(self.visible, apart, 0.0)
         if self.model.probabilities is self.model.io:
             result = result.as_output()

@@ -7,6 +7,7 @@ one of torch's decides their own verdict: no pass reached with it counts. Names 
 from __future__ import annotations
 
 import gc
+import operator
 import os
 import signal
 import sys
@@ -50,6 +51,8 @@ class ProcessState:
         found = []
         for place, names in self.names.items():
             present = later.names.get(place, {})
+            if _same(names, present):
+                continue
             for name, original in names.items():
                 other = present.get(name)
                 if other is not original and _judges(place, name, original) and not _wraps(other, original):
@@ -77,8 +80,21 @@ def settings() -> dict[str, Any]:
         "signal handlers": [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)],
         "garbage collection": gc.isenabled(),
         "the recursion limit": min(sys.getrecursionlimit(), 1000),  # torch.compile raises it, which harms nobody
-        **{f"{VARIABLE}{k}": v for k, v in os.environ.items() if not k.startswith(_COMPILERS_VARIABLES)},
+        **_variables(),
     }
+
+
+def _variables() -> dict[str, str]:
+    """Return the variables of the environment; decoded once, since a case asks for them five times."""
+    global _decoded
+    raw = getattr(os.environ, "_data", None)  # CPython's own: to read them one by one takes a hundred times as long
+    if raw is None or raw != _decoded[0]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_COMPILERS_VARIABLES)}
+        _decoded = dict(raw or {}), {f"{VARIABLE}{name}": value for name, value in kept.items()}
+    return _decoded[1]
+
+
+_decoded: tuple[dict[Any, Any], dict[str, str]] = {}, {}
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -104,6 +120,12 @@ def _names() -> dict[str, dict[str, Any]]:
 
     names = {place: dict(vars(sys.modules[place])) for place in _JUDGING_MODULES if place in sys.modules}
     return names | {"torch.Tensor": {**vars(torch._C.TensorBase), **vars(torch.Tensor)}}
+
+
+def _same(names: Mapping[str, Any], present: Mapping[str, Any]) -> bool:
+    """Whether the same names, in the same order, stand for the same objects; others may follow."""
+    alike = len(present) >= len(names) and all(map(operator.eq, names, present))
+    return alike and all(map(operator.is_, names.values(), present.values()))
 
 
 def _judges(place: str, name: str, value: Any) -> bool:

@@ -57,6 +57,7 @@ class _VariantRow(_Row):
     arithmetic: dict[str, Any] = {}
     fully_masked_rows: str | dict[str, str] = "zero"
     not_under: tuple[str, ...] = ()
+    second_derivatives: bool = True
 
 
 Row = TypeVar("Row", bound=_Row)
@@ -82,7 +83,8 @@ def variants() -> tuple[EquivalentVariant, ...]:
         pairs = policy if isinstance(policy, str) else tuple(policy.items())
         under = tuple(name for name in TRANSFORMATIONS if name not in row.not_under)
         arithmetic = Arithmetic(**row.arithmetic)
-        return EquivalentVariant(row.name, kind, patches, arithmetic, pairs, under=under, lacks=row.lacks)
+        declared = {"under": under, "lacks": row.lacks, "second_derivatives": row.second_derivatives}
+        return EquivalentVariant(row.name, kind, patches, arithmetic, pairs, **declared)  # type: ignore[arg-type]
 
     return _read("equivalent", "variant", _VariantRow, made)
 

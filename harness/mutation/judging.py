@@ -15,7 +15,9 @@ import numpy as np
 
 from attention_harness.cases import inputs
 from attention_harness.cases.ids import parse
+from attention_harness.checks.expected import acts_in_training
 from attention_harness.checks.form import to_array, wrong_form
+from attention_harness.checks.gradients import upstream_gradient
 from attention_harness.execution import in_process, pool
 from attention_harness.execution.lost import Lost
 from attention_harness.execution.plan import Item, plan_item
@@ -62,8 +64,10 @@ def judge_mutant(mutant: Mutant, suite: Suite, ids: Sequence[str] | None = None,
         shows = bool(hunt.witnesses) or any(one.differ for one in left)
         if not hunt.witnesses:
             left = [one for one in left if not hunt.killed(one.alike())]
+        if not shows:
+            left = [one for one in left if not hunt.killed(one.differing_in_training(hunt.count(_FIRST)))]
         if shows or not hunt.witnesses:
-            left = [one for one in left if not hunt.killed(one.differing(_FIRST, _FURTHER if hunt.witnesses else None))]
+            left = [one for one in left if not hunt.killed(one.differing(_FIRST, hunt.count(_FURTHER)))]
         left = [one for one in left if not one.differ or not hunt.killed(one.alike())]
         if alike_too and not hunt.witnesses:
             left = [one for one in left if not hunt.killed(one.all_alike())]
@@ -91,6 +95,13 @@ class _Sorted:
             else:
                 self._alike.append(case)
 
+    def differing_in_training(self, count: int | None) -> Iterator[Case]:
+        """Yield those of the first cases on which it answers alike, and whose gradients or call in training differ."""
+        for case in self._cases[:count]:
+            if case not in self._yielded and _differs(self._mutant, self._tried, case, training=True):
+                self._yielded.add(case)
+                yield case
+
     def alike(self) -> Iterator[Case]:
         """Yield those of the first cases on which it runs and answers alike, and before them those of the behaviours.
 
@@ -103,7 +114,11 @@ class _Sorted:
 
     def all_alike(self) -> Iterator[Case]:
         """Yield every case on which it runs and answers alike."""
-        yield from self._new(case for case in self._alike if is_executed(self._mutant, case))
+        yield from self._new(
+            case
+            for case in self._alike
+            if is_executed(self._mutant, case) or is_executed(self._mutant, case, training=True)
+        )
 
     def changes_output(self) -> bool:
         """Return whether an answer leaves its error bound."""
@@ -124,6 +139,10 @@ class _Hunt:
     declaring: Callable[[Case], Implementation]
     checks: int = 0
     witnesses: dict[str, Verdict] = field(default_factory=dict)
+
+    def count(self, some: int) -> int | None:
+        """Return how many cases of a further mechanism are compared: all until something has killed the mutant."""
+        return some if self.witnesses else None
 
     def killed(self, cases: Iterable[Case]) -> bool:
         """Judge cases, one after the other; return whether one of them kills the mutant."""
@@ -206,39 +225,48 @@ def changes_output(implementation: Implementation, right: Implementation, case: 
     return False
 
 
-def _differs(mutant: Mutant, implementation: Implementation, case: Case) -> bool:
-    """Return whether the output or weights have other bits than eager's.
+def _differs(mutant: Mutant, implementation: Implementation, case: Case, *, training: bool = False) -> bool:
+    """Return whether the output or weights, or what training sees, have other bits than eager's.
 
     What the call changes of the process is undone: the checks have to see that it is changed.
     """
-    if not is_executed(mutant, case):
+    if not is_executed(mutant, case, training=training):
         return False
     try:
         with state_restored():
-            return digest(implementation, case) != _of_eager(case)[0]
+            return digest(implementation, case, training=training) != _of_eager(case, training)[0]
     except (Exception, SystemExit):
         return True
 
 
-def is_executed(mutant: Mutant, case: Case) -> bool:
-    """Return whether a call on a case runs a statement that the mutant changes."""
-    return bool(changed(mutant) & _of_eager(case)[1])
+def is_executed(mutant: Mutant, case: Case, *, training: bool = False) -> bool:
+    """Return whether a call on a case, or its way back in training, runs a statement that the mutant changes."""
+    return bool(changed(mutant) & _of_eager(case, training)[1])
 
 
 @functools.lru_cache(maxsize=100_000)
-def _of_eager(case: Case) -> tuple[bytes, Statements]:
+def _of_eager(case: Case, training: bool) -> tuple[bytes, Statements]:
     """Return eager's answer in short, and what it executes."""
     with recorded() as run:
-        found = digest(eager(), case)
+        found = digest(eager(), case, training=training)
     return found, run.statements
 
 
-def digest(implementation: Implementation, case: Case) -> bytes:
-    """Return the bits of the first output and weights, in short."""
-    found = in_process.subject(implementation, case).prepared.call(inputs.tensors(case))
-    tensors = (to_array(one) for one in (found.output, found.weights) if one is not None)
+def digest(implementation: Implementation, case: Case, *, training: bool = False) -> bytes:
+    """Return the bits of the first output and weights, in short; or those of the output in training and the gradients.
+
+    An option that acts in training alone is given there, with the same seed for all.
+    """
+    prepared, tensors = in_process.subject(implementation, case).prepared, inputs.tensors(case)
+    if training:
+        upstream = upstream_gradient(case, "zero")
+        way_back = prepared.gradients(tensors, upstream, training=acts_in_training(case), seed=0)
+        found = [way_back.output, *(way_back.by_name[name] for name in sorted(way_back.by_name))]
+    else:
+        returned = prepared.call(tensors)
+        found = [returned.output, returned.weights]
     together = hashlib.blake2b(digest_size=16)
-    for one in tensors:
+    for one in (to_array(one) for one in found if one is not None):
         together.update(repr(one.shape).encode())
         together.update(np.ascontiguousarray(one).tobytes())
     return together.digest()

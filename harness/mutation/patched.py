@@ -97,17 +97,22 @@ class EquivalentVariant(Patched):
     """An implementation that computes in another way and is right, for every option and with its gradients.
 
     arithmetic, fully_masked_rows   what it declares
+    second_derivatives              whether it declares those that eager has
     """
 
     what = "variant"
     arithmetic: Arithmetic = _LOOSEST
     fully_masked_rows: Policy = "zero"
+    second_derivatives: bool = True
 
     def implementation(self) -> Implementation:
         """Return eager computed in this way."""
         made = Patched.implementation(self)
         made.module.__dict__["CAPABILITIES"] = replace(
-            made.capabilities, arithmetic=self.arithmetic, fully_masked_rows=self.fully_masked_rows
+            made.capabilities,
+            arithmetic=self.arithmetic,
+            fully_masked_rows=self.fully_masked_rows,
+            second_derivatives=made.capabilities.second_derivatives and self.second_derivatives,
         )
         return made
 

@@ -181,6 +181,22 @@ def test_what_shows_is_judged_first_and_nothing_is_left_out():
     assert sorted(ids) == sorted(case.id for case in (*found.alike(), *found.all_alike()))
 
 
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        ("dropout of the output", "cosine-B4H4Hk4Lq5Lk7D16Dv8-float32-dropout=0.25-ordinary-contiguous"),
+        ("gradient of the values twice", "dot_product-B2H3Hk3Lq4Lk6D16Dv8-float32-plain-ordinary-contiguous"),
+    ],
+)
+def test_what_shows_in_training_alone_is_judged_in_the_first_round(monkeypatch, name, case):
+    """No plain call runs dropout, and no answer shows a wrong gradient: what training sees is compared too."""
+    monkeypatch.setattr(judging, "_FIRST", 0)
+    [[fault], []] = select([name])
+    assert judge_mutant(fault, Suite(ids=(case,)), alike_too=False).witnesses
+    monkeypatch.setattr(_Sorted, "differing_in_training", lambda self, count: iter(()))
+    assert not judge_mutant(fault, Suite(ids=(case,)), alike_too=False).witnesses
+
+
 def test_what_shows_in_no_output_is_judged_after_all(monkeypatch):
     """A gradient that is wrong on the last case alone, whose output is right, kills the mutant in the second round."""
     monkeypatch.setattr(judging, "_FIRST", 2)
@@ -243,7 +259,7 @@ def test_what_accuses_eager_too_kills_nothing(monkeypatch):
     """A campaign ends there, and says which check to mend."""
     [[polarity, unscaled], []] = select(["mask polarity", "not scaled"])
     case = "scaled_dot_product-B2H1Hk1Lq3Lk4D2Dv2-float64-mask=full-ordinary-contiguous"
-    judging._of_eager(parse(case))  # kept: what eager answers and runs
+    judging._of_eager(parse(case), False)  # kept: what eager answers and runs
     monkeypatch.setattr(judging, "eager", lambda: polarity.implementation())
     with pytest.raises(HarnessError, match="accuracy accuses eager itself on scaled_dot_product-B2H1"):
         judge_mutant(unscaled, Suite(ids=(case,)))

@@ -181,13 +181,13 @@ def _judged(error_bound: ErrorBound) -> dict[str, torch.Tensor]:
 
 def _limits(error_bound: ErrorBound, case: Case) -> dict[str, float | str]:
     """Return the limits of `attention_harness.bounds.judge` in deviations."""
-    degenerate = is_degenerate(case)
-    judged = np.isfinite(_judged(error_bound)["deviation"].numpy())
-    whole = judge.WHOLE_DEGENERATE if degenerate else judge.WHOLE + judge.WHOLE_SLACK / math.sqrt(max(judged.sum(), 1))
-    wide = error_bound.value.shape[-1:] >= (judge.ROW_WIDTH,)
-    row = (judge.ROW_DEGENERATE if degenerate else judge.ROW) if wide else judge.DEVIATIONS
-    bias = judge.limit_of_bias(error_bound.value[judged.any(-1)], degenerate or error_bound.shared)
-    return {"limit_element": judge.DEVIATIONS, "limit_row": row, "limit_whole": whole, "limit_bias": f"float('{bias}')"}
+    rows = np.isfinite(_judged(error_bound)["deviation"].numpy()).any(-1)
+    limits = judge.Limits(math.inf, math.inf, math.inf)  # of no row
+    if rows.any():
+        limits = judge.limits_of(error_bound, rows, is_degenerate(case))
+    row = limits.row if error_bound.value.shape[-1:] >= (judge.ROW_WIDTH,) else judge.DEVIATIONS
+    found = {"row": row, "whole": limits.whole, "bias": limits.bias}
+    return {"limit_element": judge.DEVIATIONS} | {f"limit_{name}": f"float('{limit}')" for name, limit in found.items()}
 
 
 def _facts(case: Case) -> dict[str, Any]:

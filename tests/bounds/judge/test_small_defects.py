@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from attention_harness.bounds.judge import judge
+from attention_harness.bounds.error_bound import ErrorBound
+from attention_harness.bounds.judge import judge, limits_of
 from attention_harness.cases.matrix import matrix
 from attention_harness.checks.expected import bound_of
 from attention_harness.execution.plan import plan_item
@@ -109,6 +110,26 @@ def test_errors_to_one_side_are_seen(side, sign):
     assert judge(output + draw * error_bound.deviation / 2, error_bound).reason == ""
     towards = sign if side == "up or down" else sign * np.sign(output)
     assert side in judge(output + towards * error_bound.deviation / 2, error_bound).reason
+
+
+@pytest.mark.parametrize(("kinds", "bias_is_asked"), [(384, True), (16, True), (4, False)])
+def test_rows_with_the_same_weights_are_one(kinds, bias_is_asked):
+    """384 rows say no more of roundings than the unlike ones among them."""
+    value = np.random.default_rng(0).normal(size=(384, 16))
+    small, weighing = np.full(value.shape, 1e-3), np.arange(384.0) % kinds
+    bound = ErrorBound(value, 1e3 * small, small, np.ones(384, bool), None, weighing=weighing)
+    limits = limits_of(bound, np.ones(384, bool), False)
+    assert math.isfinite(limits.bias) == bias_is_asked
+    assert limits.bias == (pytest.approx(0.2 + 4 / math.sqrt(kinds)) if bias_is_asked else math.inf)
+
+
+def test_a_kind_of_row_that_fills_a_problem_counts_little():
+    """One odd row beside 383 that are alike is no second opinion."""
+    rows, nothing = np.ones(384, bool), np.zeros((384, 16))
+    for odd, asked in ((1, False), (383, True)):
+        weighing = np.r_[np.arange(1.0, odd + 1), np.zeros(384 - odd)]
+        bound = ErrorBound(nothing, nothing, nothing, rows, None, weighing=weighing)
+        assert math.isfinite(limits_of(bound, rows, False).bias) == asked
 
 
 def accuracy(implementation, case):
