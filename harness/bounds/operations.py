@@ -41,7 +41,14 @@ class Tracked(Ufuncs):
     folded           of a sum of products: what it errs where a scale was folded into a factor that became subnormal
     """
 
-    def __init__(self, model: Model, value: Array, bound: Array | float = 0.0, variance: Array | float = 0.0) -> None:
+    def __init__(
+        self,
+        model: Model,
+        value: Array,
+        bound: Array | float = 0.0,
+        variance: Array | float = 0.0,
+        overflows: bool | None = None,
+    ) -> None:
         self.model = model
         self.value = value
         self.bound = bound
@@ -53,7 +60,7 @@ class Tracked(Ufuncs):
         self.factors: tuple[Array, Array] | None = None
         self.scaled = 0.0
         self.folded: Array | float = 0.0
-        self.overflows = exceeds(value, model.io)
+        self.overflows = exceeds(value, model.io) if overflows is None else overflows
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -65,9 +72,7 @@ class Tracked(Ufuncs):
 
     def like(self, value: Array, bound: Array | float, variance: Array | float) -> Tracked:
         """Return an array that comes from this one without a rounding."""
-        result = Tracked(self.model, value, bound, variance)
-        result.overflows = self.overflows
-        return result
+        return Tracked(self.model, value, bound, variance, self.overflows)
 
     def rounded(self, value: Array, bound: Array | float, variance: Array | float, fmt: DType) -> Tracked:
         r"""Return an array that comes from this one and is stored once in a format.

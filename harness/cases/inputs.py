@@ -34,16 +34,32 @@ def shape_of(axes: tuple[str, ...], sizes: Mapping[str, int]) -> tuple[int, ...]
 def tensors(case: Case) -> dict[str, torch.Tensor]:
     """Return the torch tensors of a case by name, in its dtype, memory layout and device."""
     known = mechanisms()[case.mechanism]
-    numbers = {declared.name: _input(case, declared) for declared in known.inputs}
-    options = option_tensors(case)
-    numbers |= {name: _option(case, name, declared) for name, declared in options.items()}
     learned = {declared.name for declared in known.inputs if declared.parameter}
-    learned |= {name for name, declared in options.items() if declared.parameter}
+    learned |= {name for name, declared in option_tensors(case).items() if declared.parameter}
     alone = "contiguous" if case.layout == "expanded" else case.layout  # of what is learned: it has no batch
     made = {
-        name: tensor(case, name, array, alone if name in learned else case.layout) for name, array in numbers.items()
+        name: _laid_out(case, name, stored.clone(), alone if name in learned else case.layout)
+        for name, stored in (_stored_cached if _is_small(case) else _stored)(case).items()
     }
     return made | _given_again(known, made) if case.content == "same" else made
+
+
+def _stored(case: Case) -> dict[str, torch.Tensor]:
+    """Return the numbers of a case's tensors in their dtype, on the CPU and contiguous."""
+    numbers = {declared.name: _input(case, declared) for declared in mechanisms()[case.mechanism].inputs}
+    numbers |= {name: _option(case, name, declared) for name, declared in option_tensors(case).items()}
+    return {name: _typed(case, array) for name, array in numbers.items()}
+
+
+# A check asks for the same tensors several times, and the checks of an item for those of the same cases.
+_stored_cached = functools.lru_cache(maxsize=128)(_stored)
+_CACHED_NUMBERS = 1 << 16  # of a case whose tensors are cached
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_small(case: Case) -> bool:
+    declared = (shape_of(one.axes, case.sizes) for one in mechanisms()[case.mechanism].inputs)
+    return sum(map(math.prod, (*declared, *option_shapes(case).values()))) <= _CACHED_NUMBERS
 
 
 def _given_again(known: Mechanism, made: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -55,10 +71,17 @@ def _given_again(known: Mechanism, made: Mapping[str, torch.Tensor]) -> dict[str
 
 def tensor(case: Case, name: str, array: NDArray[Any], layout: str) -> torch.Tensor:
     """Return the torch tensor of an argument's numbers, in the case's dtype if it is floating, on its device."""
+    return _laid_out(case, name, _typed(case, array), layout)
+
+
+def _typed(case: Case, array: NDArray[Any]) -> torch.Tensor:
     import torch
 
     made = torch.from_numpy(np.array(array))
-    made = made.to(getattr(torch, case.format.torch)) if made.is_floating_point() else made
+    return made.to(getattr(torch, case.format.torch)) if made.is_floating_point() else made
+
+
+def _laid_out(case: Case, name: str, made: torch.Tensor, layout: str) -> torch.Tensor:
     every = (*(declared.name for declared in mechanisms()[case.mechanism].inputs), *OPTIONS)
     return LAYOUTS[layout_of(layout, every.index(name), case.fingerprint)](made.to(case.device))
 

@@ -86,7 +86,7 @@ class Case:
             raise HarnessError(f"malformed case id {text!r}; its canonical form is {case.id!r}")
         return case
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> int:
         """A whole number from a hash of every field but the device: what decides by chance decides alike everywhere."""
         digest = hashlib.sha256(self.on("cpu").id.encode()).digest()

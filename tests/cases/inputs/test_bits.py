@@ -13,6 +13,7 @@ import torch
 
 from attention_harness.cases import inputs
 from attention_harness.cases.ids import parse
+from attention_harness.cases.layouts import LAYOUTS
 
 MASKED = "dot_product-B3H2Hk2Lq16Lk17D5Dv32-bfloat16-bias=full+mask=head+valid_lens=query-large-transposed-draw3"
 RECORDED = "scaled_dot_product-B2H12Hk12Lq64Lk64D32Dv32-bfloat16-mask=batch-recorded.minilm_layer0-contiguous"
@@ -63,9 +64,10 @@ def test_no_generator_moves():
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_calls_share_no_memory():
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_calls_share_no_memory(layout):
     """What a caller does to its tensors does not reach the next caller's."""
-    case = parse(next(iter(GOLDEN)))
+    case = replace(parse(next(iter(GOLDEN))), layout=layout)
     first = inputs.tensors(case)["query"]
     kept = first.clone()
     first.zero_()
