@@ -44,7 +44,7 @@ class Campaign:
     Each mutant is run in every mechanism that its patch reaches, until a verdict there kills it. Variants take turns
     on their cases.
 
-    unseen: each mutant is run without the cases that were written with its family in sight
+    unseen: each mutant is run without the cases that were written with its family in sight, until one verdict kills it
     """
 
     mutants: tuple[Mutant, ...]
@@ -126,7 +126,7 @@ def measure(
     """
     finished = {result.mutant if isinstance(result, Outcome) else result.part for result in done}
     tasks = [
-        pool.Task(_first_round, (mutant, campaign.suite_for(mutant)))
+        pool.Task(_first_round, (mutant, campaign.suite_for(mutant), campaign.unseen))
         for mutant in campaign.mutants
         if mutant.name not in finished
     ]
@@ -145,8 +145,8 @@ def measure(
     yield from _second_round(campaign, quiet, limits, jobs)
 
 
-def _first_round(mutant: Mutant, suite: Suite) -> Outcome:
-    return judge_mutant(mutant, suite, alike_too=False)
+def _first_round(mutant: Mutant, suite: Suite, one_suffices: bool) -> Outcome:
+    return judge_mutant(mutant, suite, alike_too=False, one_suffices=one_suffices)
 
 
 def _second_round(campaign: Campaign, mutants: Sequence[Mutant], limits: Limits, jobs: int) -> Iterator[Outcome]:

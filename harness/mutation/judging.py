@@ -48,15 +48,23 @@ def start() -> None:
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")  # before the first product, which reads it
 
 
-def judge_mutant(mutant: Mutant, suite: Suite, ids: Sequence[str] | None = None, *, alike_too: bool = True) -> Outcome:
+def judge_mutant(
+    mutant: Mutant,
+    suite: Suite,
+    ids: Sequence[str] | None = None,
+    *,
+    alike_too: bool = True,
+    one_suffices: bool = False,
+) -> Outcome:
     """Return the first verdict that kills the mutant, by mechanism; and the mechanisms where it shows and survives.
 
     In each mechanism all cases are judged on which it answers otherwise than eager, and some others.
 
-    ids        of the suite's cases, those to judge; all of them by default
-    alike_too  whether all others are judged where no mechanism kills it: thousands of cases
+    ids           of the suite's cases, those to judge; all of them by default
+    alike_too     whether all others are judged where no mechanism kills it: thousands of cases
+    one_suffices  whether the first verdict ends it, so that nothing is said of other mechanisms
     """
-    hunt = _Hunt(mutant.name, _declaring(mutant.implementation()))
+    hunt = _Hunt(mutant.name, _declaring(mutant.implementation()), one_suffices)
     asked = {name: [one for one in suite.cases(name) if ids is None or one.id in ids] for name in mutant.mechanisms()}
     left = [_Sorted(mutant, name, cases) for name, cases in asked.items()]
     with state_restored(seeds=False):
@@ -71,7 +79,7 @@ def judge_mutant(mutant: Mutant, suite: Suite, ids: Sequence[str] | None = None,
         left = [one for one in left if not one.differ or not hunt.killed(one.alike())]
         if alike_too and not hunt.witnesses:
             left = [one for one in left if not hunt.killed(one.all_alike())]
-        unseen = tuple(one.mechanism for one in left if one.changes_output())
+        unseen = () if hunt.over else tuple(one.mechanism for one in left if one.changes_output())
     return Outcome(mutant.name, mutant.kind, mutant.cites, hunt.witnesses, unseen, hunt.checks)
 
 
@@ -133,12 +141,21 @@ class _Sorted:
 
 @dataclass
 class _Hunt:
-    """Runs checks on a mutant until one accuses it. checks: how many; witnesses: mechanism -> the verdict."""
+    """Runs checks on a mutant until one accuses it, in one mechanism or in each.
+
+    checks: how many; witnesses: mechanism -> the verdict
+    """
 
     name: str
     declaring: Callable[[Case], Implementation]
+    one_suffices: bool
     checks: int = 0
     witnesses: dict[str, Verdict] = field(default_factory=dict)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is asked."""
+        return self.one_suffices and bool(self.witnesses)
 
     def count(self, some: int) -> int | None:
         """Return how many cases of a further mechanism are compared: all until something has killed the mutant."""
@@ -146,7 +163,7 @@ class _Hunt:
 
     def killed(self, cases: Iterable[Case]) -> bool:
         """Judge cases, one after the other; return whether one of them kills the mutant."""
-        for case in cases:
+        for case in cases if not self.over else ():
             item = plan_item(self.declaring(case), case, row=True)
             checks = sorted(item.checks, key=lambda check: check.by_chance)  # those that wait for threads come last
             with state_restored(seeds=False):
@@ -276,7 +293,8 @@ def judge_in_pieces(worker: pool.Worker, task: pool.Task) -> Outcome | Equivalen
     """Return the result of a task whose process died or hung, case by case; a case that is lost again is a verdict."""
     if task.function is judge_variants:
         return _variants_in_pieces(worker, *task.arguments)
-    return _mutant_in_pieces(worker, *task.arguments)
+    mutant, suite, *_ = task.arguments
+    return _mutant_in_pieces(worker, mutant, suite)
 
 
 def _mutant_in_pieces(worker: pool.Worker, mutant: Mutant, suite: Suite) -> Outcome:

@@ -197,6 +197,16 @@ def test_what_shows_in_training_alone_is_judged_in_the_first_round(monkeypatch, 
     assert not judge_mutant(fault, Suite(ids=(case,)), alike_too=False).witnesses
 
 
+def test_one_verdict_ends_it_where_that_is_enough():
+    """A family unseen is asked for one kill; the score by mechanism needs one in each."""
+    [[polarity], []] = select(["mask polarity"])
+    quick = (case for name in ("cosine", "dot_product") for case in Suite("quick").cases(name))
+    suite = Suite(ids=tuple(case.id for case in quick if "mask" in case.options))
+    assert {"cosine", "dot_product"} == set(judge_mutant(polarity, suite).witnesses)
+    one = judge_mutant(polarity, suite, one_suffices=True)
+    assert (1, ()) == (len(one.witnesses), one.unseen)
+
+
 def test_what_shows_in_no_output_is_judged_after_all(monkeypatch):
     """A gradient that is wrong on the last case alone, whose output is right, kills the mutant in the second round."""
     monkeypatch.setattr(judging, "_FIRST", 2)
