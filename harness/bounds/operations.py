@@ -41,14 +41,7 @@ class Tracked(Ufuncs):
     folded           of a sum of products: what it errs where a scale was folded into a factor that became subnormal
     """
 
-    def __init__(
-        self,
-        model: Model,
-        value: Array,
-        bound: Array | float = 0.0,
-        variance: Array | float = 0.0,
-        overflows: bool | None = None,
-    ) -> None:
+    def __init__(self, model: Model, value: Array, bound: Array | float = 0.0, variance: Array | float = 0.0) -> None:
         self.model = model
         self.value = value
         self.bound = bound
@@ -60,7 +53,7 @@ class Tracked(Ufuncs):
         self.factors: tuple[Array, Array] | None = None
         self.scaled = 0.0
         self.folded: Array | float = 0.0
-        self.overflows = exceeds(value, model.io) if overflows is None else overflows
+        self.overflows = exceeds(value, model.io)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,7 +65,9 @@ class Tracked(Ufuncs):
 
     def like(self, value: Array, bound: Array | float, variance: Array | float) -> Tracked:
         """Return an array that comes from this one without a rounding."""
-        return Tracked(self.model, value, bound, variance, self.overflows)
+        result = Tracked(self.model, value, bound, variance)
+        result.overflows = self.overflows
+        return result
 
     def rounded(self, value: Array, bound: Array | float, variance: Array | float, fmt: DType) -> Tracked:
         r"""Return an array that comes from this one and is stored once in a format.
@@ -116,10 +111,9 @@ class Tracked(Ufuncs):
     def beside(self, column: Any) -> Tracked:
         """Return the array with a further column, of numbers that are exact or tracked too."""
         parts = ((self.value, self.bound, self.variance), self._parts(column))
-        joined = (
-            np.concatenate([np.broadcast_to(x, self.shape), np.broadcast_to(y, (*self.shape[:-1], 1))], -1)
-            for x, y in zip(*parts, strict=True)
-        )
+        column_shape = (*self.shape[:-1], 1)
+        pairs = ((np.broadcast_to(x, self.shape), np.broadcast_to(y, column_shape)) for x, y in zip(*parts, strict=True))
+        joined = (np.concatenate(pair, -1) for pair in pairs)
         result = self.like(*joined)
         result.overflows |= getattr(column, "overflows", False)
         result.keyless = self.keyless + 1

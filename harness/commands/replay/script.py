@@ -186,8 +186,8 @@ def _limits(error_bound: ErrorBound, case: Case) -> dict[str, float | str]:
     if rows.any():
         limits = judge.limits_of(error_bound, rows, is_degenerate(case))
     row = limits.row if error_bound.value.shape[-1:] >= (judge.ROW_WIDTH,) else judge.DEVIATIONS
-    found = {"row": row, "whole": limits.whole, "bias": limits.bias}
-    return {"limit_element": judge.DEVIATIONS} | {f"limit_{name}": f"float('{limit}')" for name, limit in found.items()}
+    found = {"limit_row": row, "limit_whole": limits.whole, "limit_bias": limits.bias}
+    return {"limit_element": judge.DEVIATIONS} | {name: f"float('{limit}')" for name, limit in found.items()}
 
 
 def _facts(case: Case) -> dict[str, Any]:
