@@ -111,8 +111,8 @@ class Tracked(Ufuncs):
     def beside(self, column: Any) -> Tracked:
         """Return the array with a further column, of numbers that are exact or tracked too."""
         parts = ((self.value, self.bound, self.variance), self._parts(column))
-        column_shape = (*self.shape[:-1], 1)
-        pairs = ((np.broadcast_to(x, self.shape), np.broadcast_to(y, column_shape)) for x, y in zip(*parts, strict=True))
+        one = (*self.shape[:-1], 1)
+        pairs = ((np.broadcast_to(x, self.shape), np.broadcast_to(y, one)) for x, y in zip(*parts, strict=True))
         joined = (np.concatenate(pair, -1) for pair in pairs)
         result = self.like(*joined)
         result.overflows |= getattr(column, "overflows", False)
