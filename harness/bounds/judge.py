@@ -17,7 +17,7 @@ Rows with the same weights err alike: with c rows of each kind, R = (sum of c)^2
 Tests 2 to 5 apply to a weighted sum with nothing after it, in rows whose scores' errors are of first order. Their
 limits are no tolerances: they are significance levels in units of a computed deviation, fixed before any implementation
 was measured. That of the bias was set after correct variants were. What has passed it since, under narrow declarations,
-were rows that err alike: they are left out.
+were rows that err alike: they count as one.
 """
 
 from __future__ import annotations
