@@ -220,7 +220,9 @@ class Weights:
         theta, magnitude = self.theta, np.abs(values.value)
         grown, w = self.grown, self.excess
         with np.errstate(invalid="ignore", over="ignore"):
-            b1 = np.sqrt(w.sum(-1, keepdims=True) * _weighted_spread(w, values.value, out)) / self.lowest
+            total = w.sum(-1, keepdims=True)  # divided out: beside sinks it is so small that its square is 0
+            shares = np.divide(w, total, out=np.zeros_like(w), where=total > 0)
+            b1 = total * np.sqrt(_weighted_spread(shares, values.value, out)) / self.lowest
             b2 = theta * (grown @ magnitude) / self.lowest
             b3 = self.visible.astype(np.float64) @ self._vanishing(magnitude)
             bound = b1 + b2 + b3

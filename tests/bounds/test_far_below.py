@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from attention_harness import registry
 from attention_harness.bounds.error_bound import error_bounds
 from attention_harness.bounds.judge import judge
 from attention_harness.bounds.operations import Tracked
 from attention_harness.bounds.softmax import Weights
+from attention_harness.cases.ids import parse
+from attention_harness.checks import BY_NAME
+from attention_harness.checks.expected import bound_of
+from attention_harness.execution import in_process
 from attention_harness.model.capabilities import Arithmetic
 
 SCORES = {"both": np.array([[[0.0, -390.0, -700.0], [-1.0, 0.0, -380.0]]])}
@@ -28,3 +33,14 @@ def test_weights_of_float64_far_below(relative):
     assert not judged.reason, judged
     assert np.isfinite(judged.error_ratio)
     assert "exceeds its error bound" in judge(bound.value * (1 + 2.0**-30), bound).reason
+
+
+def test_values_whose_weights_all_lie_far_below():
+    """Beside sinks all keys of a row may weigh nothing: their sum errs by what the scores err, as it does elsewhere."""
+    declared = registry.imported(registry.source("eager", ()))
+    case = parse("dot_product-B2H2Hk2Lq5Lk7D64Dv8-float64-alibi=full+sinks=ordinary-sunken-columns")
+    judged = BY_NAME["accuracy"].judge(in_process.subject(declared, case))
+    assert not judged.reason, judged
+    bound, _ = bound_of(case, declared.capabilities.arithmetic, declared.capabilities.policy)
+    assert 0 < bound.value[0, 1, 4, 4] < 1e-200
+    assert bound.bound[0, 1, 4, 4] < 1e-10 * bound.value[0, 1, 4, 4]
