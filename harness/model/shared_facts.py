@@ -2,7 +2,7 @@
 
 It is computed from verdicts and case ids alone, so that it is there for errors and crashes too, and for a run that is
 read back from its directory. Where no conjunction of up to three facts tells failing from passing cases exactly, up to
-three conjunctions do that each hold for failing cases alone, or else the best conjunction stands with its counts.
+three stand with their counts that together do it best.
 """
 
 from __future__ import annotations
@@ -22,9 +22,7 @@ from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, 
 _MOST_FACTS = 3  # of a conjunction
 _MOST_CONJUNCTIONS = 3
 _BEAM = 60  # conjunctions that a search goes on with
-_NEARLY = 0.9  # of the best score: one conjunction says enough
-_FEW = 2  # failing cases that a further conjunction must hold for
-_PER_FACT = 0.02  # of the score: what a further fact has to gain
+_PER_FACT = 0.005  # of the score: what a further fact has to gain
 
 
 class Conjunction(Stored, frozen=True):
@@ -153,27 +151,24 @@ def _weight(facts: Facts) -> float:
 
 
 def best_conjunctions(facts: Sequence[Fact], failing: int, passing: int) -> list[Facts]:
-    """Return one conjunction, or up to three that hold for failing cases alone where one says too little."""
+    """Return one conjunction that holds for exactly the failing cases, or else up to three that together nearly do.
+
+    Each next one is that with which they tell failing from passing cases best, if it gains more than it is to read.
+    """
     if exact := _exact(facts, failing, passing):
         return [exact]
-    tried = _tried(facts, failing, passing)
-    if not tried:
-        return []
-    score = _score(failing, passing)
-    best = max(tried, key=score)
-    enough = score(best) >= _NEARLY
-    if enough and matching(best, passing):
-        return [best]
-    several: list[Facts] = []
-    left = failing
-    while left and len(several) < _MOST_CONJUNCTIONS:
-        pure = [one for one in _tried(facts, left, passing) if not matching(one, passing)]
-        first = max(pure, key=lambda one: (matching(one, left).bit_count(), -_weight(one)), default=())
-        if matching(first, left).bit_count() < (_FEW if first else math.inf):
+    chosen: list[Facts] = []
+    left, held, score = failing, 0, -math.inf
+    while left and len(chosen) < _MOST_CONJUNCTIONS:
+        score_of = _score(failing, passing, held, sum(map(_weight, chosen)))
+        best = max(_tried(facts, left, passing), key=score_of, default=())
+        if not best or score_of(best) <= score:
             break
-        several.append(first)
-        left &= ~matching(first, left)
-    return several if enough or left.bit_count() <= (1 - _NEARLY) * failing.bit_count() else [best]
+        chosen.append(best)
+        score = score_of(best)
+        held |= matching(best, failing | passing)
+        left = failing & ~held
+    return chosen
 
 
 def _exact(facts: Sequence[Fact], failing: int, passing: int) -> Facts | None:
@@ -222,11 +217,15 @@ def _tried(facts: Sequence[Fact], failing: int, passing: int) -> list[Facts]:
     return tried
 
 
-def _score(failing: int, passing: int) -> Callable[[Facts], float]:
-    """Return the harmonic mean of precision and recall, less a little for each fact."""
+def _score(failing: int, passing: int, held: int = 0, weight: float = 0.0) -> Callable[[Facts], float]:
+    """Return the harmonic mean of precision and recall, less a little for each fact.
+
+    held: the cases for which earlier conjunctions hold; weight: that of their facts
+    """
 
     def score(facts: Facts) -> float:
-        right, wrong = matching(facts, failing).bit_count(), matching(facts, passing).bit_count()
-        return 2 * right / (right + wrong + failing.bit_count()) - _PER_FACT * _weight(facts)
+        holding = held | matching(facts, failing | passing)
+        right, wrong = (holding & failing).bit_count(), (holding & passing).bit_count()
+        return 2 * right / (right + wrong + failing.bit_count()) - _PER_FACT * (weight + _weight(facts))
 
     return score
