@@ -34,23 +34,9 @@ CAPABILITIES = Capabilities(
     dtypes=("float64", "float32", "bfloat16", "float16"),
     devices=("cpu", "cuda"),
     options=(
-        "alibi_full",
-        "alibi_causal",
-        "base",
-        "bias",
-        "causal_top_left",
-        "causal_bottom_right",
-        "dropout",
-        "first_position",
-        "grouped_heads",
-        "mask",
-        "relative_bias",
-        "scale",
-        "learned_scale",
-        "sinks",
-        "softcap",
-        "valid_lens",
-        "window",
+        *("alibi_full", "alibi_causal", "base", "bias", "causal_top_left", "causal_bottom_right", "dropout"),
+        *("first_position", "grouped_heads", "learned_scale", "mask", "relative_bias", "scale"),
+        *("segments_self", "segments_cross", "sinks", "softcap", "valid_lens", "window"),
     ),
     gradients=True,
     second_derivatives=True,
@@ -59,7 +45,8 @@ CAPABILITIES = Capabilities(
     vmap=True,
     forward_derivatives=True,
     autocast=("bfloat16", "float16"),
-    narrower_inputs=("bias", "scale", "valid_lens"),  # torch promotes them; a wider one would promote the scores
+    # torch promotes them; a wider one would promote the scores
+    narrower_inputs=("bias", "scale", "segments", "valid_lens"),
 )
 
 KNOWN_FAILURES = onednn_tails(
@@ -246,6 +233,7 @@ def softmax(
     bias: Tensor | None = None,
     valid_lens: Tensor | None = None,
     causal: str | None = None,
+    segments: Tensor | None = None,
     softcap: float | None = None,
     window: tuple[int, int] | None = None,
     alibi: str | None = None,
@@ -255,17 +243,19 @@ def softmax(
     """Return the softmax of scores and biases over the keys that every condition allows; a fully masked row is zero."""
     import torch
 
+    if segments is not None:
+        mask = packed(mask, scores, segments)
     if window is not None:
-        mask = windowed(mask, scores, window, causal)
+        mask = windowed(mask, scores, window, causal, segments)
     if softcap is not None:
         scores = softcap * (scores / softcap).tanh()
     if bias is not None:
         scores = scores + bias
     if alibi is not None:
-        scores = (scores + linear_biases(scores, alibi, causal)).to(scores.dtype)
+        scores = (scores + linear_biases(scores, alibi, causal, segments)).to(scores.dtype)
     if relative_bias is not None:
-        scores = scores + relative_biases(scores, relative_bias, causal)
-    visible = visible_keys(scores, mask, bias, valid_lens, causal)
+        scores = scores + relative_biases(scores, relative_bias, causal, segments)
+    visible = visible_keys(scores, mask, bias, valid_lens, causal, segments)
     if sinks is not None:  # one more key to each row, whose weight is dropped; no row is fully masked
         scores = scores if visible is None else scores.masked_fill(~visible, -math.inf)
         return torch.cat([scores, sinks[:, None, None].expand(*scores.shape[:-1], 1)], -1).softmax(-1)[..., :-1]
@@ -279,13 +269,17 @@ def softmax(
 
 
 def visible_keys(
-    scores: Tensor, mask: Tensor | None, bias: Tensor | None, valid_lens: Tensor | None, causal: str | None
+    scores: Tensor,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    valid_lens: Tensor | None,
+    causal: str | None,
+    segments: Tensor | None = None,
 ) -> Tensor | None:
     """Return which keys each query sees, broadcastable to the scores, or None for all of them."""
     import torch
 
-    queries, keys = scores.shape[-2:]
-    position = torch.arange(keys, device=scores.device)
+    position = torch.arange(scores.shape[-1], device=scores.device)
     conditions = [] if mask is None else [mask]
     if bias is not None:
         conditions.append(bias != -math.inf)
@@ -293,44 +287,67 @@ def visible_keys(
         lens = valid_lens if valid_lens.ndim == 2 else valid_lens[:, None]  # (B, Lq or 1)
         conditions.append(position < (lens if scores.ndim == 3 else lens[:, None])[..., None])
     if causal is not None:
-        last = torch.arange(queries, device=scores.device) + {"top_left": 0, "bottom_right": keys - queries}[causal]
+        last = places(scores, causal, segments)
         conditions.append(position <= last[:, None])
     return functools.reduce(torch.logical_and, conditions) if conditions else None
 
 
-def windowed(mask: Tensor | None, scores: Tensor, window: tuple[int, int], causal: str | None) -> Tensor:
+def places(scores: Tensor, causal: str | None, segments: Tensor | None = None) -> Tensor:
+    """Return the key at which each query stands, counted from causality's corner; of its segment, if there are some."""
+    import torch
+
+    queries, keys = scores.shape[-2:]
+    query = torch.arange(queries, device=scores.device)
+    if segments is None:
+        return query + (keys - queries if causal == "bottom_right" else 0)
+    ends = segments.expand(2, -1)
+    own = (query[:, None] >= ends[0, 1:-1]).sum(-1)  # who is in no segment is counted as in the last one
+    corner = own + 1 if causal == "bottom_right" else own
+    return query + ends[1][corner] - ends[0][corner]
+
+
+def packed(mask: Tensor | None, scores: Tensor, segments: Tensor) -> Tensor:
+    """Return the mask with the segments in it: as many of them end before a query as before the keys that it sees."""
+    import torch
+
+    queries, keys = (torch.arange(length, device=scores.device) for length in scores.shape[-2:])
+    ends = segments.expand(2, -1)
+    of_query, of_key = (queries[:, None] >= ends[0, 1:]).sum(-1), (keys[:, None] >= ends[1, 1:]).sum(-1)
+    own = (of_query[:, None] == of_key) & (keys < ends[1, -1])
+    return own if mask is None else own & mask
+
+
+def windowed(
+    mask: Tensor | None, scores: Tensor, window: tuple[int, int], causal: str | None, segments: Tensor | None = None
+) -> Tensor:
     """Return the mask with the window in it: which keys lie around each query's own place, under causality's corner."""
     import torch
 
-    (queries, keys), (left, right) = scores.shape[-2:], window
-    place = torch.arange(queries, device=scores.device) + (keys - queries if causal == "bottom_right" else 0)
-    distance = torch.arange(keys, device=scores.device) - place[:, None]
+    left, right = window
+    distance = torch.arange(scores.shape[-1], device=scores.device) - places(scores, causal, segments)[:, None]
     near = (distance >= -left) & (distance <= right)
     return near if mask is None else near & mask
 
 
-def linear_biases(scores: Tensor, form: str, causal: str | None) -> Tensor:
+def linear_biases(scores: Tensor, form: str, causal: str | None, segments: Tensor | None = None) -> Tensor:
     """Return -m |i - j| or -m (i - j) for each head's slope m, i from causality's corner, in float32 or better."""
     import torch
 
-    heads, queries, keys = scores.shape[-3:]
+    heads, _, keys = scores.shape[-3:]
     whole = 1 << max(heads.bit_length() - 1, 0)  # a power of two; further heads lie between these
     powers = [8 * (head + 1) / whole for head in range(min(heads, whole))]
     powers += [4 * (2 * head + 1) / whole for head in range(heads - whole)]
     slopes = 0.5 ** torch.tensor(powers, device=scores.device, dtype=torch.float64)
-    place = torch.arange(queries, device=scores.device) + (keys - queries if causal == "bottom_right" else 0)
-    distance = place[:, None] - torch.arange(keys, device=scores.device)
+    distance = places(scores, causal, segments)[:, None] - torch.arange(keys, device=scores.device)
     distance = distance.abs() if form == "full" else distance
     return (-slopes[:, None, None] * distance).to(torch.promote_types(scores.dtype, torch.float32))
 
 
-def relative_biases(scores: Tensor, table: Tensor, causal: str | None) -> Tensor:
+def relative_biases(scores: Tensor, table: Tensor, causal: str | None, segments: Tensor | None = None) -> Tensor:
     """Return each head's entry of every distance's bucket in T5's table; of one side alone under causality."""
     import torch
 
-    queries, keys = scores.shape[-2:]
-    place = torch.arange(queries, device=scores.device) + (keys - queries if causal == "bottom_right" else 0)
-    after = torch.arange(keys, device=scores.device) - place[:, None]
+    after = torch.arange(scores.shape[-1], device=scores.device) - places(scores, causal, segments)[:, None]
     buckets = 32 if causal else 16  # of a side
     distance = (-after).clamp(min=0) if causal else after.abs()
     single = buckets // 2

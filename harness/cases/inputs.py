@@ -179,6 +179,10 @@ class _Draw:
         return self.case.layout
 
     @property
+    def queries(self) -> int:
+        return self._places.queries
+
+    @property
     def keys(self) -> int:
         return self._places.keys
 

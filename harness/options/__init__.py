@@ -119,7 +119,7 @@ def interval(options: Mapping[str, Any], place: Place) -> tuple[NDArray[np.int64
     last = np.full_like(first, place.keys - 1)
     for name, form in options.items():
         known = OPTIONS.get(name)
-        if known is not None and known.interval is not None and form is not None:
+        if known is not None and known.interval is not None and form is not None and not known.brings(form):
             low, high = known.interval(form, place, options)
             first, last = np.maximum(first, low), np.minimum(last, high)
     return first, last

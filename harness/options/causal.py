@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from attention_harness.options.option import Group, Option, Place, Stage
+from attention_harness.options.segments import of_both, segment_of
 
 _CORNERS = ("top_left", "bottom_right")
 
 
 def place_in_keys(options: Mapping[str, Any], place: Place) -> Any:
-    """Return the key at which each query stands, as a column: i, or i + Lk - Lq under the bottom-right corner."""
+    """Return the key at which each query stands, as a column: i, or i + Lk - Lq under the bottom-right corner.
+
+    In packed sequences that is so within each segment, where its numbers are there.
+    """
     corner = options.get("causal") or "top_left"
     if corner not in _CORNERS:
         raise ValueError(f"unknown causal corner {corner!r}; known: {', '.join(_CORNERS)}")
+    packed = options.get("segments")
+    if isinstance(packed, np.ndarray):
+        of_queries, of_keys = of_both(packed)
+        own = segment_of(of_queries, place.query) + (corner == "bottom_right")
+        return place.query + of_keys[own] - of_queries[own]
     return place.query + (0 if corner == "top_left" else place.keys - place.queries)
 
 

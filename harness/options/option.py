@@ -55,7 +55,7 @@ class Draw(Protocol):
 
     form     the option's form in this case
     shape    of the tensor
-    keys     how many keys there are
+    queries, keys  how many there are
     layout   the case's memory layout
     flag     a coin that the case's fields decide: half of all cases have it
     seen     a query and the two keys that it must be shown for an error of a score or weight to be visible there
@@ -65,6 +65,8 @@ class Draw(Protocol):
     def form(self) -> Any: ...
     @property
     def shape(self) -> tuple[int, ...]: ...
+    @property
+    def queries(self) -> int: ...
     @property
     def keys(self) -> int: ...
     @property
@@ -145,7 +147,8 @@ class Option:
                   head, to be added to the scores
     beside        tensor -> a column of scores, the same in each row, that weigh in the softmax without a value
     visible       (tensor, shape of the scores) -> which keys each query sees, broadcastable to the scores
-    interval      (form, place, all options) -> the first and last key that each query sees, as columns; both inclusive
+    interval      (form or tensor, place, all options) -> the first and last key that each query sees, as columns; both
+                  inclusive
     hiding        how its tensor hides keys
     lacks         (form, axes of the scores) -> what the mechanism lacks for the form, or ""
     breaks        names of the relations that do not hold under it

@@ -24,7 +24,7 @@ from attention_harness.registry import mechanisms
 FORMS = [(option, form) for option in OPTIONS.values() for form in (*option.forms, *option.more_forms)]
 IDS = [f"{option.name}={form}" for option, form in FORMS]
 WIDE = next(variant for variant in variants() if variant.mechanism.name == "scaled_dot_product")
-STATIC = [option for option in OPTIONS.values() if option.interval is not None]
+STATIC = [option for option in OPTIONS.values() if option.interval is not None and option.tensor is None]
 
 
 def case_with(option, form) -> Case:
@@ -92,7 +92,7 @@ STATICS = [
 CONDITIONS = [
     {option.name: form}
     for option, form in FORMS
-    if option.visible is not None and not option.lacks(form, ("B", "H", "Lq", "Lk"))
+    if option.hides and option.tensor is not None and not option.lacks(form, ("B", "H", "Lq", "Lk"))
 ]
 
 

@@ -12,10 +12,36 @@ def entry(array, shape, index):
     return np.broadcast_to(array, shape)[index]
 
 
+def in_segment(ends, place):
+    """Return the segment that holds a place, found by walking through all of them; None if none does."""
+    for number, (begin, end) in enumerate(zip(ends[:-1], ends[1:])):
+        if begin <= place < end:
+            return number
+    return None
+
+
+def place_of(index, shape, options) -> int:
+    """Return the key at which a query stands: as many after the first, or before the last, as it is after its own."""
+    (*_, i, _), (*_, queries, keys) = index, shape
+    box = (0, queries), (0, keys)
+    if "segments" in options:
+        ends = np.broadcast_to(options["segments"], (2, options["segments"].shape[-1])).tolist()
+        number = in_segment(ends[0], i)
+        box = [one[-2:] if number is None else one[number : number + 2] for one in ends]
+    (first, last), (key, last_key) = box
+    return last_key - (last - i) if options.get("causal") == "bottom_right" else key + (i - first)
+
+
+def segments(lengths, index, shape, options) -> bool:
+    """Return whether query and key lie in one segment."""
+    *_, i, j = index
+    of_queries, of_keys = np.broadcast_to(lengths, (2, lengths.shape[-1])).tolist()
+    return in_segment(of_queries, i) is not None and in_segment(of_queries, i) == in_segment(of_keys, j)
+
+
 def causal(corner, index, shape, options) -> bool:
     """Return whether the key comes no later, counted from the first or from the last query and key."""
-    (*_, i, j), (*_, queries, keys) = index, shape
-    return j <= i if corner == "top_left" else keys - 1 - j >= queries - 1 - i
+    return index[-1] <= place_of(index, shape, options)
 
 
 def valid_lens(lens, index, shape, options) -> bool:
@@ -26,9 +52,8 @@ def valid_lens(lens, index, shape, options) -> bool:
 
 def window(sides, index, shape, options) -> bool:
     """Return whether the key is among the l before the query's place, its own, and the r after it."""
-    (*_, i, j), (*_, queries, keys), (left, right) = index, shape, sides
-    place = i + keys - queries if options.get("causal") == "bottom_right" else i
-    return j in range(place - left, place + right + 1)
+    (left, right), place = sides, place_of(index, shape, options)
+    return index[-1] in range(place - left, place + right + 1)
 
 
 def capped(score, cap, index, shape, options):
@@ -45,8 +70,8 @@ def biased(score, bias, index, shape, options):
 def linearly_biased(score, form, index, shape, options):
     """Return the score less the head's slope times the distance, each slope found by the rule of the paper."""
     mp = context()
-    (*_, head, i, j), (*_, heads, queries, keys) = index, shape
-    place = i + keys - queries if options.get("causal") == "bottom_right" else i
+    (*_, head, _, j), (*_, heads, _, _) = index, shape
+    place = place_of(index, shape, options)
 
     def slopes(n):  # of a power of two: a geometric sequence that begins with 2^(-8/n)
         return [mp.power(2, -mp.mpf(8 * (one + 1)) / n) for one in range(n)]
@@ -58,9 +83,8 @@ def linearly_biased(score, form, index, shape, options):
 
 def by_bucket(score, table, index, shape, options):
     """Return the score plus the table's entry, the bucket found by counting the edges that the distance has passed."""
-    (*_, head, i, j), (*_, queries, keys) = index, shape
-    place = i + keys - queries if options.get("causal") == "bottom_right" else i
-    behind, side = place - j, 32 if options.get("causal") else 16
+    *_, head, _, j = index
+    behind, side = place_of(index, shape, options) - j, 32 if options.get("causal") else 16
     distance = max(behind, 0) if options.get("causal") else abs(behind)
     single = side // 2
     # distance >= single (128 / single)^(k / single), in whole numbers
@@ -81,6 +105,7 @@ RULES = {
     "valid_lens": Rule(sees=valid_lens),
     "causal": Rule(sees=causal),
     "window": Rule(sees=window),
+    "segments": Rule(sees=segments),
 }
 """In the order in which they act. Numbers that a mechanism names are its own, dropout is in training."""
 ELSEWHERE = {"scale", "base", "first_position", "grouped_heads", "dropout"}
