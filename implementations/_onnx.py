@@ -33,6 +33,7 @@ CAPABILITIES = replace(
     vmap=False,
     forward_derivatives=False,
     autocast=(),
+    narrower_inputs=(),  # a graph's inputs have one dtype each
 )
 
 # The opset that torch's exporter writes by default. Later ones add no operator that these graphs use: Attention is made
@@ -121,7 +122,7 @@ def export(function: Callable[..., Any], settings: tuple[tuple[str, Any], ...], 
         def forward(self, tensors: dict[str, torch.Tensor]) -> Any:
             return function(**tensors, **dict(settings))
 
-    types = {"mask": torch.bool, "valid_lens": torch.int64}
+    types = {"mask": torch.bool, "segments": torch.int64, "valid_lens": torch.int64}
     dims = {letter: torch.export.Dim(letter) for letter in _EXAMPLE}
     tensors, dynamic = {}, {}
     for name, letters in axes:

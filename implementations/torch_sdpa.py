@@ -29,6 +29,9 @@ CAPABILITIES = Capabilities(
         "scale",
         "grouped_heads",
         "dropout",
+        "segments_self",
+        "segments_cross",
+        "window",
     ),
     gradients=True,
     vmap=True,
@@ -49,7 +52,7 @@ def unsupported(case: Case) -> str:
 
 def prepare(case: Case) -> Callable[..., Tensor]:
     """Return the mechanism's function with what is not a tensor filled in."""
-    settings = {name: case.options[name] for name in ("causal", "scale", "dropout") if name in case.options}
+    settings = {name: case.options[name] for name in ("causal", "dropout", "scale", "window") if name in case.options}
     if case.mechanism == "multi_head":
         settings["heads"] = case.sizes["H"]
     return functools.partial(globals()[case.mechanism], **settings)
@@ -143,6 +146,8 @@ def combined(
     bias: Tensor | None = None,
     valid_lens: Tensor | None = None,
     causal: str | None = None,
+    segments: Tensor | None = None,
+    window: tuple[int, int] | None = None,
 ) -> Tensor | None:
     """Return all conditions as one mask: boolean, or the bias with -inf where a key is hidden."""
     import torch
@@ -152,10 +157,19 @@ def combined(
     if valid_lens is not None:
         lens = valid_lens if valid_lens.ndim == 2 else valid_lens[:, None]  # (B, Lq or 1)
         conditions.append(position < lens[:, None, :, None])
+    place = torch.arange(query.shape[-2], device=query.device)[:, None]
+    if segments is not None:
+        queries_end, keys_end = segments.expand(2, -1)
+        number = (place >= queries_end[1:]).sum(-1, keepdim=True)
+        conditions.append((number == (position[:, None] >= keys_end[1:]).sum(-1)) & (place < queries_end[-1]))
+        corner = number.clamp(max=len(queries_end) - 2) + (causal == "bottom_right")
+        place = place - queries_end[corner] + keys_end[corner]
+    elif causal == "bottom_right":
+        place = place + keys - query.shape[-2]
     if causal is not None:
-        queries = query.shape[-2]
-        last = torch.arange(queries, device=query.device) + {"top_left": 0, "bottom_right": keys - queries}[causal]
-        conditions.append(position <= last[:, None])
+        conditions.append(position <= place)
+    if window is not None:
+        conditions.append((place - window[0] <= position) & (position <= place + window[1]))
     visible = functools.reduce(torch.logical_and, conditions) if conditions else None
     if bias is None or visible is None:
         return visible if bias is None else bias
