@@ -2,8 +2,9 @@
 
     python tools/shared_facts_accuracy.py [NAME...] [--every N] [--quick] [--jobs N]
 
-Shared facts know no mutant, so that every one of them is left out of what they could lean on. A mutant's condition is
-named where the facts learned on every second case foretell which of the other cases fail: the harmonic mean of
+Shared facts know no mutant, so that every one of them is left out of what they could lean on. Each is judged under a
+declaration as a user's file has it: the first mechanism where it fails, its options and float32. Its condition is named
+where the facts learned on every second case foretell which of the other cases fail: the harmonic mean of
 precision and recall is at least 0.8. The exit status is 1 where that holds for fewer than 80 % of the mutants.
 """
 
@@ -16,22 +17,26 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from attention_harness.cases.matrix import matrix
+from attention_harness.cases.projection import cases_for
 from attention_harness.execution import pool
 from attention_harness.execution.limits import Limits
 from attention_harness.execution.lost import Lost
-from attention_harness.execution.plan import plan_items
+from attention_harness.execution.plan import plan_item
 from attention_harness.execution.run import run_checks
+from attention_harness.model.case import Case
 from attention_harness.model.facts_of_cases import facts_of
 from attention_harness.model.shared_facts import best_conjunctions, matching
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED
 from attention_harness.mutation import catalogue
 from attention_harness.mutation.campaign import TASK_SECONDS
+from attention_harness.mutation.declared import narrowed
+from attention_harness.mutation.judging import is_executed
 from attention_harness.mutation.patched import Mutant
 from attention_harness.mutation.restored import state_restored
 
 GOAL = 0.8
 """The fraction of the mutants whose condition has to be named."""
+_FIRST, _DTYPE = "scaled_dot_product", "float32"
 NAMED = 0.8
 """The harmonic mean of precision and recall, on the other half, from which on a condition counts as named."""
 
@@ -53,9 +58,16 @@ class Foretold:
 
 def foretold(mutant: Mutant, tier: str = "default") -> Foretold:
     """Judge a mutant on the cases of a tier, learn on half of them, and return how well that foretells the rest."""
-    outcome = _outcome(mutant, tier, ("accuracy",))
-    if not any(outcome.values()):  # a gradient, a second call: every check, on fewer cases
-        outcome = _outcome(mutant, "quick", ())
+    for names, of_tier in ((("accuracy",), tier), (("gradient", "gradient_alone"), tier), ((), "quick")):
+        for mechanism in sorted(mutant.mechanisms(), key=lambda name: name != _FIRST):
+            found = _learned(mutant, _outcome(mutant, mechanism, of_tier, names))
+            if found.score is not None:
+                return found
+    return Foretold(mutant.name, mutant.kind)
+
+
+def _learned(mutant: Mutant, outcome: dict[Case, bool]) -> Foretold:
+    """Return how well the facts of every second case foretell the others."""
     cases = list(outcome)
     failing = sum(1 << place for place, case in enumerate(cases) if outcome[case])
     everything = (1 << len(cases)) - 1
@@ -73,17 +85,23 @@ def foretold(mutant: Mutant, tier: str = "default") -> Foretold:
     return Foretold(mutant.name, mutant.kind, text, score)
 
 
-def _outcome(mutant: Mutant, tier: str, names: tuple[str, ...]) -> dict:
-    """Return, for each case that was checked, whether one of the named checks, or of all, fails."""
+def _outcome(mutant: Mutant, mechanism: str, tier: str, names: tuple[str, ...]) -> dict[Case, bool]:
+    """Return, for each case that was checked, whether one of the named checks, or of all, fails.
+
+    The declaration is that of a user's file: one mechanism, its options and one dtype.
+    """
     outcome = {}
-    for item in plan_items([mutant.implementation()], matrix(tier)):
-        if item.case.mechanism not in mutant.mechanisms():
-            continue
+    tried = narrowed(mutant.implementation(), mechanism, _DTYPE)
+    for case in cases_for(tried.capabilities, tier):
+        item = plan_item(tried, case)
         item = replace(item, checks=tuple(check for check in item.checks if not names or check.name in names))
+        if names == ("accuracy",) and item.checks and not is_executed(mutant, case):
+            outcome[case] = False
+            continue
         with state_restored():
             statuses = [v.status for v in run_checks(item) if not v.check.startswith("behaviour.")]
         if any(status not in NOT_CHECKED for status in statuses):
-            outcome[item.case] = any(status in NONCONFORMING for status in statuses)
+            outcome[case] = any(status in NONCONFORMING for status in statuses)
     return outcome
 
 
