@@ -244,7 +244,7 @@ def softmax(
     import torch
 
     if segments is not None:
-        mask = packed(mask, scores, segments)
+        mask = within_segments(mask, scores, segments)
     if window is not None:
         mask = windowed(mask, scores, window, causal, segments)
     if softcap is not None:
@@ -279,7 +279,8 @@ def visible_keys(
     """Return which keys each query sees, broadcastable to the scores, or None for all of them."""
     import torch
 
-    position = torch.arange(scores.shape[-1], device=scores.device)
+    keys = scores.shape[-1]
+    position = torch.arange(keys, device=scores.device)
     conditions = [] if mask is None else [mask]
     if bias is not None:
         conditions.append(bias != -math.inf)
@@ -293,7 +294,7 @@ def visible_keys(
 
 
 def places(scores: Tensor, causal: str | None, segments: Tensor | None = None) -> Tensor:
-    """Return the key at which each query stands, counted from causality's corner; of its segment, if there are some."""
+    """Return, (Lq,), the key at each query's place: i, or i + Lk - Lq under bottom_right; within its segment."""
     import torch
 
     queries, keys = scores.shape[-2:]
@@ -301,20 +302,20 @@ def places(scores: Tensor, causal: str | None, segments: Tensor | None = None) -
     if segments is None:
         return query + (keys - queries if causal == "bottom_right" else 0)
     ends = segments.expand(2, -1)
-    own = (query[:, None] >= ends[0, 1:-1]).sum(-1)  # who is in no segment is counted as in the last one
-    corner = own + 1 if causal == "bottom_right" else own
+    segment = (query[:, None] >= ends[0, 1:-1]).sum(-1)  # past the last end any place will do: every key is hidden
+    corner = segment + 1 if causal == "bottom_right" else segment
     return query + ends[1][corner] - ends[0][corner]
 
 
-def packed(mask: Tensor | None, scores: Tensor, segments: Tensor) -> Tensor:
-    """Return the mask with the segments in it: as many of them end before a query as before the keys that it sees."""
+def within_segments(mask: Tensor | None, scores: Tensor, segments: Tensor) -> Tensor:
+    """Return the mask, False also where query and key lie in different segments or in none."""
     import torch
 
     queries, keys = (torch.arange(length, device=scores.device) for length in scores.shape[-2:])
     ends = segments.expand(2, -1)
     of_query, of_key = (queries[:, None] >= ends[0, 1:]).sum(-1), (keys[:, None] >= ends[1, 1:]).sum(-1)
-    own = (of_query[:, None] == of_key) & (keys < ends[1, -1])
-    return own if mask is None else own & mask
+    same = (of_query[:, None] == of_key) & (keys < ends[1, -1])
+    return same if mask is None else same & mask
 
 
 def windowed(

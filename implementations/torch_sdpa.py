@@ -160,9 +160,9 @@ def combined(
     place = torch.arange(query.shape[-2], device=query.device)[:, None]
     if segments is not None:
         queries_end, keys_end = segments.expand(2, -1)
-        number = (place >= queries_end[1:]).sum(-1, keepdim=True)
-        conditions.append((number == (position[:, None] >= keys_end[1:]).sum(-1)) & (place < queries_end[-1]))
-        corner = number.clamp(max=len(queries_end) - 2) + (causal == "bottom_right")
+        segment = (place >= queries_end[1:]).sum(-1, keepdim=True)
+        conditions.append((segment == (position[:, None] >= keys_end[1:]).sum(-1)) & (place < queries_end[-1]))
+        corner = segment.clamp(max=len(queries_end) - 2) + (causal == "bottom_right")
         place = place - queries_end[corner] + keys_end[corner]
     elif causal == "bottom_right":
         place = place + keys - query.shape[-2]

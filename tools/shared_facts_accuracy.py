@@ -2,10 +2,11 @@
 
     python tools/shared_facts_accuracy.py [NAME...] [--every N] [--quick] [--jobs N]
 
-Shared facts know no mutant, so that every one of them is left out of what they could lean on. Each is judged under a
-declaration as a user's file has it: the first mechanism where it fails, its options and float32. Its condition is named
-where the facts learned on every second case foretell which of the other cases fail: the harmonic mean of
-precision and recall is at least 0.8. The exit status is 1 where that holds for fewer than 80 % of the mutants.
+Shared facts know no mutant, so that every one of them is left out of what they could lean on. Each is judged as a
+user's file would declare it: one mechanism, its options, float32. The first two mechanisms that it reaches are tried in
+turn. Its condition is named where the facts learned on every second case foretell which of the other cases fail: the
+harmonic mean of precision and recall is at least 0.8. The exit status is 1 where that holds for fewer than 80 % of the
+mutants.
 """
 
 from __future__ import annotations
@@ -36,9 +37,10 @@ from attention_harness.mutation.restored import state_restored
 
 GOAL = 0.8
 """The fraction of the mutants whose condition has to be named."""
-_FIRST, _DTYPE = "scaled_dot_product", "float32"
 NAMED = 0.8
 """The harmonic mean of precision and recall, on the other half, from which on a condition counts as named."""
+_FIRST, _DTYPE = "scaled_dot_product", "float32"  # what most files declare
+_MECHANISMS = 2  # that are tried: each may take a minute
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ class Foretold:
 
 def foretold(mutant: Mutant, tier: str = "default") -> Foretold:
     """Judge a mutant on the cases of a tier, learn on half of them, and return how well that foretells the rest."""
-    for names, of_tier in ((("accuracy",), tier), (("gradient", "gradient_alone"), tier), ((), "quick")):
-        for mechanism in sorted(mutant.mechanisms(), key=lambda name: name != _FIRST):
+    for mechanism in sorted(mutant.mechanisms(), key=lambda name: name != _FIRST)[:_MECHANISMS]:
+        for names, of_tier in ((("accuracy",), tier), (("gradient", "gradient_alone"), tier), ((), "quick")):
             found = _learned(mutant, _outcome(mutant, mechanism, of_tier, names))
             if found.score is not None:
                 return found
@@ -96,7 +98,7 @@ def _outcome(mutant: Mutant, mechanism: str, tier: str, names: tuple[str, ...]) 
         item = plan_item(tried, case)
         item = replace(item, checks=tuple(check for check in item.checks if not names or check.name in names))
         if names == ("accuracy",) and item.checks and not is_executed(mutant, case):
-            outcome[case] = False
+            outcome[case] = False  # the patch is not reached: eager's answer, which passes
             continue
         with state_restored():
             statuses = [v.status for v in run_checks(item) if not v.check.startswith("behaviour.")]

@@ -2,7 +2,7 @@
 
 It is computed from verdicts and case ids alone, so that it is there for errors and crashes too, and for a run that is
 read back from its directory. Where no conjunction of up to three facts tells failing from passing cases exactly, up to
-three stand with their counts that together do it best.
+three are named with their counts that together do it best.
 """
 
 from __future__ import annotations
@@ -151,9 +151,9 @@ def _weight(facts: Facts) -> float:
 
 
 def best_conjunctions(facts: Sequence[Fact], failing: int, passing: int) -> list[Facts]:
-    """Return one conjunction that holds for exactly the failing cases, or else up to three that together nearly do.
+    """Return the conjunction that holds for exactly the failing cases; if there is none, up to three, chosen greedily.
 
-    Each next one is that with which they tell failing from passing cases best, if it gains more than it is to read.
+    Each is the one that raises the score of all of them together most.
     """
     if exact := _exact(facts, failing, passing):
         return [exact]
@@ -218,9 +218,9 @@ def _tried(facts: Sequence[Fact], failing: int, passing: int) -> list[Facts]:
 
 
 def _score(failing: int, passing: int, held: int = 0, weight: float = 0.0) -> Callable[[Facts], float]:
-    """Return the harmonic mean of precision and recall, less a little for each fact.
+    """Return the score of a further conjunction: precision and recall of all together, less a little for each fact.
 
-    held: the cases for which earlier conjunctions hold; weight: that of their facts
+    The two are joined by their harmonic mean. held: cases for which the earlier ones hold; weight: their facts' weight.
     """
 
     def score(facts: Facts) -> float:

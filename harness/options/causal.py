@@ -16,7 +16,8 @@ _CORNERS = ("top_left", "bottom_right")
 def place_in_keys(options: Mapping[str, Any], place: Place) -> Any:
     """Return the key at which each query stands, as a column: i, or i + Lk - Lq under the bottom-right corner.
 
-    In packed sequences that is so within each segment, where its numbers are there.
+    If the options hold the array of `segments`, i and both lengths count within the query's segment. If they hold its
+    form alone, as while tensors are drawn, they count in the whole.
     """
     corner = options.get("causal") or "top_left"
     if corner not in _CORNERS:
@@ -24,8 +25,8 @@ def place_in_keys(options: Mapping[str, Any], place: Place) -> Any:
     packed = options.get("segments")
     if isinstance(packed, np.ndarray):
         of_queries, of_keys = of_both(packed)
-        own = segment_of(of_queries, place.query) + (corner == "bottom_right")
-        return place.query + of_keys[own] - of_queries[own]
+        corners = segment_of(of_queries, place.query) + (corner == "bottom_right")
+        return place.query + of_keys[corners] - of_queries[corners]
     return place.query + (0 if corner == "top_left" else place.keys - place.queries)
 
 

@@ -55,7 +55,8 @@ class Draw(Protocol):
 
     form     the option's form in this case
     shape    of the tensor
-    queries, keys  how many there are
+    queries  how many queries there are
+    keys     how many keys there are
     layout   the case's memory layout
     flag     a coin that the case's fields decide: half of all cases have it
     seen     a query and the two keys that it must be shown for an error of a score or weight to be visible there

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from attention_harness.options.option import Axes, Draw, Group, Option, Place, Stage, Tensor
 
-_ENDS = "4"  # of three segments, with the first one's beginning
+_ENDS = "4"  # three segments, from 0
 _FORMS = ("self", "cross")
 
 
@@ -25,7 +25,10 @@ def of_both(segments: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.
 
 
 def segment_of(ends: NDArray[np.int64], place: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the segment in which each place lies: as many as end before it; the last one for who is in none."""
+    """Return the number of the segment that holds each place, in the shape of `place`; past the last end, the last one.
+
+    ends: (N + 1,)
+    """
     return np.minimum((place[..., None] >= ends[1:]).sum(-1), len(ends) - 2)
 
 
@@ -36,29 +39,30 @@ def _axes(form: str, scores: Axes) -> Axes:
 def _draw(draw: Draw) -> NDArray[np.int64]:
     """Draw the ends; the first segment holds a query and the two keys that it has to see.
 
-    Half of the cases leave out the last queries and keys. In the first segment the corners are those of the whole.
+    Half of the cases leave out the last queries and keys. In the first segment of `cross` the corners are those of the
+    whole, by which `draw.seen` counts. In `self` with as many keys as queries they are everywhere the same.
     """
     whole = np.array([draw.queries, draw.keys])
     if draw.form == "self":
         whole = np.full(2, whole.min())
     ends = np.sort(draw.whole_numbers(1 << 20), -1) * (whole[:, None] + 1) >> 20
+    ends[:, 0] = 0
     row, seen = draw.seen
     more = whole[1] - whole[0]
     first = np.maximum(row, max(seen, default=-1) - more) + 1
     ends[0, 1:] = np.maximum(ends[0, 1:], min(first, whole[0]))
     ends[1, 1] = np.clip(ends[0, 1] + more, 0, whole[1])
     ends[1] = np.maximum.accumulate(ends[1])
-    ends[:, 0] = 0
     if not draw.flag:
         ends[:, -1] = whole
     return ends[0] if draw.form == "self" else ends
 
 
 def _interval(segments: NDArray[np.int64], place: Place, options: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Return the keys of each query's segment; none for who is in no segment."""
+    """Return the first and last key of each query's segment; first > last where a query is in no segment."""
     of_queries, of_keys = of_both(segments)
-    own = segment_of(of_queries, place.query)
-    first, end = of_keys[own], np.where(place.query < of_queries[-1], of_keys[own + 1], 0)
+    segment = segment_of(of_queries, place.query)
+    first, end = of_keys[segment], np.where(place.query < of_queries[-1], of_keys[segment + 1], 0)
     return first, end - 1
 
 

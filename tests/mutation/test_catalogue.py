@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
+import symtable
+from collections.abc import Iterator
+
 import pytest
 
 from attention_harness.model.capabilities import TRANSFORMATIONS, Arithmetic
@@ -88,3 +92,19 @@ def test_a_patch_of_text_that_is_gone_is_told():
     """When eager has changed, the mutant must be planted in what took the place of its text."""
     with pytest.raises(HarnessError, match=r"mutant 'old': .*eager.py no longer has 'not there'"):
         Mutant("old", "test", (("not there", ""),)).source()
+
+
+def undefined(table: symtable.SymbolTable, known: set[str]) -> Iterator[str]:
+    """Yield the global names that a source's functions use and nobody defines."""
+    for symbol in table.get_symbols():
+        if symbol.is_global() and symbol.is_referenced() and symbol.get_name() not in known:
+            yield symbol.get_name()
+    for inner in table.get_children():
+        yield from undefined(inner, known)
+
+
+@pytest.mark.parametrize("patched", [*catalogue.mutants(), *catalogue.variants()], ids=lambda one: one.name)
+def test_a_patch_uses_names_that_are_there(patched):
+    """A NameError would kill a mutant whatever the suite asks, and accuse a variant."""
+    known = {*dir(builtins), *vars(patched.implementation().module)}
+    assert not list(undefined(symtable.symtable(patched.source(), "patched", "exec"), known))

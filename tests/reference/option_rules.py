@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from attention_harness.reference.scalars import Rule, context
@@ -14,7 +16,7 @@ def entry(array, shape, index):
 
 def in_segment(ends, place):
     """Return the segment that holds a place, found by walking through all of them; None if none does."""
-    for number, (begin, end) in enumerate(zip(ends[:-1], ends[1:])):
+    for number, (begin, end) in enumerate(itertools.pairwise(ends)):
         if begin <= place < end:
             return number
     return None
