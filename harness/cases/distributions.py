@@ -120,7 +120,8 @@ def _huge(fmt: DType) -> float:
 
 def _counterweight(x: Array, fmt: DType) -> Array:
     """Let values grow from key to key as the weights fall, by e^6, as far as the format reaches."""
-    return x * np.minimum(np.exp(6.0 * np.arange(x.shape[-2])[:, None]), _huge(fmt))
+    with np.errstate(over="ignore"):  # an infinity is the format's limit too
+        return x * np.minimum(np.exp(6.0 * np.arange(x.shape[-2])[:, None]), _huge(fmt))
 
 
 # --- values at both ends of a format

@@ -53,6 +53,15 @@ def _stepped(t: torch.Tensor) -> torch.Tensor:
     return view
 
 
+def _sliced(t: torch.Tensor) -> torch.Tensor:
+    """Take every other entry of the first axis of such a buffer: each is contiguous, and their stride is twice its size."""
+    if t.ndim < 2:
+        return _stepped(t)
+    view = _poisoned(t.repeat_interleave(2, 0), t.shape[-1])[::2]
+    view.copy_(t)
+    return view
+
+
 def _poisoned(t: torch.Tensor, width: int) -> torch.Tensor:
     """Return a buffer of this width whose numbers are NaN, or as wrong as their type allows."""
     import torch
@@ -87,6 +96,7 @@ LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "columns": _columns,
     "stepped": _stepped,
     "guarded": _guarded,
+    "sliced": _sliced,
     # each argument in a layout of its own: `layout_of`
     "mixed": lambda t: t,
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from attention_harness.cases.distributions import DISTRIBUTIONS
@@ -22,9 +22,11 @@ from attention_harness.model import requirements
 from attention_harness.model.capabilities import Capabilities
 from attention_harness.model.case import Case
 from attention_harness.options import OPTIONS
+from attention_harness.reference.specification import Mechanism
 from attention_harness.registry import mechanism, refuses
 
 _HALF_PRECISION_WORK = 2**18  # products of numbers in half precision are slow on a CPU
+_MOST_SCORES = 4_100**2  # of a case that `requires` makes square: past 4,096 keys in one head, some seconds
 _BLOCKS = (-1, 0, 1)
 _BUILT = {"quick": 0, "default": 16, "thorough": 1}
 """One case in so many is asked of what takes seconds to prepare (`builds`), by its fingerprint; 0: none."""
@@ -113,6 +115,11 @@ def _around_the_block(capabilities: Capabilities) -> Iterator[Row]:
             yield Row((keys, 7), (8, 6), (2, 2, 2))
 
 
+def _scores(known: Mechanism, sizes: Mapping[str, int]) -> int:
+    """Return how many scores a problem has."""
+    return math.prod(sizes[axis] for axis in known.scores)
+
+
 def mended(case: Case, capabilities: Capabilities) -> Case | None:
     """Return the case with sizes that the declaration's `requires` allows; None where there are none near."""
     if not capabilities.requires or case.content not in DISTRIBUTIONS:  # an example or recording has its own sizes
@@ -120,6 +127,11 @@ def mended(case: Case, capabilities: Capabilities) -> Case | None:
     known = mechanism(case.mechanism)
     rules = (*capabilities.requires, *(f"{whole} % {part} == 0" for whole, part in known.requires))
     sizes = requirements.mended(rules, case.sizes)
+    if sizes is not None and _scores(known, sizes) > max(_MOST_SCORES, _scores(known, case.sizes)):
+        alone = {axis: 1 for axis in ("B", "H", "Hk") if axis in sizes}
+        sizes = requirements.mended(rules, sizes | alone)
+        if sizes is not None and _scores(known, sizes) > _MOST_SCORES:
+            return None
     if sizes is None or any(length == 0 and axis not in MAY_BE_EMPTY for axis, length in sizes.items()):
         return None
     return replace(case, sizes=sizes)

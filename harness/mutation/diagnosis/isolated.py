@@ -54,7 +54,7 @@ def _known_causes(failures: Sequence[Verdict], small: Sequence[Verdict]) -> tupl
         notes.append(f"it also ends in a {lost}, which no mutant explains: replay such a case")
     others = []
     for verdict in small:
-        if verdict.check == "behaviour.fully_masked_rows" and OTHER not in verdict.finding:
+        if verdict.check == "behaviour.fully_masked_rows" and verdict.finding and OTHER not in verdict.finding:
             promise = f"a row that sees no key is {verdict.finding} and declared {verdict.declared}"
             notes.append(f"{promise}: mend one or the other")
         else:

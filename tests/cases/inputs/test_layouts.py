@@ -86,6 +86,15 @@ def test_the_last_axis_is_not_contiguous(layout):
     assert buffer[1::2].isnan().all()
 
 
+def test_sliced_batch_elements_are_contiguous_and_apart():
+    """The stride of the first axis is twice what follows from the others; what lies between is NaN."""
+    query = laid("sliced")["query"]
+    assert query[0].is_contiguous()
+    assert query.stride(0) == 2 * query[0].numel()
+    buffer = torch.empty(0).set_(query.untyped_storage()).reshape(4, -1)
+    assert buffer[1::2].isnan().all()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="guards its pages under Linux alone; elsewhere it is contiguous")
 def test_guarded_ends_where_memory_ends():
     """The last number of each tensor is the last of its page; to read the next one ends the process."""
