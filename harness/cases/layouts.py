@@ -54,7 +54,7 @@ def _stepped(t: torch.Tensor) -> torch.Tensor:
 
 
 def _sliced(t: torch.Tensor) -> torch.Tensor:
-    """Take every other entry of the first axis of such a buffer: each is contiguous, and their stride is twice its size."""
+    """Take every other entry of the first axis of such a buffer: each is contiguous, their stride twice its size."""
     if t.ndim < 2:
         return _stepped(t)
     view = _poisoned(t.repeat_interleave(2, 0), t.shape[-1])[::2]

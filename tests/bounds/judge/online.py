@@ -49,13 +49,16 @@ FUSED = Arithmetic(rounded_scores=True, stored_probabilities=False)
 def implementation(name: str, attend: Attend, arithmetic: Arithmetic) -> registry.Implementation:
     """Return an implementation of every mechanism whose last step is this attention, built on the eager scores."""
 
-    def whole(scores, value, *, mask=None, bias=None, valid_lens=None, causal=None, softcap=None, window=None, **_):
+    def whole(scores, value, *, mask=None, bias=None, valid_lens=None, causal=None, softcap=None, window=None, **more):
+        segments = more.get("segments")
+        if segments is not None:
+            mask = eager.within_segments(mask, scores, segments)
         if window is not None:
-            mask = eager.windowed(mask, scores, window, causal)
+            mask = eager.windowed(mask, scores, window, causal, segments)
         if softcap is not None:
             scores = softcap * (scores / softcap).tanh()
         finished = scores if bias is None else scores + bias.masked_fill(bias == -math.inf, 0.0)
-        visible = eager.visible_keys(scores, mask, bias, valid_lens, causal)
+        visible = eager.visible_keys(scores, mask, bias, valid_lens, causal, segments)
         visible = torch.ones_like(scores, dtype=torch.bool) if visible is None else visible.expand(scores.shape)
         return attend(finished, value, visible), None
 
