@@ -250,6 +250,11 @@ class Weights:
         # Two sums, of the products and of the exponentials, and the quotient.
         variance = variance + sum_variance(n, squares @ v**2, out, model.acc) + (self.merging * out) ** 2
         variance = variance + MEAN_SQUARE_ROUNDING * unit**2 * (n / 3 + 2) * out**2
+        # Products below the smallest normal number are flushed to 0 by many kernels, all of them towards 0.
+        flushed = np.minimum(
+            np.nan_to_num(self.value) @ np.abs(v), self.visible.sum(-1, keepdims=True) * model.acc.smallest
+        )
+        variance = variance + flushed**2
         return variance if isinstance(values.bound, float) else variance + squares @ values.variance
 
     # --- the way back

@@ -44,3 +44,15 @@ def test_values_whose_weights_all_lie_far_below():
     bound, _ = bound_of(case, declared.capabilities.arithmetic, declared.capabilities.policy)
     assert 0 < bound.value[0, 1, 4, 4] < 1e-200
     assert bound.bound[0, 1, 4, 4] < 1e-10 * bound.value[0, 1, 4, 4]
+
+
+def test_products_that_are_flushed_to_zero():
+    """Beside a large sink, weights times values near the smallest normal number lie below it: oneDNN makes them 0."""
+    declared = registry.imported(registry.source("eager", ()))
+    case = parse("cosine-B3H2Hk2Lq16Lk17D5Dv32-bfloat16-sinks=large-both_ends-stepped")
+    bound, _ = bound_of(case, declared.capabilities.arithmetic, declared.capabilities.policy)
+    kept = np.where(np.abs(bound.value) < 2.0**-120, bound.value * 0.75, bound.value)
+    assert (kept != bound.value).any()
+    judged = judge(kept, bound)
+    assert not judged.reason, judged
+    assert "exceeds its error bound" in judge(bound.value * 1.5, bound).reason
