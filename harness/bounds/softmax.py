@@ -250,7 +250,7 @@ class Weights:
         # Two sums, of the products and of the exponentials, and the quotient.
         variance = variance + sum_variance(n, squares @ v**2, out, model.acc) + (self.merging * out) ** 2
         variance = variance + MEAN_SQUARE_ROUNDING * unit**2 * (n / 3 + 2) * out**2
-        # Products below the smallest normal number are flushed to 0 by many kernels, all of them towards 0.
+        # Many kernels flush products below the smallest normal number to 0: these errors have one sign, and add up.
         flushed = np.minimum(
             np.nan_to_num(self.value) @ np.abs(v), self.visible.sum(-1, keepdims=True) * model.acc.smallest
         )

@@ -252,3 +252,12 @@ def test_a_row_of_very_many_scores_is_judged_by_its_output_alone():
     assert {check.name for check in row.checks} < {check.name for check in named.checks}
     assert "accuracy" in {check.name for check in row.checks}
     assert "gradient" in {check.name for check in named.checks}
+
+
+def test_squares_that_requires_makes_are_bounded():
+    """One query against 8,192 keys would become 2^26 scores a head: past 4,096 keys one head is asked, and not more."""
+    declared = Capabilities(("scaled_dot_product",), requires=("Lq == Lk",))
+    sizes = [case.sizes for case in cases_for(declared)]
+    assert all(one["Lq"] == one["Lk"] for one in sizes)
+    assert max(one["B"] * one["H"] * one["Lq"] * one["Lk"] for one in sizes) <= 4_100**2
+    assert max(one["Lk"] for one in sizes) > 4_096

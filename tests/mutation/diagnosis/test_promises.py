@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from attention_harness.model.verdict import Status, Verdict
 from attention_harness.mutation.diagnosis import diagnose_run
@@ -29,3 +30,9 @@ def test_a_broken_promise_is_the_cause(finding, declared):
     assert found.matches == ()
     assert found.lines == [found.note]
     assert found.note == f"a row that sees no key is {finding} and declared {declared}: mend one or the other"
+
+
+def test_a_behaviour_that_was_not_measured_is_no_broken_promise():
+    """Where measuring ended in an error, nothing is known of such rows."""
+    [found] = diagnose_run([structs.replace(contradiction("", ""), status=Status.ERROR)])
+    assert "a row that sees no key" not in found.note
