@@ -1,5 +1,7 @@
 """Makes the covering rows: for each set of at most two options, rows that cover every pair of levels there.
 
+Each form of an option also stands beside every size past one tile, and each further form in a plain row.
+
 A pair counts where it can show, in every dtype. Many errors cannot show at a length of 1, in a single batch element or
 in a single head, and no case in half precision is long: such a level covers its own pairs, and no others beside it. Nor
 do two options show beside each other where a key decides each row.
@@ -20,6 +22,16 @@ from attention_harness.options import OPTIONS
 Pair = frozenset[tuple[str, Any]]
 
 INPUTS = (*SIZED, "content", "layout")
+PAST_A_TILE = (
+    {"lengths": (3, 521), "widths": (8, 6), "batches": (5, 2, 2)},
+    {"lengths": (257, 9), "widths": (8, 6), "batches": (2, 2, 2)},
+    {"lengths": (5, 7), "widths": (129, 65), "batches": (2, 7, 7)},
+)
+"""Sizes past one tile or split, in every direction: many keys and batch elements, queries, widths and heads.
+
+Half precision is slow: the other sizes are small, so that `projection` asks these rows there too.
+"""
+
 DECIDED = ("far_below",)
 """Contents under which a key decides each row, whatever most options change."""
 
@@ -41,6 +53,25 @@ def further(present: Iterable[Row]) -> Iterator[Row]:
     for one, other in itertools.combinations(forms, 2):
         if one[0] != other[0]:
             yield from _covering(listed, dict([one, other]), used)
+    present = set(map(repr, listed))
+    yield from (row for row in beyond() if repr(row) not in present)
+
+
+def beyond() -> Iterator[Row]:
+    """Yield a row for no option and for every form of each beside sizes past a tile; plain rows of further forms.
+
+    A further form goes beside the first of these sizes alone.
+    """
+    sizes = [*PAST_A_TILE, PAST_A_TILE[0] | {"lengths": PAST_A_TILE[0]["lengths"][::-1]}]
+    yield from (Row(**past) for past in sizes)
+    for option in OPTIONS.values():
+        if option.training:
+            continue
+        for form in option.forms:
+            yield from (Row(**past, options={option.name: form}) for past in PAST_A_TILE)
+        for form in option.more_forms:
+            yield Row((7, 5), (6, 8), (3, 2, 2), options={option.name: form})
+            yield Row(**PAST_A_TILE[0], options={option.name: form})
 
 
 def _covering(listed: list[Row], fixed: dict[str, Any], used: Counter[Any]) -> Iterator[Row]:

@@ -44,7 +44,8 @@ class Campaign:
     Each mutant is run in every mechanism that its patch reaches, until a verdict there kills it. Variants take turns
     on their cases.
 
-    unseen: each mutant is run without the cases that were written with its family in sight, until one verdict kills it
+    unseen: each mutant is run without the cases that were written with its family in sight, until one verdict kills
+        it; one that differs nowhere from eager, in outputs, gradients and training, is not hunted further
     """
 
     mutants: tuple[Mutant, ...]
@@ -138,7 +139,7 @@ def measure(
     limits = Limits(seconds, memory)
     quiet: list[Mutant] = []
     for result in _results(tasks, limits, jobs):
-        if isinstance(result, Outcome) and not result.witnesses:
+        if isinstance(result, Outcome) and not result.witnesses and not campaign.unseen:
             quiet.append(next(mutant for mutant in campaign.mutants if mutant.name == result.mutant))
         else:
             yield result

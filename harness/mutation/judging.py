@@ -70,6 +70,8 @@ def judge_mutant(
     with state_restored(seeds=False):
         left = [one for one in left if not hunt.killed(one.differing(0, _FIRST))]
         shows = bool(hunt.witnesses) or any(one.differ for one in left)
+        if not shows:
+            left = [one for one in left if not hunt.killed(one.differing_in_training(_FIRST))]
         if not hunt.witnesses:
             left = [one for one in left if not hunt.killed(one.alike())]
         if not shows:
