@@ -52,9 +52,8 @@ _DYNAMIC = {
     "self_attention": {"sequence": "B Lq -"},
     "cross_attention": {"sequence": "B Lq -", "context": "B Lk -"},
 }
-_BY_RANK = {2: "Lq Lk", 3: "- Lq Lk", 4: "B - Lq Lk"}
-_WITHOUT_HEADS = dict.fromkeys(("location", "projected", "self_attention", "cross_attention"), "B Lq Lk")
-_LENS = {1: "B", 2: "B Lq"}
+_BY_RANK = {2: "Lq Lk", 3: "B Lq Lk", 4: "B - Lq Lk"}
+_OPTIONS = {"mask": _BY_RANK, "bias": _BY_RANK, "valid_lens": {1: "B", 2: "B Lq"}}
 
 # Lengths of the example that is exported: different, and none is 0 or 1, so that nothing is specialised.
 _EXAMPLE = {"B": 2, "Lq": 5, "Lk": 7}
@@ -108,11 +107,9 @@ def axes_of(mechanism: str, shapes: Shapes) -> Axes:
         letter = "Lq" if letter == "Lk" and "Lk" not in lengths else letter  # a sequence that attends to itself
         return letter if letter != "-" and length == lengths[letter] else length  # otherwise it is broadcast
 
-    conditions = _BY_RANK | {3: _WITHOUT_HEADS.get(mechanism, _BY_RANK[3])}
-    by_rank = {"mask": conditions, "bias": conditions, "valid_lens": _LENS}
     found = []
     for name, shape in shapes:
-        letters = declared.get(name) or by_rank.get(name, {}).get(len(shape)) or "- " * len(shape)
+        letters = declared.get(name) or _OPTIONS.get(name, {}).get(len(shape)) or "- " * len(shape)
         found.append((name, tuple(axis(*pair) for pair in zip(letters.split(), shape, strict=True))))
     return tuple(found)
 

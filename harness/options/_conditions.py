@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from attention_harness.options.option import Axes, Draw, Numbers
 
-FORMS = ("full", "batch", "head", "query", "batch_query", "key", "column", "unbatched")
-EXPECTED = "full, batch, head, query, batch_query, key, column or unbatched"
+FORMS = ("full", "batch", "head", "query", "batch_query", "key", "column")
+EXPECTED = "full, batch, head, query, batch_query, key or column"
 WHOLE_ROWS = ("column",)
 """Forms that hide all keys of a query or none."""
-_HEADS = ("head", "batch_query", "unbatched")  # without heads they are `query`, with one more axis or not, and `full`
+_HEADS = ("head", "batch_query")  # without heads the one is `query` with one more axis, and the other `full`
 SHOWN, OF = 7, 10  # a mask shows 7 keys of 10
 
 
@@ -26,7 +26,6 @@ def axes(form: str, scores: Axes) -> Axes:
         "query": scores[-2:],
         "batch_query": (scores[0], *("1" for _ in scores[1:-2]), *scores[-2:]),
         "key": (*("1" for _ in scores[:-1]), scores[-1]),
-        "unbatched": scores[1:],  # not to be read as (batch, queries, keys)
         "column": (scores[0], *("1" for _ in scores[1:-2]), scores[-2], "1"),
     }[form]
 

@@ -41,7 +41,7 @@ OPTION = Option(
     group=Group.SCORES,
     stage=Stage.VISIBILITY,
     forms=("full", "batch", "head", "query", "batch_query"),
-    more_forms=("key", "column", "unbatched", *_structures.FORMS),
+    more_forms=("key", "column", *_structures.FORMS),
     accepts=lambda form: form in (*_conditions.FORMS, *_structures.FORMS),
     expected=f"{_conditions.EXPECTED}, or a structure: {', '.join(_structures.FORMS)}",
     tensor=Tensor(_axes, _draw, _conditions.cut, bytes=1),

@@ -211,7 +211,6 @@ def test_masks_bias_and_lengths():
         ("batch_query", (4, 1, 9, 5)),
         ("key", (1, 1, 1, 5)),
         ("column", (4, 1, 9, 1)),
-        ("unbatched", (4, 9, 5)),
     ],
 )
 def test_forms_of_a_mask(form, shape):
