@@ -1,4 +1,4 @@
-"""`new NAME`: the skeleton of an implementation file, for any mechanism, from its declaration."""
+"""`new NAME`: the skeleton of an implementation file, for any mechanism or after the manner of a library."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 
 from attention_harness import registry
 from attention_harness.model.errors import HarnessError
+
+LIKE = Path(__file__).with_name("like")
+"""Whole files that call a library; NAME stands in them for the implementation's name."""
 
 _LENGTHS = ("Lq", "Lk", "L", "P")  # axes along which a problem may be empty
 
@@ -39,9 +42,13 @@ def prepare(case):
 '''
 
 
-def write(name: str, mechanism: str, directory: Path) -> Path:
+def libraries() -> list[str]:
+    """Return the names of the libraries that a file can be modelled on."""
+    return sorted(path.stem for path in LIKE.glob("*.txt"))
+
+
+def write(name: str, text: str, directory: Path) -> Path:
     """Write the file and return its path; a file that exists is left as it is."""
-    known = registry.mechanism(mechanism)
     if not name.isidentifier() or name.startswith("_"):
         raise HarnessError(f"{name!r} cannot name a file of Python: use letters, digits and _, not _ first")
     if name in registry.implementations():
@@ -53,9 +60,26 @@ def write(name: str, mechanism: str, directory: Path) -> Path:
         raise HarnessError(f"a file {name}.py would hide the module {name} from Python; choose another name")
     if not directory.is_dir():
         raise HarnessError(f"{directory} is not a directory")
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+    return path
+
+
+def like(library: str, name: str) -> str:
+    """Return the text of a file that calls a library."""
+    if library not in libraries():
+        raise HarnessError(f"nothing to start from for {library!r}; there is {', '.join(libraries())}")
+    if name == library:
+        raise HarnessError(f"a file {name}.py would hide the module {name} from Python; choose another name")
+    return (LIKE / f"{library}.txt").read_text(encoding="utf-8").replace("NAME", name)
+
+
+def skeleton(mechanism: str, name: str) -> str:
+    """Return the text of a file for a mechanism, with its shapes, options and formula, and nothing computed."""
+    known = registry.mechanism(mechanism)
     axes = dict.fromkeys(axis for declared in known.inputs for axis in declared.axes)
     lengths = [axis for axis in axes if axis in _LENGTHS]
-    text = _SKELETON.format(
+    return _SKELETON.format(
         title=known.name.replace("_", " ").capitalize(),
         name=name,
         formula=known.formula,
@@ -66,6 +90,3 @@ def write(name: str, mechanism: str, directory: Path) -> Path:
         shapes="; ".join(f"{declared.name} ({', '.join(declared.axes)})" for declared in known.inputs),
         output=f"({', '.join(known.output)})",
     )
-    with path.open("x", encoding="utf-8") as file:
-        file.write(text)
-    return path

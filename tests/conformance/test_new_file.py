@@ -23,10 +23,14 @@ MUTANTS = {
     "mask polarity": ("masked_fill(~mask,", "masked_fill(mask,"),
     "fill with -50": ('float("-inf")', "-50.0"),
     "fully masked rows are NaN": (
-        "masked_fill(~visible, 0).softmax(-1)\n        return weights.masked_fill(~visible, 0) @",
-        "softmax(-1)\n        return weights @",
+        'masked_fill(~visible, 0).softmax(-1)\n        return torch.einsum("bhqk,bkhd->bqhd", weights.masked_fill(~visible, 0),',
+        'softmax(-1)\n        return torch.einsum("bhqk,bkhd->bqhd", weights,',
     ),
-    "raises where memory is not contiguous": ("scores = query @", "scores = query.view(-1).view(query.shape) @"),
+    "raises where memory is not contiguous": (
+        'scores = torch.einsum("bqhd,bkhd->bhqk", query,',
+        "flat = query.transpose(1, 2).view(-1)\n        "
+        'scores = torch.einsum("bhqd,bkhd->bhqk", flat.view(query.transpose(1, 2).shape),',
+    ),
     "not scaled": (" / query.shape[-1] ** 0.5", ""),
 }
 
