@@ -1,12 +1,14 @@
-"""List implementations, mechanisms, options, cases, checks, mutants, equivalent variants or workloads."""
+"""List implementations, mechanisms, options, who supports them, cases, checks, mutants, variants or workloads."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from attention_harness.commands import arguments, console
+from attention_harness.model.errors import HarnessError
 
 Rows = list[dict[str, Any]]
 
@@ -14,11 +16,14 @@ Rows = list[dict[str, Any]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the verb takes."""
     parser.add_argument("kind", nargs="?", choices=KINDS, metavar="KIND", help=", ".join(KINDS))
+    parser.add_argument("runs", nargs="*", type=Path, metavar="DIR", help="of `support`: runs of check to look into")
     arguments.add(parser, "--load", "tier", "--json")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print a table of the kind; of implementations and mechanisms where none is named."""
+    if options.runs and options.kind != "support":
+        raise HarnessError(f"a run directory is of use to `list support` alone, not to `list {options.kind}`")
     kinds = [options.kind] if options.kind else ["implementations", "mechanisms"]
     rows = {kind: KINDS[kind][0](options) for kind in kinds}
     if options.json:
@@ -27,7 +32,8 @@ def run(options: argparse.Namespace) -> int:
         print(document(rows[options.kind] if options.kind else rows))
         return 0
     for kind in kinds:
-        console.table(kind, rows[kind], KINDS[kind][1])
+        columns = KINDS[kind][1] or tuple(rows[kind][0])
+        console.table(kind, rows[kind], columns)
     return 0
 
 
@@ -62,6 +68,19 @@ def _options(options: argparse.Namespace) -> Rows:
     from attention_harness.options import OPTIONS
 
     return [_row(option, "name", "capabilities", "summary", "expected") for option in OPTIONS.values()]
+
+
+def _support(options: argparse.Namespace) -> Rows:
+    """Return a row for each option: what each implementation declares of it, and what the runs found."""
+    from attention_harness.execution import declarations, support
+    from attention_harness.store import load
+
+    verdicts = [verdict for directory in options.runs for verdict in load(directory).verdicts]
+    found = support.table(declarations.implementations(options.load).values(), verdicts)
+    names = dict.fromkeys(option for of_one in found.values() for option in of_one)
+    if options.json:
+        return [{"option": name} | {who: of_one[name] for who, of_one in found.items()} for name in names]
+    return [{"option": name} | {who: of_one[name].text for who, of_one in found.items()} for name in names]
 
 
 def _cases(options: argparse.Namespace) -> Rows:
@@ -102,10 +121,11 @@ KINDS: dict[str, tuple[Callable[[argparse.Namespace], Rows], tuple[str, ...]]] =
     "implementations": (_implementations, ("name", "summary", "unavailable")),
     "mechanisms": (_mechanisms, ("name", "inputs", "options", "source")),
     "options": (_options, ("name", "capabilities", "summary")),
+    "support": (_support, ()),
     "cases": (_cases, ("id",)),
     "checks": (_checks, ("name", "summary")),
     "mutants": (_mutants, ("kind", "name", "cites")),
     "variants": (_variants, ("kind", "name")),
     "workloads": (_workloads, ("name", "case", "cites")),
 }
-"""For each kind its rows, and the columns of its table; JSON has all."""
+"""For each kind its rows, and the columns of its table, or () for all; JSON has all."""

@@ -15,7 +15,7 @@ import msgspec
 
 from attention_harness.model import mutation_results
 from attention_harness.model.causes import by_cause
-from attention_harness.model.run_facts import Heatmap, ImplementationFacts, MechanismFacts, RunFacts
+from attention_harness.model.run_facts import Heatmap, ImplementationFacts, MechanismFacts, RunFacts, Support
 from attention_harness.model.shared_facts import SharedFacts, shared_facts
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 from attention_harness.report import growth, timings, words
@@ -94,6 +94,7 @@ class Mechanism:
 class Content:
     """All that a report shows: tables made of the run, and the run for what stands in it as it is shown.
 
+    support      option -> what is known of it in each of `supporters`; options that none of them declares are left out
     behaviours   behaviour -> implementation -> its verdict; measured: those implementations
     """
 
@@ -103,6 +104,8 @@ class Content:
     totals: tuple[Total, ...]
     matrix: Matrix
     worst: tuple[MatrixCell, ...]
+    supporters: tuple[str, ...]
+    support: Mapping[str, Sequence[Support]]
     measured: tuple[str, ...]
     behaviours: Mapping[str, Mapping[str, Verdict]]
     mutation_score: mutation_results.MutationScore | None
@@ -138,6 +141,8 @@ def assemble(run: Run) -> Content:
         ),
         matrix=table,
         worst=tuple(cell for _, cells in table.rows for cell in cells if cell.worst),
+        supporters=tuple(run.facts.support),
+        support=_support(run.facts.support),
         measured=tuple(_union(*behaviours.values())),
         behaviours=behaviours,
         mutation_score=mutation_results.count(run.outcomes, run.equivalence) if tried else None,
@@ -155,6 +160,11 @@ def assemble(run: Run) -> Content:
         machine=tuple(words.flattened(msgspec.to_builtins(run.facts.environment))),
         dates=tuple(_dates(run.facts)),
     )
+
+
+def _support(found: Mapping[str, Mapping[str, Support]]) -> dict[str, list[Support]]:
+    rows = {name: [of_one.get(name, Support(False)) for of_one in found.values()] for name in _union(*found.values())}
+    return {name: row for name, row in rows.items() if any(one.declared for one in row)}
 
 
 def _behaviours(verdicts: Sequence[Verdict]) -> dict[str, dict[str, Verdict]]:

@@ -23,8 +23,8 @@ MUTANTS = {
     "mask polarity": ("masked_fill(~mask,", "masked_fill(mask,"),
     "fill with -50": ('float("-inf")', "-50.0"),
     "fully masked rows are NaN": (
-        'masked_fill(~visible, 0).softmax(-1)\n        return torch.einsum("bhqk,bkhd->bqhd", weights.masked_fill(~visible, 0),',
-        'softmax(-1)\n        return torch.einsum("bhqk,bkhd->bqhd", weights,',
+        ".masked_fill(~visible, 0).softmax(-1)\n",
+        ".softmax(-1)\n        visible = visible | True\n",
     ),
     "raises where memory is not contiguous": (
         'scores = torch.einsum("bqhd,bkhd->bhqk", query,',

@@ -28,6 +28,7 @@ from attention_harness.model.run_facts import (
     Noise,
     RunFacts,
     Smallest,
+    Support,
     TimeAccount,
 )
 from attention_harness.model.verdict import NOT_CHECKED, Status, Verdict
@@ -100,6 +101,7 @@ def everything(directory: Path, text: str = "") -> Path:
         environment=structs.replace(environment(), packages={text or "numpy": text or "2.0"}, platform=text or "Linux"),
         implementations={text or "eager": ImplementationFacts(text or "Mine.", text, text or "00")},
         mechanisms={text or "cosine": MechanismFacts(text or "A.", text and "x", text, (ErratumFacts(*[text] * 4),))},
+        support={text or "eager": {text or "mask": Support(True, 3, 1, 2)}},
         smallest=(Smallest(own[1], 2),),
         self_check=(text or "a line",),
         time=TimeAccount(1.5, 2, 30.5, {text or "harness": 0.25}),
