@@ -8,6 +8,7 @@ from typing import Any
 
 from attention_harness.bounds.judge import Judgement
 from attention_harness.cases import inputs
+from attention_harness.cases.projection import mended
 from attention_harness.cases.space import variants
 from attention_harness.checks.interface import Declaration
 from attention_harness.model.case import Case
@@ -16,15 +17,20 @@ from attention_harness.options import OPTIONS, hiding
 from attention_harness.reference.specification import Mechanism
 from attention_harness.registry import mechanisms
 
-# Lengths and widths to measure at; the later ones are for kernels that take whole blocks alone. Lq != Lk throughout.
-_SIZES = ({"lengths": (5, 7), "widths": (16, 8)}, {"lengths": (64, 128), "widths": (64, 64)})
+# Lengths and widths to measure at. The later ones are for kernels that take whole blocks or equal lengths alone, in
+# which the two corners of causality are the same.
+_SIZES = (
+    {"lengths": (5, 7), "widths": (16, 8)},
+    {"lengths": (64, 128), "widths": (64, 64)},
+    {"lengths": (8, 8), "widths": (16, 16)},
+)
 
 
 def anchor(implementation: Declaration) -> Case:
     """Return the case at which the behaviours of an implementation are measured.
 
     Its mechanism has a value to weigh, if one of the declared does, and the most options that the implementation takes;
-    the case has no options, and the first lengths and widths that are taken.
+    the case has no options, and the first lengths and widths that are taken, as they are or as `requires` makes them.
     """
     capabilities = implementation.capabilities
     declared = [mechanisms()[name] for name in capabilities.mechanisms]
@@ -37,7 +43,9 @@ def anchor(implementation: Declaration) -> Case:
     dtype = next(dtype for dtype in DTYPES if dtype in capabilities.dtypes)
     variant = next(one for one in variants() if one.mechanism is mechanism)
     cases = [variant.plain(dtype, **sizes) for sizes in _SIZES]
-    return next((case for case in cases if not implementation.refuses(case.on(implementation.device))), cases[0])
+    fitting = filter(None, (mended(case, capabilities) for case in cases))
+    taken = (case for case in (*cases, *fitting) if not implementation.refuses(case.on(implementation.device)))
+    return next(taken, cases[0])
 
 
 # --- what the implementation takes there

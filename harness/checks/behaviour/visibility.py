@@ -52,7 +52,8 @@ def causal_corner(subject: Subject) -> Judgement:
         seen = _seen(subject, case)
         queries, keys = seen.shape
         alone = mechanisms()[case.mechanism].returns_weights
-        words = (word for word in OPTIONS["causal"].forms if np.array_equal(seen, _shown(word, queries, keys, alone)))
+        forms = (corner, *OPTIONS["causal"].forms)  # of equal lengths they show the same, and the one asked for fits
+        words = (word for word in forms if np.array_equal(seen, _shown(word, queries, keys, alone)))
         found[corner] = next(words, "neither")
     measured = ", ".join(
         word if word == corner else f"{word} where {corner} is asked" for corner, word in found.items()

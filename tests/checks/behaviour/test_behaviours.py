@@ -66,6 +66,21 @@ def test_causal_corner(shift, option, word):
 
 
 @pytest.mark.parametrize(
+    "requires", [("D % 32 == 0",), ("Lq == Lk",), ("Lq >= 200", "D == Dv"), ("Lq == Lk", "D % 64 == 0", "B == 1")]
+)
+def test_behaviours_are_measured_at_sizes_that_are_taken(requires):
+    """Where `requires` refuses the usual sizes, at others that fit; of equal lengths either corner is right."""
+    one = m.made(m.corner(lambda queries, keys: keys - queries), requires=requires, options=("causal_bottom_right",))
+    assert not one.refuses(anchor(one))
+    judged = m.ask("causal_corner", one)
+    assert ("bottom_right", "") == (judged.finding, judged.reason)
+    wrong = m.made(
+        m.corner(lambda queries, keys: keys - queries - 1), requires=requires, options=("causal_bottom_right",)
+    )
+    assert "neither where bottom_right is asked" == m.ask("causal_corner", wrong).finding
+
+
+@pytest.mark.parametrize(
     ("attend", "claimed", "finding", "fails"),
     [
         (m.right, False, "leaks NaN, infinity", False),
