@@ -23,6 +23,13 @@ def _interval(window: tuple[int, int], place: Place, options: Mapping[str, Any])
     return centre - left, centre + right
 
 
+def _read_as(window: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """Return what others count: a key more or less on either side, none after the query's own, or both sides turned."""
+    left, right = window
+    near = ((left + 1, right), (left - 1, right), (left, right + 1), (left, right - 1), (left, 0), (right, left))
+    return tuple(one for one in dict.fromkeys(near) if one != window and min(one) >= 0)
+
+
 OPTION = Option(
     name="window",
     summary="l,r: a query sees l keys before its place, that of causal's corner (top_left without), and r after it",
@@ -35,5 +42,6 @@ OPTION = Option(
     accepts=_accepts,
     expected="two whole numbers, keys before and after the query's own place, such as 2,1",
     interval=_interval,
+    read_as=_read_as,
     breaks=frozenset({"permuted_keys", "permuted_queries", "sharp_scores", "split_and_merged"}),
 )
