@@ -53,7 +53,7 @@ def prepare(case: Case) -> Callable[..., Any]:
 
     def evaluate(**tensors: torch.Tensor) -> tuple[torch.Tensor, ...] | torch.Tensor:
         exact = {name: (x.double() if x.is_floating_point() else x).numpy() for name, x in tensors.items()}
-        with np.errstate(all="ignore"):  # hidden NaN and infinities are asked: what comes of them is judged
+        with np.errstate(invalid="ignore", over="ignore"):  # of hidden NaN and infinities, which are asked
             results = mechanism.evaluate(**exact, **settings)
         rounded = tuple(torch.tensor(x, dtype=dtype) for x in results if x is not None)
         return rounded if len(rounded) == 2 else rounded[0]

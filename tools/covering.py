@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from attention_harness.cases.rows import Row, groups_heads
+from attention_harness.cases.rows import Row, groups_heads, rows
 from attention_harness.cases.space import BATCHES, GROUPED, SIZED, TRAINED, factors, go_together
 from attention_harness.model.dtypes import DTYPES
 from attention_harness.options import OPTIONS
@@ -31,6 +31,9 @@ PAST_A_TILE = (
 
 Half precision is slow: the other sizes are small, so that `projection` asks these rows there too.
 """
+
+PLAIN = {"lengths": (7, 5), "widths": (6, 8), "batches": (3, 2, 2)}
+"""Small sizes, all unlike, with more than one batch element, head, query and key."""
 
 DECIDED = ("far_below",)
 """Contents under which a key decides each row, whatever most options change."""
@@ -53,11 +56,11 @@ def further(present: Iterable[Row]) -> Iterator[Row]:
     for one, other in itertools.combinations(forms, 2):
         if one[0] != other[0]:
             yield from _covering(listed, dict([one, other]), used)
-    present = set(map(repr, listed))
-    yield from (row for row in beyond() if repr(row) not in present)
+    by_rule = {row.line for row in rows(by_hand=False)}  # one by hand may say the same, and is not of the rule
+    yield from (row for row in rows_past_a_tile() if row.line not in by_rule)
 
 
-def beyond() -> Iterator[Row]:
+def rows_past_a_tile() -> Iterator[Row]:
     """Yield a row for no option and for every form of each beside sizes past a tile; plain rows of further forms.
 
     A further form goes beside the first of these sizes alone.
@@ -70,7 +73,7 @@ def beyond() -> Iterator[Row]:
         for form in option.forms:
             yield from (Row(**past, options={option.name: form}) for past in PAST_A_TILE)
         for form in option.more_forms:
-            yield Row((7, 5), (6, 8), (3, 2, 2), options={option.name: form})
+            yield Row(**PLAIN, options={option.name: form})
             yield Row(**PAST_A_TILE[0], options={option.name: form})
 
 

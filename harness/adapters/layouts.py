@@ -11,7 +11,7 @@ from attention_harness.model.errors import HarnessError
 if TYPE_CHECKING:
     from torch import Tensor
 
-OURS = "BHLD"
+HARNESS_LAYOUT = "BHLD"
 _ROLES = ("query", "key", "value")
 
 
@@ -25,33 +25,40 @@ def from_layout(layout: str) -> Callable[[Callable[..., Any]], Callable[..., Any
     comes back as (B, H, Lq, Dv). They are views where the strides allow it. Every other argument stays as it is, and so
     do weights that come behind the output. Any dtype and device; gradients flow through.
 
-    Raises HarnessError for another layout, and where an output does not have the layout's axes.
+    Raises HarnessError for another layout, for tensors of other axes, and where an output lacks the layout's axes.
     """
     merged = sorted(layout) == sorted("BLE")
-    if not merged and sorted(layout) != sorted(OURS):
+    if not merged and sorted(layout) != sorted(HARNESS_LAYOUT):
         raise HarnessError(f"no layout {layout!r}: it is an order of the letters BHLD or BLE, such as BLHD")
 
-    def to_theirs(x: Tensor) -> Tensor:
+    def to_kernel(x: Tensor) -> Tensor:
         if merged:
             return x.transpose(1, 2).flatten(2).permute(["BLE".index(axis) for axis in layout])
-        return x.permute([OURS.index(axis) for axis in layout])
+        return x.permute([HARNESS_LAYOUT.index(axis) for axis in layout])
 
-    def to_ours(x: Tensor, heads: int) -> Tensor:
+    def from_kernel(x: Tensor, heads: int) -> Tensor:
         if getattr(x, "ndim", None) != len(layout):
             shape = tuple(getattr(x, "shape", ())) or type(x).__name__
-            raise HarnessError(f"the kernel's output is {shape}; in layout {layout} it has {len(layout)} axes")
+            raise HarnessError(
+                f"the kernel's output is {shape}; expected {len(layout)} axes, {layout}: return it in that layout"
+            )
         if merged:
             return x.permute([layout.index(axis) for axis in "BLE"]).unflatten(2, (heads, -1)).transpose(1, 2)
-        return x.permute([layout.index(axis) for axis in OURS])
+        return x.permute([layout.index(axis) for axis in HARNESS_LAYOUT])
 
     def decorate(kernel: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(kernel)
         def adapted(query: Tensor, key: Tensor, value: Tensor, **others: Any) -> Any:
-            theirs = {name: to_theirs(x) for name, x in zip(_ROLES, (query, key, value), strict=True)}
-            found = kernel(**theirs, **others)
+            if query.ndim != len(HARNESS_LAYOUT):
+                raise HarnessError(
+                    f"from_layout takes tensors (B, H, L, D), and the query is {tuple(query.shape)}; "
+                    "leave it out where the mechanism has no axis of heads"
+                )
+            converted = {name: to_kernel(x) for name, x in zip(_ROLES, (query, key, value), strict=True)}
+            found = kernel(**converted, **others)
             if isinstance(found, tuple):
-                return (to_ours(found[0], query.shape[1]), *found[1:])
-            return to_ours(found, query.shape[1])
+                return (from_kernel(found[0], query.shape[1]), *found[1:])
+            return from_kernel(found, query.shape[1])
 
         return adapted
 

@@ -24,17 +24,17 @@ def hidden_is_true(mask: Tensor | None) -> Tensor | None:
 def additive_mask(
     mask: Tensor | None, dtype: torch.dtype, bias: Tensor | None = None, hidden: float = -math.inf
 ) -> Tensor | None:
-    """Return what is added to the scores: 0 where a key is seen and `hidden` elsewhere, plus the bias; None for none.
+    """Return what is added to the scores: the bias, or 0, where a key is seen, and `hidden` elsewhere; None for neither.
 
     mask    boolean, True where a query may see a key, broadcastable to the scores (B, H, Lq, Lk)
     dtype   of the result: that of the scores
     bias    broadcastable to the scores
-    hidden  of a finite number a fully masked row does not become NaN: declare what it gets, such as
-            `fully_masked_rows="mean"`. Scores below that number are then weighed wrongly.
+    hidden  what a hidden key gets. With `torch.finfo(dtype).min` a fully masked row is the mean of its values, and no
+            NaN: declare `fully_masked_rows="mean"`. With less, such as -1e4, hidden keys keep weight beside low scores.
     """
     import torch
 
     if mask is None:
-        return bias
+        return None if bias is None else bias.to(dtype)
     seen = torch.zeros((), dtype=dtype, device=mask.device) if bias is None else bias.to(dtype)
     return torch.where(mask, seen, torch.full((), hidden, dtype=dtype, device=mask.device))

@@ -12,32 +12,41 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 
-def module_with(module: Module, parameters: Mapping[str, Tensor]) -> Callable[..., Any]:
-    """Return the module as a function that computes with these parameters in place of its own.
+def module_with(module: Module) -> Callable[..., Any]:
+    """Return the module as a function of its parameters: call(parameters, *arguments, **named).
 
     parameters   name in the module -> tensor of the same shape, for every parameter that the module has; `bias=False`
                  where it is made leaves biases out
 
-    The module itself is not changed, so that calls may overlap, and gradients reach the tensors that are given.
+    The module itself is not changed, so that calls may overlap, and gradients reach the tensors that are given. Names
+    and shapes are looked at once for each set of them.
 
     Raises HarnessError for a name that the module does not have, for one that is missing, and for another shape.
     """
     from torch.func import functional_call
 
-    own = dict(module.named_parameters())
-    kind = type(module).__name__
-    missing, unknown = own.keys() - parameters.keys(), parameters.keys() - own.keys()
-    if missing or unknown:
-        said = [f"lacks {', '.join(sorted(missing))}"] if missing else []
-        said += [f"names {', '.join(sorted(unknown))}, which the module does not have"] if unknown else []
-        raise HarnessError(f"what is given for {kind} {' and '.join(said)}; it has {', '.join(sorted(own)) or 'none'}")
-    for name, tensor in parameters.items():
-        if tensor.shape != own[name].shape:
-            raise HarnessError(
-                f"{name} of {kind} is {tuple(own[name].shape)}, and {tuple(tensor.shape)} is given for it"
-            )
+    expected = {name: tuple(tensor.shape) for name, tensor in module.named_parameters()}
+    fitting: set[frozenset[tuple[str, tuple[int, ...]]]] = set()
 
-    def call(*arguments: Any, **named: Any) -> Any:
+    def call(parameters: Mapping[str, Tensor], /, *arguments: Any, **named: Any) -> Any:
+        shapes = {name: tuple(tensor.shape) for name, tensor in parameters.items()}
+        if (key := frozenset(shapes.items())) not in fitting:
+            _validate(type(module).__name__, shapes, expected)
+            fitting.add(key)
         return functional_call(module, dict(parameters), arguments, named)
 
     return call
+
+
+def _validate(kind: str, shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise HarnessError unless names and shapes are those that the module has."""
+    missing, unknown = expected.keys() - shapes.keys(), shapes.keys() - expected.keys()
+    if missing or unknown:
+        problems = [f"missing parameters: {', '.join(sorted(missing))}"] if missing else []
+        problems += [f"unknown parameters: {', '.join(sorted(unknown))}"] if unknown else []
+        raise HarnessError(
+            f"module_with({kind}): {'; '.join(problems)}; expected: {', '.join(sorted(expected)) or 'none'}"
+        )
+    for name, shape in shapes.items():
+        if shape != expected[name]:
+            raise HarnessError(f"module_with({kind}): {name} has shape {shape}, expected {expected[name]}")

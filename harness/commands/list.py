@@ -1,4 +1,4 @@
-"""List implementations, mechanisms, options, who supports them, cases, checks, mutants, variants or workloads."""
+"""List implementations, mechanisms, options, their support, cases, checks, mutants, variants or workloads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print a table of the kind; of implementations and mechanisms where none is named."""
     if options.runs and options.kind != "support":
-        raise HarnessError(f"a run directory is of use to `list support` alone, not to `list {options.kind}`")
+        directories = " ".join(map(str, options.runs))
+        raise HarnessError(f"`list {options.kind}` takes no run directory; did you mean `list support {directories}`?")
     kinds = [options.kind] if options.kind else ["implementations", "mechanisms"]
     rows = {kind: KINDS[kind][0](options) for kind in kinds}
     if options.json:
@@ -72,15 +73,22 @@ def _options(options: argparse.Namespace) -> Rows:
 
 def _support(options: argparse.Namespace) -> Rows:
     """Return a row for each option: what each implementation declares of it, and what the runs found."""
+    from msgspec import to_builtins
+
     from attention_harness.execution import declarations, support
+    from attention_harness.options import capabilities
+    from attention_harness.report.content import settled
     from attention_harness.store import load
 
-    verdicts = [verdict for directory in options.runs for verdict in load(directory).verdicts]
-    found = support.table(declarations.implementations(options.load).values(), verdicts)
-    names = dict.fromkeys(option for of_one in found.values() for option in of_one)
+    runs = [load(directory) for directory in options.runs]
+    declared = {one.name: one.capabilities.options for one in declarations.implementations(options.load).values()}
+    declared |= {name: about.options for run in runs for name, about in run.facts.implementations.items()}
+    verdicts, _ = settled(verdict for run in runs for verdict in run.verdicts)
+    found = support.table(declared, verdicts)
+    rows = {name: {who: of_one[name] for who, of_one in found.items()} for name in capabilities()}
     if options.json:
-        return [{"option": name} | {who: of_one[name] for who, of_one in found.items()} for name in names]
-    return [{"option": name} | {who: of_one[name].text for who, of_one in found.items()} for name in names]
+        return [{"option": name, "implementations": to_builtins(row)} for name, row in rows.items()]
+    return [{"option": name} | {who: one.text for who, one in row.items()} for name, row in rows.items()]
 
 
 def _cases(options: argparse.Namespace) -> Rows:

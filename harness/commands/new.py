@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--mechanism", default="scaled_dot_product", metavar="NAME", help="what it computes")
     what.add_argument(
-        "--like", metavar="LIBRARY", help="a whole file that calls flash_attn, jax, keras, onnx or torch_mha"
+        "--like", metavar="LIBRARY", help="write a file that calls a library: flash_attn, jax, keras, onnx, torch_mha"
     )
     parser.add_argument("--directory", type=Path, default=Path(), metavar="DIR", help="where to write the file")
 
@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     from attention_harness.registry import scaffold
 
     text = (
-        scaffold.like(options.like, options.name)
+        scaffold.from_library(options.like, options.name)
         if options.like
         else scaffold.skeleton(options.mechanism, options.name)
     )

@@ -19,11 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write both files and print their paths."""
     from attention_harness import report, store
+    from attention_harness.execution import support
+    from attention_harness.report.content import settled
 
     merged = store.merge([store.load(directory) for directory in options.directories])
     for note in merged.notes:
         console.line(note)
-    markdown, page = report.write(merged, options.out or options.directories[0])
+    declared = {name: about.options for name, about in merged.facts.implementations.items() if about.options}
+    found = support.table(declared, settled(merged.verdicts)[0])
+    markdown, page = report.write(merged, options.out or options.directories[0], found)
     if options.json:
         print(json.dumps({"markdown": str(markdown), "html": str(page)}, indent=1))
         return 0

@@ -118,4 +118,5 @@ def implementation_facts(implementation: registry.Declared) -> ImplementationFac
     """Return what a run says of an implementation: a resumed run must be of the same file."""
     content = implementation.path.read_bytes() if implementation.path.is_file() else b""
     digest = hashlib.sha256(content).hexdigest()
-    return ImplementationFacts(implementation.summary, implementation.unavailable(), digest)
+    options = implementation.capabilities.options
+    return ImplementationFacts(implementation.summary, implementation.unavailable(), digest, options)

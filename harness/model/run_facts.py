@@ -16,7 +16,8 @@ FORMAT = 3
 1  Dataclasses with schemas written by hand; infinite numbers were texts, and reports read formulas from the registry.
 2  msgspec structs with a generated schema (`docs/run-directory.schema.json`); what is not finite is null;
    `run.json` describes the mechanisms.
-3  Verdicts and sensitivities say whether a pass is uninformative; what other projects' rules say of mutants is kept.
+3  Verdicts and sensitivities say whether a pass is uninformative; what other projects' rules say of mutants is kept;
+   implementations have the options that they declare.
 """
 
 
@@ -70,34 +71,16 @@ class Environment(Stored, frozen=True):
 
 
 class ImplementationFacts(Stored, frozen=True):
-    """An implementation of the run. sha256: of its file, so that a resumed run is of the same one."""
+    """An implementation of the run.
+
+    sha256   of its file, so that a resumed run is of the same one
+    options  that it declares
+    """
 
     summary: Text = ""
     unavailable: Text = ""
     sha256: Name = ""
-
-
-class Support(Stored, frozen=True):
-    """An option of an implementation: whether it is declared, and the verdicts on cases that have it.
-
-    known   failures that are declared as the runtime's own
-    """
-
-    declared: bool
-    passed: Count = 0
-    wrong: Count = 0
-    known: Count = 0
-
-    @property
-    def text(self) -> str:
-        """What a table says of it."""
-        checked = self.passed + self.wrong + self.known
-        if self.wrong:
-            return f"wrong ({self.wrong:,} of {checked:,})"
-        if not self.declared:
-            return "not declared"
-        beside = f", {self.known:,} known to fail" if self.known else ""
-        return f"right ({self.passed:,}{beside})" if self.passed else "declared" + beside
+    options: Annotated[tuple[Name, ...], Meta(max_length=1000)] = ()
 
 
 class ErratumFacts(Stored, frozen=True):
@@ -180,7 +163,6 @@ class RunFacts(Stored, frozen=True, kw_only=True):
     plan             digest of their names: a run is resumed with the same plan alone
     finished         when it was whole; None while it goes on, and after an interruption
     against          the version that a benchmark compared with
-    support          implementation -> option -> what is declared and was found of it
     smallest         of a fuzz: the smallest cases that its failures shrink to; None before they were sought
     self_check       of a self-check: its table, by line
     """
@@ -195,9 +177,6 @@ class RunFacts(Stored, frozen=True, kw_only=True):
     environment: Environment = Environment()
     implementations: Annotated[dict[Name, ImplementationFacts], Meta(max_length=1000)] = field(default_factory=dict)
     mechanisms: Annotated[dict[Name, MechanismFacts], Meta(max_length=1000)] = field(default_factory=dict)
-    support: Annotated[dict[Name, Annotated[dict[Name, Support], Meta(max_length=1000)]], Meta(max_length=1000)] = (
-        field(default_factory=dict)
-    )
     smallest: Annotated[tuple[Smallest, ...], Meta(max_length=1000)] | None = None
     time: TimeAccount | None = None
     noise: Noise | None = None

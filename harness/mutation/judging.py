@@ -71,11 +71,11 @@ def judge_mutant(
         left = [one for one in left if not hunt.killed(one.differing(0, _FIRST))]
         shows = bool(hunt.witnesses) or any(one.differ for one in left)
         if not shows:
-            left = [one for one in left if not hunt.killed(one.differing_in_training(_FIRST))]
+            left = [one for one in left if not hunt.killed(one.differing_in_training(0, _FIRST))]
         if not hunt.witnesses:
             left = [one for one in left if not hunt.killed(one.alike())]
         if not shows:
-            left = [one for one in left if not hunt.killed(one.differing_in_training(hunt.count(_FIRST)))]
+            left = [one for one in left if not hunt.killed(one.differing_in_training(_FIRST, hunt.count(0)))]
         if shows or not hunt.witnesses:
             left = [one for one in left if not hunt.killed(one.differing(_FIRST, hunt.count(_FURTHER)))]
         left = [one for one in left if not one.differ or not hunt.killed(one.alike())]
@@ -105,9 +105,9 @@ class _Sorted:
             else:
                 self._alike.append(case)
 
-    def differing_in_training(self, count: int | None) -> Iterator[Case]:
-        """Yield those of the first cases on which it answers alike, and whose gradients or call in training differ."""
-        for case in self._cases[:count]:
+    def differing_in_training(self, start: int, count: int | None) -> Iterator[Case]:
+        """Yield those of the cases, from one on and among so many, whose gradients or call in training differ."""
+        for case in self._cases[start : None if count is None else start + count]:
             if case not in self._yielded and _differs(self._mutant, self._tried, case, training=True):
                 self._yielded.add(case)
                 yield case

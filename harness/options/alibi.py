@@ -47,7 +47,7 @@ OPTION = Option(
     accepts=lambda form: form in _FORMS,
     expected="full or causal",
     adds=_adds,
-    read_as=lambda form: tuple(other for other in _FORMS if other != form),
+    read_as=lambda form, queries, keys: {other: other for other in _FORMS if other != form},
     breaks=frozenset(
         {"permuted_keys", "permuted_queries", "permuted_heads", "equal_keys", "sharp_scores", "split_and_merged"}
     ),

@@ -150,7 +150,7 @@ class Option:
     visible       (tensor, shape of the scores) -> which keys each query sees, broadcastable to the scores
     interval      (form or tensor, place, all options) -> the first and last key that each query sees, as columns; both
                   inclusive
-    read_as       form -> forms that some libraries mean by the same words, by which a behaviour tells what one counts
+    read_as       (form, queries, keys) -> what some libraries compute for the form: a word for it -> another form
     hiding        how its tensor hides keys
     lacks         (form, axes of the scores) -> what the mechanism lacks for the form, or ""
     breaks        names of the relations that do not hold under it
@@ -176,7 +176,7 @@ class Option:
     beside: Callable[[Any], Any] | None = None
     visible: Callable[[Any, tuple[int, ...]], NDArray[np.bool_]] | None = None
     interval: Callable[[Any, Place, Mapping[str, Any]], tuple[Any, Any]] | None = None
-    read_as: Callable[[Any], tuple[Any, ...]] | None = None
+    read_as: Callable[[Any, int, int], dict[str, Any]] | None = None
     hiding: Hiding | None = None
     lacks: Callable[[Any, Axes], str] = _any_scores
     breaks: frozenset[str] = frozenset()

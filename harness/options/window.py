@@ -23,11 +23,13 @@ def _interval(window: tuple[int, int], place: Place, options: Mapping[str, Any])
     return centre - left, centre + right
 
 
-def _read_as(window: tuple[int, int]) -> tuple[tuple[int, int], ...]:
-    """Return what others count: a key more or less on either side, none after the query's own, or both sides turned."""
+def _read_as(window: tuple[int, int], queries: int, keys: int) -> dict[str, tuple[int, int]]:
+    """Return what others compute: a key more or less on a side, none after the query's own, sides swapped, a corner."""
     left, right = window
     near = ((left + 1, right), (left - 1, right), (left, right + 1), (left, right - 1), (left, 0), (right, left))
-    return tuple(one for one in dict.fromkeys(near) if one != window and min(one) >= 0)
+    found = {f"{left},{right}": (left, right) for left, right in near if min(left, right) >= 0}
+    more = keys - queries
+    return found | {"that of the bottom-right corner": (left - more, right + more)} if more else found
 
 
 OPTION = Option(

@@ -1,4 +1,4 @@
-"""`new NAME`: the skeleton of an implementation file, for any mechanism or after the manner of a library."""
+"""`new NAME`: the skeleton of an implementation file, for any mechanism, or a file that calls a library."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 from attention_harness import registry
 from attention_harness.model.errors import HarnessError
+from attention_harness.registry.mechanisms import unknown
 
-LIKE = Path(__file__).with_name("like")
+TEMPLATES = Path(__file__).with_name("like")
 """Whole files that call a library; NAME stands in them for the implementation's name."""
 
 _LENGTHS = ("Lq", "Lk", "L", "P")  # axes along which a problem may be empty
@@ -44,7 +45,7 @@ def prepare(case):
 
 def libraries() -> list[str]:
     """Return the names of the libraries that a file can be modelled on."""
-    return sorted(path.stem for path in LIKE.glob("*.txt"))
+    return sorted(path.stem for path in TEMPLATES.glob("*.txt"))
 
 
 def write(name: str, text: str, directory: Path) -> Path:
@@ -65,13 +66,13 @@ def write(name: str, text: str, directory: Path) -> Path:
     return path
 
 
-def like(library: str, name: str) -> str:
+def from_library(library: str, name: str) -> str:
     """Return the text of a file that calls a library."""
     if library not in libraries():
-        raise HarnessError(f"nothing to start from for {library!r}; there is {', '.join(libraries())}")
+        raise unknown("library to start from", library, libraries())
     if name == library:
-        raise HarnessError(f"a file {name}.py would hide the module {name} from Python; choose another name")
-    return (LIKE / f"{library}.txt").read_text(encoding="utf-8").replace("NAME", name)
+        raise HarnessError(f"a file {name}.py would hide {name} itself from Python; choose another name")
+    return (TEMPLATES / f"{library}.txt").read_text(encoding="utf-8").replace("NAME", name)
 
 
 def skeleton(mechanism: str, name: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 
 from attention_harness.model.errors import HarnessError
+from attention_harness.model.support import SupportTable
 from attention_harness.report import markdown, page
 from attention_harness.report.content import Content, assemble
 from attention_harness.report.untrusted import shown
@@ -13,15 +15,17 @@ from attention_harness.store.files import replaced
 
 __all__ = ["Content", "build", "write"]
 
-
-def build(run: Run) -> Content:
-    """Return what the report of a run says."""
-    return assemble(shown(run))
+_NOTHING: SupportTable = MappingProxyType({})
 
 
-def write(run: Run, directory: Path) -> tuple[Path, Path]:
+def build(run: Run, support: SupportTable = _NOTHING) -> Content:
+    """Return what the report of a run says. support: what is known of each option in each implementation."""
+    return assemble(shown(run), support)
+
+
+def write(run: Run, directory: Path, support: SupportTable = _NOTHING) -> tuple[Path, Path]:
     """Write `report.md` and `index.html` into the directory, each as a whole, and return their paths."""
-    content = build(run)
+    content = build(run, support)
     texts = {"report.md": markdown.render(content), "index.html": page.render(content)}
     try:
         directory.mkdir(parents=True, exist_ok=True)

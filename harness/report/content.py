@@ -15,8 +15,9 @@ import msgspec
 
 from attention_harness.model import mutation_results
 from attention_harness.model.causes import by_cause
-from attention_harness.model.run_facts import Heatmap, ImplementationFacts, MechanismFacts, RunFacts, Support
+from attention_harness.model.run_facts import Heatmap, ImplementationFacts, MechanismFacts, RunFacts
 from attention_harness.model.shared_facts import SharedFacts, shared_facts
+from attention_harness.model.support import Support, SupportTable
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 from attention_harness.report import growth, timings, words
 from attention_harness.report.matrix import Matrix, MatrixCell, matrix
@@ -94,7 +95,7 @@ class Mechanism:
 class Content:
     """All that a report shows: tables made of the run, and the run for what stands in it as it is shown.
 
-    support      option -> what is known of it in each of `supporters`; options that none of them declares are left out
+    support      option -> what is known of it in each of `support_columns`; what none declares is left out
     behaviours   behaviour -> implementation -> its verdict; measured: those implementations
     """
 
@@ -104,7 +105,7 @@ class Content:
     totals: tuple[Total, ...]
     matrix: Matrix
     worst: tuple[MatrixCell, ...]
-    supporters: tuple[str, ...]
+    support_columns: tuple[str, ...]
     support: Mapping[str, Sequence[Support]]
     measured: tuple[str, ...]
     behaviours: Mapping[str, Mapping[str, Verdict]]
@@ -121,7 +122,7 @@ class Content:
     dates: tuple[tuple[str, str], ...]
 
 
-def assemble(run: Run) -> Content:
+def assemble(run: Run, support: SupportTable) -> Content:
     """Return what the report of a run says."""
     verdicts, different = settled(run.verdicts)
     twice = f"{words.counted(different, 'check')} ran twice, with different verdicts; the worst counts."
@@ -141,8 +142,8 @@ def assemble(run: Run) -> Content:
         ),
         matrix=table,
         worst=tuple(cell for _, cells in table.rows for cell in cells if cell.worst),
-        supporters=tuple(run.facts.support),
-        support=_support(run.facts.support),
+        support_columns=tuple(support),
+        support=_support_rows(support),
         measured=tuple(_union(*behaviours.values())),
         behaviours=behaviours,
         mutation_score=mutation_results.count(run.outcomes, run.equivalence) if tried else None,
@@ -162,7 +163,7 @@ def assemble(run: Run) -> Content:
     )
 
 
-def _support(found: Mapping[str, Mapping[str, Support]]) -> dict[str, list[Support]]:
+def _support_rows(found: SupportTable) -> dict[str, list[Support]]:
     rows = {name: [of_one.get(name, Support(False)) for of_one in found.values()] for name in _union(*found.values())}
     return {name: row for name, row in rows.items() if any(one.declared for one in row)}
 

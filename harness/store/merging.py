@@ -45,5 +45,4 @@ def _facts(facts: Sequence[RunFacts], repeated: int) -> RunFacts:
         self_check=next((one.self_check for one in facts if one.self_check), ()),
         implementations={name: about for one in facts for name, about in one.implementations.items()},
         mechanisms={name: about for one in facts for name, about in one.mechanisms.items()},
-        support={name: found for one in facts for name, found in one.support.items()},
     )

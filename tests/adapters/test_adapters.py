@@ -87,8 +87,15 @@ def test_other_layouts_are_refused(layout):
 
 @pytest.mark.parametrize("answer", [torch.zeros(2, 5, 24), None])
 def test_an_output_of_other_axes_is_named(answer):
-    with pytest.raises(HarnessError, match="in layout BLHD it has 4 axes"):
+    """It is not read as something that it is not."""
+    with pytest.raises(HarnessError, match="expected 4 axes, BLHD"):
         from_layout("BLHD")(lambda query, key, value: answer)(*drawn())
+
+
+def test_tensors_without_heads_are_refused():
+    """A mechanism whose query is (B, Lq, E) has no heads to move."""
+    with pytest.raises(HarnessError, match="leave it out where the mechanism has no axis of heads"):
+        from_layout("BLHD")(lambda **tensors: None)(*(x[:, 0] for x in drawn()))
 
 
 def test_masks():
@@ -98,6 +105,7 @@ def test_masks():
     assert [[False, True, False]] == hidden_is_true(mask).tolist()
     assert [[0.0, -math.inf, 0.0]] == additive_mask(mask, torch.float32).tolist()
     assert [[0.5, -math.inf, -math.inf]] == additive_mask(mask, torch.float32, bias).tolist()
+    assert torch.float32 == additive_mask(None, torch.float32, bias).dtype
     assert [[0.0, -1e4, 0.0]] == additive_mask(mask, torch.float16, hidden=-1e4).tolist()
     assert (torch.float32, torch.float16) == tuple(
         additive_mask(mask, dtype).dtype for dtype in (torch.float32, torch.float16)
@@ -144,7 +152,7 @@ def test_a_module_with_other_parameters():
     layer, given = Layer(), drawn()
     before = layer.project.weight.detach().clone()
     weight = torch.eye(8, dtype=torch.float64).requires_grad_()
-    output = module_with(layer, {"project.weight": weight})(*given[:2], value=given[2])
+    output = module_with(layer)({"project.weight": weight}, *given[:2], value=given[2])
     torch.testing.assert_close(output, plain(*given))
     assert torch.autograd.grad(output.sum(), weight)[0].abs().sum() > 0
     assert torch.equal(before, layer.project.weight)
@@ -153,16 +161,16 @@ def test_a_module_with_other_parameters():
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        ((), "Layer lacks project.weight; it has project.weight"),
-        (("project.weight", "project.bias"), "names project.bias, which the module does not have"),
-        (("weight",), "lacks project.weight and names weight"),
+        ((), "missing parameters: project.weight; expected: project.weight"),
+        (("project.weight", "project.bias"), "unknown parameters: project.bias; expected: project.weight"),
+        (("weight",), "missing parameters: project.weight; unknown parameters: weight"),
     ],
 )
 def test_parameters_that_do_not_fit_are_named(names, reason):
     with pytest.raises(HarnessError, match=reason):
-        module_with(Layer(), dict.fromkeys(names, torch.eye(8)))
+        module_with(Layer())(dict.fromkeys(names, torch.eye(8)))
 
 
 def test_a_parameter_of_another_shape_is_named():
-    with pytest.raises(HarnessError, match=r"project.weight of Layer is \(8, 8\), and \(4, 8\) is given"):
-        module_with(Layer(), {"project.weight": torch.zeros(4, 8)})
+    with pytest.raises(HarnessError, match=r"project.weight has shape \(4, 8\), expected \(8, 8\)"):
+        module_with(Layer())({"project.weight": torch.zeros(4, 8)})

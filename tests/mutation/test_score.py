@@ -193,7 +193,7 @@ def test_what_shows_in_training_alone_is_judged_in_the_first_round(monkeypatch, 
     monkeypatch.setattr(judging, "_FIRST", 0)
     [[fault], []] = select([name])
     assert judge_mutant(fault, Suite(ids=(case,)), alike_too=False).witnesses
-    monkeypatch.setattr(_Sorted, "differing_in_training", lambda self, count: iter(()))
+    monkeypatch.setattr(_Sorted, "differing_in_training", lambda self, start, count: iter(()))
     assert not judge_mutant(fault, Suite(ids=(case,)), alike_too=False).witnesses
 
 

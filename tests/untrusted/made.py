@@ -28,7 +28,6 @@ from attention_harness.model.run_facts import (
     Noise,
     RunFacts,
     Smallest,
-    Support,
     TimeAccount,
 )
 from attention_harness.model.verdict import NOT_CHECKED, Status, Verdict
@@ -99,9 +98,8 @@ def everything(directory: Path, text: str = "") -> Path:
         planned=len(own),
         plan=text or "a1",
         environment=structs.replace(environment(), packages={text or "numpy": text or "2.0"}, platform=text or "Linux"),
-        implementations={text or "eager": ImplementationFacts(text or "Mine.", text, text or "00")},
+        implementations={text or "eager": ImplementationFacts(text or "Mine.", text, text or "00", (text or "mask",))},
         mechanisms={text or "cosine": MechanismFacts(text or "A.", text and "x", text, (ErratumFacts(*[text] * 4),))},
-        support={text or "eager": {text or "mask": Support(True, 3, 1, 2)}},
         smallest=(Smallest(own[1], 2),),
         self_check=(text or "a line",),
         time=TimeAccount(1.5, 2, 30.5, {text or "harness": 0.25}),

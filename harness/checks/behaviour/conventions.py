@@ -1,6 +1,9 @@
-"""Options that libraries count in more than one way: which of these an implementation counts in is measured."""
+"""Options whose forms libraries compute in more than one way: which way an implementation has is measured."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -9,47 +12,49 @@ from attention_harness.cases import inputs
 from attention_harness.checks.behaviour.anchor import finding, is_anchor, with_option
 from attention_harness.checks.declaration import check
 from attention_harness.checks.expected import bounds_of
-from attention_harness.checks.form import to_array
+from attention_harness.checks.form import numbers
 from attention_harness.checks.interface import Declaration
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case, spelt
 from attention_harness.options import OPTIONS
+from attention_harness.registry import mechanisms
 
-_DISPUTED = {name: option.read_as for name, option in OPTIONS.items() if option.read_as is not None}
+_READ_AS = {name: option.read_as for name, option in OPTIONS.items() if option.read_as is not None}
+_NO_READING = "no known reading"
 
 
-def _asked(implementation: Declaration, case: Case) -> dict[str, dict[object, Case]]:
-    """Return the cases with each disputed option that is taken: option -> form -> case."""
-    found = {name: with_option(implementation, case, name) for name in _DISPUTED}
+def _cases_by_option(implementation: Declaration, case: Case) -> dict[str, dict[Any, Case]]:
+    """Return the cases with each such option that is taken: option -> form -> case."""
+    found = {name: with_option(implementation, case, name) for name in _READ_AS}
     return {name: cases for name, cases in found.items() if cases}
 
 
-@check("behaviour.conventions", is_anchor, lambda one, case: bool(_asked(one, case)))
+@check("behaviour.conventions", is_anchor, lambda one, case: bool(_cases_by_option(one, case)))
 def conventions(subject: Subject) -> Judgement:
-    """What a window and linear biases count: the form whose right answer comes back, that which is asked or another.
+    """Which form of an option the answers belong to, where libraries compute the same form differently.
 
-    The answer is held against the reference of the form that is asked, then against those that other libraries mean by
-    the same words.
+    An answer is held against the reference of the form that is asked, then against its other readings. One that is
+    none of these contradicts nothing here: `accuracy` accuses it.
     """
-    measured, declared, wrong = [], [], False
-    for name, cases in _asked(subject.implementation, subject.case).items():
-        words = []
-        for form, case in cases.items():
-            meant = _meant(subject, case, name, form)
-            wrong |= meant != spelt(form)
-            words.append(meant if meant == spelt(form) else f"{meant} where {spelt(form)} is asked")
-        measured.append(f"{name} {' and '.join(words)}")
-        declared.append(f"{name} {' and '.join(map(spelt, cases))}")
-    return finding("; ".join(measured), "; ".join(declared), wrong)
+    measured, declared, contradicted = [], [], False
+    for name, cases in _cases_by_option(subject.implementation, subject.case).items():
+        words = {spelt(form): _reading(subject, case, name, form) for form, case in cases.items()}
+        contradicted |= any(word not in (form, _NO_READING) for form, word in words.items())
+        said = [word if word == form else f"{word} where {form} is asked" for form, word in words.items()]
+        measured.append(f"{name} {' and '.join(said)}")
+        declared.append(f"{name} {' and '.join(words)}")
+    return finding("; ".join(measured), "; ".join(declared), contradicted)
 
 
-def _meant(subject: Subject, case: Case, name: str, form: object) -> str:
-    """Return the form whose right answer the implementation gives."""
+def _reading(subject: Subject, case: Case, name: str, form: Any) -> str:
+    """Return the word for the form whose right answer the implementation gives; `_NO_READING` if it is none's."""
     capabilities, tensors = subject.implementation.capabilities, inputs.tensors(case)
-    output = to_array(subject.prepared_for(case).call(tensors).output)
-    for one in (form, *_DISPUTED[name](form)):
-        read = Case(case.mechanism, case.sizes, case.dtype, {**case.options, name: one}, case.content, case.layout)
-        bound = bounds_of(read, inputs.exact(tensors), capabilities.arithmetic, capabilities.policy)[0]
-        if ((np.abs(output - bound.value) <= bound.bound) | (np.isnan(output) & np.isnan(bound.value))).all():
-            return spelt(one)
-    return "none of its readings"
+    output = subject.prepared_for(case).call(tensors).output
+    queries, keys = (case.sizes[axis] for axis in mechanisms()[case.mechanism].scores[-2:])
+    for word, read in {spelt(form): form, **_READ_AS[name](form, queries, keys)}.items():
+        meant = replace(case, options={**case.options, name: read})
+        bound = bounds_of(meant, inputs.exact(tensors), capabilities.arithmetic, capabilities.policy)[0]
+        found = numbers(output, case, bound.value.shape, "the output")
+        if ((np.abs(found - bound.value) <= bound.bound) | (np.isnan(found) & np.isnan(bound.value))).all():
+            return word
+    return _NO_READING

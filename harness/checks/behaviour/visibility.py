@@ -52,13 +52,13 @@ def causal_corner(subject: Subject) -> Judgement:
         seen = _seen(subject, case)
         queries, keys = seen.shape
         alone = mechanisms()[case.mechanism].returns_weights
-        forms = (corner, *OPTIONS["causal"].forms)  # of equal lengths they show the same, and the one asked for fits
-        words = (word for word in forms if np.array_equal(seen, _shown(word, queries, keys, alone)))
-        found[corner] = next(words, "neither")
-    measured = ", ".join(
-        word if word == corner else f"{word} where {corner} is asked" for corner, word in found.items()
+        forms = OPTIONS["causal"].forms
+        found[corner] = [word for word in forms if np.array_equal(seen, _shown(word, queries, keys, alone))]
+    measured = ", ".join(  # with equal lengths both corners show the same keys
+        " or ".join(words) if corner in words else f"{' or '.join(words) or 'neither'} where {corner} is asked"
+        for corner, words in found.items()
     )
-    return finding(measured, ", ".join(found), any(corner != word for corner, word in found.items()))
+    return finding(measured, ", ".join(found), any(corner not in words for corner, words in found.items()))
 
 
 def _shown(corner: str, queries: int, keys: int, weights_alone: bool) -> NDArray[np.bool_]:

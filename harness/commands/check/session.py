@@ -13,7 +13,7 @@ from attention_harness.commands import console
 from attention_harness.commands.check.cases import plan
 from attention_harness.commands.check.summary import behaviours, conforms, summary
 from attention_harness.commands.run_setup import writer_of
-from attention_harness.execution import fuzz, pool, support
+from attention_harness.execution import fuzz, pool
 from attention_harness.execution.limits import ITEM_SECONDS, Limits
 from attention_harness.execution.plan import Item, unexercised, unexercised_verdicts
 from attention_harness.execution.runner import Costs, PoolRunner, sentence
@@ -82,10 +82,7 @@ class Session:
         causes = [] if self.options.no_diagnosis else self._causes(whole)
         account = self.costs.summary() if self.costs.checks else None
         if self.writer and not self.writer.facts.finished:
-            found = support.table(
-                {i.implementation.name: i.implementation for i in self.items}.values(), self.verdicts.values()
-            )
-            self.writer.update(finished=now(), time=account or self.writer.facts.time, support=found)
+            self.writer.update(finished=now(), time=account or self.writer.facts.time)
         if self.options.json:
             self._print_document(account, causes, smallest)
         else:

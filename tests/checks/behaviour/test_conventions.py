@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from attention_harness import Capabilities, registry
+from attention_harness.checks import BY_NAME
+from attention_harness.checks.behaviour.anchor import anchor
 from attention_harness.implementations import eager
 from tests.checks.behaviour import made as m
 
@@ -37,14 +39,15 @@ def counting(option: str, capabilities: tuple[str, ...], read: Callable[[Any], A
         (lambda before, after: (after, before), "window 1,2 where 2,1 is asked and 3,1 where 1,3 is asked"),
         (
             lambda before, after: (9, 9),
-            "window none of its readings where 2,1 is asked and none of its readings where 1,3 is asked",
+            "window no known reading where 2,1 is asked and no known reading where 1,3 is asked",
         ),
     ],
 )
 def test_windows(read, finding):
+    """What comes back is named by the window that it is right for."""
     judged = m.ask("conventions", counting("window", ("window",), lambda form: read(*form)))
     assert (finding, "window 2,1 and 1,3") == (judged.finding, judged.declared)
-    assert bool(judged.reason) == ("where" in finding)
+    assert bool(judged.reason) == ("where" in finding and "no known" not in finding)
 
 
 @pytest.mark.parametrize(
@@ -56,10 +59,27 @@ def test_windows(read, finding):
     ],
 )
 def test_linear_biases(capabilities, read, finding):
+    """Full and causal biases differ in the keys behind a query alone."""
     judged = m.ask("conventions", counting("alibi", capabilities, read))
     assert (finding, bool(judged.reason)) == (judged.finding, "where" in finding)
 
 
-def test_nothing_is_asked_of_who_takes_neither():
-    with pytest.raises(AssertionError):
-        m.ask("conventions", m.made(m.right))
+def test_the_other_corner():
+    """Of five queries and seven keys a window from the bottom-right corner begins two keys later."""
+    judged = m.ask("conventions", counting("window", ("window",), lambda form: (form[0] - 2, form[1] + 2)))
+    assert judged.finding.startswith("window that of the bottom-right corner where 2,1 is asked")
+    assert judged.reason
+
+
+def test_an_output_of_another_shape_is_refused_as_that():
+    """It is the implementation's mistake and no fault of the harness."""
+    one = counting("window", ("window",), lambda form: form)
+    prepare = one.module.prepare
+    one.module.prepare = lambda case: lambda **tensors: prepare(case)(**tensors).transpose(1, 2)
+    assert "has shape" in m.ask("conventions", one).reason
+
+
+def test_who_takes_neither_is_not_asked():
+    """No option is declared that libraries compute differently."""
+    plain = m.made(m.right)
+    assert not BY_NAME["behaviour.conventions"].applies(plain, anchor(plain))

@@ -61,7 +61,7 @@ def checked(folder: Path, *further: str) -> dict[str, Any]:
 
 def written(library: str, folder: Path) -> str:
     """Write the file; return its text. What stands for flash_attn runs on the CPU."""
-    text = scaffold.like(library, "mine")
+    text = scaffold.from_library(library, "mine")
     if library == "onnx":
         write_model(folder / "mine.onnx")
     scaffold.write("mine", text.replace('devices=("cuda",)', 'devices=("cpu",)'), folder)
@@ -81,7 +81,8 @@ def test_it_conforms(library, tmp_path):
     verdicts = checked(tmp_path, *asked)["verdicts"]
     bad = [one for one in verdicts if one["status"] in (*NONCONFORMING, "unavailable")]
     assert [] == [f"{one['check']} on {one['case']}: {one['reason']}" for one in bad]
-    assert DEEP or {*cases} <= {one["case"] for one in verdicts if one["status"] == "pass"}
+    passed = {one["case"] for one in verdicts if one["status"] == "pass"}
+    assert len(passed) > 50 if DEEP else {*cases} <= passed
 
 
 def test_a_fault_in_it_is_seen(tmp_path):
@@ -101,7 +102,9 @@ def test_a_fault_in_it_is_seen(tmp_path):
 @pytest.mark.parametrize(("library", "reason"), [("flash_attn", "is not installed"), ("onnx", "there is no mine.onnx")])
 def test_what_is_not_there_is_named(library, reason, tmp_path, monkeypatch):
     """A file says itself why it cannot run, before anything of its library is imported."""
-    scaffold.write("mine", scaffold.like(library, "mine"), tmp_path)
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "flash_attn" else there(name))
+    scaffold.write("mine", scaffold.from_library(library, "mine"), tmp_path)
     module: dict[str, Any] = {"__file__": str(tmp_path / "mine.py")}
     exec((tmp_path / "mine.py").read_text(), module)
     assert reason in module["unavailable"]()
@@ -118,8 +121,8 @@ def test_the_help_names_every_library():
 
 def test_a_library_that_is_not_there(mistake, tmp_path):
     line = mistake("new", "mine", "--directory", tmp_path, "--like", "tensorflow")
-    assert "nothing to start from for 'tensorflow'; there is flash_attn, jax, keras, onnx, torch_mha" == line
-    assert "would hide the module flash_attn" in mistake(
+    assert "no library to start from 'tensorflow'. Known: flash_attn, jax, keras, onnx, torch_mha" == line
+    assert "would hide flash_attn itself" in mistake(
         "new", "flash_attn", "--directory", tmp_path, "--like", "flash_attn"
     )
 
@@ -128,4 +131,4 @@ def test_the_command_writes_it(harness, tmp_path):
     answer = harness("new", "mine", "--directory", tmp_path, "--like", "torch_mha")
     assert 0 == answer.status
     assert "change what differs for yours, then: python -m attention_harness check --load" in answer.out
-    assert scaffold.like("torch_mha", "mine") == (tmp_path / "mine.py").read_text()
+    assert scaffold.from_library("torch_mha", "mine") == (tmp_path / "mine.py").read_text()
