@@ -24,7 +24,7 @@ def hidden_is_true(mask: Tensor | None) -> Tensor | None:
 def additive_mask(
     mask: Tensor | None, dtype: torch.dtype, bias: Tensor | None = None, hidden: float = -math.inf
 ) -> Tensor | None:
-    """Return what is added to the scores: the bias, or 0, where a key is seen, and `hidden` elsewhere; None for neither.
+    """Return what is added to the scores: the bias, or 0, where a key is seen, `hidden` elsewhere; None for neither.
 
     mask    boolean, True where a query may see a key, broadcastable to the scores (B, H, Lq, Lk)
     dtype   of the result: that of the scores
