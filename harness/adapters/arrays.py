@@ -19,6 +19,7 @@ def via_dlpack(from_dlpack: Callable[[Any], Any]) -> Callable[[Callable[..., Any
 
     def decorate(kernel: Callable[..., Any]) -> Callable[..., Any]:
         import torch
+        from torch.utils.dlpack import from_dlpack as tensor
 
         def array(x: Any) -> Any:
             return from_dlpack(x.detach().contiguous()) if isinstance(x, torch.Tensor) else x
@@ -27,8 +28,8 @@ def via_dlpack(from_dlpack: Callable[[Any], Any]) -> Callable[[Callable[..., Any
         def adapted(*arguments: Any, **named: Any) -> Any:
             found = kernel(*map(array, arguments), **{name: array(x) for name, x in named.items()})
             if isinstance(found, tuple):
-                return tuple(torch.from_dlpack(x) for x in found)
-            return torch.from_dlpack(found)
+                return tuple(tensor(x) for x in found)
+            return tensor(found)
 
         return adapted
 
