@@ -139,14 +139,30 @@ class Weights:
         return np.ldexp(np.rint(np.ldexp(significand, bits)), exponent - bits)
 
     @functools.cached_property
+    def _alike(self) -> NDArray[np.int64]:
+        """Return, of some of the keys, how many of them have the same weight as each; 0 for a weight of 0."""
+        some = self.looked_at
+        apart = np.sort(np.where(some > 0, some, -1.0 - np.arange(some.shape[-1])), -1)
+        group = np.cumsum(np.diff(apart, axis=-1, prepend=-np.inf).ravel() > 0) - 1
+        return np.where(apart > 0, np.bincount(group)[group].reshape(apart.shape) if group.size else 0, 0)
+
+    @functools.cached_property
     def repeated(self) -> NDArray[np.bool_]:
         """Rows in which every weight is there twice or more, on average over the keys, (..., Lq, 1)."""
-        some = self.looked_at
-        seen = some > 0
-        apart = np.where(seen, some, -1.0 - np.arange(some.shape[-1]))
-        unlike = (np.diff(np.sort(apart, -1), axis=-1, prepend=-np.inf) > 0).sum(-1, keepdims=True)
-        count = seen.sum(-1, keepdims=True)
-        return np.asarray(2 * (some.shape[-1] - unlike) >= np.maximum(count, 2))
+        count = (self._alike > 0).sum(-1, keepdims=True)
+        unlike = np.rint(np.sum(1.0 / np.maximum(self._alike, 1), -1, keepdims=True, where=self._alike > 0))
+        return np.asarray(2 * (count - unlike) >= np.maximum(count, 2))
+
+    @functools.cached_property
+    def _partial_sums(self) -> Array:
+        r"""Return how many roundings the exponentials' sum has: $\sum_i (i/n)^2 + f^2 (\sum_i i/n)^2$.
+
+        f is the part of the terms that are alike. They are rounded alike, one partial sum after the other, so that
+        their errors add up.
+        """
+        keys, looked_at = self.shape[-1], max(self._alike.shape[-1], 1)
+        squares = np.sum(self._alike, -1, keepdims=True, where=self._alike > 1) / looked_at**2
+        return keys / 3 + squares * (keys / 2) ** 2
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -186,7 +202,7 @@ class Weights:
         model, weights, unit = self.model, self.value, self.model.acc.roundoff
         common = (weights**2 * self.shift_variance).sum(-1, keepdims=True)  # of the normaliser, which a row shares
         common = common + self.merging**2
-        common = common + MEAN_SQUARE_ROUNDING * unit**2 * (self.shape[-1] / 3 + 1)  # of the exponentials' sum
+        common = common + MEAN_SQUARE_ROUNDING * unit**2 * (self._partial_sums + 1)
         return weights**2 * (self.shift_variance + common) + rounding_variance(weights, model.io)
 
     # --- the weighted sum of values
@@ -249,7 +265,7 @@ class Weights:
         variance = variance + independent
         # Two sums, of the products and of the exponentials, and the quotient.
         variance = variance + sum_variance(n, squares @ v**2, out, model.acc) + (self.merging * out) ** 2
-        variance = variance + MEAN_SQUARE_ROUNDING * unit**2 * (n / 3 + 2) * out**2
+        variance = variance + MEAN_SQUARE_ROUNDING * unit**2 * (self._partial_sums + 2) * out**2
         # Many kernels flush products below the smallest normal number to 0: these errors have one sign, and add up.
         flushed = np.minimum(
             np.nan_to_num(self.value) @ np.abs(v), self.visible.sum(-1, keepdims=True) * model.acc.smallest

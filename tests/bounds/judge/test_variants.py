@@ -80,10 +80,15 @@ def test_a_correct_variant_is_not_accused(name):
             "fully masked rows are the mean by masks, NaN by biases, as declared",
             "gaussian_kernel-B2H2Lq5Lk7D16Dv16-float64-bias=full+causal=bottom_right+mask=full+valid_lens=query-large-offset",
         ),
+        # Of 521 exponentials many are e^-0.3, added one after the other: their roundings are alike, and add up.
+        (
+            "softmax of the transposed scores",
+            "gaussian_kernel-B5H2Lq3Lk521D8Dv6-float32-softcap=0.3-ordinary-contiguous",
+        ),
     ],
 )
 def test_what_was_accused_once_is_not(name, case):
-    """Found by the whole campaign: of 568,493 checks of variants, 37 accused one, in these five ways."""
+    """Found by whole campaigns: these six ways are all in which they accused a correct variant."""
     found = list(verdicts(variant(name), [parse(case)]))
     assert [] == [f"{v.check}: {v.reason}" for v in found if v.status in ACCUSES]
     assert any(v.error_ratio for v in found)
