@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from attention_harness import Capabilities
-from attention_harness.implementations._upstream import onednn_tails
+from attention_harness.implementations._upstream import multiplies_by_amx, onednn_tails
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,14 +49,8 @@ CAPABILITIES = Capabilities(
     narrower_inputs=("bias", "scale", "segments", "valid_lens"),
 )
 
-KNOWN_FAILURES = onednn_tails(
-    "additive",
-    "concat_tanh",
-    "location",
-    "multi_head",
-    "tanh_gated",
-    checks=("accuracy", "weights", "gradient"),
-)
+if multiplies_by_amx():
+    unsupported = onednn_tails
 
 
 def prepare(case: Case) -> functools.partial[Any]:

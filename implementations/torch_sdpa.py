@@ -40,14 +40,12 @@ CAPABILITIES = Capabilities(
     arithmetic=Arithmetic(rounded_scores=False, gradient_block=32),
 )
 
-KNOWN_FAILURES = onednn_tails("multi_head", checks=("accuracy", "gradient"))
-
 
 def unsupported(case: Case) -> str:
     """Return why the fused operator does not hold the whole mechanism, or ""."""
     if case.options.get("positions", "none") != "none":
         return "positions are added before the fused operator; it computes attention alone"
-    return ""
+    return onednn_tails(case)
 
 
 def prepare(case: Case) -> Callable[..., Tensor]:

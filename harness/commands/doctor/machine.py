@@ -53,7 +53,7 @@ def _processor() -> Iterator[Finding]:
         found = ", ".join(sorted(flags & wanted))
         yield Finding("processor", name, OK if found else "note", found or without, "" if found else advice)
     if "amx_bf16" in flags:
-        known = "oneDNN#5717 shows here and is declared a known failure; ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 avoids it"
+        known = "oneDNN#5717 shows here, so eager refuses what it spoils; ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 avoids it"
         yield Finding("processor", "AMX", "note", "yes", known)
 
 
