@@ -65,6 +65,13 @@ def test_causal_corner(shift, option, word):
     assert bool(word) == bool(judged.reason)
 
 
+def test_parts_that_are_not_taken_are_not_asked():
+    """Half of the queries against all keys is no square: nothing is measured, rather than an error told."""
+    square = m.made(m.right, requires=("Lq == Lk",))
+    assert "nothing to measure" == m.ask("slices", square).finding
+    assert "the same bits" in m.ask("batch_invariance", square).finding
+
+
 def test_behaviours_are_not_measured_at_very_many_keys():
     """Each key costs an error bound: a case of a thousand is refused rather than asked for minutes."""
     wide = m.made(m.right, requires=("Lq == Lk", "Lk % 1024 == 0"))

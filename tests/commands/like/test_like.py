@@ -82,7 +82,7 @@ def test_it_conforms(library, tmp_path):
     bad = [one for one in verdicts if one["status"] in (*NONCONFORMING, "unavailable")]
     assert [] == [f"{one['check']} on {one['case']}: {one['reason']}" for one in bad]
     passed = {one["case"] for one in verdicts if one["status"] == "pass"}
-    assert len(passed) > 50 if DEEP else {*cases} <= passed
+    assert len(passed) >= 10 if DEEP else {*cases} <= passed
 
 
 def test_a_fault_in_it_is_seen(tmp_path):
