@@ -49,7 +49,7 @@ CAPABILITIES = Capabilities(
     narrower_inputs=("bias", "scale", "segments", "valid_lens"),
 )
 
-if multiplies_by_amx():
+if multiplies_by_amx():  # elsewhere nothing is refused, and no case need be asked
     unsupported = onednn_tails
 
 
