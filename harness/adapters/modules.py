@@ -18,8 +18,8 @@ def module_with(module: Module) -> Callable[..., Any]:
     parameters   name in the module -> tensor of the same shape, for every parameter that the module has; `bias=False`
                  where it is made leaves biases out
 
-    The module itself is not changed, so that calls may overlap, and gradients reach the tensors that are given. Names
-    and shapes are looked at once for each set of them.
+    Gradients reach the tensors that are given. While a call runs, torch puts them into the module, which is as it was
+    afterwards: calls must not overlap, so declare `thread_safe=False`. Names and shapes are looked at once for each set.
 
     Raises HarnessError for a name that the module does not have, for one that is missing, and for another shape.
     """
