@@ -19,7 +19,7 @@ def module_with(module: Module) -> Callable[..., Any]:
                  where it is made leaves biases out
 
     Gradients reach the tensors that are given. While a call runs, torch puts them into the module, which is as it was
-    afterwards: calls must not overlap, so declare `thread_safe=False`. Names and shapes are looked at once for each set.
+    afterwards: calls must not overlap, so declare `thread_safe=False`. Names and shapes are looked at once.
 
     Raises HarnessError for a name that the module does not have, for one that is missing, and for another shape.
     """
