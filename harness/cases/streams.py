@@ -22,7 +22,8 @@ from attention_harness.model.case import Case, spelt
 
 Array = NDArray[np.float64]
 
-_CACHED_NUMBERS = 1 << 13  # draws up to so many numbers, 64 KiB, are cached: at most 1024 of them
+_FEW = 1 << 13  # draws up to so many numbers, 64 KiB, are cached: at most 1024 of them
+_MANY = 1 << 18  # those up to so many, 2 MiB, as well: at most 32 of them, since the checks of a case follow each other
 
 
 def _key(case: Case, name: str) -> int:
@@ -33,8 +34,9 @@ def _key(case: Case, name: str) -> int:
 
 def normal(case: Case, name: str, shape: tuple[int, ...]) -> Array:
     """Return normal numbers; the array is shared and cannot be written to."""
-    small = math.prod(shape) <= _CACHED_NUMBERS
-    return (_normal_cached if small else _normal)(_key(case, name), shape)
+    count = math.prod(shape)
+    draw = _normal_of_few if count <= _FEW else _normal_of_many if count <= _MANY else _normal
+    return draw(_key(case, name), shape)
 
 
 def _normal(key: int, shape: tuple[int, ...]) -> Array:
@@ -48,7 +50,8 @@ def _normal(key: int, shape: tuple[int, ...]) -> Array:
 
 
 # Every check of every implementation asks for the same numbers: drawing them took a fifth of a run.
-_normal_cached = functools.lru_cache(maxsize=1024)(_normal)
+_normal_of_few = functools.lru_cache(maxsize=1024)(_normal)
+_normal_of_many = functools.lru_cache(maxsize=32)(_normal)
 
 
 def whole_numbers(case: Case, name: str, shape: tuple[int, ...], limit: int) -> NDArray[np.int64]:
