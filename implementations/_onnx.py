@@ -49,6 +49,7 @@ _DYNAMIC = {
     "projected": _ROWS,
     "multi_head": _ROWS,
     "positional_encoding": {"sequence": "B Lq -"},
+    "rotary_embedding": {"sequence": "B - Lq -"},
     "self_attention": {"sequence": "B Lq -"},
     "cross_attention": {"sequence": "B Lq -", "context": "B Lk -"},
 }

@@ -16,27 +16,17 @@ if TYPE_CHECKING:
 
 CAPABILITIES = Capabilities(
     mechanisms=(
-        "dot_product",
-        "scaled_dot_product",
-        "cosine",
-        "additive",
-        "concat_tanh",
-        "tanh_gated",
-        "gaussian_kernel",
-        "masked_softmax",
-        "location",
-        "projected",
-        "multi_head",
-        "positional_encoding",
-        "self_attention",
-        "cross_attention",
+        *("dot_product", "scaled_dot_product", "cosine", "additive", "concat_tanh", "tanh_gated", "gaussian_kernel"),
+        *("masked_softmax", "location", "projected", "multi_head", "positional_encoding", "rotary_embedding"),
+        *("self_attention", "cross_attention"),
     ),
     dtypes=("float64", "float32", "bfloat16", "float16"),
     devices=("cpu", "cuda"),
     options=(
         *("alibi_full", "alibi_causal", "base", "bias", "causal_top_left", "causal_bottom_right", "dropout"),
-        *("first_position", "grouped_heads", "learned_scale", "mask", "relative_bias", "scale"),
-        *("segments_self", "segments_cross", "sinks", "softcap", "valid_lens", "window"),
+        *("first_position", "grouped_heads", "interleaved_pairing", "learned_scale", "mask", "partial_rotary_factor"),
+        *("proportional_pairing", "relative_bias", "scale", "segments_self", "segments_cross", "sinks", "softcap"),
+        *("valid_lens", "window"),
     ),
     gradients=True,
     second_derivatives=True,
@@ -55,7 +45,8 @@ if multiplies_by_amx():  # elsewhere nothing is refused, and no case need be ask
 
 def prepare(case: Case) -> functools.partial[Any]:
     """Return the mechanism's function with what is not a tensor filled in."""
-    names = ("alibi", "base", "causal", "dropout", "first_position", "positions", "scale", "score", "softcap", "window")
+    names = ("alibi", "base", "causal", "dropout", "first_position", "pairing", "partial_rotary_factor", "positions")
+    names += ("scale", "score", "softcap", "window")
     settings = {name: case.options[name] for name in names if name in case.options}
     if settings.get("scale") == "learned":  # then it comes with the call
         del settings["scale"]
@@ -188,11 +179,40 @@ def positional_encoding(sequence: Tensor, *, base: float = 10000.0, first_positi
     return sequence + torch.where(column % 2 == 0, angle.sin(), angle.cos()).to(sequence.dtype)
 
 
+def rotary_embedding(
+    sequence: Tensor,
+    *,
+    pairing: str = "half",
+    base: float = 10000.0,
+    first_position: float = 0,
+    partial_rotary_factor: float = 1.0,
+) -> Tensor:
+    """Turn pairs of features by the position; the tables are computed in float32 or better."""
+    import torch
+
+    length, width = sequence.shape[-2:]
+    pairs = int(width * partial_rotary_factor) // 2
+    dtype = torch.float64 if sequence.dtype == torch.float64 else torch.float32
+    pair = torch.arange(pairs, device=sequence.device, dtype=dtype)
+    place = first_position + torch.arange(length, device=sequence.device, dtype=dtype)
+    apart = width // 2 if pairing == "proportional" else pairs
+    angle = place[:, None] * base ** -(pair / apart)
+    cos, sin = angle.cos().to(sequence.dtype), angle.sin().to(sequence.dtype)
+    if pairing == "interleaved":
+        a, b = sequence[..., 0 : 2 * pairs : 2], sequence[..., 1 : 2 * pairs : 2]
+        turned = torch.stack((a * cos - b * sin, a * sin + b * cos), -1).flatten(-2)
+        return torch.cat((turned, sequence[..., 2 * pairs :]), -1)
+    a, b = sequence[..., :pairs], sequence[..., apart : apart + pairs]
+    between, after = sequence[..., pairs:apart], sequence[..., apart + pairs :]
+    return torch.cat((a * cos - b * sin, between, a * sin + b * cos, after), -1)
+
+
 def self_attention(sequence: Tensor, *, positions: str, **visibility: Any) -> tuple[Tensor, Tensor]:
-    """Attend from a sequence to itself, with or without positions added."""
+    """Attend from a sequence to itself: with positions added, with query and key turned by them, or without."""
     if positions == "sinusoidal":
         sequence = positional_encoding(sequence)
-    return scaled_dot_product(sequence, sequence, sequence, **visibility)
+    turned = rotary_embedding(sequence) if positions == "rotary" else sequence
+    return scaled_dot_product(turned, turned, sequence, **visibility)
 
 
 def cross_attention(

@@ -30,6 +30,7 @@ CAPABILITIES = Capabilities(
         "projected",
         "multi_head",
         "positional_encoding",
+        "rotary_embedding",
         "self_attention",
         "cross_attention",
     ),

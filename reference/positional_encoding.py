@@ -4,20 +4,22 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attention_harness.reference.algebra import Algebra
 from attention_harness.reference.core import computed
 from attention_harness.reference.scalars import Scalars, table
 from attention_harness.reference.specification import Erratum, Mechanism, Work, tensor
 
-_BASE = 10000.0
+BASE = 10000.0
+"""Of the wavelengths, where nobody asks for another."""
 _ROUNDINGS_OF_EXPONENT = 3
 """In exp(-2i (ln(base)/E)) of logarithm, quotient and product, in pow(base, -2i/E) of the quotient."""
 _ROUNDINGS_OF_POWER = 3
 """Of the power itself, which an exponential or its reciprocal gives."""
 
 
-def positional_encoding(sequence: Any, *, base: float = _BASE, first_position: float = 0) -> tuple[Any, None]:
+def positional_encoding(sequence: Any, *, base: float = BASE, first_position: float = 0) -> tuple[Any, None]:
     r"""$$Y = X + P, \quad P_{t,2i} = \sin\frac{t_0 + t}{b^{2i/E}}, \quad P_{t,2i+1} = \cos\frac{t_0 + t}{b^{2i/E}}$$
 
     Shapes: sequence (B, L, E) -> (B, L, E). E may be odd: the last column is then a sine without its cosine.
@@ -28,12 +30,16 @@ def positional_encoding(sequence: Any, *, base: float = _BASE, first_position: f
     length, width = sequence.shape[-2:]
     column = np.arange(width)
     exponent = 2 * (column // 2) / max(width, 1)
-    # A relative error of the exponent is one of the rate, times the logarithm: d(b^-x) = -x ln(b) b^-x dx/x.
-    roundings = _ROUNDINGS_OF_EXPONENT * exponent * math.log(base) + _ROUNDINGS_OF_POWER
-    rate = computed(base**-exponent, sequence, roundings)
-    angle = rate * (first_position + np.arange(length, dtype=np.float64))[:, None]
+    angle = rates(exponent, base, sequence) * (first_position + np.arange(length, dtype=np.float64))[:, None]
     even = (column % 2 == 0).astype(np.float64)
     return sequence + (np.sin(angle) * even + np.cos(angle) * (1 - even)), None
+
+
+def rates(exponent: NDArray[np.float64], base: float, like: Any) -> Any:
+    """Return base^-exponent, radians a position, as every implementation computes it for itself."""
+    # A relative error of the exponent is one of the rate, times the logarithm: d(b^-x) = -x ln(b) b^-x dx/x.
+    roundings = _ROUNDINGS_OF_EXPONENT * exponent * math.log(base) + _ROUNDINGS_OF_POWER
+    return computed(base**-exponent, like, roundings)
 
 
 def _exact(s: Scalars) -> tuple[Any, None]:

@@ -12,7 +12,7 @@ OPTION = Option(
     group=Group.NAMED,  # the mechanism counts from it
     stage=Stage.SCORES,
     forms=(37.0,),
-    more_forms=(1.0, 1000.0),
+    more_forms=(1.0, 1000.0, 100000.0),
     accepts=lambda place: isinstance(place, float) and place.is_integer() and place >= 0,
     expected="a whole number of at least 0",
 )

@@ -76,9 +76,9 @@ def test_blocks_are_the_whole(case, rows, arithmetic, fully_masked_rows):
     assert_same(whole, parts, float64)
 
 
-def test_every_mechanism_is_cut_but_two():
-    """One has no queries of its own, the other no scores: the test above passes no other by."""
-    assert {"self_attention", "positional_encoding"} == set(mechanisms()) - set(CUT)
+def test_every_mechanism_is_cut_but_three():
+    """One has no queries of its own, the others no scores: the test above passes no other by."""
+    assert {"self_attention", "positional_encoding", "rotary_embedding"} == set(mechanisms()) - set(CUT)
 
 
 @pytest.mark.parametrize("option", ["causal=bottom_right", "valid_lens=query"])

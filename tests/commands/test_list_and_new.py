@@ -28,6 +28,7 @@ NOTES = {
     "cross_attention",
     "masked_softmax",
     "positional_encoding",
+    "rotary_embedding",
 }
 
 

@@ -77,6 +77,16 @@ def test_self_attention_is_the_scaled_dot_product_of_one_sequence():
         )
 
 
+def test_rotary_self_attention_is_the_scaled_dot_product_of_turned_queries_and_keys():
+    """The values are not turned."""
+    given, _ = drawn("self_attention", {"positions": "none"})
+    turned, none = call("rotary_embedding", given)
+    assert none is None
+    three = {"query": turned, "key": turned, "value": given["sequence"]}
+    expected, _ = call("scaled_dot_product", three)
+    assert expected.tolist() == call("self_attention", given, positions="rotary")[0].tolist()
+
+
 def test_one_head_without_projections_is_the_scaled_dot_product():
     """multi_head with H = 1 and identities for its weights gives the same bits."""
     given, _ = drawn("multi_head", H=1, E=4, Eq=4, Ek=4, Ev=4, O=4)
@@ -127,6 +137,18 @@ def test_a_wide_kernel_takes_the_mean_and_a_narrow_one_the_nearest():
     assert (call("gaussian_kernel", given | {"w": np.zeros(1)})[1] == 0.25).all()
     far = ((given["query"][..., :, None, :] - given["key"][..., None, :, :]) ** 2).sum(-1)
     assert np.eye(4)[far.argmin(-1)].tolist() == call("gaussian_kernel", given | {"w": np.full(1, 1e4)})[1].tolist()
+
+
+def test_proportional_pairs_that_are_left_out_have_a_rate_of_zero():
+    """As transformers writes it: halves of the whole width, the last rates set to 0."""
+    given = {"sequence": np.random.default_rng(5).normal(size=(2, 3, 5, 12))}
+    rates = np.where(np.arange(6) < 3, 10000.0 ** -(np.arange(6) / 6), 0.0)
+    angle = np.arange(5.0)[:, None] * np.concatenate([rates, rates])
+    first, second = np.split(given["sequence"], 2, axis=-1)
+    expected = given["sequence"] * np.cos(angle) + np.concatenate([-second, first], -1) * np.sin(angle)
+    settings = {"pairing": "proportional", "partial_rotary_factor": 0.5}
+    got, _ = call("rotary_embedding", given, **settings)
+    assert (np.abs(got - expected) <= error_bound("rotary_embedding", given, **settings)).all()
 
 
 def test_the_encoding_starts_with_zeros_and_ones_and_alternates():

@@ -58,7 +58,7 @@ def run(operator: str, opset: int, feeds: dict[str, np.ndarray], **attributes: A
     """Return what the evaluator makes of one node; an input named with an underscore is left out."""
     helper = onnx.helper
     names = ["" if name.startswith("_") else name for name in feeds]
-    outputs = ["Y"] if operator == "Softmax" else ["Y", "", "", "weights"]
+    outputs = ["Y"] if operator in ("Softmax", "RotaryEmbedding") else ["Y", "", "", "weights"]
     node = helper.make_node(operator, names, outputs, **attributes)
     ins = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(feeds[name].dtype), feeds[name].shape)
@@ -134,3 +134,23 @@ def test_masked_softmax_without_options_is_the_softmax_of_onnx(sizes, content):
     given = inputs.exact(inputs.tensors(case))
     (weights,) = run("Softmax", 13, {"scores": given["scores"]}, axis=-1)
     assert_same([weights, weights], case, Arithmetic())
+
+
+@pytest.mark.parametrize("content", ["ordinary", "large", "tiny"])
+@pytest.mark.parametrize("factor", [1.0, 0.5, 0.25])
+@pytest.mark.parametrize("interleaved", [0, 1])
+def test_the_rotary_embedding_is_that_of_onnx(interleaved, factor, content):
+    """Halves and neighbours, whole and in part, from position 37 with another base; tables go in, as there."""
+    options = {"base": 500.0, "first_position": 37.0}
+    options |= {"pairing": "interleaved"} if interleaved else {}
+    options |= {"partial_rotary_factor": factor} if factor < 1 else {}
+    case = Case("rotary_embedding", {"B": 2, "H": 3, "L": 5, "D": 16}, "float64", options, content)
+    pairs = int(factor * 16) // 2
+    angle = np.arange(50.0)[:, None] * 500.0 ** -(np.arange(pairs) / pairs)
+    feeds = {"X": inputs.exact(inputs.tensors(case))["sequence"], "cos": np.cos(angle), "sin": np.sin(angle)}
+    feeds["ids"] = np.broadcast_to(np.arange(37, 42), (2, 5)).copy()
+    [got] = run(
+        "RotaryEmbedding", 23, feeds, interleaved=interleaved, rotary_embedding_dim=2 * pairs if factor < 1 else 0
+    )
+    judgement = judge(got, bound_of(case, Arithmetic(), "zero")[0], degenerate=True)
+    assert judgement.error_ratio <= 1, judgement.reason

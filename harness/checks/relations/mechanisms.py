@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attention_harness.bounds.judge import Judgement, worst
 from attention_harness.checks.declaration import check, of_mechanism
@@ -94,15 +96,38 @@ def position_distance(subject: Subject) -> Judgement:
     problem = problem.changed(sequence=0 * problem.arrays["sequence"])
     answer = answer_to(subject, problem)
     paired = answer.output.shape[-1] // 2 * 2
-    table, bound = answer.output[0, :, :paired], answer.bound[0, :, :paired]
-    inner = table @ table.T
-    error = np.abs(table) @ bound.T
-    error = error + error.T + bound @ bound.T + paired * 2.0**-53 * (np.abs(table) @ np.abs(table).T)
     same = np.broadcast_to(answer.output[:1], answer.output.shape)
     judged = [agree(answer.output, same, answer.bound + answer.bound[:1], what="encodings of two sequences")]
+    judged += _by_distance(answer.output[0, :, :paired], answer.bound[0, :, :paired])
+    return worst(judged)
+
+
+@check(
+    "relation.rotated_distance",
+    changeable,
+    of_mechanism("relation.rotated_distance"),
+    lambda _, case: min(case.sizes["B"], case.sizes["H"], case.sizes["L"]) > 0,
+    sampled=simple,
+)
+def rotated_distance(subject: Subject) -> Judgement:
+    r"""Of one vector turned at every position, the inner products depend on the distance alone, and so does its length.
+
+    $(R_s x)^\top R_t x = x^\top R_{t - s} x$. The vector is the first one of each head.
+    """
+    problem = Problem.of(subject.case)
+    sequence = problem.arrays["sequence"]
+    first = np.broadcast_to(sequence[:, :, :1], sequence.shape).copy()
+    answer = answer_to(subject, problem.changed(sequence=first))
+    heads = np.ndindex(*answer.output.shape[:2])
+    return worst([one for head in heads for one in _by_distance(answer.output[head], answer.bound[head])])
+
+
+def _by_distance(table: NDArray[np.float64], bound: NDArray[np.float64]) -> Iterator[Judgement]:
+    """Judge that the inner products of a table's rows, which err by the bound, depend on the rows' distance alone."""
+    inner = table @ table.T
+    error = np.abs(table) @ bound.T
+    error = error + error.T + bound @ bound.T + table.shape[1] * 2.0**-53 * (np.abs(table) @ np.abs(table).T)
     for distance in range(len(table)):
         products, errors = np.diagonal(inner, distance), np.diagonal(error, distance)
-        judged.append(
-            agree(products, np.full_like(products, products[0]), errors + errors[0], what=f"products {distance} apart")
-        )
-    return worst(judged)
+        same = np.full_like(products, products[0])
+        yield agree(products, same, errors + errors[0], what=f"products {distance} apart")

@@ -66,7 +66,8 @@ def implementation(name: str, attend: Attend, arithmetic: Arithmetic) -> registr
     module.__dict__.update({k: v for k, v in vars(eager).items() if not k.startswith("__")})
     exec(compile(Path(eager.__file__).read_text(), f"<eager with {name}>", "exec"), module.__dict__)
     module.attend = whole
-    mechanisms = tuple(m for m in eager.CAPABILITIES.mechanisms if m not in ("masked_softmax", "positional_encoding"))
+    without = ("masked_softmax", "positional_encoding", "rotary_embedding")  # they sum no values
+    mechanisms = tuple(m for m in eager.CAPABILITIES.mechanisms if m not in without)
     module.CAPABILITIES = Capabilities(
         mechanisms=mechanisms,
         dtypes=eager.CAPABILITIES.dtypes,

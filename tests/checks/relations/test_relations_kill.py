@@ -63,6 +63,10 @@ CAUGHT = {
         "exponent of each column",
         "positional_encoding-B2L5E16-float32-plain-ordinary-contiguous",
     ),
+    "relation.rotated_distance": (
+        "rotary: neighbours' angles on pairs of halves",
+        "rotary_embedding-B2H3L5D16-float32-plain-ordinary-contiguous",
+    ),
     "relation.cross_with_itself": ("cross: residual twice", _CROSS),
 }
 

@@ -1,0 +1,18 @@
+"""How much of each vector a rotary embedding turns."""
+
+from __future__ import annotations
+
+from attention_harness.options.option import Group, Option, Stage
+
+OPTION = Option(
+    name="partial_rotary_factor",
+    summary="a number f up to 1: of D features the rotation turns 2 floor(f D/2), the first ones of their pairs",
+    capability=lambda factor: "partial_rotary_factor",
+    capabilities=("partial_rotary_factor",),
+    group=Group.NAMED,  # the mechanism pairs its features by it
+    stage=Stage.SCORES,
+    forms=(0.5, 0.25),
+    more_forms=(0.75,),
+    accepts=lambda factor: isinstance(factor, float) and 0 < factor <= 1,
+    expected="a number above 0 and at most 1",
+)
