@@ -25,7 +25,16 @@ CAPABILITIES = Capabilities(
     options=(
         *("alibi_full", "alibi_causal", "base", "bias", "causal_top_left", "causal_bottom_right", "dropout"),
         *("first_position", "grouped_heads", "interleaved_pairing", "learned_scale", "mask", "partial_rotary_factor"),
-        *("proportional_pairing", "relative_bias", "scale", "segments_self", "segments_cross", "sinks", "softcap"),
+        *(
+            "proportional_pairing",
+            "query_key_norm",
+            "relative_bias",
+            "scale",
+            "segments_self",
+            "segments_cross",
+            "sinks",
+            "softcap",
+        ),
         *("valid_lens", "window"),
     ),
     gradients=True,
@@ -65,9 +74,17 @@ def dot_product(query: Tensor, key: Tensor, value: Tensor, **visibility: Any) ->
 
 
 def scaled_dot_product(
-    query: Tensor, key: Tensor, value: Tensor, *, scale: float | Tensor | None = None, **visibility: Any
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    scale: float | Tensor | None = None,
+    query_key_norm: Tensor | None = None,
+    **visibility: Any,
 ) -> tuple[Tensor, Tensor]:
-    """Score by the inner product over the square root of its length."""
+    """Score by the inner product over the square root of its length, of vectors as they are or normalised."""
+    if query_key_norm is not None:
+        query, key = normalise_rms(query) * query_key_norm[0], normalise_rms(key) * query_key_norm[1]
     key, value = repeat_heads(key, query), repeat_heads(value, query)
     scores = query @ key.mT
     scores = scores / math.sqrt(query.shape[-1]) if scale is None else scores * scale
@@ -388,6 +405,14 @@ def normalise(x: Tensor) -> Tensor:
     largest = wide.detach().abs().amax(-1, keepdim=True)  # divided out, so that no square over- or underflows
     wide = wide / largest.masked_fill(largest == 0, math.inf)
     return (wide / torch.linalg.vector_norm(wide, dim=-1, keepdim=True).clamp_min(1)).to(x.dtype)  # 0, or at least 1
+
+
+def normalise_rms(x: Tensor) -> Tensor:
+    """Return x over its root mean square, computed in float32 or better."""
+    import torch
+
+    wide = x if x.dtype == torch.float64 else x.float()
+    return (wide * (wide.square().mean(-1, keepdim=True) + 1e-6).rsqrt()).to(x.dtype)
 
 
 def repeat_heads(x: Tensor, query: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ CAPABILITIES = Capabilities(
         "segments_self",
         "segments_cross",
         "window",
+        "query_key_norm",
     ),
     gradients=True,
     vmap=True,
@@ -68,13 +69,16 @@ def scaled_dot_product(
     *,
     scale: float | None = None,
     causal: str | None = None,
+    query_key_norm: Tensor | None = None,
     dropout: float = 0.0,
     training: bool = False,
     **conditions: Any,
 ) -> Tensor:
     """Attend to (B, H, L, D) with every condition in one mask; top-left causality alone needs none."""
-    from torch.nn.functional import scaled_dot_product_attention
+    from torch.nn.functional import rms_norm, scaled_dot_product_attention
 
+    if query_key_norm is not None:
+        query, key = (rms_norm(x, x.shape[-1:], query_key_norm[i], 1e-6) for i, x in enumerate((query, key)))
     queries, keys = query.shape[-2], key.shape[-2]
     if causal is not None and (conditions or (causal == "bottom_right" and queries != keys)):
         mask, is_causal = combined(query, keys, causal=causal, **conditions), False

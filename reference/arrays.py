@@ -49,6 +49,7 @@ class Composite(Array, Protocol):
     @staticmethod
     def linear(parts: tuple[Any, ...], weight: Any, bias: Any) -> Any: ...
     def normalise(self) -> Any: ...
+    def normalise_rms(self, weight: Any, epsilon: float) -> Any: ...
     def finite(self) -> Any: ...
     def computed(self, constant: Any, roundings: float) -> Any: ...
 
@@ -86,6 +87,10 @@ class Plain:
         x = np.divide(self, largest, out=np.zeros_like(self), where=largest > 0)  # no square under- or overflows
         norm = np.sqrt((x * x).sum(-1, keepdims=True))
         return np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
+
+    def normalise_rms(self: Any, weight: Any, epsilon: float) -> Any:
+        r"""Return $w x / \sqrt{\operatorname{mean}(x^2) + \epsilon}$ along the last axis."""
+        return weight * (self / np.sqrt((self * self).sum(-1, keepdims=True) / max(self.shape[-1], 1) + epsilon))
 
     def finite(self: Any) -> Any:
         """Return the array with 0 in place of -inf."""

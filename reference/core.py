@@ -144,6 +144,11 @@ def normalise(x: Any) -> Any:
     return operations(x).normalise(x)
 
 
+def normalise_rms(x: Any, weight: Any, epsilon: float) -> Any:
+    r"""Return $w x / \sqrt{\operatorname{mean}(x^2) + \epsilon}$ along the last axis."""
+    return operations(x).normalise_rms(x, weight, epsilon)
+
+
 def computed(constant: NDArray[np.float64] | np.float64, like: Any, roundings: float) -> Any:
     """Return a constant that every implementation computes for itself, with at most so many rounding errors."""
     return operations(like).computed(like, constant, roundings)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from attention_harness.reference.algebra import Algebra, Decided, Patterns
-from attention_harness.reference.core import attend, computed, repeat_heads
+from attention_harness.reference.core import attend, computed, normalise_rms, repeat_heads
+from attention_harness.reference.scalars import Scalars, table
 from attention_harness.reference.specification import (
     ATTENTION,
     BY_HEAD,
@@ -19,22 +20,49 @@ from attention_harness.reference.specification import (
     tensor,
 )
 
+EPSILON = 1e-6
+"""Beside the mean square of a vector, under the root."""
 
-def scaled_dot_product(query: Any, key: Any, value: Any, *, scale: Any = None, **visibility: Any) -> tuple[Any, Any]:
+
+def scaled_dot_product(
+    query: Any, key: Any, value: Any, *, scale: Any = None, query_key_norm: Any = None, **visibility: Any
+) -> tuple[Any, Any]:
     r"""$$O = \operatorname{softmax}\left(\frac{Q K^\top}{\sqrt{D}}\right) V$$
 
     Shapes: query (B, H, Lq, D); key (B, Hk, Lk, D); value (B, Hk, Lk, Dv) -> output (B, H, Lq, Dv), weights
     (B, H, Lq, Lk). `scale`, a number or a learned tensor (1), replaces 1/sqrt(D). A bias is added after the scale.
+    `query_key_norm` (2, D): w; queries become w_0 q / sqrt(mean(q^2) + 1e-6) first, and keys w_1 k / sqrt(...).
     Fully masked rows: a query that sees no key has zero weights and zero output.
     Source: notes 001 and 003; Vaswani et al. 2017, eq. 1. Self-attention where Q = K = V.
     """
     heads, width = query.shape[-3], query.shape[-1]
+    if query_key_norm is not None:
+        query, key = (normalise_rms(x, query_key_norm[row], EPSILON) for row, x in enumerate((query, key)))
     if scale is None:
         scale = 1 / math.sqrt(max(width, 1))
     if isinstance(scale, float):
         scale = computed(np.float64(scale), query, 2)
     scores = query @ repeat_heads(key, heads).swapaxes(-1, -2) * scale
     return attend(scores, repeat_heads(value, heads), **visibility)
+
+
+def _exact(s: Scalars) -> tuple[Any, Any]:
+    """Return output and weights at 50 digits."""
+    query, key, value = s.x["query"], s.x["key"], s.x["value"]
+    if "query_key_norm" in s.o:
+        query, key = (_normed(s, x, row) for row, x in enumerate((query, key)))
+    return s.attend(s.scaled(query.shape[-1]), query, key, value)
+
+
+def _normed(s: Scalars, x: Any, row: int) -> Any:
+    """Return each vector over its root mean square, times the weights of queries or of keys, at 50 digits."""
+    weight, epsilon = s.o["query_key_norm"][row], s.mp.mpf(EPSILON)
+
+    def entry(*at: int) -> Any:
+        vector = x[at[:-1]]
+        return s.mp.mpf(weight[at[-1]]) * x[at] / s.mp.sqrt(s.dot(vector, vector) / len(vector) + epsilon)
+
+    return table(x.shape, entry)
 
 
 def _decided(p: Patterns, options: Mapping[str, Any]) -> Decided | None:
@@ -48,7 +76,7 @@ def _decided(p: Patterns, options: Mapping[str, Any]) -> Decided | None:
 MECHANISM = Mechanism(
     name="scaled_dot_product",
     evaluate=scaled_dot_product,
-    exact=lambda s: s.pairwise(s.scaled(s.x["query"].shape[-1])),
+    exact=_exact,
     work=product_and_sum,
     inputs=(
         tensor("query", "B H Lq D", "what is looked for"),
@@ -59,7 +87,7 @@ MECHANISM = Mechanism(
     scores=("B", "H", "Lq", "Lk"),
     source="notes 001 and 003",
     algebra=Algebra(decided=_decided),
-    options=(*ATTENTION, *BY_HEAD, "scale", "learned_scale", "grouped_heads"),
+    options=(*ATTENTION, *BY_HEAD, "scale", "learned_scale", "grouped_heads", "query_key_norm"),
     requires=(("H", "Hk"),),
     examples=(
         Example(

@@ -110,4 +110,5 @@ RULES = {
     "segments": Rule(sees=segments),
 }
 """In the order in which they act. Numbers that a mechanism names are its own, dropout is in training."""
-ELSEWHERE = {"scale", "base", "first_position", "pairing", "partial_rotary_factor", "grouped_heads", "dropout"}
+ELSEWHERE = {"scale", "base", "first_position", "pairing", "partial_rotary_factor", "query_key_norm"}
+ELSEWHERE |= {"grouped_heads", "dropout"}

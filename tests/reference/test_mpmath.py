@@ -39,6 +39,8 @@ OPTIONS = (
     {"causal": "bottom_right"},
     {"scale": 0.375},
     {"base": 500.0, "first_position": 37.0},
+    {"query_key_norm": "rms"},
+    {"query_key_norm": "rms", "mask": "full", "scale": 0.375},
     {"pairing": "interleaved", "partial_rotary_factor": 0.75},
     {"pairing": "proportional", "partial_rotary_factor": 0.75, "first_position": 37.0},
     {"softcap": 1.5},

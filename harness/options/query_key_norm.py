@@ -1,0 +1,41 @@
+r"""Queries and keys normalised before their product, each head's vector by its root mean square, with learned weights.
+
+$\hat q = w_q \, q / \sqrt{\operatorname{mean}(q^2) + 10^{-6}}$, and keys likewise: Henry et al. 2020 by RMS (Zhang and
+Sennrich 2019), as Qwen 3, Gemma 3 and OLMo 2 have it. The values are not normalised. A library whose weights are added
+to 1 adds it in its file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attention_harness.options.option import Axes, Draw, Group, Option, Stage, Tensor
+
+_FORM = "rms"
+
+
+def _axes(form: Any, scores: Axes) -> Axes:
+    return ("2", "D")
+
+
+def _draw(draw: Draw) -> NDArray[np.float64]:
+    return 1 + draw.normal() / 4
+
+
+OPTION = Option(
+    name="query_key_norm",
+    summary="learned weights (2, D): queries and keys are divided by their root mean square, and multiplied by a row",
+    capability=lambda form: "query_key_norm",
+    capabilities=("query_key_norm",),
+    group=Group.NAMED,  # the mechanism normalises: only that knows its queries and keys
+    stage=Stage.SCORES,
+    forms=(_FORM,),
+    accepts=lambda form: form == _FORM,
+    expected=_FORM,
+    tensor=Tensor(_axes, _draw, parameter=True),
+    breaks=frozenset({"sharp_scores"}),
+    argument=_FORM,
+)
