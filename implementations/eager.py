@@ -1,4 +1,4 @@
-"""Every mechanism of the notes in plain torch, one operation after the other: the row the others are compared with."""
+"""Every mechanism in plain torch, one operation after the other: the row the others are compared with."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from attention_harness import Case
 
+    Answer = tuple[Tensor, Tensor]
+
 CAPABILITIES = Capabilities(
     mechanisms=(
         *("dot_product", "scaled_dot_product", "cosine", "additive", "concat_tanh", "tanh_gated", "gaussian_kernel"),
@@ -25,17 +27,8 @@ CAPABILITIES = Capabilities(
     options=(
         *("alibi_full", "alibi_causal", "base", "bias", "causal_top_left", "causal_bottom_right", "dropout"),
         *("first_position", "grouped_heads", "interleaved_pairing", "learned_scale", "mask", "partial_rotary_factor"),
-        *(
-            "proportional_pairing",
-            "query_key_norm",
-            "relative_bias",
-            "scale",
-            "segments_self",
-            "segments_cross",
-            "sinks",
-            "softcap",
-        ),
-        *("valid_lens", "window"),
+        *("proportional_pairing", "query_key_norm", "relative_bias", "rotary_half", "rotary_interleaved", "scale"),
+        *("segments_self", "segments_cross", "sinks", "softcap", "valid_lens", "window"),
     ),
     gradients=True,
     second_derivatives=True,
@@ -44,8 +37,7 @@ CAPABILITIES = Capabilities(
     vmap=True,
     forward_derivatives=True,
     autocast=("bfloat16", "float16"),
-    # torch promotes them; a wider one would promote the scores
-    narrower_inputs=("bias", "scale", "segments", "valid_lens"),
+    narrower_inputs=("bias", "scale", "segments", "valid_lens"),  # promoted; a wider one would promote the scores
 )
 
 if multiplies_by_amx():  # elsewhere nothing is refused, and no case need be asked
@@ -55,7 +47,7 @@ if multiplies_by_amx():  # elsewhere nothing is refused, and no case need be ask
 def prepare(case: Case) -> functools.partial[Any]:
     """Return the mechanism's function with what is not a tensor filled in."""
     names = ("alibi", "base", "causal", "dropout", "first_position", "pairing", "partial_rotary_factor", "positions")
-    names += ("scale", "score", "softcap", "window")
+    names += ("rotary", "scale", "score", "softcap", "window")
     settings = {name: case.options[name] for name in names if name in case.options}
     if settings.get("scale") == "learned":  # then it comes with the call
         del settings["scale"]
@@ -67,7 +59,7 @@ def prepare(case: Case) -> functools.partial[Any]:
 # --- the mechanisms, named and argued as in the reference
 
 
-def dot_product(query: Tensor, key: Tensor, value: Tensor, **visibility: Any) -> tuple[Tensor, Tensor]:
+def dot_product(query: Tensor, key: Tensor, value: Tensor, **visibility: Any) -> Answer:
     """Score by the inner product."""
     key, value = repeat_heads(key, query), repeat_heads(value, query)
     return attend(query @ key.mT, value, **visibility)
@@ -81,7 +73,7 @@ def scaled_dot_product(
     scale: float | Tensor | None = None,
     query_key_norm: Tensor | None = None,
     **visibility: Any,
-) -> tuple[Tensor, Tensor]:
+) -> Answer:
     """Score by the inner product over the square root of its length, of vectors as they are or normalised."""
     if query_key_norm is not None:
         query, key = normalise_rms(query) * query_key_norm[0], normalise_rms(key) * query_key_norm[1]
@@ -91,55 +83,46 @@ def scaled_dot_product(
     return attend(scores, value, **visibility)
 
 
-def cosine(query: Tensor, key: Tensor, value: Tensor, **visibility: Any) -> tuple[Tensor, Tensor]:
+def cosine(query: Tensor, key: Tensor, value: Tensor, **visibility: Any) -> Answer:
     """Score by the cosine of the angle between query and key."""
     return dot_product(normalise(query), normalise(key), value, **visibility)
 
 
 def additive(
     query: Tensor, key: Tensor, value: Tensor, W_q: Tensor, W_k: Tensor, w_v: Tensor, **visibility: Any
-) -> tuple[Tensor, Tensor]:
+) -> Answer:
     """Score by a one-layer network over each pair."""
     features = linear(query, W_q).unsqueeze(-2) + linear(key, W_k).unsqueeze(-3)
     return attend(features.tanh() @ w_v, value, **visibility)
 
 
-def concat_tanh(
-    query: Tensor, key: Tensor, value: Tensor, W: Tensor, b: Tensor, **visibility: Any
-) -> tuple[Tensor, Tensor]:
+def concat_tanh(query: Tensor, key: Tensor, value: Tensor, W: Tensor, b: Tensor, **visibility: Any) -> Answer:
     """Score by the summed features of a layer over [query; key]."""
     size = query.shape[-1]
     features = linear(query, W[:, :size]).unsqueeze(-2) + linear(key, W[:, size:], b).unsqueeze(-3)
     return attend(features.tanh().sum(-1), value, **visibility)
 
 
-def tanh_gated(query: Tensor, key: Tensor, value: Tensor, W: Tensor, **visibility: Any) -> tuple[Tensor, Tensor]:
+def tanh_gated(query: Tensor, key: Tensor, value: Tensor, W: Tensor, **visibility: Any) -> Answer:
     """Score by the inner product with the keys behind a tanh layer."""
     return attend(query @ linear(key, W).tanh().mT, value, **visibility)
 
 
-def gaussian_kernel(query: Tensor, key: Tensor, value: Tensor, w: Tensor, **visibility: Any) -> tuple[Tensor, Tensor]:
+def gaussian_kernel(query: Tensor, key: Tensor, value: Tensor, w: Tensor, **visibility: Any) -> Answer:
     """Score by the log of a Gaussian kernel (Nadaraya-Watson)."""
     difference = w * (query.unsqueeze(-2) - key.unsqueeze(-3))
     return attend((difference * difference).sum(-1) * -0.5, value, **visibility)
 
 
-def masked_softmax(scores: Tensor, **visibility: Any) -> tuple[Tensor, Tensor]:
+def masked_softmax(scores: Tensor, **visibility: Any) -> Answer:
     """Return the softmax of given scores over the visible keys."""
     weights = softmax(scores, **visibility)
     return weights, weights
 
 
 def location(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    W: Tensor,
-    b: Tensor,
-    W_c: Tensor,
-    b_c: Tensor,
-    **visibility: Any,
-) -> tuple[Tensor, Tensor]:
+    query: Tensor, key: Tensor, value: Tensor, W: Tensor, b: Tensor, W_c: Tensor, b_c: Tensor, **visibility: Any
+) -> Answer:
     """Score fixed positions by a layer over [query; key]; another layer combines [query; context]."""
     size = query.shape[-1]
     scores = linear(query, W[:, :size]) + linear(key, W[:, size:], b)
@@ -148,16 +131,8 @@ def location(
 
 
 def projected(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    W_q: Tensor,
-    W_k: Tensor,
-    W_v: Tensor,
-    *,
-    score: str,
-    **visibility: Any,
-) -> tuple[Tensor, Tensor]:
+    query: Tensor, key: Tensor, value: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, *, score: str, **visibility: Any
+) -> Answer:
     """Project query, key and value, then attend with the score of choice."""
     known = {"dot_product": dot_product, "cosine": cosine, "scaled_dot_product": scaled_dot_product}
     if score not in known:
@@ -176,7 +151,7 @@ def multi_head(
     *,
     heads: int,
     **visibility: Any,
-) -> tuple[Tensor, Tensor]:
+) -> Answer:
     """Attend in several subspaces side by side, then project the joined answers."""
     projections = ((query, W_q), (key, W_k), (value, W_v))
     output, weights = scaled_dot_product(*(split_heads(linear(x, W), heads) for x, W in projections), **visibility)
@@ -204,7 +179,7 @@ def rotary_embedding(
     first_position: float = 0,
     partial_rotary_factor: float = 1.0,
 ) -> Tensor:
-    """Turn pairs of features by the position; the tables are computed in float32 or better."""
+    """Rotate pairs of features by the position; the tables are computed in float32 or better."""
     import torch
 
     length, width = sequence.shape[-2:]
@@ -212,29 +187,29 @@ def rotary_embedding(
     dtype = torch.float64 if sequence.dtype == torch.float64 else torch.float32
     pair = torch.arange(pairs, device=sequence.device, dtype=dtype)
     place = first_position + torch.arange(length, device=sequence.device, dtype=dtype)
-    apart = width // 2 if pairing == "proportional" else pairs
-    angle = place[:, None] * base ** -(pair / apart)
+    offset = width // 2 if pairing == "proportional" else pairs
+    angle = place[:, None] * base ** -(pair / offset)
     cos, sin = angle.cos().to(sequence.dtype), angle.sin().to(sequence.dtype)
     if pairing == "interleaved":
         a, b = sequence[..., 0 : 2 * pairs : 2], sequence[..., 1 : 2 * pairs : 2]
-        turned = torch.stack((a * cos - b * sin, a * sin + b * cos), -1).flatten(-2)
-        return torch.cat((turned, sequence[..., 2 * pairs :]), -1)
-    a, b = sequence[..., :pairs], sequence[..., apart : apart + pairs]
-    between, after = sequence[..., pairs:apart], sequence[..., apart + pairs :]
+        rotated = torch.stack((a * cos - b * sin, a * sin + b * cos), -1).flatten(-2)
+        return torch.cat((rotated, sequence[..., 2 * pairs :]), -1)
+    a, b = sequence[..., :pairs], sequence[..., offset : offset + pairs]
+    between, after = sequence[..., pairs:offset], sequence[..., offset + pairs :]
     return torch.cat((a * cos - b * sin, between, a * sin + b * cos, after), -1)
 
 
-def self_attention(sequence: Tensor, *, positions: str, **visibility: Any) -> tuple[Tensor, Tensor]:
-    """Attend from a sequence to itself: with positions added, with query and key turned by them, or without."""
+def self_attention(sequence: Tensor, *, positions: str, rotary: str | None = None, **visibility: Any) -> Answer:
+    """Attend from a sequence to itself, with or without positions added, and with query and key rotated by them."""
     if positions == "sinusoidal":
         sequence = positional_encoding(sequence)
-    turned = rotary_embedding(sequence) if positions == "rotary" else sequence
-    return scaled_dot_product(turned, turned, sequence, **visibility)
+    rotated = sequence if rotary is None else rotary_embedding(sequence, pairing=rotary)
+    return scaled_dot_product(rotated, rotated, sequence, **visibility)
 
 
 def cross_attention(
     sequence: Tensor, context: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, **visibility: Any
-) -> tuple[Tensor, Tensor]:
+) -> Answer:
     """Attend from a sequence to another one, and add the answer."""
     query, key, value = linear(sequence, W_q), linear(context, W_k), linear(context, W_v)
     change, weights = scaled_dot_product(query, key, value, **visibility)
@@ -244,9 +219,7 @@ def cross_attention(
 # --- what they share
 
 
-def attend(
-    scores: Tensor, value: Tensor, *, dropout: float = 0.0, training: bool = False, **visibility: Any
-) -> tuple[Tensor, Tensor]:
+def attend(scores: Tensor, value: Tensor, *, dropout: float = 0.0, training: bool = False, **visibility: Any) -> Answer:
     """Return (output, weights): the softmax over the visible keys, some of it dropped in training, times the values."""
     import torch
 
@@ -293,8 +266,7 @@ def softmax(
     if visible is None:
         return scores.softmax(-1)
     empty = ~visible.any(-1, keepdim=True)
-    # A fully masked row of -inf would be NaN, also in the gradient: it becomes an ordinary row whose weights are
-    # dropped.
+    # A fully masked row of -inf would be NaN, also in the gradient: it becomes an ordinary one, its weights dropped.
     scores = scores.masked_fill(~visible, -math.inf).masked_fill(empty, 0.0)
     return scores.softmax(-1).masked_fill(empty, 0.0)
 
@@ -408,10 +380,8 @@ def normalise(x: Tensor) -> Tensor:
 
 
 def normalise_rms(x: Tensor) -> Tensor:
-    """Return x over its root mean square, computed in float32 or better."""
-    import torch
-
-    wide = x if x.dtype == torch.float64 else x.float()
+    """Return x / sqrt(mean(x^2) + 1e-6), computed in float32 or better."""
+    wide = x if x.element_size() == 8 else x.float()
     return (wide * (wide.square().mean(-1, keepdim=True) + 1e-6).rsqrt()).to(x.dtype)
 
 

@@ -1,4 +1,7 @@
-"""The standard ONNX operator Attention alone, opset 24, in ONNX Runtime on the CPU: what exporters write for it."""
+"""The standard ONNX operators Attention and RotaryEmbedding, opset 24, in ONNX Runtime on the CPU.
+
+Each is a graph of one node, as exporters write it.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,12 @@ if TYPE_CHECKING:
 # onnx/onnx#8068. There fully masked rows are NaN, bottom-right causality is wrong, a bias beside lengths is a type
 # error, and the root of the scale is a float32. tests/conformance/upstream shows each.
 CAPABILITIES = Capabilities(
-    mechanisms=("dot_product", "scaled_dot_product"),
+    mechanisms=("dot_product", "scaled_dot_product", "rotary_embedding"),
     dtypes=("float32", "bfloat16", "float16"),
-    options=("mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right", "scale", "grouped_heads"),
+    options=(
+        *("mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right", "scale", "grouped_heads", "softcap"),
+        *("base", "first_position", "interleaved_pairing", "partial_rotary_factor", "proportional_pairing"),
+    ),
 )
 
 _BROADCAST = "ONNX Runtime 1.31 refuses a mask or bias of one row or one column, which the standard broadcasts"
@@ -55,6 +61,8 @@ def unavailable() -> str:
 
 def unsupported(case: Case) -> str:
     """Return what the operator has no input for, or ""."""
+    if case.mechanism == "rotary_embedding" and not _pairs(case)[0]:
+        return "RotaryEmbedding takes a width of 0 for the whole one: it cannot leave every feature as it is"
     if "mask" in case.options and "bias" in case.options:
         return "Attention has one input for a mask or a bias, not for both"
     if case.options.get("valid_lens") == "query":
@@ -71,11 +79,15 @@ def unsupported(case: Case) -> str:
 
 def prepare(case: Case) -> Callable[..., Tensor]:
     """Return the operator in ONNX Runtime, for any batch and lengths."""
+    if case.mechanism == "rotary_embedding":
+        return _rotation(case)
     attributes: dict[str, Any] = {"is_causal": int("causal" in case.options)}
     if case.mechanism == "dot_product":
         attributes["scale"] = 1.0
     elif "scale" in case.options:
         attributes["scale"] = case.options["scale"]
+    if "softcap" in case.options:
+        attributes["softcap"] = case.options["softcap"]
     bottom_right = case.options.get("causal") == "bottom_right"
 
     @functools.lru_cache(maxsize=1024)
@@ -83,7 +95,7 @@ def prepare(case: Case) -> Callable[..., Tensor]:
         import torch
 
         ranks = tuple((name, len(shape)) for name, shape in shapes)
-        model = operator(ranks, case.dtype, "mask" in case.options, tuple(attributes.items()))
+        model = attention(ranks, case.dtype, "mask" in case.options, tuple(attributes.items()))
         return _onnx.Graph(_opened(model, case.dtype, torch.get_num_threads()), dict(shapes))
 
     def attend(query: Tensor, key: Tensor, value: Tensor, **conditions: Tensor) -> Tensor:
@@ -100,8 +112,56 @@ def prepare(case: Case) -> Callable[..., Tensor]:
     return attend
 
 
+def _pairs(case: Case) -> tuple[int, int]:
+    """Return how many pairs of features are rotated, and how many the operator is told to rotate."""
+    width = case.sizes["D"]
+    rotated = int(width * case.options.get("partial_rotary_factor", 1.0)) // 2
+    return rotated, width // 2 if case.options.get("pairing") == "proportional" else rotated
+
+
+def _rotation(case: Case) -> Callable[..., Tensor]:
+    """Return the operator with its tables; pairs that a proportional embedding leaves out have an angle of 0."""
+    import torch
+
+    rotated, pairs = _pairs(case)
+    first, base = case.options.get("first_position", 0), case.options.get("base", 10000.0)
+    pair = torch.arange(pairs, dtype=torch.float64)
+    rates = base ** -(pair / pairs) * (pair < rotated)
+    model = rotation(case.dtype, int(case.options.get("pairing") == "interleaved"), 2 * pairs)
+
+    @functools.lru_cache(maxsize=64)
+    def tables(batch: int, length: int) -> dict[str, Tensor]:
+        angle = (first + torch.arange(length, dtype=torch.float64))[:, None] * rates
+        dtype = getattr(torch, case.format.torch)
+        made = {"cos": angle.cos(), "sin": angle.sin()}
+        return {name: table.to(dtype).expand(batch, -1, -1).contiguous() for name, table in made.items()}
+
+    @functools.lru_cache(maxsize=1024)
+    def graph(shapes: _onnx.Shapes) -> _onnx.Graph:
+        return _onnx.Graph(_opened(model, case.dtype, torch.get_num_threads()), dict(shapes))
+
+    def rotate(sequence: Tensor) -> Tensor:
+        given = {"sequence": sequence, **tables(sequence.shape[0], sequence.shape[-2])}
+        return graph(tuple((name, x.shape) for name, x in given.items()))(given)
+
+    return rotate
+
+
 @functools.cache
-def operator(ranks: tuple[tuple[str, int], ...], dtype: str, boolean: bool, attributes: tuple[Any, ...]) -> bytes:
+def rotation(dtype: str, interleaved: int, width: int) -> bytes:
+    """Return the serialised graph of one RotaryEmbedding node that rotates so many features."""
+    from onnx import TensorProto, helper
+
+    element = getattr(TensorProto, DTYPES[dtype].onnx)
+    axes = {"sequence": ["B", "H", "L", "D"], "cos": ["B", "L", "pairs"], "sin": ["B", "L", "pairs"]}
+    inputs = [helper.make_tensor_value_info(name, element, of_it) for name, of_it in axes.items()]
+    attributes = {"interleaved": interleaved, "rotary_embedding_dim": width}
+    node = helper.make_node("RotaryEmbedding", list(axes), ["output"], **attributes)
+    return _serialised(node, inputs, helper.make_tensor_value_info("output", element, axes["sequence"]))
+
+
+@functools.cache
+def attention(ranks: tuple[tuple[str, int], ...], dtype: str, boolean: bool, attributes: tuple[Any, ...]) -> bytes:
     """Return the serialised graph of one Attention node whose every axis may change."""
     from onnx import TensorProto, helper
 
@@ -114,9 +174,14 @@ def operator(ranks: tuple[tuple[str, int], ...], dtype: str, boolean: bool, attr
         inputs.append(helper.make_tensor_value_info(name, types.get(name, element), axes))
     slots = [name if name in given else "" for name in _INPUTS]
     node = helper.make_node("Attention", slots, ["output"], **dict(attributes))
-    output = helper.make_tensor_value_info("output", element, ["B", "H", "Lq", "Dv"])
+    return _serialised(node, inputs, helper.make_tensor_value_info("output", element, ["B", "H", "Lq", "Dv"]))
+
+
+def _serialised(node: Any, inputs: list[Any], output: Any) -> bytes:
+    from onnx import helper
+
     opsets = [helper.make_opsetid("", _OPSET)]
-    graph = helper.make_graph([node], "attention", inputs, [output])
+    graph = helper.make_graph([node], node.op_type, inputs, [output])
     model = helper.make_model(graph, opset_imports=opsets, ir_version=helper.find_min_ir_version_for(opsets))
     return model.SerializeToString()
 

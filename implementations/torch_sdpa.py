@@ -45,7 +45,7 @@ CAPABILITIES = Capabilities(
 def unsupported(case: Case) -> str:
     """Return why the fused operator does not hold the whole mechanism, or ""."""
     if case.options.get("positions", "none") != "none":
-        return "positions are added before the fused operator; it computes attention alone"
+        return "positions are applied outside of the fused operator; it computes attention alone"
     return onednn_tails(case)
 
 
@@ -74,7 +74,10 @@ def scaled_dot_product(
     training: bool = False,
     **conditions: Any,
 ) -> Tensor:
-    """Attend to (B, H, L, D) with every condition in one mask; top-left causality alone needs none."""
+    """Attend to (B, H, L, D) with every condition in one mask; top-left causality alone needs none.
+
+    query_key_norm: weights of queries and keys, which are divided by their root mean square first.
+    """
     from torch.nn.functional import rms_norm, scaled_dot_product_attention
 
     if query_key_norm is not None:

@@ -12,7 +12,7 @@ from attention_harness.reference.scalars import Scalars, table
 from attention_harness.reference.specification import Erratum, Mechanism, Work, tensor
 
 BASE = 10000.0
-"""Of the wavelengths, where nobody asks for another."""
+"""The default base of the wavelengths."""
 _ROUNDINGS_OF_EXPONENT = 3
 """In exp(-2i (ln(base)/E)) of logarithm, quotient and product, in pow(base, -2i/E) of the quotient."""
 _ROUNDINGS_OF_POWER = 3

@@ -1,4 +1,4 @@
-"""Rotary position embedding: pairs of features turn by an angle that grows with the position."""
+"""Rotary position embedding: pairs of features are rotated by an angle that grows with the position."""
 
 from typing import Any
 
@@ -19,48 +19,49 @@ def rotary_embedding(
     first_position: float = 0,
     partial_rotary_factor: float = 1.0,
 ) -> tuple[Any, None]:
-    r"""$$\begin{pmatrix} y_a \\ y_b \end{pmatrix} = \begin{pmatrix} \cos\theta & -\sin\theta \\
-    \sin\theta & \cos\theta \end{pmatrix} \begin{pmatrix} x_a \\ x_b \end{pmatrix}, \quad
+    r"""$$y_a = x_a \cos\theta - x_b \sin\theta, \quad y_b = x_a \sin\theta + x_b \cos\theta, \quad
     \theta = (t_0 + t) \, b^{-j/n}$$
 
     Shapes: sequence (B, H, L, D) -> (B, H, L, D): the queries or the keys of attention, before their products.
-    partial_rotary_factor: f. Of the features 2r are turned in pairs j = 0 ... r - 1, with r = floor(f D/2); the others
-    stay as they are, and so does the last one of an odd D.
+    partial_rotary_factor: f. r = floor(f D/2) pairs of features, j = 0 ... r - 1, are rotated; f D is of float64. The
+    other features stay as they are, among them the last one of an odd D.
     pairing: which features (a, b) are pair j. "half": (j, j + r), and n = r. "interleaved": (2j, 2j + 1), and n = r.
-    "proportional": (j, j + floor(D/2)), and n = floor(D/2), so that the pairs left out are those that would turn
-    slowest; with f = 1 that is "half".
-    base: b. first_position: t_0, the position of the first element. The product of a query and a key that are turned
-    alike depends on the distance of their positions alone.
+    "proportional": (j, j + floor(D/2)), and n = floor(D/2), so that the pairs left out are those with the lowest rates;
+    with f = 1 that is "half".
+    base: b. first_position: t_0, the position of the first element. The product of a query and a key that are both
+    rotated depends on the distance of their positions alone.
     Fully masked rows: none; there are no scores.
-    Source: beyond the notes. Su et al. 2021, RoFormer, eq. 34; ONNX RotaryEmbedding-23 for "half" and "interleaved".
+    Source: beyond the notes. "interleaved": Su et al. 2021, RoFormer, eq. 34. "half": GPT-NeoX, and Llama in
+    transformers. "proportional": Gemma 4, transformers' rope type of that name. ONNX RotaryEmbedding-23 has the first
+    two.
     """
-    partner, rate_number, sign, slowest = _pairs(sequence.shape[-1], pairing, partial_rotary_factor)
-    turned = np.abs(sign)
-    rate = rates(rate_number / max(slowest, 1), base, sequence)
+    partner, pair_index, sign, denominator = _pairs(sequence.shape[-1], pairing, partial_rotary_factor)
+    rotated = np.abs(sign)
+    rate = rates(pair_index / max(denominator, 1), base, sequence)
     angle = rate * (first_position + np.arange(sequence.shape[-2], dtype=np.float64))[:, None]
-    return sequence * (np.cos(angle) * turned + (1 - turned)) + sequence[..., partner] * (np.sin(angle) * sign), None
+    return sequence * (np.cos(angle) * rotated + (1 - rotated)) + sequence[..., partner] * (np.sin(angle) * sign), None
 
 
 def _pairs(width: int, pairing: str, factor: float) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], int]:
-    """Return for each feature its partner, the number of its pair and the sine's sign, 0 if it stays; and n."""
+    """Return for each feature its partner, its pair's j and the sine's sign, 0 where it stays as it is; and n."""
     pair = np.arange(int(factor * width) // 2)
-    apart = width // 2 if pairing == "proportional" else len(pair)
-    first, second = (2 * pair, 2 * pair + 1) if pairing == "interleaved" else (pair, pair + apart)
-    partner, number, sign = np.arange(width), np.zeros(width), np.zeros(width)
+    denominator = width // 2 if pairing == "proportional" else len(pair)
+    first, second = (2 * pair, 2 * pair + 1) if pairing == "interleaved" else (pair, pair + denominator)
+    partner, pair_index, sign = np.arange(width), np.zeros(width), np.zeros(width)
     partner[first], partner[second] = second, first
-    number[first] = number[second] = pair
+    pair_index[first] = pair_index[second] = pair
     sign[first], sign[second] = -1.0, 1.0
-    return partner, number, sign, apart
+    return partner, pair_index, sign, denominator
 
 
 def _exact(s: Scalars) -> tuple[Any, None]:
     """Return the output at 50 digits."""
-    return exact_rotation(s, s.x["sequence"]), None
+    return exact_rotation(s, s.x["sequence"], s.o.get("pairing", "half")), None
 
 
-def exact_rotation(s: Scalars, x: Any) -> Any:
-    """Return vectors (..., L, D), turned by their positions, at 50 digits."""
-    width, pairing = x.shape[-1], s.o.get("pairing", "half")
+def exact_rotation(s: Scalars, x: Any, pairing: str) -> Any:
+    """Return vectors (..., L, D), rotated by their positions, at 50 digits."""
+    width = x.shape[-1]
     half, pairs = width // 2, int(width * s.o.get("partial_rotary_factor", 1)) // 2
 
     def entry(*at: int) -> Any:

@@ -20,8 +20,8 @@ from attention_harness.reference.specification import (
     tensor,
 )
 
-EPSILON = 1e-6
-"""Beside the mean square of a vector, under the root."""
+_EPSILON = 1e-6
+"""Added to the mean square of a vector, under the root."""
 
 
 def scaled_dot_product(
@@ -31,13 +31,13 @@ def scaled_dot_product(
 
     Shapes: query (B, H, Lq, D); key (B, Hk, Lk, D); value (B, Hk, Lk, Dv) -> output (B, H, Lq, Dv), weights
     (B, H, Lq, Lk). `scale`, a number or a learned tensor (1), replaces 1/sqrt(D). A bias is added after the scale.
-    `query_key_norm` (2, D): w; queries become w_0 q / sqrt(mean(q^2) + 1e-6) first, and keys w_1 k / sqrt(...).
+    `query_key_norm` (2, D): w; queries become w_0 q / sqrt(mean(q^2) + 1e-6) first, the mean over D; keys by w_1 too.
     Fully masked rows: a query that sees no key has zero weights and zero output.
-    Source: notes 001 and 003; Vaswani et al. 2017, eq. 1. Self-attention where Q = K = V.
+    Source: notes 001 and 003; Vaswani et al. 2017, eq. 1. Self-attention where Q = K = V. The norms: Henry et al. 2020.
     """
     heads, width = query.shape[-3], query.shape[-1]
     if query_key_norm is not None:
-        query, key = (normalise_rms(x, query_key_norm[row], EPSILON) for row, x in enumerate((query, key)))
+        query, key = (normalise_rms(x, query_key_norm[row], _EPSILON) for row, x in enumerate((query, key)))
     if scale is None:
         scale = 1 / math.sqrt(max(width, 1))
     if isinstance(scale, float):
@@ -56,7 +56,7 @@ def _exact(s: Scalars) -> tuple[Any, Any]:
 
 def _normed(s: Scalars, x: Any, row: int) -> Any:
     """Return each vector over its root mean square, times the weights of queries or of keys, at 50 digits."""
-    weight, epsilon = s.o["query_key_norm"][row], s.mp.mpf(EPSILON)
+    weight, epsilon = s.o["query_key_norm"][row], s.mp.mpf(_EPSILON)
 
     def entry(*at: int) -> Any:
         vector = x[at[:-1]]

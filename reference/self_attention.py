@@ -12,38 +12,34 @@ from attention_harness.reference.scalars import Scalars
 from attention_harness.reference.scaled_dot_product import scaled_dot_product
 from attention_harness.reference.specification import ATTENTION, Mechanism, Work, tensor
 
-POSITIONS = ("none", "sinusoidal", "rotary")
 
-
-def self_attention(sequence: Any, *, positions: str, **visibility: Any) -> tuple[Any, Any]:
+def self_attention(sequence: Any, *, positions: str, rotary: str | None = None, **visibility: Any) -> tuple[Any, Any]:
     r"""$$O = \operatorname{softmax}\left(\frac{R(Z) R(Z)^\top}{\sqrt{E}}\right) Z, \quad Z = X \text{ or } X + P$$
 
-    Shapes: sequence (B, L, E) -> output (B, L, E), weights (B, L, L). positions: "none"; "sinusoidal" to add the
-    encoding P first; or "rotary" to turn query and key, not the value, by R, the rotary embedding of "half" pairing.
-    Another raises ValueError. R is the identity without it. Without positions, permuting the sequence permutes the
-    output; with them it does not.
+    Shapes: sequence (B, L, E) -> output (B, L, E), weights (B, L, L). positions: "none", or "sinusoidal" to add
+    the encoding P first; another raises ValueError. rotary: the pairing of the rotary embedding R of queries and keys;
+    without it R is the identity. Without positions, permuting the sequence permutes the output; with them it does not.
     Fully masked rows: a position that sees no position has zero weights and zero output.
-    Source: notes 001, 003 and 004: Q = K = V; note 004 for the positions that are added; Su et al. 2021 for "rotary".
+    Source: notes 001, 003 and 004: Q = K = V; note 004 for the positions that are added; Su et al. 2021 for R.
     """
-    if positions not in POSITIONS:
-        raise ValueError(f"unknown positions {positions!r}; known: {', '.join(POSITIONS)}")
+    if positions not in ("none", "sinusoidal"):
+        raise ValueError(f"unknown positions {positions!r}; known: none, sinusoidal")
     if positions == "sinusoidal":
         sequence, _ = positional_encoding(sequence)
-    turned = rotary_embedding(sequence)[0] if positions == "rotary" else sequence
-    return scaled_dot_product(turned, turned, sequence, **visibility)
+    rotated = sequence if rotary is None else rotary_embedding(sequence, pairing=rotary)[0]
+    return scaled_dot_product(rotated, rotated, sequence, **visibility)
 
 
 def _exact(s: Scalars) -> tuple[Any, Any]:
     """Return output and weights at 50 digits."""
     z = exact_encoding(s) if s.o["positions"] == "sinusoidal" else s.x["sequence"]
-    turned = exact_rotation(s, z) if s.o["positions"] == "rotary" else z
-    return s.attend(s.scaled(z.shape[-1]), turned, turned, z)
+    rotated = exact_rotation(s, z, s.o["rotary"]) if "rotary" in s.o else z
+    return s.attend(s.scaled(z.shape[-1]), rotated, rotated, z)
 
 
 _BY_POSITION = frozenset(
     {"permuted_keys", "permuted_queries", "hull", "one_key", "equal_keys", "sharp_scores"}
 )  # what a key gives is known before positions are added to it
-_TURNED = frozenset({"permuted_keys", "permuted_queries", "sharp_scores"})  # scores know the positions, values do not
 
 
 def _decided(p: Patterns, options: Mapping[str, Any]) -> Decided | None:
@@ -64,11 +60,11 @@ MECHANISM = Mechanism(
     scores=("B", "L", "L"),
     source="notes 001, 003 and 004; Su et al. 2021 for rotary positions",
     algebra=Algebra(
-        breaks={"sinusoidal": _BY_POSITION, "rotary": _TURNED},
+        breaks={"sinusoidal": _BY_POSITION},
         linear="",
         fetched=lambda x, sizes: Fetched(x["sequence"][:, None, None]),
         decided=_decided,
     ),
-    options=ATTENTION,
-    choices={"positions": POSITIONS},
+    options=(*ATTENTION, "rotary_half", "rotary_interleaved"),
+    choices={"positions": ("none", "sinusoidal")},
 )

@@ -98,7 +98,7 @@ def product_and_sum(sizes: Mapping[str, int], pairs: int) -> Work:
 
 @dataclass(frozen=True)
 class Mechanism:
-    """One formula of the notes.
+    """One formula, of the notes or beyond them with its source.
 
     evaluate   float64 arrays by name, and options, to (output, weights or None)
     exact      the same formula on `Scalars`, to tables of 50 digits: (output, weights or None)

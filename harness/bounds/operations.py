@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attention_harness.bounds.root_mean_square import RootMeanSquare
 from attention_harness.bounds.rounding import (
     MEAN_SQUARE_ROUNDING,
     Array,
@@ -26,7 +27,7 @@ from attention_harness.model.dtypes import DType
 from attention_harness.reference.arrays import Words
 
 
-class Tracked(Ufuncs):
+class Tracked(RootMeanSquare, Ufuncs):
     """A float64 array with the bound and the variance of an implementation's error in it.
 
     bound, variance  arrays of the value's shape, or the number 0 for what is exact, as the inputs are
@@ -46,8 +47,7 @@ class Tracked(Ufuncs):
         self.value = value
         self.bound = bound
         self.variance = variance
-        self.stored = False
-        self.direct = self.of_rounded = False
+        self.stored = self.direct = self.of_rounded = False
         self.by_output: Array | None = None
         self.keyless = 0
         self.factors: tuple[Array, Array] | None = None

@@ -20,6 +20,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from attention_harness.bounds.root_mean_square import RootMeanSquare
 from attention_harness.bounds.ufuncs import Ufuncs
 from attention_harness.reference.arrays import Composite, Words
 
@@ -82,7 +83,7 @@ class Softmax(Protocol):
         r"""Return the adjoint of the scores, $\bar S_{ij} = P_{ij} (\bar P_{ij} - \sum_j P_{ij} \bar P_{ij})$."""
 
 
-class Taped(Ufuncs):
+class Taped(RootMeanSquare, Ufuncs):
     """An array with the way back to what it was computed from. `value` is the inner array."""
 
     def __init__(self, value: Any, *parents: tuple[Taped, Pull]) -> None:

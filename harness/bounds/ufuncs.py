@@ -1,4 +1,4 @@
-"""What arrays that are none of NumPy's make of their own operations: NumPy's functions, and a norm by mean squares."""
+"""NumPy's functions of arrays that are none of NumPy's."""
 
 from __future__ import annotations
 
@@ -21,14 +21,3 @@ class Ufuncs:
             return np.equal(self.value, inputs[1])
         own = getattr(self, _OWN.get(ufunc, ""), None)
         return own(*inputs[:-1]) if own and inputs[-1] is self else NotImplemented
-
-    def normalise_rms(self: Any, weight: Any, epsilon: float) -> Any:
-        r"""Return $w \frac{x}{\sqrt{|x|^2/n + \epsilon}} = w \sqrt{n} \frac{x}{|(x, \sqrt{n \epsilon})|}$.
-
-        It is a piece of the unit vector of a longer one, whose errors and gradient are known. A layer's output may
-        be a tensor in the case's dtype, before and after the weights.
-        """
-        width = self.shape[-1]
-        longer = self.beside(self.computed(np.float64((width * epsilon) ** 0.5), 2))
-        normed = longer.normalise()[..., :width] * self.computed(np.float64(width**0.5), 1)
-        return (normed.as_output() * weight).as_output()

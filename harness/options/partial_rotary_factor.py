@@ -1,4 +1,4 @@
-"""How much of each vector a rotary embedding turns."""
+"""How many of a vector's pairs of features a rotary embedding rotates; which features these are, its pairing says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from attention_harness.options.option import Group, Option, Stage
 
 OPTION = Option(
     name="partial_rotary_factor",
-    summary="a number f up to 1: of D features the rotation turns 2 floor(f D/2), the first ones of their pairs",
+    summary="a number f up to 1: the first floor(f D/2) pairs are rotated, the other features stay as they are",
     capability=lambda factor: "partial_rotary_factor",
     capabilities=("partial_rotary_factor",),
     group=Group.NAMED,  # the mechanism pairs its features by it

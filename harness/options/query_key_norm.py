@@ -1,8 +1,9 @@
 r"""Queries and keys normalised before their product, each head's vector by its root mean square, with learned weights.
 
-$\hat q = w_q \, q / \sqrt{\operatorname{mean}(q^2) + 10^{-6}}$, and keys likewise: Henry et al. 2020 by RMS (Zhang and
-Sennrich 2019), as Qwen 3, Gemma 3 and OLMo 2 have it. The values are not normalised. A library whose weights are added
-to 1 adds it in its file.
+$\hat q = w_q \, q / \sqrt{\operatorname{mean}(q^2) + 10^{-6}}$ with the mean over the D features, and keys likewise;
+the values are not normalised. After Henry et al. 2020, who divide by the Euclidean norm; by the root mean square
+(Zhang and Sennrich 2019) as Qwen 3 and Gemma 3 have it. Gemma 3 stores w - 1: its file adds the 1. OLMo 2 normalises
+all heads together, which is another formula.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from attention_harness.registry import mechanisms
 from tests.registry.sources import TINY, write
 
 KINDS = ("implementations", "mechanisms", "options", "cases", "checks", "workloads")
-NOTES = {
+MECHANISMS = {
     "dot_product",
     "scaled_dot_product",
     "cosine",
@@ -48,7 +48,7 @@ def test_lists_in_text_and_json(harness, kind):
 def test_every_mechanism_of_the_notes(harness):
     """All of them are listed, each with a formula, inputs with their axes, and a source."""
     rows = json.loads(harness("list", "mechanisms", "--json").out)
-    assert {row["name"] for row in rows} == NOTES
+    assert {row["name"] for row in rows} == MECHANISMS
     assert all(row["formula"] and row["inputs"] and row["output"] and row["source"] for row in rows)
 
 

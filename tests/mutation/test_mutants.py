@@ -107,7 +107,7 @@ def test_a_patch_concerns_what_it_reaches():
     assert ("gaussian_kernel",) == reached("kernel without w")
     assert ("cosine", "projected") == reached("cosine over the sequence")
     assert {"positional_encoding", "self_attention"} == set(reached("base 1000"))
-    assert ("self_attention",) == reached("rotary: the value turned too")
+    assert ("self_attention",) == reached("rotary: the value rotated too")
     assert "positional_encoding" not in reached("mask polarity")
     assert "masked_softmax" in reached("mask polarity")
     assert eager().capabilities.mechanisms == reached("first answer for ever")

@@ -110,5 +110,5 @@ RULES = {
     "segments": Rule(sees=segments),
 }
 """In the order in which they act. Numbers that a mechanism names are its own, dropout is in training."""
-ELSEWHERE = {"scale", "base", "first_position", "pairing", "partial_rotary_factor", "query_key_norm"}
+ELSEWHERE = {"scale", "base", "first_position", "pairing", "partial_rotary_factor", "query_key_norm", "rotary"}
 ELSEWHERE |= {"grouped_heads", "dropout"}

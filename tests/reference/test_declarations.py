@@ -19,7 +19,7 @@ from attention_harness.reference.specification import SCORED
 from attention_harness.registry import mechanisms
 
 MECHANISM = pytest.mark.parametrize("mechanism", mechanisms().values(), ids=mechanisms())
-# All of the notes, and what the issues add.
+# All of the notes, and those that users run beyond them.
 NAMES = {
     *(
         "dot_product",

@@ -77,14 +77,14 @@ def test_self_attention_is_the_scaled_dot_product_of_one_sequence():
         )
 
 
-def test_rotary_self_attention_is_the_scaled_dot_product_of_turned_queries_and_keys():
-    """The values are not turned."""
+def test_rotary_self_attention_is_the_scaled_dot_product_of_rotated_queries_and_keys():
+    """The values are not rotated."""
     given, _ = drawn("self_attention", {"positions": "none"})
-    turned, none = call("rotary_embedding", given)
+    rotated, none = call("rotary_embedding", given)
     assert none is None
-    three = {"query": turned, "key": turned, "value": given["sequence"]}
+    three = {"query": rotated, "key": rotated, "value": given["sequence"]}
     expected, _ = call("scaled_dot_product", three)
-    assert expected.tolist() == call("self_attention", given, positions="rotary")[0].tolist()
+    assert expected.tolist() == call("self_attention", given, positions="none", rotary="half")[0].tolist()
 
 
 def test_one_head_without_projections_is_the_scaled_dot_product():

@@ -41,6 +41,8 @@ OPTIONS = (
     {"base": 500.0, "first_position": 37.0},
     {"query_key_norm": "rms"},
     {"query_key_norm": "rms", "mask": "full", "scale": 0.375},
+    {"rotary": "half"},
+    {"rotary": "interleaved", "causal": "top_left"},
     {"pairing": "interleaved", "partial_rotary_factor": 0.75},
     {"pairing": "proportional", "partial_rotary_factor": 0.75, "first_position": 37.0},
     {"softcap": 1.5},

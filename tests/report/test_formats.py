@@ -177,7 +177,7 @@ def test_every_mechanism_has_its_formula_source_and_heatmap(run):
     text = page.render(told)
     assert len(told.mechanisms) == text.count('<div class="formula">') > 10
     assert len(told.mechanisms) - 1 == text.count("No heatmap was stored in this run.")
-    assert len(told.mechanisms) == text.count("Source: note")
+    assert len(told.mechanisms) == text.count("Source: note") + text.count("Source: beyond the notes")
     assert sum(len(m.about.errata) for m in told.mechanisms) == text.count("<b>Erratum</b>") > 3
 
 

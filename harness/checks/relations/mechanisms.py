@@ -110,9 +110,10 @@ def position_distance(subject: Subject) -> Judgement:
     sampled=simple,
 )
 def rotated_distance(subject: Subject) -> Judgement:
-    r"""Of one vector turned at every position, the inner products depend on the distance alone, and so does its length.
+    r"""The inner products of one vector, rotated to each position, depend on the distance of the positions alone.
 
-    $(R_s x)^\top R_t x = x^\top R_{t - s} x$. The vector is the first one of each head.
+    $(R_s x)^\top R_t x = x^\top R_{t - s} x$; at distance 0 it is the squared norm. The vector is the first one of each
+    head.
     """
     problem = Problem.of(subject.case)
     sequence = problem.arrays["sequence"]

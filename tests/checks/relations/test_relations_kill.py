@@ -64,7 +64,7 @@ CAUGHT = {
         "positional_encoding-B2L5E16-float32-plain-ordinary-contiguous",
     ),
     "relation.rotated_distance": (
-        "rotary: neighbours' angles on pairs of halves",
+        "rotary: interleaved angles on half-split pairs",
         "rotary_embedding-B2H3L5D16-float32-plain-ordinary-contiguous",
     ),
     "relation.cross_with_itself": ("cross: residual twice", _CROSS),
