@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attention_harness import Capabilities
 from attention_harness.implementations._upstream import multiplies_by_amx, onednn_tails
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from attention_harness import Case
 
-    Answer = tuple[Tensor, Tensor]
+    Answer: TypeAlias = "tuple[Tensor, Tensor]"
 
 CAPABILITIES = Capabilities(
     mechanisms=(

@@ -29,8 +29,8 @@ STATIC = [option for option in OPTIONS.values() if option.interval is not None a
 
 def case_with(option, form) -> Case:
     """Return a plain case of the first mechanism that takes the form."""
-    takes = (one for one in variants() if option.capability(form) in one.mechanism.options)
-    return replace(next(takes).plain(), options={option.name: form})
+    takes = next(one for one in variants() if option.capability(form) in one.mechanism.options)
+    return replace(takes.plain(), options={**takes.choices, option.name: form})
 
 
 def test_the_folder_is_the_list():

@@ -51,8 +51,8 @@ def test_a_corner_that_does_not_matter_need_not_be_said():
 def test_every_option_has_an_argument(name):
     """Of its own name, with each of its forms as an id spells it; nothing here names one."""
     for form in OPTIONS[name].forms:
-        takes = (one for one in reversed(mechanisms().values()) if OPTIONS[name].capability(form) in one.options)
-        known = next((one for one in takes if not one.choices), mechanism("scaled_dot_product"))
+        takes = [one for one in reversed(mechanisms().values()) if OPTIONS[name].capability(form) in one.options]
+        known = next((one for one in takes if not one.choices), [*takes, mechanism("scaled_dot_product")][0])
         spelled = Case(known.name, SIZES, options={name: form}).id.partition(f"{name}=")[2].split("-ordinary")[0]
         words = ("--shape", "x".join(["8"] * len(known.inputs[0].axes)), *NEEDS.get(known.name, []))
         assert form == case_named(known.name, *words, f"--{name.replace('_', '-')}", spelled).options[name]
