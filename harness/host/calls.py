@@ -148,10 +148,12 @@ class PreparedInProcess:
             leaves, output = self._graph(tensors, names, training)
             if not _differentiable(output, upstream):
                 return Derivatives(_copy(output), getattr(output, "requires_grad", False), {})
+            given = upstream.clone()
             if not accumulated:
                 try:
                     with time_account.spent(time_account.IMPLEMENTATION):
                         found = torch.autograd.grad(output, list(leaves.values()), upstream, allow_unused=True)
+                    _require_unchanged(upstream, given)
                     return Derivatives(_copy(output), True, dict(zip(leaves, found)))
                 except RuntimeError as error:
                     if "checkpoint" not in str(error):  # a reentrant one takes `.backward()` alone
@@ -159,6 +161,7 @@ class PreparedInProcess:
                 leaves, output = self._graph(tensors, names, training)
             with time_account.spent(time_account.IMPLEMENTATION):
                 output.backward(upstream)
+            _require_unchanged(upstream, given)
         return Derivatives(_copy(output), True, {name: leaf.grad for name, leaf in leaves.items()})
 
     def forward_derivative(self, tensors: Mapping[str, Tensor], directions: Mapping[str, Tensor]) -> Derivatives:
@@ -261,6 +264,12 @@ def _shared_memory(result: Any, tensors: Mapping[str, Tensor]) -> dict[str, str]
                 if tensor.numel() and tensor.untyped_storage().data_ptr() == place:
                     found[what] = name
     return found
+
+
+def _require_unchanged(upstream: Tensor, given: Tensor) -> None:
+    """Raise where a backward pass wrote into the gradient that it was given: others may hold it too."""
+    if not upstream.equal(given):
+        raise RuntimeError("the backward pass changed the gradient of the output in place; it has to leave it as it is")
 
 
 def _differentiable(output: Any, upstream: Tensor) -> bool:

@@ -12,7 +12,7 @@ OPTION = Option(
     group=Group.NAMED,  # the mechanism pairs its features by it
     stage=Stage.SCORES,
     forms=(0.5, 0.25),
-    more_forms=(0.75,),
+    more_forms=(0.75, 0.7),  # 0.7 is exact in no format: 0.7 of 20 is 14 in float64, and less in float32
     accepts=lambda factor: isinstance(factor, float) and 0 < factor <= 1,
     expected="a number above 0 and at most 1",
 )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from attention_harness.options.option import Axes, Draw, Group, Option, Stage, Tensor
 
-_FORM = "rms"
+_FORMS = ("rms", "rms_large")
 
 
 def _axes(form: Any, scores: Axes) -> Axes:
@@ -23,7 +23,12 @@ def _axes(form: Any, scores: Axes) -> Axes:
 
 
 def _draw(draw: Draw) -> NDArray[np.float64]:
-    return 1 + draw.normal() / 4
+    """Draw weights about 1; large ones about 4, with one far above them, as trained models have."""
+    weights = 1 + draw.normal() / 4
+    if draw.form == "rms_large":
+        weights = 4 * weights
+        weights[:, -1:] *= 4
+    return weights
 
 
 OPTION = Option(
@@ -33,10 +38,11 @@ OPTION = Option(
     capabilities=("query_key_norm",),
     group=Group.NAMED,  # the mechanism normalises: only that knows its queries and keys
     stage=Stage.SCORES,
-    forms=(_FORM,),
-    accepts=lambda form: form == _FORM,
-    expected=_FORM,
+    forms=_FORMS[:1],
+    more_forms=_FORMS[1:],
+    accepts=lambda form: form in _FORMS,
+    expected="rms or rms_large",
     tensor=Tensor(_axes, _draw, parameter=True),
     breaks=frozenset({"sharp_scores"}),
-    argument=_FORM,
+    argument=_FORMS[0],
 )
