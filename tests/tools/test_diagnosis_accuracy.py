@@ -12,6 +12,7 @@ import pytest
 from attention_harness.model.diagnosis import Match
 from attention_harness.mutation.catalogue import mutants
 from attention_harness.mutation.patched import Mutant
+from tests.conftest import DEEP
 
 ATTEND = "    weights = softmax(scores, **visibility)\n    return weights @ value, weights"
 NAMES = ["mask polarity", "last key dropped"]
@@ -36,6 +37,7 @@ def test_what_gives_no_result_is_not_named(tool):
     assert "0 of 2 mutants named" in tool.table(found)
 
 
+@pytest.mark.skipif(not DEEP, reason="half a minute: `tox -e thorough` asks it, and `tox -e diagnosis` all of them")
 def test_a_sample_of_the_mutants_is_named(tool):
     """A mutant under another name is named; `tox -e diagnosis` measures all."""
     shown = [mutant for mutant in mutants() if mutant.kind in ("mask", "causality", "scale", "softmax")]
