@@ -46,8 +46,8 @@ if multiplies_by_amx():  # elsewhere nothing is refused, and no case need be ask
 
 def prepare(case: Case) -> functools.partial[Any]:
     """Return the mechanism's function with what is not a tensor filled in."""
-    names = ("alibi", "base", "causal", "dropout", "first_position", "pairing", "partial_rotary_factor", "positions")
-    names += ("rotary", "scale", "score", "softcap", "window")
+    names = ["alibi", "base", "causal", "dropout", "first_position", "pairing", "partial_rotary_factor", "positions"]
+    names += ["rotary", "scale", "score", "softcap", "window"]
     settings = {name: case.options[name] for name in names if name in case.options}
     if settings.get("scale") == "learned":  # then it comes with the call
         del settings["scale"]

@@ -155,7 +155,7 @@ def rotation(dtype: str, interleaved: int, width: int) -> bytes:
     element = getattr(TensorProto, DTYPES[dtype].onnx)
     axes = {"sequence": ["B", "H", "L", "D"], "cos": ["B", "L", "pairs"], "sin": ["B", "L", "pairs"]}
     inputs = [helper.make_tensor_value_info(name, element, of_it) for name, of_it in axes.items()]
-    attributes = {"interleaved": interleaved, "rotary_embedding_dim": width}
+    attributes: dict[str, Any] = {"interleaved": interleaved, "rotary_embedding_dim": width}
     node = helper.make_node("RotaryEmbedding", list(axes), ["output"], **attributes)
     return _serialised(node, inputs, helper.make_tensor_value_info("output", element, axes["sequence"]))
 

@@ -149,8 +149,8 @@ def normalise_rms(x: Any, weight: Any, epsilon: float) -> Any:
     return operations(x).normalise_rms(x, weight, epsilon)
 
 
-def computed(constant: NDArray[np.float64] | np.float64, like: Any, roundings: float) -> Any:
-    """Return a constant that every implementation computes for itself, with at most so many rounding errors."""
+def computed(constant: NDArray[np.float64] | np.float64, like: Any, roundings: Any) -> Any:
+    """Return a constant that every implementation computes for itself, right to so many roundings, of all or of each."""
     return operations(like).computed(like, constant, roundings)
 
 
