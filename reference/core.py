@@ -150,7 +150,7 @@ def normalise_rms(x: Any, weight: Any, epsilon: float) -> Any:
 
 
 def computed(constant: NDArray[np.float64] | np.float64, like: Any, roundings: Any) -> Any:
-    """Return a constant that every implementation computes for itself, right to so many roundings, of all or of each."""
+    """Return a constant that every implementation computes itself, right to so many roundings, of all or of each."""
     return operations(like).computed(like, constant, roundings)
 
 
