@@ -123,9 +123,28 @@ def _judged(output: NDArray[np.float64], error_bound: ErrorBound, degenerate: bo
     nan_expected = np.isnan(expected)
     error = np.where(nan_expected, 0.0, output) - np.where(nan_expected, 0.0, expected)
     judged = _element(np.abs(error), error_bound.bound, output, expected)
+    if judged.reason and _rounded_where_exact(judged, error_bound):
+        return replace(judged, reason=f"{judged.reason}; {_EXACT}")
     if judged.reason or error_bound.linear is None:
         return judged
     return _statistics(error, error_bound, degenerate, judged)
+
+
+_EXACT = (
+    "one softmax over all keys has no rounding here, in any order; "
+    "where keys are merged in parts, by their log-sum-exp, declare Arithmetic(split_keys=True)"
+)
+_OF_ROUNDINGS = 2.0**-10
+"""Of the largest answer: what is beyond is no rounding in any format."""
+
+
+def _rounded_where_exact(judged: Judgement, error_bound: ErrorBound) -> bool:
+    """Return whether an answer that has to be exact differs by no more than roundings, in a row that sees a key."""
+    where = judged.where
+    if error_bound.linear is None or error_bound.bound[where] != 0:
+        return False
+    empty = error_bound.empty is not None and bool(error_bound.empty[where[:-1]])
+    return not empty and judged.error <= _OF_ROUNDINGS * float(np.nanmax(np.abs(error_bound.value)))
 
 
 def _element(
