@@ -141,7 +141,7 @@ _OF_ROUNDINGS = 2.0**-10
 def _rounded_where_exact(judged: Judgement, error_bound: ErrorBound) -> bool:
     """Return whether an answer that has to be exact differs by no more than roundings, in a row that sees a key."""
     where = judged.where
-    if error_bound.linear is None or error_bound.bound[where] != 0:
+    if where is None or error_bound.linear is None or error_bound.bound[where] != 0:
         return False
     empty = error_bound.empty is not None and bool(error_bound.empty[where[:-1]])
     return not empty and judged.error <= _OF_ROUNDINGS * float(np.nanmax(np.abs(error_bound.value)))
