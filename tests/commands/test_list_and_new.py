@@ -45,7 +45,7 @@ def test_lists_in_text_and_json(harness, kind):
     assert len(names) == len(set(names)) > 3
 
 
-def test_every_mechanism_of_the_notes(harness):
+def test_every_mechanism(harness):
     """All of them are listed, each with a formula, inputs with their axes, and a source."""
     rows = json.loads(harness("list", "mechanisms", "--json").out)
     assert {row["name"] for row in rows} == MECHANISMS

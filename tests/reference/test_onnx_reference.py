@@ -140,7 +140,7 @@ def test_masked_softmax_without_options_is_the_softmax_of_onnx(sizes, content):
 @pytest.mark.parametrize("factor", [1.0, 0.5, 0.25])
 @pytest.mark.parametrize("interleaved", [0, 1])
 def test_the_rotary_embedding_is_that_of_onnx(interleaved, factor, content):
-    """Halves and neighbours, whole and in part, from position 37 with another base; tables go in, as there."""
+    """Half-split and interleaved, whole and in part, from position 37 with another base; tables go in, as there."""
     options = {"base": 500.0, "first_position": 37.0}
     options |= {"pairing": "interleaved"} if interleaved else {}
     options |= {"partial_rotary_factor": factor} if factor < 1 else {}
