@@ -15,7 +15,7 @@ import types
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from attention_harness.mutation.patched import Mutant, Patched, eager, source_of_eager
+from attention_harness.mutation.patched import Mutant, Patched, first_lines, source_of_eager
 
 RIGHT = Mutant("none", "none", ())
 """Eager as it is, made as a mutant is."""
@@ -35,15 +35,15 @@ class Recorded:
 @contextlib.contextmanager
 def recorded() -> Iterator[Recorded]:
     """Record which statements of eager this thread executes."""
-    files = {str(eager().path), RIGHT.file}
+    before_first = {str(path): lines for path, lines in first_lines().items()} | {RIGHT.file: 0}
     found, at = Recorded(), _statement_of_line()
 
     def line(frame: types.FrameType, event: str, argument: Any) -> Any:
-        found.statements |= 1 << at[frame.f_lineno]
+        found.statements |= 1 << at[before_first[frame.f_code.co_filename] + frame.f_lineno]
         return line
 
     def entered(frame: types.FrameType, event: str, argument: Any) -> Any:
-        return line(frame, event, argument) if frame.f_code.co_filename in files else None
+        return line(frame, event, argument) if frame.f_code.co_filename in before_first else None
 
     before = sys.gettrace()
     sys.settrace(entered)

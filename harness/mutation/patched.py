@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import re
 import types
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import ClassVar
 
 from attention_harness import registry
@@ -27,8 +29,31 @@ def eager() -> Implementation:
 
 @functools.cache
 def source_of_eager() -> str:
-    """Return the source that is patched."""
-    return eager().path.read_text(encoding="utf-8")
+    """Return the source that is patched: eager's, with the functions of the file that it imports at its end.
+
+    Lines of eager keep their numbers, those of the other file follow: `first_lines`.
+    """
+    text, further = (path.read_text(encoding="utf-8") for path in first_lines())
+    imports = re.compile(rf"^from \S+\.{_options_of_eager().stem} import .*$", re.M)
+    if not imports.search(text):
+        raise HarnessError(f"{eager().path} no longer imports {_options_of_eager().name} in one line")
+    return imports.sub("", text) + further[_head(further) :]
+
+
+def first_lines() -> dict[Path, int]:
+    """Return the files that are patched, and how many lines of `source_of_eager` come before each one's first."""
+    paths = eager().path, _options_of_eager()
+    text, further = (path.read_text(encoding="utf-8") for path in paths)
+    return {paths[0]: 0, paths[1]: text.count("\n") - further[: _head(further)].count("\n")}
+
+
+def _options_of_eager() -> Path:
+    return eager().path.with_name("_eager_options.py")
+
+
+def _head(text: str) -> int:
+    """Return where the functions of a source begin, behind its imports, which are among eager's."""
+    return text.index("\n\n\ndef ")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from types import ModuleType
 import torch
 
 from attention_harness import Arithmetic, Capabilities, registry
-from attention_harness.implementations import eager
+from attention_harness.implementations import _eager_options, eager
 
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -52,13 +52,13 @@ def implementation(name: str, attend: Attend, arithmetic: Arithmetic) -> registr
     def whole(scores, value, *, mask=None, bias=None, valid_lens=None, causal=None, softcap=None, window=None, **more):
         segments = more.get("segments")
         if segments is not None:
-            mask = eager.within_segments(mask, scores, segments)
+            mask = _eager_options.within_segments(mask, scores, segments)
         if window is not None:
-            mask = eager.windowed(mask, scores, window, causal, segments)
+            mask = _eager_options.windowed(mask, scores, window, causal, segments)
         if softcap is not None:
             scores = softcap * (scores / softcap).tanh()
         finished = scores if bias is None else scores + bias.masked_fill(bias == -math.inf, 0.0)
-        visible = eager.visible_keys(scores, mask, bias, valid_lens, causal, segments)
+        visible = _eager_options.visible_keys(scores, mask, bias, valid_lens, causal, segments)
         visible = torch.ones_like(scores, dtype=torch.bool) if visible is None else visible.expand(scores.shape)
         return attend(finished, value, visible), None
 

@@ -16,7 +16,7 @@ from attention_harness.checks import BY_NAME
 from attention_harness.checks.behaviour.anchor import anchor
 from attention_harness.execution import in_process
 from attention_harness.host.loading import Facts
-from attention_harness.implementations import eager
+from attention_harness.implementations import _eager_options
 from attention_harness.registry.implementations import validate as validate_facts
 
 
@@ -32,7 +32,7 @@ def made(attend: Callable[..., Any], **claims: Any) -> registry.Implementation:
         def call(query, key, value, mask=None, bias=None, valid_lens=None):
             # in float64, so that a row's scores are the same bits whatever stands beside it
             scores = (query.double() @ key.double().mT / math.sqrt(query.shape[-1])).to(query.dtype)
-            visible = eager.visible_keys(scores, mask, bias, valid_lens, causal)
+            visible = _eager_options.visible_keys(scores, mask, bias, valid_lens, causal)
             finite = None if bias is None else bias.masked_fill(bias == -math.inf, 0.0)
             return attend(scores if finite is None else scores + finite, value, visible)
 

@@ -12,8 +12,9 @@ import torch
 from attention_harness import Arithmetic, Capabilities, registry
 from attention_harness.execution.plan import plan_items
 from attention_harness.execution.run import run_checks
-from attention_harness.implementations import eager
+from attention_harness.implementations import _eager_options, eager
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Verdict
+from attention_harness.mutation.patched import source_of_eager
 
 MUTANTS = (
     "row constant missing",
@@ -87,7 +88,7 @@ def kernel(mutant: str = "", error: float = 0.0) -> registry.Implementation:
     def prepare(case):
         def attend(query, key, value, bias=None, mask=None, valid_lens=None):
             scores = query.new_empty(*query.shape[:-1], key.shape[-2])
-            seen = eager.visible_keys(scores, mask, bias, valid_lens, case.options.get("causal"))
+            seen = _eager_options.visible_keys(scores, mask, bias, valid_lens, case.options.get("causal"))
             seen = torch.ones_like(scores, dtype=torch.bool) if seen is None else seen.expand(scores.shape)
             scale = case.options.get("scale", 1 / math.sqrt(query.shape[-1]))
             query = query if not error else _Scaled.apply(query, 1 + error)
@@ -128,7 +129,7 @@ def made(name, prepare, capabilities) -> registry.Implementation:
 
 def patched(stands: str, put: str) -> registry.Implementation:
     """Return eager with a piece of its source replaced, wherever it stands."""
-    source = Path(eager.__file__).read_text()
+    source = source_of_eager()
     assert stands in source
     module = ModuleType("patched")
     exec(compile(source.replace(stands, put), "<eager, patched>", "exec"), module.__dict__)
