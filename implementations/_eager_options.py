@@ -23,23 +23,26 @@ def softmax(
     alibi: str | None = None,
     relative_bias: Tensor | None = None,
     sinks: Tensor | None = None,
+    cache_lens: Tensor | None = None,
 ) -> Tensor:
     """Return the softmax of scores and biases over the keys that every condition allows; a fully masked row is zero."""
     import torch
 
     if segments is not None:
         mask = within_segments(mask, scores, segments)
+    if cache_lens is not None:
+        mask = within_cache(mask, scores, cache_lens)
     if window is not None:
-        mask = windowed(mask, scores, window, causal, segments)
+        mask = windowed(mask, scores, window, causal, segments, cache_lens)
     if softcap is not None:
         scores = softcap * (scores / softcap).tanh()
     if bias is not None:
         scores = scores + bias
     if alibi is not None:
-        scores = (scores + linear_biases(scores, alibi, causal, segments)).to(scores.dtype)
+        scores = (scores + linear_biases(scores, alibi, causal, segments, cache_lens)).to(scores.dtype)
     if relative_bias is not None:
-        scores = scores + relative_biases(scores, relative_bias, causal, segments)
-    visible = visible_keys(scores, mask, bias, valid_lens, causal, segments)
+        scores = scores + relative_biases(scores, relative_bias, causal, segments, cache_lens)
+    visible = visible_keys(scores, mask, bias, valid_lens, causal, segments, cache_lens)
     if sinks is not None:  # one more key to each row, whose weight is dropped; no row is fully masked
         scores = scores if visible is None else scores.masked_fill(~visible, -math.inf)
         return torch.cat([scores, sinks[:, None, None].expand(*scores.shape[:-1], 1)], -1).softmax(-1)[..., :-1]
@@ -58,6 +61,7 @@ def visible_keys(
     valid_lens: Tensor | None,
     causal: str | None,
     segments: Tensor | None = None,
+    cache_lens: Tensor | None = None,
 ) -> Tensor | None:
     """Return which keys each query sees, broadcastable to the scores, or None for all of them."""
     import torch
@@ -71,17 +75,24 @@ def visible_keys(
         lens = valid_lens if valid_lens.ndim == 2 else valid_lens[:, None]  # (B, Lq or 1)
         conditions.append(position < (lens if scores.ndim == 3 else lens[:, None])[..., None])
     if causal is not None:
-        last = places(scores, causal, segments)
-        conditions.append(position <= last[:, None])
+        last = places(scores, causal, segments, cache_lens)
+        conditions.append(position <= last[..., None])
     return functools.reduce(torch.logical_and, conditions) if conditions else None
 
 
-def places(scores: Tensor, causal: str | None, segments: Tensor | None = None) -> Tensor:
-    """Return, (Lq,), the key at each query's place: i, or i + Lk - Lq under bottom_right; within its segment."""
+def places(
+    scores: Tensor, causal: str | None, segments: Tensor | None = None, cache_lens: Tensor | None = None
+) -> Tensor:
+    """Return, (Lq,), the key at each query's place: i, or i + Lk - Lq under bottom_right; within its segment.
+
+    With lengths of a cache, which then take the place of Lk, it is (B, 1, Lq), or (B, Lq) without heads.
+    """
     import torch
 
     queries, keys = scores.shape[-2:]
     query = torch.arange(queries, device=scores.device)
+    if cache_lens is not None and causal == "bottom_right":
+        keys = cache_lens.reshape(-1, *[1] * (scores.ndim - 2))
     if segments is None:
         return query + (keys - queries if causal == "bottom_right" else 0)
     ends = segments.expand(2, -1)
@@ -101,19 +112,40 @@ def within_segments(mask: Tensor | None, scores: Tensor, segments: Tensor) -> Te
     return same if mask is None else same & mask
 
 
+def within_cache(mask: Tensor | None, scores: Tensor, cache_lens: Tensor) -> Tensor:
+    """Return the mask, False also for keys that a batch element's cache does not hold yet."""
+    import torch
+
+    keys = torch.arange(scores.shape[-1], device=scores.device)
+    held = keys < cache_lens.reshape(-1, *[1] * (scores.ndim - 1))
+    return held if mask is None else held & mask
+
+
 def windowed(
-    mask: Tensor | None, scores: Tensor, window: tuple[int, int], causal: str | None, segments: Tensor | None = None
+    mask: Tensor | None,
+    scores: Tensor,
+    window: tuple[int, int],
+    causal: str | None,
+    segments: Tensor | None = None,
+    cache_lens: Tensor | None = None,
 ) -> Tensor:
     """Return the mask with the window in it: which keys lie around each query's own place, under causality's corner."""
     import torch
 
     left, right = window
-    distance = torch.arange(scores.shape[-1], device=scores.device) - places(scores, causal, segments)[:, None]
+    keys = torch.arange(scores.shape[-1], device=scores.device)
+    distance = keys - places(scores, causal, segments, cache_lens)[..., None]
     near = (distance >= -left) & (distance <= right)
     return near if mask is None else near & mask
 
 
-def linear_biases(scores: Tensor, form: str, causal: str | None, segments: Tensor | None = None) -> Tensor:
+def linear_biases(
+    scores: Tensor,
+    form: str,
+    causal: str | None,
+    segments: Tensor | None = None,
+    cache_lens: Tensor | None = None,
+) -> Tensor:
     """Return -m |i - j| or -m (i - j) for each head's slope m, i from causality's corner, in float32 or better."""
     import torch
 
@@ -122,16 +154,23 @@ def linear_biases(scores: Tensor, form: str, causal: str | None, segments: Tenso
     powers = [8 * (head + 1) / whole for head in range(min(heads, whole))]
     powers += [4 * (2 * head + 1) / whole for head in range(heads - whole)]
     slopes = 0.5 ** torch.tensor(powers, device=scores.device, dtype=torch.float64)
-    distance = places(scores, causal, segments)[:, None] - torch.arange(keys, device=scores.device)
+    distance = places(scores, causal, segments, cache_lens)[..., None] - torch.arange(keys, device=scores.device)
     distance = distance.abs() if form == "full" else distance
     return (-slopes[:, None, None] * distance).to(torch.promote_types(scores.dtype, torch.float32))
 
 
-def relative_biases(scores: Tensor, table: Tensor, causal: str | None, segments: Tensor | None = None) -> Tensor:
+def relative_biases(
+    scores: Tensor,
+    table: Tensor,
+    causal: str | None,
+    segments: Tensor | None = None,
+    cache_lens: Tensor | None = None,
+) -> Tensor:
     """Return each head's entry of every distance's bucket in T5's table; of one side alone under causality."""
     import torch
 
-    after = torch.arange(scores.shape[-1], device=scores.device) - places(scores, causal, segments)[:, None]
+    keys = torch.arange(scores.shape[-1], device=scores.device)
+    after = keys - places(scores, causal, segments, cache_lens)[..., None]
     buckets = 32 if causal else 16  # of a side
     distance = (-after).clamp(min=0) if causal else after.abs()
     single = buckets // 2
@@ -139,4 +178,5 @@ def relative_biases(scores: Tensor, table: Tensor, causal: str | None, segments:
     bucket = torch.where(distance < single, distance, (single + growth.long()).clamp(max=buckets - 1))
     if not causal:
         bucket = bucket + (after > 0) * buckets
-    return table[bucket].movedim(-1, 0)
+    bucket = bucket if bucket.ndim == 2 else bucket[:, 0]  # all heads pick alike
+    return table[bucket].movedim(-1, -3)

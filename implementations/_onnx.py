@@ -54,7 +54,7 @@ _DYNAMIC = {
     "cross_attention": {"sequence": "B Lq -", "context": "B Lk -"},
 }
 _BY_RANK = {2: "Lq Lk", 3: "B Lq Lk", 4: "B - Lq Lk"}
-_OPTIONS = {"mask": _BY_RANK, "bias": _BY_RANK, "valid_lens": {1: "B", 2: "B Lq"}}
+_OPTIONS = {"mask": _BY_RANK, "bias": _BY_RANK, "valid_lens": {1: "B", 2: "B Lq"}, "cache_lens": {1: "B"}}
 
 # Lengths of the example that is exported: different, and none is 0 or 1, so that nothing is specialised.
 _EXAMPLE = {"B": 2, "Lq": 5, "Lk": 7}
@@ -97,6 +97,8 @@ def unsupported(case: Case) -> str:
 
 def axes_of(mechanism: str, shapes: Shapes) -> Axes:
     """Return the axes of each tensor: a letter where the length may change, a number where it may not."""
+    if any(name.startswith("past_") for name, _ in shapes):
+        return shapes  # what has an axis of all keys has the length of two others together, which no letter says
     declared = _DYNAMIC.get(mechanism, _HEADS)
     lengths = {
         letter: length
@@ -124,7 +126,7 @@ def export(function: Callable[..., Any], settings: tuple[tuple[str, Any], ...], 
         def forward(self, tensors: dict[str, torch.Tensor]) -> Any:
             return function(**tensors, **dict(settings))
 
-    types = {"mask": torch.bool, "segments": torch.int64, "valid_lens": torch.int64}
+    types = {"mask": torch.bool} | dict.fromkeys(("cache_lens", "segments", "valid_lens"), torch.int64)
     dims = {letter: torch.export.Dim(letter) for letter in _EXAMPLE}
     tensors, dynamic = {}, {}
     for name, letters in axes:
@@ -154,7 +156,11 @@ class Graph:
             for given in session.get_inputs()
             for axis, length in zip(given.shape, shapes[given.name], strict=True)
         }
-        self.outputs = [(made.name, [lengths.get(axis, axis) for axis in made.shape]) for made in session.get_outputs()]
+
+        def length(axis: str | int) -> int:  # a sum of letters is joined of their parts
+            return axis if isinstance(axis, int) else sum(lengths[letter] for letter in axis.split("+"))
+
+        self.outputs = [(made.name, [length(axis) for axis in made.shape]) for made in session.get_outputs()]
         self.nowhere = torch.empty(1)
         self.elements = {
             **{getattr(torch, record.torch): getattr(TensorProto, record.onnx) for record in DTYPES.values()},

@@ -26,10 +26,10 @@ CAPABILITIES = Capabilities(
     dtypes=("float64", "float32", "bfloat16", "float16"),
     devices=("cpu", "cuda"),
     options=(
-        *("alibi_full", "alibi_causal", "base", "bias", "causal_top_left", "causal_bottom_right", "dropout"),
-        *("first_position", "grouped_heads", "interleaved_pairing", "learned_scale", "mask", "partial_rotary_factor"),
-        *("proportional_pairing", "query_key_norm", "relative_bias", "rotary_half", "rotary_interleaved", "scale"),
-        *("segments_self", "segments_cross", "sinks", "softcap", "valid_lens", "window"),
+        *("alibi_full", "alibi_causal", "base", "bias", "cache_lens", "causal_top_left", "causal_bottom_right"),
+        *("dropout", "first_position", "grouped_heads", "interleaved_pairing", "learned_scale", "mask"),
+        *("partial_rotary_factor", "past", "proportional_pairing", "query_key_norm", "relative_bias", "rotary_half"),
+        *("rotary_interleaved", "scale", "segments_self", "segments_cross", "sinks", "softcap", "valid_lens", "window"),
     ),
     gradients=True,
     second_derivatives=True,
@@ -38,7 +38,13 @@ CAPABILITIES = Capabilities(
     vmap=True,
     forward_derivatives=True,
     autocast=("bfloat16", "float16"),
-    narrower_inputs=("bias", "scale", "segments", "valid_lens"),  # promoted; a wider one would promote the scores
+    narrower_inputs=(
+        "bias",
+        "cache_lens",
+        "scale",
+        "segments",
+        "valid_lens",
+    ),  # promoted; wider scores
 )
 
 if multiplies_by_amx():  # elsewhere nothing is refused, and no case need be asked
@@ -73,9 +79,12 @@ def scaled_dot_product(
     *,
     scale: float | Tensor | None = None,
     query_key_norm: Tensor | None = None,
+    past_key: Tensor | None = None,
+    past_value: Tensor | None = None,
     **visibility: Any,
 ) -> Answer:
     """Score by the inner product over the square root of its length, of vectors as they are or normalised."""
+    key, value = with_past(past_key, key), with_past(past_value, value)
     if query_key_norm is not None:
         query, key = normalise_rms(query) * query_key_norm[0], normalise_rms(key) * query_key_norm[1]
     key, value = repeat_heads(key, query), repeat_heads(value, query)
@@ -257,6 +266,13 @@ def normalise_rms(x: Tensor) -> Tensor:
 def repeat_heads(x: Tensor, query: Tensor) -> Tensor:
     """Return x with each key head repeated for its neighbours among the query heads."""
     return x if x.shape[-3] == query.shape[-3] else x.repeat_interleave(query.shape[-3] // x.shape[-3], dim=-3)
+
+
+def with_past(past: Tensor | None, new: Tensor) -> Tensor:
+    """Return keys or values of earlier calls, and behind them the new ones."""
+    import torch
+
+    return new if past is None else torch.cat((past, new), -2)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

@@ -49,11 +49,18 @@ def prepare(case: Case) -> Callable[..., Any]:
     mechanism = importlib.import_module(f"attention_harness.reference.{case.mechanism}").MECHANISM
     dtype = getattr(torch, case.format.torch)
     forms = case.options.items()
-    settings = {name: form for name, form in forms if name in mechanism.choices or not OPTIONS[name].brings(form)}
+    settings = {
+        name: form
+        for name, form in forms
+        if name in mechanism.choices or not (OPTIONS[name].brings(form) or OPTIONS[name].parts)
+    }
     settings |= {keyword: case.sizes[axis] for keyword, axis in mechanism.settings.items()}
 
     def evaluate(**tensors: torch.Tensor) -> tuple[torch.Tensor, ...] | torch.Tensor:
         exact = {name: (x.double() if x.is_floating_point() else x).numpy() for name, x in tensors.items()}
+        for name in ("key", "value"):
+            if f"past_{name}" in exact:
+                exact[name] = np.concatenate([exact.pop(f"past_{name}"), exact[name]], -2)
         with np.errstate(invalid="ignore", over="ignore"):  # of hidden NaN and infinities, which are asked
             results = mechanism.evaluate(**exact, **settings)
         rounded = tuple(torch.tensor(x, dtype=dtype) for x in results if x is not None)

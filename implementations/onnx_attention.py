@@ -26,7 +26,8 @@ CAPABILITIES = Capabilities(
     mechanisms=("dot_product", "scaled_dot_product", "rotary_embedding"),
     dtypes=("float32", "bfloat16", "float16"),
     options=(
-        *("mask", "bias", "valid_lens", "causal_top_left", "causal_bottom_right", "scale", "grouped_heads", "softcap"),
+        *("mask", "bias", "valid_lens", "cache_lens", "causal_top_left", "causal_bottom_right", "scale", "softcap"),
+        *("grouped_heads", "past"),
         *("base", "first_position", "interleaved_pairing", "partial_rotary_factor", "proportional_pairing"),
     ),
 )
@@ -50,8 +51,9 @@ KNOWN_FAILURES = {
 }
 
 _OPSET = 24  # 23 has no nonpad_kv_seqlen; 25 adds windows, which ONNX Runtime 1.31 rejects
-_INPUTS = ("query", "key", "value", "attn_mask", "", "", "nonpad_kv_seqlen")
+_INPUTS = ("query", "key", "value", "attn_mask", "past_key", "past_value", "nonpad_kv_seqlen")
 _AXES = {"query": "B H Lq D", "key": "B Hk Lk D", "value": "B Hk Lk Dv", "nonpad_kv_seqlen": "B"}
+_AXES |= {"past_key": "B Hk P D", "past_value": "B Hk P Dv"}
 
 
 def unavailable() -> str:
@@ -67,6 +69,12 @@ def unsupported(case: Case) -> str:
         return "Attention has one input for a mask or a bias, not for both"
     if case.options.get("valid_lens") == "query":
         return "Attention has lengths of batches alone, none of single queries"
+    if "valid_lens" in case.options and "cache_lens" in case.options:
+        return "Attention has one input for lengths, not for two kinds of them"
+    if "past" in case.options and (reason := _past(case)):
+        return reason
+    if "cache_lens" in case.options and case.options.get("causal") == "top_left":
+        return "Attention counts causality from the last key that is valid"
     if "valid_lens" in case.options and "causal" in case.options:
         return "Attention counts causality from each batch's own length: neither corner of the scores"
     scale = case.options.get("scale")
@@ -74,6 +82,18 @@ def unsupported(case: Case) -> str:
         return "Attention multiplies query and key by the root of the scale: it has to be positive"
     if case.sizes["B"] == 0:
         return "ONNX Runtime 1.31 refuses an empty batch"
+    return ""
+
+
+def _past(case: Case) -> str:
+    """Return what the operator cannot do with keys of earlier calls, or ""."""
+    if {"valid_lens", "cache_lens"} & case.options.keys():
+        return "Attention takes lengths or keys of earlier calls, not both"
+    if case.options["past"] == "all":
+        return _EMPTY
+    own_keys = case.options["past"] == "before" and case.sizes["Lk"] >= case.sizes["Lq"]
+    if "causal" in case.options and not (own_keys and case.options["causal"] == "bottom_right"):
+        return "Attention counts causality from the first key of this call, as if its queries began there"
     return ""
 
 
@@ -103,11 +123,14 @@ def prepare(case: Case) -> Callable[..., Tensor]:
         for name in ("mask", "bias"):
             if name in conditions:
                 given["attn_mask"] = conditions[name]
-        if "valid_lens" in conditions:
-            given["nonpad_kv_seqlen"] = conditions["valid_lens"]
-        elif bottom_right:  # all keys are there: causality counts from the last of them
+        given |= {name: past for name, past in conditions.items() if name in ("past_key", "past_value")}
+        lens = conditions.get("valid_lens", conditions.get("cache_lens"))
+        if lens is not None:
+            given["nonpad_kv_seqlen"] = lens
+        elif bottom_right and "past_key" not in given:  # all keys are there: causality counts from the last of them
             given["nonpad_kv_seqlen"] = query.new_full(query.shape[:1], key.shape[-2]).long()
-        return graph(tuple((name, x.shape) for name, x in given.items()))(given)
+        answer = graph(tuple((name, x.shape) for name, x in given.items()))(given)
+        return answer[0] if isinstance(answer, tuple) else answer  # without all keys and values
 
     return attend
 
@@ -157,7 +180,7 @@ def rotation(dtype: str, interleaved: int, width: int) -> bytes:
     inputs = [helper.make_tensor_value_info(name, element, of_it) for name, of_it in axes.items()]
     attributes: dict[str, Any] = {"interleaved": interleaved, "rotary_embedding_dim": width}
     node = helper.make_node("RotaryEmbedding", list(axes), ["output"], **attributes)
-    return _serialised(node, inputs, helper.make_tensor_value_info("output", element, axes["sequence"]))
+    return _serialised(node, inputs, [helper.make_tensor_value_info("output", element, axes["sequence"])])
 
 
 @functools.cache
@@ -173,15 +196,20 @@ def attention(ranks: tuple[tuple[str, int], ...], dtype: str, boolean: bool, att
         axes = _AXES[name].split() if name in _AXES else [f"{name}{axis}" for axis in range(rank)]
         inputs.append(helper.make_tensor_value_info(name, types.get(name, element), axes))
     slots = [name if name in given else "" for name in _INPUTS]
-    node = helper.make_node("Attention", slots, ["output"], **dict(attributes))
-    return _serialised(node, inputs, helper.make_tensor_value_info("output", element, ["B", "H", "Lq", "Dv"]))
+    # ONNX Runtime asks for all keys and values as outputs where it gets those of earlier calls.
+    axes = {"present_key": ["B", "Hk", "Lk+P", "D"], "present_value": ["B", "Hk", "Lk+P", "Dv"]}
+    presents = [helper.make_tensor_value_info(*pair) for pair in ((name, element, of) for name, of in axes.items())]
+    presents = presents if "past_key" in given else []
+    node = helper.make_node("Attention", slots, ["output", *(one.name for one in presents)], **dict(attributes))
+    outputs = [helper.make_tensor_value_info("output", element, ["B", "H", "Lq", "Dv"])]
+    return _serialised(node, inputs, [*outputs, *presents])
 
 
-def _serialised(node: Any, inputs: list[Any], output: Any) -> bytes:
+def _serialised(node: Any, inputs: list[Any], outputs: list[Any]) -> bytes:
     from onnx import helper
 
     opsets = [helper.make_opsetid("", _OPSET)]
-    graph = helper.make_graph([node], node.op_type, inputs, [output])
+    graph = helper.make_graph([node], node.op_type, inputs, outputs)
     model = helper.make_model(graph, opset_imports=opsets, ir_version=helper.find_min_ir_version_for(opsets))
     return model.SerializeToString()
 

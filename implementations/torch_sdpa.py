@@ -29,6 +29,8 @@ CAPABILITIES = Capabilities(
         "scale",
         "grouped_heads",
         "dropout",
+        "cache_lens",
+        "past",
         "segments_self",
         "segments_cross",
         "window",
@@ -70,6 +72,8 @@ def scaled_dot_product(
     scale: float | None = None,
     causal: str | None = None,
     query_key_norm: Tensor | None = None,
+    past_key: Tensor | None = None,
+    past_value: Tensor | None = None,
     dropout: float = 0.0,
     training: bool = False,
     **conditions: Any,
@@ -77,9 +81,13 @@ def scaled_dot_product(
     """Attend to (B, H, L, D) with every condition in one mask; top-left causality alone needs none.
 
     query_key_norm: weights of queries and keys, which are divided by their root mean square first.
+    past_key, past_value: keys and values of earlier calls, which come before the others.
     """
+    import torch
     from torch.nn.functional import rms_norm, scaled_dot_product_attention
 
+    if past_key is not None and past_value is not None:
+        key, value = torch.cat((past_key, key), -2), torch.cat((past_value, value), -2)
     if query_key_norm is not None:
         query, key = (rms_norm(x, x.shape[-1:], query_key_norm[i], 1e-6) for i, x in enumerate((query, key)))
     queries, keys = query.shape[-2], key.shape[-2]
@@ -153,6 +161,7 @@ def combined(
     causal: str | None = None,
     segments: Tensor | None = None,
     window: tuple[int, int] | None = None,
+    cache_lens: Tensor | None = None,
 ) -> Tensor | None:
     """Return all conditions as one mask: boolean, or the bias with -inf where a key is hidden."""
     import torch
@@ -163,6 +172,10 @@ def combined(
         lens = valid_lens if valid_lens.ndim == 2 else valid_lens[:, None]  # (B, Lq or 1)
         conditions.append(position < lens[:, None, :, None])
     place = torch.arange(query.shape[-2], device=query.device)[:, None]
+    held: int | Tensor = keys
+    if cache_lens is not None:
+        held = cache_lens[:, None, None, None]
+        conditions.append(position < held)
     if segments is not None:
         queries_end, keys_end = segments.expand(2, -1)
         segment = (place >= queries_end[1:]).sum(-1, keepdim=True)
@@ -170,7 +183,7 @@ def combined(
         corner = segment.clamp(max=len(queries_end) - 2) + (causal == "bottom_right")
         place = place - queries_end[corner] + keys_end[corner]
     elif causal == "bottom_right":
-        place = place + keys - query.shape[-2]
+        place = place + held - query.shape[-2]
     if causal is not None:
         conditions.append(position <= place)
     if window is not None:

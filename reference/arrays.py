@@ -70,8 +70,8 @@ class Plain:
         return np.concatenate([self, np.broadcast_to(column, (*self.shape[:-1], 1))], -1)
 
     def picked(self: Any, rows: NDArray[np.int64]) -> Any:
-        """Return, of a table (N, H), the row that each place names: (..., ) -> (H, ...)."""
-        return np.moveaxis(self[rows], -1, 0)
+        """Return, of a table (N, H), the row that each place names: (..., Lq, Lk) -> (..., H, Lq, Lk)."""
+        return np.moveaxis(self[rows], -1, -3)
 
     @staticmethod
     def linear(parts: tuple[Any, ...], weight: Any, bias: Any) -> Any:

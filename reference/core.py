@@ -45,9 +45,13 @@ def _shown_by(name: str, shape: tuple[int, ...], place: Place | None, options: M
     option, keys = OPTIONS[name], np.arange(shape[-1])
     shown = np.True_ if option.visible is None else option.visible(options[name], shape)
     if option.interval is not None:
-        first, last = option.interval(options[name], place or Place(shape[-2], shape[-1]), options)
+        first, last = option.interval(options[name], place or _whole(shape), options)
         shown = shown & (first <= keys) & (keys <= last)
     return np.broadcast_to(shown, shape)
+
+
+def _whole(shape: tuple[int, ...]) -> Place:
+    return Place(*shape[-2:], outer=len(shape) - 2)
 
 
 def words_of_rows(
@@ -108,7 +112,7 @@ def _all_weights(scores: Any, *, fully_masked_rows: Policy = "zero", place: Plac
             continue
         if option.apply is not None:
             scores = option.apply(scores, _operand(value, scores))
-        here = place or Place(*scores.shape[-2:])
+        here = place or _whole(scores.shape)
         if option.picks is not None:
             scores = scores + operations(value).picked(value, option.picks(here, options))
         if option.adds is not None:

@@ -32,6 +32,7 @@ def scaled_dot_product(
     Shapes: query (B, H, Lq, D); key (B, Hk, Lk, D); value (B, Hk, Lk, Dv) -> output (B, H, Lq, Dv), weights
     (B, H, Lq, Lk). `scale`, a number or a learned tensor (1), replaces 1/sqrt(D). A bias is added after the scale.
     `query_key_norm` (2, D): w; queries become w_0 q / sqrt(mean(q^2) + 1e-6) first, the mean over D; keys by w_1 too.
+    `past`: the first keys and values come apart, as `past_key` (B, Hk, P, D) and `past_value` (B, Hk, P, Dv).
     Fully masked rows: a query that sees no key has zero weights and zero output.
     Source: notes 001 and 003; Vaswani et al. 2017, eq. 1. Self-attention where Q = K = V. The norms: Henry et al. 2020.
     """
@@ -87,7 +88,7 @@ MECHANISM = Mechanism(
     scores=("B", "H", "Lq", "Lk"),
     source="notes 001 and 003",
     algebra=Algebra(decided=_decided),
-    options=(*ATTENTION, *BY_HEAD, "scale", "learned_scale", "grouped_heads", "query_key_norm"),
+    options=(*ATTENTION, *BY_HEAD, "scale", "learned_scale", "grouped_heads", "query_key_norm", "past"),
     requires=(("H", "Hk"),),
     examples=(
         Example(

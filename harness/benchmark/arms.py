@@ -11,6 +11,7 @@ from attention_harness.benchmark.timing import Call, Clock, Sample, Warmed
 from attention_harness.benchmark.timing_cuda import Cold, Cuda
 from attention_harness.benchmark.timing_host import Host
 from attention_harness.cases import inputs
+from attention_harness.cases.parts import parts_of, split
 from attention_harness.model.case import Case
 from attention_harness.registry import Implementation, mechanisms
 
@@ -34,7 +35,9 @@ class Problem:
 
     def __init__(self, case: Case, direction: str = "forward") -> None:
         self.case, self.forward_only = case, direction == "forward"
-        self.tensors: dict[str, Tensor] = dict(inputs.tensors(case))
+        whole = inputs.tensors(case)
+        self.parts = parts_of(case, whole)
+        self.tensors: dict[str, Tensor] = split(case, whole, self.parts)
         self._rotation: Rotation | None = None
         if self.forward_only:
             return
@@ -51,7 +54,8 @@ class Problem:
         """The sets that all arms' timed calls meet; of the inputs, parameters and options keep their numbers."""
         if self._rotation is None:
             declared = mechanisms()[self.case.mechanism].inputs
-            fresh = frozenset(one.name for one in declared if not one.parameter)
+            fixed = {one.name for one in declared if one.parameter} | set(inputs.option_tensors(self.case))
+            fresh = frozenset(self.tensors.keys() - fixed)
             self._rotation = Rotation(self.tensors, fresh, self.case.fingerprint)
         return self._rotation
 

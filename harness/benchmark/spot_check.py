@@ -13,6 +13,7 @@ from attention_harness.bounds.blocks import PAIRS, one_block, pairs, splits
 from attention_harness.bounds.error_bound import error_bounds, gradient_bounds
 from attention_harness.bounds.judge import judge
 from attention_harness.cases import inputs
+from attention_harness.cases.parts import joined
 from attention_harness.checks.expected import arguments
 from attention_harness.checks.form import to_array
 from attention_harness.registry import mechanisms
@@ -46,7 +47,8 @@ def _wrong(arm: Arm) -> str:
     problem.rotation.refresh()
     fresh = problem.rotation.sets[0]
     answer = arm.call(**fresh)
-    arrays = inputs.exact({name: tensor.detach() for name, tensor in fresh.items()})
+    whole = joined(case, {name: tensor.detach() for name, tensor in fresh.items()}, problem.parts)
+    arrays = inputs.exact({name: tensor for name, tensor in whole.items() if tensor is not None})
     tensors, options = arguments(case, arrays)
     small = pairs(known, case.sizes) <= PAIRS
     if not problem.forward_only:
@@ -70,7 +72,8 @@ def _wrong_gradient(arm: Arm, answer: Any, tensors: dict[str, Any], options: dic
     arithmetic = arm.implementation.capabilities.arithmetic
     bounds = gradient_bounds(known.evaluate, tensors, options, case.dtype, arithmetic, upstream)
     names = [name for name, tensor in arm.problem.tensors.items() if tensor.requires_grad]
-    for name, gradient in zip(names, answer, strict=True):
+    whole = joined(case, dict(zip(names, answer, strict=True)), arm.problem.parts)
+    for name, gradient in whole.items():
         if gradient is None or bounds[name].overflow:
             continue
         if reason := judge(to_array(gradient), bounds[name], degenerate=True).reason:

@@ -77,7 +77,7 @@ def _cut(
     """Return the problem of some of the queries."""
     axes = {declared.name: declared.axes.index("Lq") for declared in known.inputs if "Lq" in declared.axes}
     cut = {name: x[(slice(None),) * axes[name] + (part,)] if name in axes else x for name, x in tensors.items()}
-    place = Place(queries, keys, part)
+    place = Place(queries, keys, part, len(known.scores) - 2)
     return cut, cut_options(options, place) | {"place": place}
 
 

@@ -120,7 +120,7 @@ class Tracked(RootMeanSquare, Ufuncs):
         return result
 
     def picked(self, rows: NDArray[np.int64]) -> Tracked:
-        return self._moved(lambda x: np.moveaxis(x[rows], -1, 0))
+        return self._moved(lambda x: np.moveaxis(x[rows], -1, -3))
 
     def transpose(self, *axes: int) -> Tracked:
         return self._moved(lambda x: x.transpose(*axes))

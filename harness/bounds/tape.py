@@ -146,8 +146,9 @@ class Taped(RootMeanSquare, Ufuncs):
 
         def pull(adjoint: Any) -> Any:  # the sum over the places that name a row, in any order
             ones = adjoint.computed(named, 0)
+            by_head = adjoint if rows.ndim == 2 else adjoint.swapaxes(0, 1)
             return (
-                adjoint.reshape(heads, len(named)) @ (Taped(ones) if isinstance(adjoint, Taped) else ones)
+                by_head.reshape(heads, len(named)) @ (Taped(ones) if isinstance(adjoint, Taped) else ones)
             ).swapaxes(0, 1)
 
         return Taped(self.value.picked(rows), (self, pull))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -82,8 +83,10 @@ def _typed(case: Case, array: NDArray[Any]) -> torch.Tensor:
 
 
 def _laid_out(case: Case, name: str, made: torch.Tensor, layout: str) -> torch.Tensor:
-    every = (*(declared.name for declared in mechanisms()[case.mechanism].inputs), *OPTIONS)
-    return LAYOUTS[layout_of(layout, every.index(name), case.fingerprint)](made.to(case.device))
+    declared = [one.name for one in mechanisms()[case.mechanism].inputs]
+    # An option's number is a hash, for that of a place in a list would change with every option that is added.
+    number = declared.index(name) if name in declared else zlib.crc32(name.encode())
+    return LAYOUTS[layout_of(layout, number, case.fingerprint)](made.to(case.device))
 
 
 def exact(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
@@ -99,7 +102,7 @@ def arguments(case: Case) -> dict[str, Any]:
     forms = {
         name: form
         for name, form in case.options.items()
-        if name in known.choices or (name not in brought and not OPTIONS[name].training)
+        if name in known.choices or (name not in brought and not OPTIONS[name].training and OPTIONS[name].parts is None)
     }
     return forms | {keyword: case.sizes[axis] for keyword, axis in known.settings.items()}
 

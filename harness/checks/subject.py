@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from attention_harness.cases import inputs
+from attention_harness.cases.parts import has_parts
 from attention_harness.checks.expected import Bounds, bound_of
 from attention_harness.checks.form import to_array
+from attention_harness.checks.in_parts import InParts
 from attention_harness.checks.interface import Declaration, Prepare, Prepared
 from attention_harness.model.case import Case
 from attention_harness.model.returned import Returned
@@ -44,7 +46,8 @@ class Subject:
         widths = tuple((axis, length) for axis, length in case.sizes.items() if axis not in _LENGTHS)
         structure = case.mechanism, case.dtype, case.device, tuple(sorted(case.options.items())), widths
         if structure not in self._prepared:
-            self._prepared[structure] = self._prepare(case)
+            prepared = self._prepare(case)
+            self._prepared[structure] = InParts(prepared, case) if has_parts(case) else prepared
         return self._prepared[structure]
 
     @functools.cached_property

@@ -5,8 +5,8 @@ A row has a name and a patch, or a list of them: what stands in eager's source, 
     [[mutant]]                                       # [[variant]] in equivalent/
     name = "causal sees one key of the future"
     cites = "RVC-Boss/GPT-SoVITS#965"                # where the like has shipped, if it has
-    replace = "position <= last[:, None]"
-    with = "position <= last[:, None] + 1"
+    replace = "position <= last[..., None]"
+    with = "position <= last[..., None] + 1"
 
 A mutant is judged under vmap, autocast and the like only where `under = ["vmap"]` says so, which is for mutants of
 these; a variant under all of them that are not in `not_under`.

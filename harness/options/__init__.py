@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.options.option import Draw, Group, Hiding, Option, Place, Stage, Tensor
+from attention_harness.options.option import Draw, Group, Hiding, Option, Part, Place, Stage, Tensor
 
 __all__ = [
     "OPTIONS",
@@ -22,6 +22,7 @@ __all__ = [
     "Group",
     "Hiding",
     "Option",
+    "Part",
     "Place",
     "Stage",
     "Tensor",

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from attention_harness.options.cache_lens import held
 from attention_harness.options.option import Group, Option, Place, Stage
 from attention_harness.options.segments import of_both, segment_of
 
@@ -16,8 +17,9 @@ _CORNERS = ("top_left", "bottom_right")
 def place_in_keys(options: Mapping[str, Any], place: Place) -> Any:
     """Return the key at which each query stands, as a column: i, or i + Lk - Lq under the bottom-right corner.
 
-    If the options hold the array of `segments`, i and both lengths count within the query's segment. If they hold its
-    form alone, as while tensors are drawn, they count in the whole.
+    If the options hold the array of `segments`, i and both lengths count within the query's segment; otherwise, if they
+    hold that of `cache_lens`, Lk is each batch element's own, and there is a column for each. If they hold a form
+    alone, as while tensors are drawn, they count in the whole.
     """
     corner = options.get("causal") or "top_left"
     if corner not in _CORNERS:
@@ -27,7 +29,11 @@ def place_in_keys(options: Mapping[str, Any], place: Place) -> Any:
         of_queries, of_keys = of_both(packed)
         corners = segment_of(of_queries, place.query) + (corner == "bottom_right")
         return place.query + of_keys[corners] - of_queries[corners]
-    return place.query + (0 if corner == "top_left" else place.keys - place.queries)
+    if corner == "top_left":
+        return place.query
+    lens = options.get("cache_lens")
+    keys = held(lens, place) if isinstance(lens, np.ndarray) else place.keys
+    return place.query + keys - place.queries
 
 
 def _interval(corner: str, place: Place, options: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 Numbers = NDArray[Any]
 Axes = tuple[str, ...]
+Part = tuple[str, int, int]
+"""A tensor's name in a call, and from which key to which it reaches, the last one excluded."""
 
 
 class Stage(enum.IntEnum):
@@ -38,11 +40,15 @@ class Group(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where some rows of scores stand among all of them: a block of queries against every key."""
+    """Where some rows of scores stand among all of them: a block of queries against every key.
+
+    outer   how many axes the scores have before those of queries and keys: 2 with heads, 1 without
+    """
 
     queries: int
     keys: int
     rows: slice = field(default_factory=lambda: slice(None))
+    outer: int = 2
 
     @property
     def query(self) -> NDArray[np.int64]:
@@ -145,13 +151,15 @@ class Option:
     adds          (form, shape of the scores, place, all options) -> what is computed from places alone and added to the
                   scores, broadcastable to them, and how many roundings each of these numbers has
     picks         (place, all options) -> which row of its tensor each pair of query and key takes, one number for each
-                  head, to be added to the scores
+                  head, to be added to the scores: (Lq, Lk), or (B, Lq, Lk)
     beside        tensor -> a column of scores, the same in each row, that weigh in the softmax without a value
     visible       (tensor, shape of the scores) -> which keys each query sees, broadcastable to the scores
-    interval      (form or tensor, place, all options) -> the first and last key that each query sees, as columns; both
-                  inclusive
+    interval      (form or tensor, place, all options) -> the first and last key that each query sees, as columns, also
+                  (B, 1, Lq, 1), or (B, Lq, 1) where there are no heads; both inclusive
     read_as       (form, queries, keys) -> what some libraries compute for the form: a word for it -> another form
     hiding        how its tensor hides keys
+    parts         (form, queries, keys) -> the mechanism's tensors that a call takes in parts along their keys, and the
+                  parts of each, in order
     lacks         (form, axes of the scores) -> what the mechanism lacks for the form, or ""
     breaks        names of the relations that do not hold under it
     training      whether it acts in training alone: then no formula has it
@@ -178,6 +186,7 @@ class Option:
     interval: Callable[[Any, Place, Mapping[str, Any]], tuple[Any, Any]] | None = None
     read_as: Callable[[Any, int, int], dict[str, Any]] | None = None
     hiding: Hiding | None = None
+    parts: Callable[[Any, int, int], Mapping[str, tuple[Part, ...]]] | None = None
     lacks: Callable[[Any, Axes], str] = _any_scores
     breaks: frozenset[str] = frozenset()
     training: bool = False

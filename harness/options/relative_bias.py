@@ -31,6 +31,7 @@ def _draw(draw: Draw) -> NDArray[np.float64]:
 def _picks(place: Place, options: Mapping[str, Any]) -> NDArray[np.int64]:
     """Return the bucket of each pair of query and key."""
     after = np.arange(place.keys) - place_in_keys(options, place)
+    after = after[:, 0] if after.ndim > 2 else after  # all heads pick alike
     if options.get("causal"):
         return _of_side(np.maximum(-after, 0), _BUCKETS)
     half = _BUCKETS // 2

@@ -31,7 +31,7 @@ def _cut(lens: Any, rows: slice, queries: int) -> Any:
     return lens[:, rows] if np.ndim(lens) == 2 else lens
 
 
-def _visible(lens: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def seen_by_lens(lens: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Return which keys are seen, as (B, 1, Lq or 1, Lk); or (B, Lq or 1, Lk) where the scores have no heads."""
     lens = np.asarray(lens)
     lens = lens[:, None] if lens.ndim == 1 else lens
@@ -47,6 +47,15 @@ def _hide(lens: Any, hidden: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.minimum(lens, first)
 
 
+HIDING = Hiding(
+    shown=lambda shape, keys: np.full(shape, keys),
+    hide=_hide,
+    any_keys=False,
+    moved=lambda lens, places, keys: np.clip(lens + places, 0, keys),
+)
+"""How lengths hide keys."""
+
+
 OPTION = Option(
     name="valid_lens",
     summary="whole numbers for each batch element, or for each query too: keys j < valid_len are seen",
@@ -58,13 +67,8 @@ OPTION = Option(
     accepts=lambda form: form in _FORMS,
     expected="batch or query",
     tensor=Tensor(_axes, _draw, _cut, bytes=8),
-    visible=_visible,
-    hiding=Hiding(
-        shown=lambda shape, keys: np.full(shape, keys),
-        hide=_hide,
-        any_keys=False,
-        moved=lambda lens, places, keys: np.clip(lens + places, 0, keys),
-    ),
+    visible=seen_by_lens,
+    hiding=HIDING,
     breaks=frozenset({"permuted_keys", "sharp_scores"}),
     argument="batch",
 )

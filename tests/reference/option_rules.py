@@ -25,11 +25,13 @@ def in_segment(ends, place):
 def place_of(index, shape, options) -> int:
     """Return the key at which a query stands: as many after the first, or before the last, as it is after its own."""
     (*_, i, _), (*_, queries, keys) = index, shape
-    box = (0, queries), (0, keys)
+    box = [(0, queries), (0, keys)]
     if "segments" in options:
         ends = np.broadcast_to(options["segments"], (2, options["segments"].shape[-1])).tolist()
         number = in_segment(ends[0], i)
         box = [one[-2:] if number is None else one[number : number + 2] for one in ends]
+    elif "cache_lens" in options:
+        box[1] = 0, int(options["cache_lens"][index[0]])
     (first, last), (key, last_key) = box
     return last_key - (last - i) if options.get("causal") == "bottom_right" else key + (i - first)
 
@@ -105,6 +107,7 @@ RULES = {
     "sinks": Rule(beside=lambda sinks, row: context().mpf(float(sinks[row[1]]))),
     "mask": Rule(sees=lambda mask, index, shape, o: bool(entry(mask, shape, index))),
     "valid_lens": Rule(sees=valid_lens),
+    "cache_lens": Rule(sees=valid_lens),
     "causal": Rule(sees=causal),
     "window": Rule(sees=window),
     "segments": Rule(sees=segments),

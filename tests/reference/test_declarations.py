@@ -131,7 +131,7 @@ def test_the_examples_fit_the_declaration(mechanism):
 
 def test_the_core_refuses_an_option_that_it_does_not_know():
     """A misspelt option is an error that names those there are, and never silently dropped."""
-    with pytest.raises(TypeError, match="unknown option 'maks'; known: alibi, base, bias, causal"):
+    with pytest.raises(TypeError, match="unknown option 'maks'; known: alibi, base, bias, cache_lens, causal"):
         core.visible_keys((1, 2, 2), maks=np.ones((2, 2), bool))
 
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from attention_harness.bounds import ErrorBound, judge
 from attention_harness.cases import inputs
+from attention_harness.cases.parts import parts_of, split
 from attention_harness.checks.accuracy import is_degenerate
 from attention_harness.checks.expected import bound_of
 from attention_harness.execution.plan import replay_command
@@ -128,7 +129,8 @@ def save(path: Path, implementation: Declared, case: Case, check: str) -> None:
     error_bound = bound_of(case, declared.arithmetic, declared.policy)[place]
     if error_bound is None:
         raise HarnessError(f"--save: {case.mechanism} has no weights; give --check accuracy")
-    tensors = inputs.tensors(case)
+    whole = inputs.tensors(case)
+    tensors = split(case, whole, parts_of(case, whole))
     stored = io.BytesIO()
     bases = {f"base of {name}": x._base for name, x in tensors.items() if x._base is not None}
     torch.save(tensors | bases | _judged(error_bound), stored)

@@ -53,12 +53,15 @@ def implementation(name: str, attend: Attend, arithmetic: Arithmetic) -> registr
         segments = more.get("segments")
         if segments is not None:
             mask = _eager_options.within_segments(mask, scores, segments)
+        cache_lens = more.get("cache_lens")
+        if cache_lens is not None:
+            mask = _eager_options.within_cache(mask, scores, cache_lens)
         if window is not None:
-            mask = _eager_options.windowed(mask, scores, window, causal, segments)
+            mask = _eager_options.windowed(mask, scores, window, causal, segments, cache_lens)
         if softcap is not None:
             scores = softcap * (scores / softcap).tanh()
         finished = scores if bias is None else scores + bias.masked_fill(bias == -math.inf, 0.0)
-        visible = _eager_options.visible_keys(scores, mask, bias, valid_lens, causal, segments)
+        visible = _eager_options.visible_keys(scores, mask, bias, valid_lens, causal, segments, cache_lens)
         visible = torch.ones_like(scores, dtype=torch.bool) if visible is None else visible.expand(scores.shape)
         return attend(finished, value, visible), None
 

@@ -73,7 +73,7 @@ class Simulated:
         return self.like(joined, exact=self.exact and exact)
 
     def picked(self, rows):
-        return self._moved(lambda x: np.moveaxis(x[rows], -1, 0))
+        return self._moved(lambda x: np.moveaxis(x[rows], -1, -3))
 
     def transpose(self, *axes):
         return self._moved(lambda x: x.transpose(axes))
