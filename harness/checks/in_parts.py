@@ -78,8 +78,10 @@ class InParts:
         """Return the derivatives by whole tensors; one that was given whole and in parts has the sum of both."""
         parts = parts_of(self._case, tensors)
         whole = joined(self._case, found.by_name, parts)
-        for name in [name for name in whole if name in parts]:
-            for other in [other for other in whole if other not in parts and tensors[other] is tensors[name]]:
-                if whole[name] is not None and whole[other] is not None:
-                    whole[name] = whole[other] = whole[name] + whole[other]
+        for tensor in {id(tensors[name]): tensors[name] for name in whole if name in parts}.values():
+            names = [name for name in whole if tensors[name] is tensor]
+            in_parts, entire = ([name for name in names if (name in parts) is so] for so in (True, False))
+            if entire and all(whole[name] is not None for name in names):  # names of one kind share their leaf
+                total: Any = whole[in_parts[0]] + whole[entire[0]]  # type: ignore[operator]
+                whole |= dict.fromkeys(names, total)
         return replace(found, by_name=whole)

@@ -49,7 +49,10 @@ OPTION = Option(
     adds=_adds,
     read_as=lambda form, queries, keys: {other: other for other in _FORMS if other != form},
     breaks=frozenset(
-        {"permuted_keys", "permuted_queries", "permuted_heads", "equal_keys", "sharp_scores", "split_and_merged"}
+        {
+            *("permuted_keys", "permuted_queries", "permuted_heads"),
+            *("equal_keys", "sharp_scores", "split_and_merged", "decoded"),
+        }
     ),
     argument="full",
 )

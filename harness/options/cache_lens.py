@@ -54,7 +54,7 @@ OPTION = Option(
     breaks=frozenset(
         {
             *("permuted_keys", "sharp_scores"),
-            *("added_keys", "causal_future", "causal_gradient"),  # they count places in the whole
+            *("added_keys", "causal_future", "causal_gradient", "decoded"),  # they count places in the whole
         }
     ),
     argument=_FORM,

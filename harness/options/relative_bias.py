@@ -61,7 +61,7 @@ OPTION = Option(
     breaks=frozenset(
         {
             *("permuted_keys", "permuted_queries", "permuted_heads"),
-            *("equal_keys", "sharp_scores", "shifted_scores", "split_and_merged"),
+            *("equal_keys", "sharp_scores", "shifted_scores", "split_and_merged", "decoded"),
         }
     ),
     argument=_FORM,

@@ -81,7 +81,7 @@ OPTION = Option(
     breaks=frozenset(
         {
             *("permuted_keys", "permuted_queries", "sharp_scores", "split_and_merged"),
-            *("added_keys", "causal_future", "causal_gradient"),  # they count places in the whole
+            *("added_keys", "causal_future", "causal_gradient", "decoded"),  # they count places in the whole
         }
     ),
     argument="self",

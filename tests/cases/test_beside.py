@@ -16,7 +16,8 @@ from attention_harness.options import OPTIONS
 from attention_harness.registry import mechanism
 
 NAME = "scaled_dot_product"
-DECLARED = tuple(name for name in mechanism(NAME).options if name != "dropout")  # it acts in training alone
+# Neither changes the formula: dropout acts in training alone, and earlier keys are a form of the call.
+DECLARED = tuple(name for name in mechanism(NAME).options if name not in ("dropout", "past"))
 TOGETHER = [
     (one, other)
     for one, other in itertools.combinations(DECLARED, 2)

@@ -68,6 +68,7 @@ CAUGHT = {
         "rotary_embedding-B2H3L5D16-float32-plain-ordinary-contiguous",
     ),
     "relation.cross_with_itself": ("cross: residual twice", _CROSS),
+    "relation.decoded": ("causality from the first key of this call", _DOT.format("causal=bottom_right+past=before")),
 }
 
 
