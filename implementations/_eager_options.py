@@ -24,6 +24,7 @@ def softmax(
     relative_bias: Tensor | None = None,
     sinks: Tensor | None = None,
     cache_lens: Tensor | None = None,
+    log_sums: list[Tensor] | None = None,
 ) -> Tensor:
     """Return the softmax of scores and biases over the keys that every condition allows; a fully masked row is zero."""
     import torch
@@ -43,6 +44,8 @@ def softmax(
     if relative_bias is not None:
         scores = scores + relative_biases(scores, relative_bias, causal, segments, cache_lens)
     visible = visible_keys(scores, mask, bias, valid_lens, causal, segments, cache_lens)
+    if log_sums is not None:
+        log_sums.append(log_sum_exp(scores, visible, sinks))
     if sinks is not None:  # one more key to each row, whose weight is dropped; no row is fully masked
         scores = scores if visible is None else scores.masked_fill(~visible, -math.inf)
         return torch.cat([scores, sinks[:, None, None].expand(*scores.shape[:-1], 1)], -1).softmax(-1)[..., :-1]
@@ -52,6 +55,18 @@ def softmax(
     # A fully masked row of -inf would be NaN, also in the gradient: it becomes an ordinary one, its weights dropped.
     scores = scores.masked_fill(~visible, -math.inf).masked_fill(empty, 0.0)
     return scores.softmax(-1).masked_fill(empty, 0.0)
+
+
+def log_sum_exp(scores: Tensor, visible: Tensor | None, sinks: Tensor | None) -> Tensor:
+    """Return the logarithm of each row's denominator, in float32 or better; -inf where it sees no key."""
+    import torch
+
+    wide = scores if scores.dtype == torch.float64 else scores.float()
+    if visible is not None:
+        wide = wide.masked_fill(~visible, -math.inf)
+    if sinks is not None:
+        wide = torch.cat([wide, sinks[:, None, None].expand(*wide.shape[:-1], 1)], -1)
+    return wide.logsumexp(-1)
 
 
 def visible_keys(

@@ -27,7 +27,7 @@ CAPABILITIES = Capabilities(
     devices=("cpu", "cuda"),
     options=(
         *("alibi_full", "alibi_causal", "base", "bias", "cache_lens", "causal_top_left", "causal_bottom_right"),
-        *("dropout", "first_position", "grouped_heads", "interleaved_pairing", "learned_scale", "mask"),
+        *("dropout", "first_position", "grouped_heads", "interleaved_pairing", "learned_scale", "lse", "mask"),
         *("partial_rotary_factor", "past", "proportional_pairing", "query_key_norm", "relative_bias", "rotary_half"),
         *("rotary_interleaved", "scale", "segments_self", "segments_cross", "sinks", "softcap", "valid_lens", "window"),
     ),
@@ -54,7 +54,7 @@ if multiplies_by_amx():  # elsewhere nothing is refused, and no case need be ask
 def prepare(case: Case) -> functools.partial[Any]:
     """Return the mechanism's function with what is not a tensor filled in."""
     names = ["alibi", "base", "causal", "dropout", "first_position", "pairing", "partial_rotary_factor", "positions"]
-    names += ["rotary", "scale", "score", "softcap", "window"]
+    names += ["lse", "rotary", "scale", "score", "softcap", "window"]
     settings = {name: case.options[name] for name in names if name in case.options}
     if settings.get("scale") == "learned":  # then it comes with the call
         del settings["scale"]
@@ -81,8 +81,9 @@ def scaled_dot_product(
     query_key_norm: Tensor | None = None,
     past_key: Tensor | None = None,
     past_value: Tensor | None = None,
+    lse: str | None = None,
     **visibility: Any,
-) -> Answer:
+) -> Answer | tuple[Tensor, Tensor, Tensor]:
     """Score by the inner product over the square root of its length, of vectors as they are or normalised."""
     key, value = with_past(past_key, key), with_past(past_value, value)
     if query_key_norm is not None:
@@ -90,6 +91,9 @@ def scaled_dot_product(
     key, value = repeat_heads(key, query), repeat_heads(value, query)
     scores = query @ key.mT
     scores = scores / math.sqrt(query.shape[-1]) if scale is None else scores * scale
+    if lse is not None:
+        log_sums: list[Tensor] = []
+        return (*attend(scores, value, log_sums=log_sums, **visibility), *log_sums)
     return attend(scores, value, **visibility)
 
 

@@ -35,7 +35,9 @@ CAPABILITIES = Capabilities(
         "cross_attention",
     ),
     dtypes=tuple(DTYPES),
-    options=tuple(name for option in OPTIONS.values() if not option.training for name in option.capabilities),
+    options=tuple(
+        name for option in OPTIONS.values() if not (option.training or option.returned) for name in option.capabilities
+    ),
     weights=True,
     arithmetic=Arithmetic(accumulator="float64", rounded_scores=False, stored_probabilities=False),
 )
@@ -52,7 +54,7 @@ def prepare(case: Case) -> Callable[..., Any]:
     settings = {
         name: form
         for name, form in forms
-        if name in mechanism.choices or not (OPTIONS[name].brings(form) or OPTIONS[name].parts)
+        if name in mechanism.choices or (OPTIONS[name].in_formula and not OPTIONS[name].brings(form))
     }
     settings |= {keyword: case.sizes[axis] for keyword, axis in mechanism.settings.items()}
 

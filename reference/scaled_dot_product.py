@@ -88,7 +88,7 @@ MECHANISM = Mechanism(
     scores=("B", "H", "Lq", "Lk"),
     source="notes 001 and 003",
     algebra=Algebra(decided=_decided),
-    options=(*ATTENTION, *BY_HEAD, "scale", "learned_scale", "grouped_heads", "query_key_norm", "past"),
+    options=(*ATTENTION, *BY_HEAD, "scale", "learned_scale", "grouped_heads", "lse", "query_key_norm", "past"),
     requires=(("H", "Hk"),),
     examples=(
         Example(

@@ -87,6 +87,18 @@ def error_bounds(
     return replace(of_output, weighing=weighing), of_weights
 
 
+@np.errstate(all="ignore")
+def weights_of(
+    evaluate: Evaluate, tensors: Mapping[str, Array], options: Mapping[str, Any], dtype: str, arithmetic: Arithmetic
+) -> Weights:
+    """Return the tracked weights of a formula that has some: `evaluate` run on tracked inputs."""
+    model = Model.of(arithmetic, dtype)
+    tracked = {name: Tracked(model, np.asarray(array, np.float64)) for name, array in tensors.items()}
+    _, weights = evaluate(**{**options, **tracked})
+    assert isinstance(weights, Weights)
+    return weights
+
+
 def bound_of_result(result: Tracked | Weights, linear: Any, empty: Any, dtype: str) -> ErrorBound:
     """Return the error bound of a result that is stored in the dtype, with what the reference itself may err."""
     evaluations = 2.0 if DTYPES[dtype].as_reference else 1.0

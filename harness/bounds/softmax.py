@@ -28,7 +28,7 @@ from attention_harness.bounds.rounding import (
 )
 from attention_harness.reference.arrays import Words, empty_weight
 
-_LARGEST_SHIFT = 40.0  # e^40 u exceeds 1 in every format: beyond this a log-weight's error says nothing anyway
+LARGEST_SHIFT = 40.0  # e^40 u exceeds 1 in every format: beyond this a log-weight's error says nothing anyway
 _LOOKED_AT = 64  # keys by which rows are told apart
 _UNDERFLOW = 745.0  # e^-745 is the least number of float64
 
@@ -45,6 +45,7 @@ class Weights:
     merging, again  relative error of a row by merging parts of the keys, and by computing the weights again
     apart           relative error between two ways to a weight, exp(s - lse) and exp(s - max) / sum
     empty           rows that see no key
+    whole           these weights with those of columns that have no value, which are not handed out
     exact           rows whose weights are exactly 2^-k in every order of every softmax: 2^k keys, each with the score 0
     """
 
@@ -60,23 +61,23 @@ class Weights:
         exponentials = np.where(visible, np.exp(gap), 0.0)
         total = exponentials.sum(-1, keepdims=True)
         weights = np.divide(exponentials, total, out=np.zeros_like(exponentials), where=total > 0)
-        self.empty = np.asarray(~visible.any(-1))
+        self.empty, self.peak, self.total, self.whole = np.asarray(~visible.any(-1)), peak, total, self
         self.value = np.where(self.empty[..., None], empty_weight(keys, fully_masked_rows), weights)
         # Parts merged by exp(lse_i - lse) are never normalised together: the roundings of lse stay as a common factor.
         log_sum = np.abs(peak) + np.log(np.maximum(total, 1.0))
-        common = np.expm1(np.minimum(2 * unit * (log_sum + 1), _LARGEST_SHIFT))
+        common = np.expm1(np.minimum(2 * unit * (log_sum + 1), LARGEST_SHIFT))
         self.merging = common if model.split_keys else np.zeros_like(log_sum)
         self.again = common if model.fused else np.zeros_like(log_sum)
-        either_way = np.expm1(np.minimum(2 * unit * (log_sum + np.abs(gap) + 1), _LARGEST_SHIFT))
+        either_way = np.expm1(np.minimum(2 * unit * (log_sum + np.abs(gap) + 1), LARGEST_SHIFT))
         self.apart = either_way if model.split_keys else np.zeros_like(log_sum)
         self.alone, self.shift_variance = self._log_errors(gap, log_sum)
         shift, unclear = self._beside_the_heaviest(self.alone, gap, weights)
-        self.shift = np.minimum(shift, _LARGEST_SHIFT)
+        self.shift = np.minimum(shift, LARGEST_SHIFT)
         self.unclear = unclear
         p = np.nan_to_num(self.value)
-        self.grown = np.where(unclear, np.exp(_LARGEST_SHIFT), p * np.exp(self.shift))
-        self.excess = np.where(unclear, np.exp(_LARGEST_SHIFT), p * np.expm1(self.shift))
-        self.log_lowest = _log_mean(weights, -self.shift)
+        self.grown = np.where(unclear, np.exp(LARGEST_SHIFT), p * np.exp(self.shift))
+        self.excess = np.where(unclear, np.exp(LARGEST_SHIFT), p * np.expm1(self.shift))
+        self.log_lowest = log_mean(weights, -self.shift)
         self.lowest = np.exp(self.log_lowest)
         sums = gamma(keys + -(-keys // model.block) * (2 * model.exp_ulp + 2) + 4, unit)
         self.g = sums + keys * model.acc.smallest  # exponentials that vanish; their sum is 1 or more
@@ -123,7 +124,7 @@ class Weights:
         place = np.argmax(np.where(self.visible, gap, -np.inf), -1)[..., None]
         others = self.visible & (np.arange(weights.shape[-1]) != place)
         relative = np.where(others, shift + np.take_along_axis(shift, place, -1), 0.0)
-        unclear = others & (relative > _LARGEST_SHIFT) & (gap + relative > -_UNDERFLOW)
+        unclear = others & (relative > LARGEST_SHIFT) & (gap + relative > -_UNDERFLOW)
         decides = (np.take_along_axis(weights, place, -1) > 0.5) & ~unclear.any(-1, keepdims=True)
         return np.where(decides, relative, shift), unclear
 
@@ -172,6 +173,12 @@ class Weights:
     def ndim(self) -> int:
         return self.value.ndim
 
+    @property
+    def log_sum_exp(self) -> Array:
+        """The logarithm of each row's denominator, (..., Lq, 1); -inf in a row that sees no key."""
+        found = self.peak + np.log(np.maximum(self.total, 1.0))  # the largest exponential is 1
+        return np.where(self.empty[..., None], -np.inf, found)
+
     def as_output(self) -> Weights:
         """Return these weights: their bound is that of what is handed out."""
         return self
@@ -187,7 +194,7 @@ class Weights:
     def bound(self) -> Array:
         """The bound of the weights themselves. Their product with the values does without."""
         model, weights, g = self.model, self.value, self.g
-        log_highest = _log_mean(np.nan_to_num(weights), self.shift)
+        log_highest = log_mean(np.nan_to_num(weights), self.shift)
         relative = np.maximum(np.expm1(self.shift - self.log_lowest), -np.expm1(-self.shift - log_highest))
         with np.errstate(invalid="ignore"):
             relative = compound(relative, 2 * g / (1 - g) if g < 1 else np.inf, self.merging)
@@ -282,10 +289,10 @@ class Weights:
         Those of many kernels are exp(s - lse) with scores that are computed again: no error of these cancels.
         """
         model, weights = self.model, np.nan_to_num(self.value)
-        shift = np.minimum(self.alone, _LARGEST_SHIFT)
+        shift = np.minimum(self.alone, LARGEST_SHIFT)
         with np.errstate(invalid="ignore", over="ignore"):
-            relative = compound(np.expm1(shift - _log_mean(weights, -shift)), self.theta, self.again)
-            bound = weights * np.nan_to_num(relative, nan=np.inf, posinf=np.inf) + self.unclear * np.exp(_LARGEST_SHIFT)
+            relative = compound(np.expm1(shift - log_mean(weights, -shift)), self.theta, self.again)
+            bound = weights * np.nan_to_num(relative, nan=np.inf, posinf=np.inf) + self.unclear * np.exp(LARGEST_SHIFT)
         least = model.probabilities.half_spacing + model.acc.smallest
         bound = np.where(self.visible, bound + least, 0.0)
         return self.scores.like(weights, bound, self.variance)
@@ -361,7 +368,7 @@ class Weights:
         return result
 
 
-def _log_mean(weights: Array, change: Array) -> Array:
+def log_mean(weights: Array, change: Array) -> Array:
     """Return log(sum_j p_j e^(c_j)) along the last axis, exact for small c; 0 where all weights are 0."""
     less = (weights * np.expm1(change)).sum(-1, keepdims=True)
     whole = (weights * np.exp(change)).sum(-1, keepdims=True)

@@ -102,7 +102,7 @@ def arguments(case: Case) -> dict[str, Any]:
     forms = {
         name: form
         for name, form in case.options.items()
-        if name in known.choices or (name not in brought and not OPTIONS[name].training and OPTIONS[name].parts is None)
+        if name in known.choices or (name not in brought and OPTIONS[name].in_formula)
     }
     return forms | {keyword: case.sizes[axis] for keyword, axis in known.settings.items()}
 

@@ -71,7 +71,8 @@ class Subject:
         if "first" not in vars(self):  # nothing was called
             return False
         now = self.prepared.reread(self.first)
-        return not all(_alike(*parts) for parts in ((self.first.output, now.output), (self.first.weights, now.weights)))
+        parts = ((one.output, one.weights, one.lse) for one in (self.first, now))
+        return not all(map(_alike, *parts))
 
     def error_bound(self, case: Case | None = None) -> Bounds:
         """Return the error bounds of the output and of the weights."""

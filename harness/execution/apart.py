@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -65,6 +66,9 @@ class Apart(Declared):
         return Subject(self, self.prepare, case)
 
 
+_RESULTS = 3  # of a call: output, weights, log-sum-exp
+
+
 @dataclass(frozen=True)
 class _Watched(Returned):
     number: int = -1
@@ -90,12 +94,12 @@ class PreparedApart:
         """See `Prepared.call`."""
         settings = {"training": training, "seed": seed, "threads": threads, "watched": watched, "autocast": autocast}
         answer = self._ask("call", (tensors,), settings, shared=watched)
-        output, weights = self._host.results(answer, 2)
+        results = self._host.results(answer, _RESULTS)
         if not watched:
-            return Returned(output, weights)
+            return Returned(*results)
         changed = dict.fromkeys((*self._host.changed_inputs(), *answer.changed_inputs))
         shared = answer.shared_memory
-        return _Watched(output, weights, tuple(changed), answer.changed_state, shared, answer.prepared)
+        return _Watched(*results, tuple(changed), answer.changed_state, shared, answer.prepared)
 
     def call_mapped(self, tensors: Tensors, names: Sequence[str]) -> Returned:
         """See `Prepared.call_mapped`."""
@@ -104,14 +108,14 @@ class PreparedApart:
     def call_together(self, problems: Sequence[Tensors], rounds: int) -> list[list[Returned]]:
         """See `Prepared.call_together`."""
         answer = self._ask("call_together", problems, {"rounds": rounds})
-        found = iter(self._host.results(answer, 2 * sum(answer.counts)))
-        return [[Returned(next(found), next(found)) for _ in range(count)] for count in answer.counts]
+        found = iter(self._host.results(answer, _RESULTS * sum(answer.counts)))
+        return [[Returned(*itertools.islice(found, _RESULTS)) for _ in range(count)] for count in answer.counts]
 
     def reread(self, returned: Returned) -> Returned:
         """See `Prepared.reread`."""
         if not isinstance(returned, _Watched):
             raise ValueError("only what a watched call returned can be read again; call with watched=True")
-        return Returned(*self._host.results(self._ask("reread", (), {"watched": returned.number}), 2))
+        return Returned(*self._host.results(self._ask("reread", (), {"watched": returned.number}), _RESULTS))
 
     def gradients(
         self,

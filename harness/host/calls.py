@@ -104,6 +104,7 @@ class PreparedInProcess:
         return _WatchedReturn(
             returned.output,
             returned.weights,
+            returned.lse,
             tuple(name for name, tensor in tensors.items() if (tensor.shape, _bytes(tensor)) != inputs_before[name]),
             tuple(differences(state_before, state_after)),
             _shared_memory(result, tensors),
@@ -220,7 +221,7 @@ class PreparedInProcess:
         alike = {id(tensors[name]): tensors[name].detach().requires_grad_() for name in chosen}
         leaves = {name: alike[id(tensors[name])] for name in chosen}
         with torch.enable_grad():
-            output, _ = _parts(self._run({**tensors, **leaves}, _keywords(training)))
+            output, *_ = _parts(self._run({**tensors, **leaves}, _keywords(training)))
         return leaves, output
 
 
@@ -228,11 +229,13 @@ def _keywords(training: bool) -> dict[str, Any]:
     return {"training": True} if training else {}
 
 
-def _parts(result: Any) -> tuple[Any, Any]:
-    """Return output and weights of what a call returned; weights are None unless a pair came back."""
+def _parts(result: Any) -> tuple[Any, Any, Any]:
+    """Return output, weights and log-sum-exp of what a call returned: one of them, a pair, or all three."""
     if not isinstance(result, tuple) or not result:
-        return result, None
-    return result[0], result[1] if len(result) == 2 else None
+        return result, None, None
+    output, *further = result
+    weights, lse, *_ = (*further, None, None) if len(further) < 3 else (None, None)
+    return output, weights, lse
 
 
 def _copy(part: Any) -> Any:
@@ -257,7 +260,7 @@ def _shared_memory(result: Any, tensors: Mapping[str, Tensor]) -> dict[str, str]
     import torch
 
     found = {}
-    for what, part in zip(("output", "weights"), _parts(result), strict=True):
+    for what, part in zip(("output", "weights", "lse"), _parts(result), strict=True):
         if isinstance(part, torch.Tensor) and part.numel():
             place = part.untyped_storage().data_ptr()
             for name, tensor in tensors.items():

@@ -113,7 +113,7 @@ class _Server:
             self._watched.append(returned)
         return Answer(
             prepared=len(self._watched) - 1 if watched else -1,
-            parts=wire.pack((returned.output, returned.weights), self._channel),
+            parts=wire.pack((returned.output, returned.weights, returned.lse), self._channel),
             changed_inputs=returned.changed_inputs,
             changed_state=tuple(map(wire.readable, returned.changed_state)),
             shared_memory=dict(returned.shared_memory),
@@ -121,7 +121,7 @@ class _Server:
 
     def _call_together(self, *problems: dict[str, Any], prepared: int, rounds: int) -> Answer:
         found = self._prepared[prepared].call_together(problems, rounds)
-        parts = [part for answers in found for one in answers for part in (one.output, one.weights)]
+        parts = [part for answers in found for one in answers for part in (one.output, one.weights, one.lse)]
         return Answer(parts=wire.pack(parts, self._channel), counts=list(map(len, found)))
 
     def _call_mapped(self, tensors: dict[str, Any], prepared: int, names: Sequence[str]) -> Answer:
@@ -129,7 +129,7 @@ class _Server:
 
     def _reread(self, prepared: int, watched: int) -> Answer:
         now = self._prepared[prepared].reread(self._watched[watched])
-        return Answer(parts=wire.pack((now.output, now.weights), self._channel))
+        return Answer(parts=wire.pack((now.output, now.weights, now.lse), self._channel))
 
     def _gradients(
         self, tensors: dict[str, Any], given: dict[str, Any], prepared: int, names: Sequence[str], **keywords: Any

@@ -11,14 +11,15 @@ from typing import Any
 class Returned:
     """What a call returned, copied as it was then, and what a watched call did beside that.
 
-    output, weights   tensors, or whatever else came back: their form is for checks to judge
+    output, weights, lse   tensors, or whatever else came back: their form is for checks to judge
     changed_inputs    names of the tensors that hold other numbers, or have another shape, after the call
     changed_state     what of the process's state differs after the call, in the words of a reason
-    shared_memory     "output" or "weights" -> the input in whose memory it lies
+    shared_memory     "output", "weights" or "lse" -> the input in whose memory it lies
     """
 
     output: Any
     weights: Any = None
+    lse: Any = None
     changed_inputs: tuple[str, ...] = ()
     changed_state: tuple[str, ...] = ()
     shared_memory: Mapping[str, str] = field(default_factory=dict)

@@ -162,6 +162,7 @@ class Option:
                   parts of each, in order
     lacks         (form, axes of the scores) -> what the mechanism lacks for the form, or ""
     breaks        names of the relations that do not hold under it
+    returned      whether a call returns a further result for it, after the output and the weights
     training      whether it acts in training alone: then no formula has it
     argument      the form that `choose --name` means without a value; None: a value must be given
     """
@@ -189,6 +190,7 @@ class Option:
     parts: Callable[[Any, int, int], Mapping[str, tuple[Part, ...]]] | None = None
     lacks: Callable[[Any, Axes], str] = _any_scores
     breaks: frozenset[str] = frozenset()
+    returned: bool = False
     training: bool = False
     argument: Any = None
 
@@ -196,6 +198,11 @@ class Option:
     def hides(self) -> bool:
         """Whether it can hide keys, by a tensor or without one."""
         return self.visible is not None or self.interval is not None
+
+    @property
+    def in_formula(self) -> bool:
+        """Whether it changes what is computed, and not only what a call takes, returns or does in training."""
+        return not (self.training or self.returned or self.parts is not None)
 
     def brings(self, form: Any) -> Tensor | None:
         """Return the tensor that a form brings, or None: a learned scale is one, a number is not."""

@@ -16,8 +16,8 @@ from attention_harness.options import OPTIONS
 from attention_harness.registry import mechanism
 
 NAME = "scaled_dot_product"
-# Neither changes the formula: dropout acts in training alone, and earlier keys are a form of the call.
-DECLARED = tuple(name for name in mechanism(NAME).options if name not in ("dropout", "past"))
+# They do not change the formula: dropout acts in training alone, the others are forms of the call and of its answer.
+DECLARED = tuple(name for name in mechanism(NAME).options if name not in ("dropout", "lse", "past"))
 TOGETHER = [
     (one, other)
     for one, other in itertools.combinations(DECLARED, 2)

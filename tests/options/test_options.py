@@ -75,7 +75,7 @@ def test_the_relations_that_an_option_breaks_exist():
 def test_a_tensor_has_the_axes_that_it_declares(option, form):
     """It broadcasts to the scores, or is a parameter of one number; what is no tensor is an argument."""
     case = case_with(option, form)
-    if option.training or option.parts:
+    if not option.in_formula:
         assert option.name not in inputs.tensors(case) | inputs.arguments(case)
         return
     tensor = option.brings(form)

@@ -85,8 +85,7 @@ def test_the_inputs_are_the_parameters_of_the_function(mechanism):
     by_kind = {kind: [p.name for p in parameters if p.kind is kind] for kind in type(next(iter(parameters)).kind)}
     kinds = inspect.Parameter
     assert [declared.name for declared in mechanism.inputs] == by_kind[kinds.POSITIONAL_OR_KEYWORD]
-    in_formula = [one for one in OPTIONS.values() if one.of_sizes is None and one.parts is None]
-    named = [one for one in in_formula if one.group is Group.NAMED]
+    named = [one for one in OPTIONS.values() if one.group is Group.NAMED and one.of_sizes is None and one.in_formula]
     taken = {one.name for one in named if set(one.capabilities) & set(mechanism.options)}
     own = {*mechanism.choices, *mechanism.settings, *taken}
     assert own == set(by_kind[kinds.KEYWORD_ONLY])

@@ -1,0 +1,89 @@
+"""The log-sum-exp that a call returns beside its output: against its error bound, and which one it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attention_harness.bounds import ErrorBound
+from attention_harness.bounds.error_bound import weights_of
+from attention_harness.bounds.judge import Judgement, ratio
+from attention_harness.bounds.log_sum_exp import log_sum_exp_bound
+from attention_harness.checks.declaration import check
+from attention_harness.checks.expected import arguments, arrays_of, fully_masked_rows
+from attention_harness.checks.form import WrongForm, to_array
+from attention_harness.checks.interface import Declaration
+from attention_harness.checks.subject import Subject
+from attention_harness.model.case import Case
+from attention_harness.model.dtypes import DTYPES
+from attention_harness.options import OPTIONS
+from attention_harness.registry import mechanisms
+
+
+def returns_it(implementation: Declaration, case: Case) -> bool:
+    """Return whether a call on the case returns a further result."""
+    return any(OPTIONS[name].returned for name in case.options if name in OPTIONS)
+
+
+@check("log_sum_exp", returns_it)
+def log_sum_exp(subject: Subject) -> Judgement:
+    """The returned log-sum-exp is the natural logarithm of the softmax's denominator, within its error bound.
+
+    A row that sees no key has minus infinity, unless another policy is declared for such rows: then it is not asked.
+    """
+    bound, got = bound_and_answer(subject)
+    if bound.overflow:
+        raise ValueError(f"the case lies outside the range of its dtype: {bound.overflow}")
+    rows = ~fully_masked_rows(subject.case, policy=subject.implementation.capabilities.policy, words=("nan", "mean"))
+    with np.errstate(invalid="ignore"):  # of two infinities
+        error = np.abs(np.where(got == bound.value, 0.0, got - bound.value))
+    error = np.where(np.isnan(error), np.inf, error)
+    error_ratio = np.where(rows, ratio(error, bound.bound), 0.0)
+    if not error_ratio.size:
+        return Judgement(0.0)
+    at = tuple(int(i) for i in np.unravel_index(np.argmax(error_ratio), error_ratio.shape))
+    largest = float(error_ratio[at])
+    reason = f"log-sum-exp is {got[at]:.9g}, expected {bound.value[at]:.9g}; its error bound is {bound.bound[at]:.3g}"
+    return Judgement(largest, float(error[at]), at, reason if largest > 1 else "")
+
+
+def bound_and_answer(subject: Subject) -> tuple[ErrorBound, NDArray[np.float64]]:
+    """Return the error bound, with the rounding of the dtype in which it came, and the numbers that came."""
+    case, answer = subject.case, subject.first.lse
+    bound = bound_of(subject)
+    dtype = _wrong_or_dtype(answer, case, bound.value.shape)
+    stored = DTYPES[dtype]
+    with np.errstate(invalid="ignore"):
+        size = np.abs(bound.value) + bound.bound
+        rounding = np.where(np.isfinite(bound.value), stored.roundoff * size + stored.half_spacing, 0.0)
+    return ErrorBound(
+        bound.value, bound.bound + rounding, bound.bound + rounding, None, bound.empty, bound.overflow
+    ), to_array(answer)
+
+
+def bound_of(subject: Subject) -> ErrorBound:
+    """Return the error bound of the case's log-sum-exp before it is stored."""
+    case, capabilities = subject.case, subject.implementation.capabilities
+    tensors, options = arguments(case, arrays_of(case))
+    evaluate = mechanisms()[case.mechanism].evaluate
+    return log_sum_exp_bound(weights_of(evaluate, tensors, options, case.dtype, capabilities.arithmetic))
+
+
+def _wrong_or_dtype(answer: Any, case: Case, shape: tuple[int, ...]) -> str:
+    """Return the dtype of a log-sum-exp: the case's, or that of its sums; raise WrongForm for another form."""
+    import torch
+
+    if type(answer) is not torch.Tensor:
+        came = "none" if answer is None else f"a {type(answer).__name__}"
+        raise WrongForm(f"declares a log-sum-exp, but returned {came}: expected (output, weights or None, lse)")
+    if tuple(answer.shape) != shape:
+        raise WrongForm(f"lse has shape {tuple(answer.shape)}, expected {shape}")
+    allowed = tuple(dict.fromkeys((case.dtype, case.format.accumulator)))
+    found = str(answer.dtype).removeprefix("torch.")
+    if found not in allowed:
+        raise WrongForm(f"lse has dtype {found}, expected {' or '.join(allowed)}")
+    if answer.device.type != case.device:
+        raise WrongForm(f"lse is on {answer.device}, expected {case.device}")
+    return found
