@@ -12,12 +12,13 @@ from attention_harness.bounds.error_bound import weights_of
 from attention_harness.bounds.judge import Judgement, ratio
 from attention_harness.bounds.log_sum_exp import log_sum_exp_bound
 from attention_harness.checks.declaration import check
-from attention_harness.checks.expected import arguments, arrays_of, fully_masked_rows
+from attention_harness.checks.expected import Arrays, arguments, arrays_of, fully_masked_rows
 from attention_harness.checks.form import WrongForm, to_array
 from attention_harness.checks.interface import Declaration
 from attention_harness.checks.subject import Subject
+from attention_harness.model.capabilities import Arithmetic
 from attention_harness.model.case import Case
-from attention_harness.model.dtypes import DTYPES
+from attention_harness.model.dtypes import DTYPES, DType
 from attention_harness.options import OPTIONS
 from attention_harness.registry import mechanisms
 
@@ -52,9 +53,8 @@ def log_sum_exp(subject: Subject) -> Judgement:
 def bound_and_answer(subject: Subject) -> tuple[ErrorBound, NDArray[np.float64]]:
     """Return the error bound, with the rounding of the dtype in which it came, and the numbers that came."""
     case, answer = subject.case, subject.first.lse
-    bound = bound_of(subject)
-    dtype = _wrong_or_dtype(answer, case, bound.value.shape)
-    stored = DTYPES[dtype]
+    bound = bound_of(case, arrays_of(case), subject.implementation.capabilities.arithmetic)
+    stored = stored_as(answer, case, bound.value.shape)
     with np.errstate(invalid="ignore"):
         size = np.abs(bound.value) + bound.bound
         rounding = np.where(np.isfinite(bound.value), stored.roundoff * size + stored.half_spacing, 0.0)
@@ -63,15 +63,14 @@ def bound_and_answer(subject: Subject) -> tuple[ErrorBound, NDArray[np.float64]]
     ), to_array(answer)
 
 
-def bound_of(subject: Subject) -> ErrorBound:
-    """Return the error bound of the case's log-sum-exp before it is stored."""
-    case, capabilities = subject.case, subject.implementation.capabilities
-    tensors, options = arguments(case, arrays_of(case))
+def bound_of(case: Case, arrays: Arrays, arithmetic: Arithmetic) -> ErrorBound:
+    """Return the error bound of the log-sum-exp of these numbers in the case's place, before it is stored."""
+    tensors, options = arguments(case, arrays)
     evaluate = mechanisms()[case.mechanism].evaluate
-    return log_sum_exp_bound(weights_of(evaluate, tensors, options, case.dtype, capabilities.arithmetic))
+    return log_sum_exp_bound(weights_of(evaluate, tensors, options, case.dtype, arithmetic))
 
 
-def _wrong_or_dtype(answer: Any, case: Case, shape: tuple[int, ...]) -> str:
+def stored_as(answer: Any, case: Case, shape: tuple[int, ...]) -> DType:
     """Return the dtype of a log-sum-exp: the case's, or that of its sums; raise WrongForm for another form."""
     import torch
 
@@ -86,4 +85,4 @@ def _wrong_or_dtype(answer: Any, case: Case, shape: tuple[int, ...]) -> str:
         raise WrongForm(f"lse has dtype {found}, expected {' or '.join(allowed)}")
     if answer.device.type != case.device:
         raise WrongForm(f"lse is on {answer.device}, expected {case.device}")
-    return found
+    return DTYPES[found]

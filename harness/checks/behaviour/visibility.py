@@ -119,7 +119,7 @@ def fully_masked_rows(subject: Subject) -> Judgement:
     """What a query that sees no key gets, by every way to hide keys: zero, NaN, the mean of the values, or other."""
     declared: Policy = subject.implementation.capabilities.policy
     ways = ways_to_hide(subject.implementation, subject.case)
-    problems = {way: (case, _last_batch_hidden(case, way)) for way, case in ways.items()}
+    problems = {way: (case, last_batch_hidden(case, way)) for way, case in ways.items()}
     without = _without_keys(subject.implementation, subject.case)
     problems |= {way: (case, inputs.tensors(case)) for way, case in without.items()}
     found = {}
@@ -151,7 +151,7 @@ def _without_keys(implementation: Declaration, case: Case) -> dict[str, Case]:
     return found
 
 
-def _last_batch_hidden(case: Case, way: str) -> dict[str, Tensor]:
+def last_batch_hidden(case: Case, way: str) -> dict[str, Tensor]:
     """Return the case's tensors, with every key hidden from the last batch element and none from the others."""
     import torch
 

@@ -1,0 +1,132 @@
+"""The log-sum-exp that is returned: right to 50 digits, judged as sharply as its bound, refused in a wrong form."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+
+from attention_harness import Arithmetic, Capabilities, registry
+from attention_harness.cases.ids import parse
+from attention_harness.checks import BY_NAME
+from attention_harness.checks.expected import arrays_of
+from attention_harness.checks.log_sum_exp import bound_of
+from attention_harness.execution import in_process
+from attention_harness.reference.core import visible_keys
+
+ID = "scaled_dot_product-B2H4Hk2Lq5Lk7D8Dv6-{}-{}-{}-contiguous"
+OPTIONS = ("lse=natural", "lse=natural+mask=full", "lse=natural+sinks=large", "causal=bottom_right+lse=natural")
+
+
+def judged(change, case, check: str = "log_sum_exp", **declared):
+    """Return the judgement of eager whose results go through a change."""
+    [eager] = registry.select(["eager"])
+    module = ModuleType("changed")
+    module.CAPABILITIES = Capabilities(
+        ("scaled_dot_product",),
+        dtypes=("float64", "float32", "bfloat16", "float16"),
+        options=eager.capabilities.options,
+        **declared,
+    )
+    module.prepare = lambda case: lambda **tensors: change(eager.prepare(case)(**tensors))
+    implementation = registry.Implementation("changed", module, eager.path)
+    return BY_NAME[check].judge(in_process.subject(implementation, case))
+
+
+@pytest.mark.parametrize("content", ["ordinary", "large", "shifted", "peaked", "sunken", "far_below", "exact"])
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+def test_a_right_one_passes(dtype, options, content):
+    """In the dtype of the sums, and stored in the case's."""
+    case = parse(ID.format(dtype, options, content))
+    assert "" == judged(lambda three: three, case).reason
+    assert "" == judged(lambda three: (*three[:2], three[2].to(three[0].dtype)), case).reason
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_the_reference_is_right_to_half_its_float64_bound(options):
+    """Against mpmath at 50 digits, from the very numbers of the case; rows that see no key have minus infinity."""
+    case = parse(ID.format("float64", options, "large"))
+    arrays = arrays_of(case)
+    bound = bound_of(case, arrays, Arithmetic())
+    hides = {name: arrays.get(name, form) for name, form in case.options.items() if name in ("mask", "causal")}
+    seen = visible_keys((2, 4, 5, 7), **hides)
+    with mpmath.workdps(50):
+        for b, h, i in np.ndindex(2, 4, 5):
+            query, keys = arrays["query"][b, h, i], arrays["key"][b, h // 2]
+            scores = [mpmath.fdot(query.tolist(), key.tolist()) / mpmath.sqrt(8) for key in keys]
+            masses = [mpmath.exp(score) for score, shown in zip(scores, seen[b, h, i], strict=True) if shown]
+            if "sinks" in arrays:
+                masses.append(mpmath.exp(float(arrays["sinks"][h])))
+            found = bound.value[b, h, i]
+            if not masses:
+                assert found == -np.inf
+                continue
+            assert abs(mpmath.log(mpmath.fsum(masses)) - found) <= bound.bound[b, h, i] / 2
+
+
+@pytest.mark.parametrize(("dtype", "relative"), [("float64", 2e-14), ("float32", 1e-5), ("bfloat16", 0.1)])
+def test_a_small_error_is_seen(dtype, relative):
+    """Of a few tens of roundings of the sums' dtype; of some of the scores' in bfloat16."""
+    case = parse(ID.format(dtype, "lse=natural", "ordinary"))
+    assert judged(lambda three: (*three[:2], three[2] + relative), case).error_ratio > 1
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda three: three[:2], "returned none: expected \\(output, weights or None, lse\\)"),
+        (lambda three: (*three[:2], three[2][..., None]), "lse has shape \\(2, 4, 5, 1\\), expected \\(2, 4, 5\\)"),
+        (lambda three: (*three[:2], three[2].half()), "lse has dtype float16, expected float32"),
+        (lambda three: (*three[:2], three[2].tolist()), "returned a list"),
+    ],
+)
+def test_a_wrong_form_is_refused(change, reason):
+    import re
+
+    case = parse(ID.format("float32", "lse=natural", "ordinary"))
+    assert re.search(reason, judged(change, case).reason)
+
+
+def test_weights_are_none_where_they_are_not_declared():
+    """The places stay: (output, None, lse)."""
+    case = parse(ID.format("float32", "lse=natural", "ordinary"))
+    assert "" == judged(lambda three: (three[0], None, three[2]), case).reason
+
+
+def test_rows_of_another_declared_policy_are_not_asked():
+    """Whoever declares NaN for rows without keys may have anything there; the other rows are judged."""
+    case = parse(ID.replace("Lq5Lk7", "Lq9Lk5").format("float32", "causal=bottom_right+lse=natural", "ordinary"))
+
+    def forgets(three):
+        return *three[:2], three[2].masked_fill(three[2].isneginf(), 0.0)
+
+    assert judged(forgets, case).error_ratio > 1
+    assert "" == judged(forgets, case, fully_masked_rows="nan").reason
+    assert judged(lambda three: (*three[:2], -three[2]), case, fully_masked_rows="nan").error_ratio > 1
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        (lambda lse: lse, "natural, minus infinity without a key"),
+        (lambda lse: lse / np.log(2), "base 2, minus infinity without a key"),
+        (lambda lse: -lse, "natural, negated, infinity without a key"),
+        (lambda lse: lse.masked_fill(lse.isneginf(), 0.0), "natural, 0 without a key"),
+        (lambda lse: lse.masked_fill(lse.isneginf(), torch.nan), "natural, NaN without a key"),
+        (lambda lse: lse + 1, "other, minus infinity without a key"),
+    ],
+)
+def test_the_behaviour_tells_which_one_it_is(change, finding):
+    """And contradicts the declaration where it is not the natural one."""
+    case = parse("scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous")
+
+    def changed(results):
+        return (*results[:2], change(results[2])) if len(results) == 3 else results
+
+    found = judged(changed, case, "behaviour.log_sum_exp")
+    assert finding == found.finding
+    assert bool(found.reason) == (finding != "natural, minus infinity without a key")
