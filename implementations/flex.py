@@ -36,7 +36,6 @@ CAPABILITIES = Capabilities(
     arithmetic=Arithmetic(rounded_scores=False, exp_ulp=20.0),
 )
 
-_BLOCK = 128  # queries or keys in a block of a BlockMask: torch's default
 _BUCKETS, _FARTHEST = 32, 128  # of T5's biases; what is as far or farther shares a bucket
 
 
@@ -47,12 +46,13 @@ def unavailable() -> str:
 
 
 def prepare(case: Case) -> Callable[..., Tensor]:
-    """Return the call. Cases whose lengths or numbers alone differ share a compiled operator."""
+    """Return the call. Cases that differ in numbers alone share a compiled operator, calls of other lengths have others."""
     import torch
 
     options = case.options
     number = options.get("scale") if case.mechanism == "scaled_dot_product" else 1.0
-    attend = _compiled(1.0 if number == "learned" else number, case.sizes["H"] != case.sizes["Hk"], _structure(case))
+    forms = tuple((name, form if isinstance(form, str) else "") for name, form in options.items())
+    attend = functools.partial(_compiled, 1.0 if number == "learned" else number, case.sizes["H"] != case.sizes["Hk"])
     cap = torch.tensor(options["softcap"]) if "softcap" in options else None
     slopes = _slopes(case.sizes["H"]) if "alibi" in options else None
 
@@ -93,24 +93,13 @@ def prepare(case: Case) -> Callable[..., Tensor]:
             by_distance=relative_bias if relative_bias is None else _by_distance(relative_bias, "causal" in options),
             places=places,
         )
-        return attend(query, key, value, score_mod, blocks)
+        structure = (forms, query.dtype, *((x.shape, x.stride()) for x in (query, key, value)))
+        return attend(structure)(query, key, value, score_mod, blocks)
 
     return flex
 
 
-# --- one operator for many cases
-
-
-def _structure(case: Case) -> tuple[Any, ...]:
-    """Return what makes a graph of its own, but for numbers."""
-    lengths = [*case.sizes.values()]
-    # torch.compile makes a graph of its own for lengths of 1, for lengths that are equal, and flex_attention for more
-    # than one block; it holds the numbers of heads and the widths fixed.
-    special = tuple(1 if length < 2 else lengths.index(length) + 2 for length in lengths)
-    fixed = tuple((axis, length) for axis, length in case.sizes.items() if axis not in ("B", "Lq", "Lk"))
-    several = tuple(case.sizes[axis] > _BLOCK for axis in ("Lq", "Lk"))
-    forms = tuple((name, form if isinstance(form, str) else "") for name, form in case.options.items())
-    return case.dtype, case.layout, special, fixed, several, forms
+# --- one operator for many calls
 
 
 @functools.cache
@@ -127,7 +116,9 @@ def _compiled(scale: float | None, grouped: bool, structure: tuple[Any, ...]) ->
     own = types.FunctionType(
         operator.__code__.replace(), operator.__globals__, operator.__name__, None, operator.__closure__
     )
-    compiled: Callable[..., Tensor] = torch.compile(own, fullgraph=True, dynamic=True)
+    # torch 2.13, dynamic=True: a captured tensor brings the symbols of its lengths into the kernel, where a part of
+    # such a name is taken for another's: "`cur_qSplitSize2` was not declared in this scope".
+    compiled: Callable[..., Tensor] = torch.compile(own, fullgraph=True, dynamic=False)
     return compiled
 
 
@@ -184,7 +175,7 @@ def _blocks(
     window, causal = options.get("window"), "causal" in options
     if not causal and all(part is None for part in (window, documents, mask, valid_lens)):
         return None
-    left, right = (torch.tensor(side) for side in window or (0, 0))  # a captured tensor may change, a number may not
+    left, right = (torch.tensor(side) for side in window or (0, 0))  # a number would make another graph
     shown = mask if mask is None else _reader(mask)
     lens = valid_lens if valid_lens is None else _reader(valid_lens.reshape(len(valid_lens), 1, -1, 1))
 
@@ -205,13 +196,15 @@ def _blocks(
     of_mask = () if mask is None else (1,) * (4 - mask.ndim) + mask.shape
     batch = max([1, *of_mask[:1], *([] if valid_lens is None else valid_lens.shape[:1])])
     heads = max([1, *of_mask[1:2]])
-    return create_block_mask(mask_mod, batch, heads, queries, keys, device="cpu", BLOCK_SIZE=_BLOCK)
+    return create_block_mask(mask_mod, batch, heads, queries, keys, device="cpu")
 
 
 def _reader(numbers: Tensor) -> Callable[..., Tensor]:
     """Return the function from a score's place to what a tensor that broadcasts to the scores has there."""
     axes = [axis for axis, length in enumerate(numbers.shape, 4 - numbers.ndim) if length != 1]
-    dense = numbers.squeeze()
+    # torch 2.13 copies a captured tensor with gaps, loads from the one it copied, and fails: "All the buffers in the
+    # score and mask subgraph should be in kernel_group.args.input_buffers"
+    dense = numbers.squeeze().contiguous()
 
     def read(*place: Tensor) -> Tensor:
         return dense[tuple(place[axis] for axis in axes)] if axes else dense
