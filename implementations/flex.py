@@ -32,6 +32,9 @@ CAPABILITIES = Capabilities(
     ),
     requires=("Lq >= 1", "Lk >= 1", "D >= 1", "Dv >= 1"),
     builds=True,
+    # threads get right answers, but what else a thread runs inside of the call, as a tracing function, torch tries to
+    # compile with it: "Attempt to trace generator"
+    thread_safe=False,
     # its exponential is ATen's exp_u20, "a faster version of exp with ULP=20"
     arithmetic=Arithmetic(rounded_scores=False, exp_ulp=20.0),
 )
@@ -46,7 +49,7 @@ def unavailable() -> str:
 
 
 def prepare(case: Case) -> Callable[..., Tensor]:
-    """Return the call. Cases that differ in numbers alone share a compiled operator, calls of other lengths have others."""
+    """Return the call. Cases that differ in numbers alone share a compiled operator; calls of other lengths do not."""
     import torch
 
     options = case.options
