@@ -17,6 +17,9 @@ from attention_harness.commands.doctor import packages
 from attention_harness.commands.doctor.packages import MISSING, OK, Finding
 from attention_harness.model.errors import HarnessError
 
+_NEED_COMPILER = ("compiled", "flex")
+"""The shipped implementations that torch.compile makes kernels for on the CPU."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the verb takes."""
@@ -65,7 +68,7 @@ def _implementations(compiler: Sequence[Finding]) -> Iterator[Finding]:
         advice = packages.install_command("cuda" if gpu else "onnx") if reason else ""
         if reason and gpu and not cuda_devices() and "not installed" not in reason:
             advice = "needs a machine with an NVIDIA GPU"
-        if name == "compiled" and compiler and not reason:
+        if name in _NEED_COMPILER and compiler and not reason:
             reason, advice = f"no {compiler[0].name}: its checks would be errors", compiler[0].advice
         state = "unavailable" if reason else OK
         yield Finding("implementations", name, state, reason or implementation.summary, advice)

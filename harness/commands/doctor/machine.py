@@ -71,7 +71,7 @@ def _accelerator() -> Iterator[Finding]:
 
 
 def _compiler() -> Iterator[Finding]:
-    """Yield what torch.compile makes its kernels with; without it the implementation `compiled` goes wrong."""
+    """Yield what torch.compile makes its kernels with; without it `compiled` and `flex` go wrong."""
     default, advice = _COMPILERS.get(sys.platform, _COMPILERS["linux"])
     wanted = os.environ.get("CXX") or default
     header = Path(sysconfig.get_path("include")) / "Python.h"

@@ -165,7 +165,7 @@ def test_outside_of_a_checkout(monkeypatch, tmp_path):
     ("platform", "advice"), [("linux", "apt-get install g++"), ("darwin", "xcode-select"), ("win32", "Visual Studio")]
 )
 def test_no_compiler(harness, monkeypatch, platform, advice):
-    """The advice is this system's; `compiled` cannot run, so a default run would go wrong."""
+    """The advice is this system's; `compiled` and `flex` cannot run, so a default run would go wrong."""
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(machine.sys, "platform", platform)
@@ -173,9 +173,9 @@ def test_no_compiler(harness, monkeypatch, platform, advice):
     monkeypatch.undo()
     monkeypatch.setattr(machine, "_compiler", lambda: iter([compiler]))
     answer = harness("doctor", "--json")
-    compiled = findings(answer)["implementations", "compiled"]
+    affected = [findings(answer)["implementations", name] for name in ("compiled", "flex")]
     assert (1, "missing", True) == (answer.status, compiler.state, advice in compiler.advice)
-    assert ("unavailable", compiler.advice) == (compiled["state"], compiled["advice"])
+    assert [("unavailable", compiler.advice)] * 2 == [(one["state"], one["advice"]) for one in affected]
 
 
 def test_a_folder_that_cannot_be_written(monkeypatch):
