@@ -52,6 +52,10 @@ _DYNAMIC = {
     "rotary_embedding": {"sequence": "B - Lq -"},
     "self_attention": {"sequence": "B Lq -"},
     "cross_attention": {"sequence": "B Lq -", "context": "B Lk -"},
+    "differential_attention": {
+        **dict.fromkeys(("query_1", "query_2"), "B - Lq -"),
+        **dict.fromkeys(("key_1", "key_2", "value"), "B - Lk -"),
+    },
 }
 _BY_RANK = {2: "Lq Lk", 3: "B Lq Lk", 4: "B - Lq Lk"}
 _OPTIONS = {"mask": _BY_RANK, "bias": _BY_RANK, "valid_lens": {1: "B", 2: "B Lq"}, "cache_lens": {1: "B"}}

@@ -21,7 +21,7 @@ CAPABILITIES = Capabilities(
     mechanisms=(
         *("dot_product", "scaled_dot_product", "cosine", "additive", "concat_tanh", "tanh_gated", "gaussian_kernel"),
         *("masked_softmax", "location", "projected", "multi_head", "positional_encoding", "rotary_embedding"),
-        *("self_attention", "cross_attention"),
+        *("self_attention", "cross_attention", "differential_attention"),
     ),
     dtypes=("float64", "float32", "bfloat16", "float16"),
     devices=("cpu", "cuda"),
@@ -228,6 +228,36 @@ def cross_attention(
     query, key, value = linear(sequence, W_q), linear(context, W_k), linear(context, W_v)
     change, weights = scaled_dot_product(query, key, value, **visibility)
     return sequence + change, weights
+
+
+def differential_attention(
+    query_1: Tensor,
+    query_2: Tensor,
+    key_1: Tensor,
+    key_2: Tensor,
+    value: Tensor,
+    lambda_q1: Tensor,
+    lambda_k1: Tensor,
+    lambda_q2: Tensor,
+    lambda_k2: Tensor,
+    *,
+    scale: float | Tensor | None = None,
+    dropout: float = 0.0,
+    training: bool = False,
+    **visibility: Any,
+) -> Answer:
+    """Weigh by the difference of two softmax maps, the second one times a learned number."""
+    import torch
+
+    key_1, key_2, value = (repeat_heads(x, query_1) for x in (key_1, key_2, value))
+    factor = (lambda_q1 * lambda_k1).sum().exp() - (lambda_q2 * lambda_k2).sum().exp() + 0.8
+    scale = 1 / math.sqrt(max(query_1.shape[-1], 1)) if scale is None else scale
+    first = softmax(query_1 @ key_1.mT * scale, **visibility)
+    second = softmax(query_2 @ key_2.mT * scale, **visibility)
+    difference = first - factor * second
+    if training:
+        difference = torch.nn.functional.dropout(difference, dropout)
+    return difference @ value, difference
 
 
 # --- what they share

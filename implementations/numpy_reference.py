@@ -33,6 +33,7 @@ CAPABILITIES = Capabilities(
         "rotary_embedding",
         "self_attention",
         "cross_attention",
+        "differential_attention",
     ),
     dtypes=tuple(DTYPES),
     options=tuple(

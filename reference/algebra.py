@@ -111,6 +111,7 @@ class Algebra:
     """What one formula promises.
 
     checks    names of the checks that hold for this formula, and not for every one
+    lacks     names of the relations that hold for every other formula, and not for this one
     breaks    a value of a choice -> the relations that do not hold under it
     shifted   the tensor by which a constant is added to all scores of a row; "" if there is none
     linear    the tensor in which the output is linear but for its offset; "" if there is none
@@ -119,6 +120,7 @@ class Algebra:
     """
 
     checks: tuple[str, ...] = ()
+    lacks: frozenset[str] = frozenset()
     breaks: Mapping[str, frozenset[str]] = field(default_factory=dict)
     shifted: str = ""
     linear: str = "value"

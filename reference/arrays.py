@@ -18,7 +18,7 @@ Words = str | NDArray[np.str_]
 
 
 class Array(Protocol):
-    """The operators that a formula may use, with NumPy's meaning; and `np.tanh`, `np.sin` and `np.cos` of an array."""
+    """The operators that a formula may use, with NumPy's meaning; and `np.tanh`, `np.sin`, `np.cos` and `np.exp` of an array."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -52,6 +52,7 @@ class Composite(Array, Protocol):
     def normalise_rms(self, weight: Any, epsilon: float) -> Any: ...
     def finite(self) -> Any: ...
     def computed(self, constant: Any, roundings: float) -> Any: ...
+    def as_output(self) -> Any: ...
 
 
 class Plain:
@@ -99,6 +100,18 @@ class Plain:
     def computed(self: Any, constant: Any, roundings: float) -> Any:
         """Return a constant that every implementation computes for itself, right to so many roundings."""
         return constant
+
+    def as_output(self: Any) -> Any:
+        """Return the array as it is where an implementation stores it in the case's dtype."""
+        return self
+
+    def difference(self: Any, factor: Any, other: Any) -> Any:
+        """Return weights minus a factor times other weights."""
+        return self - factor * other
+
+    def difference_sum(self: Any, factor: Any, other: Any, values: Any) -> Any:
+        """Return the sum of the values by weights from which a factor times others was subtracted."""
+        return (self - factor * other) @ values
 
 
 def operations(x: Any) -> Any:

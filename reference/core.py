@@ -85,10 +85,27 @@ def softmax(scores: Any, visible: NDArray[np.bool_], fully_masked_rows: Words = 
 def attend(scores: Any, value: Any, **options: Any) -> tuple[Any, Any]:
     """Return (output, weights): the weights of the visible keys, times the values."""
     weights, keys = _all_weights(scores, **options), scores.shape[-1]
-    for _ in range(weights.shape[-1] - keys):  # what has no key has no value
+    return weights @ _beside(value, weights.shape[-1] - keys), _of_keys(weights, keys)
+
+
+def attend_by_difference(scores: tuple[Any, Any], factor: Any, value: Any, **options: Any) -> tuple[Any, Any]:
+    """Return (output, weights): weights of the first scores minus a factor times those of the second, by the values.
+
+    The options act on both scores alike.
+    """
+    first, second = (_all_weights(each, **options) for each in scores)
+    keys = scores[0].shape[-1]
+    output = operations(first).difference_sum(first, factor, second, _beside(value, first.shape[-1] - keys))
+    first, second = (_of_keys(each, keys) for each in (first, second))
+    return output, operations(first).difference(first, factor, second)
+
+
+def _beside(value: Any, further: int) -> Any:
+    """Return the values, and 0 for what stands beside the keys in the softmax: what has no key has no value."""
+    for _ in range(further):
         rows = value.swapaxes(-1, -2)
         value = operations(rows).beside(rows, np.zeros(1)).swapaxes(-1, -2)
-    return weights @ value, _of_keys(weights, keys)
+    return value
 
 
 def visible_weights(scores: Any, **options: Any) -> Any:
@@ -156,6 +173,11 @@ def normalise_rms(x: Any, weight: Any, epsilon: float) -> Any:
 def computed(constant: NDArray[np.float64] | np.float64, like: Any, roundings: Any) -> Any:
     """Return a constant that every implementation computes itself, right to so many roundings, of all or of each."""
     return operations(like).computed(like, constant, roundings)
+
+
+def stored(x: Any) -> Any:
+    """Return an array as an implementation may store it between two steps: in the case's dtype."""
+    return operations(x).as_output(x)
 
 
 def repeat_heads(x: Any, heads: int) -> Any:

@@ -82,7 +82,8 @@ def error_bounds(
             linear = (scores.shift.max(-1, initial=0.0) <= _FIRST_ORDER) & normal
             of_rounded = output is not scores and output.of_rounded
             weighing = np.zeros(linear.shape) if of_rounded else np.round((scores.looked_at**2).sum(-1), _DIGITS)
-    of_weights = bound_of_result(scores, None, empty, dtype) if scores is not None and weights else None
+    empty = second.empty if empty is None and second is not None else empty  # of a difference of weights
+    of_weights = bound_of_result(second.as_output(), None, empty, dtype) if second is not None and weights else None
     of_output = bound_of_result(output.as_output(), linear, empty, dtype)
     return replace(of_output, weighing=weighing), of_weights
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attention_harness.bounds.elementary import Elementary
 from attention_harness.bounds.root_mean_square import RootMeanSquare
 from attention_harness.bounds.rounding import (
     MEAN_SQUARE_ROUNDING,
@@ -27,7 +28,7 @@ from attention_harness.model.dtypes import DType
 from attention_harness.reference.arrays import Words
 
 
-class Tracked(RootMeanSquare, Ufuncs):
+class Tracked(Elementary, RootMeanSquare, Ufuncs):
     """A float64 array with the bound and the variance of an implementation's error in it.
 
     bound, variance  arrays of the value's shape, or the number 0 for what is exact, as the inputs are
@@ -35,6 +36,7 @@ class Tracked(RootMeanSquare, Ufuncs):
     direct           whether this is a weighted sum of values, with nothing after it
     of_rounded       of such a sum: whether its values have errors of their own
     by_output        of a gradient of weights: what its mean may err, made from the output
+    empty            of a difference of weights: rows that see no key
     keyless          columns at the end that stand for no key: sinks beside scores
     overflows        whether a step so far leaves the range of the format in which it is stored
     factors          of a stored product: sizes of what was multiplied, as a third factor may have met either one first
@@ -49,6 +51,7 @@ class Tracked(RootMeanSquare, Ufuncs):
         self.variance = variance
         self.stored = self.direct = self.of_rounded = False
         self.by_output: Array | None = None
+        self.empty: NDArray[np.bool_] | None = None
         self.keyless = 0
         self.factors: tuple[Array, Array] | None = None
         self.scaled = 0.0
@@ -83,6 +86,10 @@ class Tracked(RootMeanSquare, Ufuncs):
         result.overflows |= exceeds(value, fmt)
         result.stored = fmt is self.model.io
         return result
+
+    def largest(self) -> float:
+        """Return the largest size that an element may have."""
+        return float(np.max(np.abs(self.value) + self.bound, initial=0.0))
 
     def as_output(self) -> Tracked:
         """Return what the implementation hands out: in the case's dtype, whatever it computed in."""
@@ -283,27 +290,6 @@ class Tracked(RootMeanSquare, Ufuncs):
         result = self.like(self.value, bound, self.variance)
         result.stored = whole.stored
         return result
-
-    # --- elementary functions
-
-    def tanh(self) -> Tracked:
-        r"""Return the tangent: $|\tanh(z + d) - \tanh z| \le \min(|d| \operatorname{sech}^2 t, 2)$, t nearest to 0."""
-        value = np.tanh(self.value)
-        nearest = np.maximum(np.abs(self.value) - self.bound, 0.0)
-        bound = np.minimum(self.bound / np.cosh(np.minimum(nearest, 300.0)) ** 2, 2.0)
-        return self._elementary(value, bound, self.variance * (1 - value**2) ** 2)
-
-    def sin(self) -> Tracked:
-        return self._elementary(np.sin(self.value), np.minimum(self.bound, 2.0), self.variance)
-
-    def cos(self) -> Tracked:
-        return self._elementary(np.cos(self.value), np.minimum(self.bound, 2.0), self.variance)
-
-    def _elementary(self, value: Array, bound: Any, variance: Any) -> Tracked:
-        """Return the value of a function that the accumulator's format has to so many units in the last place."""
-        ulps = 2 * self.model.exp_ulp * self.model.acc.roundoff
-        variance = variance + (ulps * value) ** 2 / 12
-        return self.rounded(value, bound + ulps * (np.abs(value) + bound), variance, self.model.step)
 
     # --- the operations that are more than one operator
 

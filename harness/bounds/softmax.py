@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attention_harness.bounds.difference import Difference
 from attention_harness.bounds.rounding import (
     MEAN_SQUARE_ROUNDING,
     Array,
@@ -33,7 +34,7 @@ _LOOKED_AT = 64  # keys by which rows are told apart
 _UNDERFLOW = 745.0  # e^-745 is the least number of float64
 
 
-class Weights:
+class Weights(Difference):
     r"""The softmax of tracked scores. Its product with the values uses the exact form of the whole.
 
     shift           bound of the log-weights' errors, but for what a row shares; `shift_variance` their variance
@@ -46,10 +47,14 @@ class Weights:
     apart           relative error between two ways to a weight, exp(s - lse) and exp(s - max) / sum
     empty           rows that see no key
     whole           these weights with those of columns that have no value, which are not handed out
+    storings        how often a weight is stored before it meets the values; of a difference more than once
+    amplified       by how much the rounding of a gradient of these weights grows, of a difference
     exact           rows whose weights are exactly 2^-k in every order of every softmax: 2^k keys, each with the score 0
     """
 
     stored = True
+    storings = 1
+    amplified = 0.0
 
     def __init__(self, scores: Any, visible: NDArray[np.bool_], fully_masked_rows: Words) -> None:
         self.model, self.scores, self.visible = scores.model, scores, visible
@@ -258,14 +263,15 @@ class Weights:
     def _vanishing(self, magnitude: Array) -> Array:
         """Return what a term of a weighted sum loses where its weight or its product is below the smallest number."""
         model = self.model
-        return model.probabilities.half_spacing * magnitude + model.acc.smallest * np.maximum(magnitude, 1.0)
+        stored = self.storings * model.probabilities.half_spacing
+        return stored * magnitude + model.acc.smallest * np.maximum(magnitude, 1.0)
 
     def _variance_of_sum(self, values: Any, out: Array) -> Array:
         model, unit, v, n = self.model, self.model.acc.roundoff, values.value, self.shape[-1]
         stored, squares = model.probabilities.roundoff, self.value**2
         variance = _weighted_spread(squares * self.shift_variance, v, out)
         step = np.maximum((stored * self.value) ** 2 * MEAN_SQUARE_ROUNDING, model.probabilities.half_spacing**2 / 3)
-        step = np.minimum(step, squares)
+        step = np.minimum(self.storings * step, squares)
         independent = step @ v**2
         if self.repeated.any():  # what errs alike adds up
             independent = np.where(self.repeated, (np.sqrt(step) @ np.abs(v)) ** 2, independent)
@@ -327,6 +333,7 @@ class Weights:
         error = out.bound + relative * np.abs(out.value)
         by_output = size * error + adjoint.bound * (np.abs(out.value) + error) + model.step.half_spacing
         result.by_output = by_output.sum(-1, keepdims=True)
+        result.bound = result.bound + self.amplified * model.step.half_spacing
         return result
 
     def mean(self, x: Any) -> Any:

@@ -219,6 +219,10 @@ class Taped(RootMeanSquare, Ufuncs):
         value = np.tanh(self.value)
         return Taped(value, (self, lambda adjoint: adjoint * (-(value * value) + 1.0)))
 
+    def exp(self) -> Taped:
+        value = np.exp(self.value)
+        return Taped(value, (self, lambda adjoint: adjoint * value))
+
     def __truediv__(self, constant: Any) -> Taped:
         number = isinstance(constant, int | float | np.ndarray | np.generic)
         return self * (self.computed(constant, 0) if number else constant).reciprocal()
@@ -263,6 +267,29 @@ class Taped(RootMeanSquare, Ufuncs):
     def softmax(self, visible: NDArray[np.bool_], fully_masked_rows: Words) -> Taped:
         weights = self.value.softmax(visible, fully_masked_rows)
         return Taped(weights, (self, lambda adjoint: weights.scores_gradient(adjoint)))
+
+    def for_difference(self, amplified: float = 0.0) -> Taped:
+        return Taped(self.value.for_difference(amplified), (self, lambda adjoint: adjoint))
+
+    def difference_sum(self, factor: Taped, other: Taped, values: Taped) -> Taped:
+        r"""Return $P V - \lambda (Q V)$. The gradient of $\lambda$ is $-\sum_{ij} Q_{ij} \bar P_{ij}$, or the sum with QV.
+
+        The closed form of a row's mean holds for either way.
+        """
+        weights = other.for_difference(factor.largest())
+        plain = weights @ values
+
+        def pull(adjoint: Any) -> Any:
+            return _reduced(weights.value.mean(weights.value.incoming(adjoint, values.value, plain.value)), factor.shape)
+
+        product = Taped(plain.value * factor.value, (plain, lambda adjoint: adjoint * factor.value), (factor, pull))
+        return self.for_difference() @ values - product
+
+    def difference(self, factor: Taped, other: Taped) -> Taped:
+        return Taped(self.value.difference(factor.value, other.value))  # gradients are those of the output
+
+    def largest(self) -> float:
+        return self.value.largest()
 
     # --- what the way back needs of weights
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-_OWN = {np.tanh: "tanh", np.sin: "sin", np.cos: "cos", np.add: "__radd__", np.multiply: "__rmul__"}
+_OWN = {np.tanh: "tanh", np.sin: "sin", np.cos: "cos", np.exp: "exp", np.add: "__radd__", np.multiply: "__rmul__"}
 
 
 class Ufuncs:

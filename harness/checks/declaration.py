@@ -90,10 +90,10 @@ def check(name: str, *conditions: Predicate, **more: Any) -> Callable[[Callable[
 
 
 def broken(case: Case) -> set[str]:
-    """Return the names of the relations that do not hold under a case's options and choices."""
+    """Return the names of the relations that do not hold for a case's formula, or under its options and choices."""
     algebra = mechanisms()[case.mechanism].algebra
     by_choice = {name for value in case.options.values() for name in algebra.breaks.get(str(value), ())}
-    return by_choice | set(broken_relations(case))
+    return by_choice | set(algebra.lacks) | set(broken_relations(case))
 
 
 def of_mechanism(name: str) -> Predicate:

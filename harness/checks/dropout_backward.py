@@ -10,7 +10,7 @@ Where both passes round, the two sides differ by no more than their errors allow
 divided by the keep probability k, and with two roundings of that division in each pass, the slack is
 
 $$\tfrac1k \sum_j |V_j|\, b(dV_j)
-+ \tfrac1k \sum_i |dO_i| \Big(b(O_i) + \sum_j \big(b(p_{ij}) + 4u\,(p_{ij} + b(p_{ij})) + 4\eta\big) |V_j|\Big)$$
++ \tfrac1k \sum_i |dO_i| \Big(b(O_i) + \sum_j \big(b(p_{ij}) + 4u\,(|p_{ij}| + b(p_{ij})) + 4\eta\big) |V_j|\Big)$$
 
 with the unit roundoff u of the case's dtype and $\eta$, half the spacing of its subnormal numbers.
 """
@@ -74,7 +74,7 @@ def dropout_gradient(subject: Subject) -> Judgement:
 def _slack_of_rows(case: Case, output: ErrorBound, weights: ErrorBound, value: Array) -> Array:
     """Return by how much two passes with one draw may differ in the output, by key head: the sum over i above."""
     form, expected = case.format, np.where(np.isnan(weights.value), 0.0, weights.value)
-    per_weight = weights.bound + 4 * form.roundoff * (expected + weights.bound) + 4 * form.half_spacing
+    per_weight = weights.bound + 4 * form.roundoff * (np.abs(expected) + weights.bound) + 4 * form.half_spacing
     per_row = _by_key_head(per_weight, value) @ np.abs(value)
     found: Array = (_by_key_head(output.bound, value) + per_row) / (1 - case.options["dropout"])
     return found

@@ -14,6 +14,7 @@ from attention_harness.checks.relations.problem import Problem, agree, answer_to
 from attention_harness.checks.relations.sampling import changeable, plain_single, simple
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
+from attention_harness.reference.differential_attention import LAMBDA_INIT
 
 
 def plain_case(case: Case) -> Case:
@@ -77,6 +78,33 @@ def cross_with_itself(subject: Subject) -> Judgement:
     crossed, base = answer_to(subject, Problem(with_itself_case(subject.case), arrays)), answer_to(subject, alone)
     allowed = crossed.bound + base.bound
     return agree(crossed.output, sequence + base.output, allowed, what="cross attention and self-attention")
+
+
+def one_map_case(case: Case) -> Case:
+    """Return the scaled dot product of the first queries and keys."""
+    return replace(case, mechanism="scaled_dot_product")
+
+
+@check(
+    "relation.equal_halves",
+    changeable,
+    of_mechanism("relation.equal_halves"),
+    sampled=plain_single,
+    other_cases=(one_map_case,),
+)
+def equal_halves(subject: Subject) -> Judgement:
+    r"""With equal queries and keys for both maps, differential attention is $1 - \lambda$ times scaled dot product."""
+    problem = Problem.of(subject.case)
+    arrays = dict(problem.arrays)
+    query, key = arrays["query_1"], arrays["key_1"]
+    halves = answer_to(subject, problem.changed(query_2=query, key_2=key))
+    (q1, k1), (q2, k2) = ((arrays.pop(f"lambda_q{n}"), arrays.pop(f"lambda_k{n}")) for n in (1, 2))
+    part = 1 - (np.exp(q1 @ k1) - np.exp(q2 @ k2) + LAMBDA_INIT)
+    for name in ("query_1", "query_2", "key_1", "key_2"):
+        del arrays[name]
+    plain = answer_to(subject, Problem(one_map_case(subject.case), arrays | {"query": query, "key": key}))
+    allowed = halves.bound + np.abs(part) * plain.bound
+    return agree(halves.output, part * plain.output, allowed, what="differential attention of equal halves and one map")
 
 
 @check(
