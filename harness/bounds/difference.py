@@ -30,25 +30,26 @@ class Difference:
     theta: Any
     exact: Any
     storings: int
-    amplified: float
+    amplified: Any
 
-    def for_difference(self, amplified: float = 0.0) -> Any:
-        """Return these weights as they are where they are stored three times before they meet the values.
+    def for_difference(self, factor: Any = None) -> Any:
+        r"""Return these weights as they are where they are stored three times before they meet the values.
 
-        amplified: the factor by which the gradient of these weights is multiplied after it was stored
-        No row is exact: $1/n - \\lambda/n$ is rounded.
+        factor: by which the gradient of these weights may be multiplied after it was stored
+        No row is exact: $1/n - \lambda/n$ is rounded.
         """
         made: Any = copy.copy(self)
         made.__dict__.pop("factor", None)  # it is made of theta
         further = [self.model.probabilities.roundoff] * (_STORED - 1)
         made.theta = compound(self.theta, *further)
         made.exact = np.zeros_like(self.exact)
-        made.storings, made.amplified = _STORED, amplified
+        made.storings = _STORED
+        made.amplified = 0.0 if factor is None else np.max(np.abs(factor.value) + factor.bound)
         return made
 
     def difference_sum(self: Any, factor: Any, other: Any, values: Any) -> Any:
         """Return the values' sum by these weights minus that by others, times a factor."""
-        return self.for_difference() @ values - (other.for_difference() @ values) * factor
+        return self.for_difference() @ values - (other.for_difference(factor) @ values) * factor
 
     def difference(self: Any, factor: Any, other: Any) -> Any:
         """Return these weights minus a factor times others: one rounding for the product, one for the difference."""

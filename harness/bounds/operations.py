@@ -87,10 +87,6 @@ class Tracked(Elementary, RootMeanSquare, Ufuncs):
         result.stored = fmt is self.model.io
         return result
 
-    def largest(self) -> float:
-        """Return the largest size that an element may have."""
-        return float(np.max(np.abs(self.value) + self.bound, initial=0.0))
-
     def as_output(self) -> Tracked:
         """Return what the implementation hands out: in the case's dtype, whatever it computed in."""
         return self if self.stored else self.rounded(self.value, self.bound, self.variance, self.model.io)

@@ -54,7 +54,7 @@ class Weights(Difference):
 
     stored = True
     storings = 1
-    amplified = 0.0
+    amplified: Any = 0.0
 
     def __init__(self, scores: Any, visible: NDArray[np.bool_], fully_masked_rows: Words) -> None:
         self.model, self.scores, self.visible = scores.model, scores, visible

@@ -73,6 +73,15 @@ class Softmax(Protocol):
     def of_keys(self, keys: int) -> Any:
         """Return the weights of the first keys, as they are handed out."""
 
+    def for_difference(self, factor: Any = None) -> Any:
+        """Return the weights as they are where others times a factor may be subtracted from them first."""
+
+    def difference(self, factor: Any, other: Any) -> Any:
+        """Return these weights minus a factor times others, as they are handed out."""
+
+    def difference_sum(self, factor: Any, other: Any, values: Any) -> Any:
+        """Return the product of that difference with the values."""
+
     def incoming(self, adjoint: Any, values: Any, out: Any) -> Any:
         r"""Return the adjoint of the weights whose product with `values` is `out`: $\bar P = \bar O V^\top$."""
 
@@ -268,15 +277,16 @@ class Taped(RootMeanSquare, Ufuncs):
         weights = self.value.softmax(visible, fully_masked_rows)
         return Taped(weights, (self, lambda adjoint: weights.scores_gradient(adjoint)))
 
-    def for_difference(self, amplified: float = 0.0) -> Taped:
-        return Taped(self.value.for_difference(amplified), (self, lambda adjoint: adjoint))
+    def for_difference(self, factor: Taped | None = None) -> Taped:
+        made = self.value.for_difference(None if factor is None else factor.value)
+        return Taped(made, (self, lambda adjoint: adjoint))
 
     def difference_sum(self, factor: Taped, other: Taped, values: Taped) -> Taped:
         r"""Return $P V - \lambda (Q V)$. The gradient of $\lambda$ is $-\sum_{ij} Q_{ij} \bar P_{ij}$, or the sum with QV.
 
         The closed form of a row's mean holds for either way.
         """
-        weights = other.for_difference(factor.largest())
+        weights = other.for_difference(factor)
         plain = weights @ values
 
         def pull(adjoint: Any) -> Any:
@@ -287,9 +297,6 @@ class Taped(RootMeanSquare, Ufuncs):
 
     def difference(self, factor: Taped, other: Taped) -> Taped:
         return Taped(self.value.difference(factor.value, other.value))  # gradients are those of the output
-
-    def largest(self) -> float:
-        return self.value.largest()
 
     # --- what the way back needs of weights
 

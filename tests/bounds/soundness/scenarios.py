@@ -144,6 +144,9 @@ TWO = Leaf([[[-6.0, 0.0]]], OFF, [1.0, -1.0])
 """Scores of which the smaller is too high and the larger too low."""
 EVEN = Leaf([[[0.0, 0.0]]], OFF, [1.0, -1.0])
 APART = Leaf([[[1.0], [-1.0]]])
+HALVES = Leaf([[[0.5, 0.5]]])
+"""Scores that weigh one half each, and not exactly, as scores of 0 would."""
+BOTH = Leaf([[[1.0], [1.0]]])
 PLACED = np.array([[True, False, False, False]] * 3)
 
 
@@ -234,6 +237,7 @@ OPERATIONS: dict[str, Scenario] = {
     "tanh": Scenario(np.tanh, [Leaf([-1.0], OFF)], upstream=Leaf([1.0], OFF), also=[([Leaf([4.0])], ONE_FORMAT)]),
     "sin": Scenario(np.sin, [Leaf([0.0], OFF)], also=[([Leaf([1.0])], ONE_FORMAT)]),
     "cos": Scenario(np.cos, [Leaf([-np.pi / 2], OFF)], also=[([Leaf([0.0])], ONE_FORMAT)]),
+    "exp": Scenario(np.exp, [Leaf([1.0], OFF)], upstream=Leaf([1.0], OFF), also=[([Leaf([0.0])], ONE_FORMAT)]),
     # more than one operator
     "computed": Scenario(lambda x: x.computed(np.float64(0.3), 4), [Leaf([1.0])]),
     "reciprocal": Scenario(lambda x: x.reciprocal(), [Leaf([0.3], 2.0**-6, -1.0)], also=[([Leaf([0.3])], ONE_FORMAT)]),
@@ -271,6 +275,22 @@ OPERATIONS: dict[str, Scenario] = {
     "Weights.swapaxes": Scenario(lambda scores: softmax(scores).swapaxes(-1, -2), [TWO]),
     "of_keys": Scenario(lambda scores: softmax(scores).of_keys(1), [TWO], upstream=Leaf([[[1.0]]], OFF)),
     "Weights.as_output": Scenario(lambda scores: softmax(scores).as_output(), [TWO]),
+    "for_difference": Scenario(
+        lambda scores, values: softmax(scores).for_difference() @ values,
+        [EVEN, APART],
+        upstream=Leaf([[[1.0]]], OFF),
+        also=[([HALVES, BOTH], replace(EAGER, acc=FINEST))],
+    ),
+    "difference": Scenario(
+        lambda scores, others, factor: softmax(scores).difference(factor, softmax(others)),
+        [HALVES, HALVES, Leaf(0.75, OFF, -1.0)],
+        also=[([HALVES, HALVES, Leaf(1.0)], replace(EAGER, acc=FINEST))],
+    ),
+    "difference_sum": Scenario(
+        lambda scores, others, factor, values: softmax(scores).difference_sum(factor, softmax(others), values),
+        [HALVES, HALVES, Leaf(0.75, OFF, -1.0), BOTH],
+        upstream=Leaf([[[1.0]]], OFF),
+    ),
     "incoming": Scenario(_incoming, [Leaf([[[0.0]]]), Leaf([LONG[None]]), Leaf([LONG[None]])]),
     "mean": Scenario(lambda scores, x: softmax(scores).mean(x), [EVEN, Leaf([[[1.0, -1.0]]])]),
     "scores_gradient": Scenario(

@@ -183,7 +183,7 @@ class Simulated:
     # --- functions
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
-        unary = {np.tanh: self.tanh, np.sin: self.sin, np.cos: self.cos}
+        unary = {np.tanh: self.tanh, np.sin: self.sin, np.cos: self.cos, np.exp: self.exp}
         if ufunc in unary:
             return unary[ufunc]()
         if ufunc is np.equal:
@@ -201,6 +201,9 @@ class Simulated:
 
     def cos(self):
         return self._function(np.cos(self.held))
+
+    def exp(self):
+        return self._function(np.exp(self.held))
 
     def computed(self, constant, roundings):
         value = np.asarray(constant, np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ class SimulatedWeights:
     """
 
     stored = True
+    storings = 1  # of a weight, before it meets the values
 
     def __init__(self, scores: Any, visible, fully_masked_rows: str):
         assert np.all(fully_masked_rows == "zero")
@@ -79,8 +81,8 @@ class SimulatedWeights:
 
     def __matmul__(self, values):
         model, adversary = self.model, self.adversary
-        if model.probabilities is model.io or len(self.parts) > 1:
-            stored = adversary.store(self.weights(), model.probabilities)
+        if model.probabilities is model.io or len(self.parts) > 1 or self.storings > 1:
+            stored = self._stored(self.weights())
             made = adversary.dot(stored, values.held, model.acc)
         else:  # the sum of unnormalised products, divided last
             masses, total, _ = self.parts[0]
@@ -88,6 +90,30 @@ class SimulatedWeights:
             made = adversary.store(made / np.where(total > 0, total, 1.0), model.acc)
         result = self.scores.put(made, model.io)
         return result
+
+    def _stored(self, weights):
+        for _ in range(self.storings):
+            weights = self.adversary.store(weights, self.model.probabilities)
+        return weights
+
+    # --- the difference of two
+
+    def for_difference(self, factor=None):
+        made = copy.copy(self)
+        made.storings = 3
+        return made
+
+    def difference(self, factor, other):
+        fmt = self.model.probabilities
+        first, second = (self.scores.put(x.weights(sense), fmt, sense) for x, sense in ((self, 1), (other, -1)))
+        product = self.adversary.store(second.held * factor.held, fmt, -1)
+        return self.scores.put(first.held - product, fmt)
+
+    def difference_sum(self, factor, other, values):
+        if not self.adversary.late():
+            return self @ values - (other @ values) * factor
+        made = self.difference(factor, other).held
+        return self.scores.put(self.adversary.dot(made, values.held, self.model.acc), self.model.io)
 
     # --- the way back
 
@@ -99,8 +125,7 @@ class SimulatedWeights:
         if model.fused and adversary.mode != "nearest":
             log_sum = np.logaddexp.reduce([np.log(np.maximum(total, 1.0)) + peak for _, total, peak in self.parts])
             made = made * np.exp(adversary.direction(made.shape, 1) * 2 * model.acc.roundoff * np.abs(log_sum))
-        stored = np.where(self.visible, adversary.store(made, model.probabilities), 0.0)
-        return self.scores.like(stored)
+        return self.scores.like(np.where(self.visible, self._stored(made), 0.0))
 
     def swapaxes(self, first, second):
         result = self.factor.swapaxes(first, second)

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attention_harness.bounds.difference import Difference
+from attention_harness.bounds.elementary import Elementary
 from attention_harness.bounds.operations import Tracked
 from attention_harness.bounds.softmax import Weights
 from attention_harness.bounds.tape import Taped
@@ -36,12 +38,12 @@ def drawn(leaf: Leaf, rng: np.random.Generator) -> Leaf:
     return Leaf(value, 0.0 if leaf.parameter else np.abs(value) * rng.choice([0.0, 2.0**-10, 2.0**-5]))
 
 
-@pytest.mark.parametrize("kind", [Tracked, Weights, Taped])
+@pytest.mark.parametrize("kind", [Tracked, Elementary, Weights, Difference, Taped])
 def test_every_operation_has_its_scenario(kind):
     """An operation that is added to an array without one here is seen."""
     named = {name if name in OPERATIONS else f"{kind.__name__}.{name}" for name in operations_of(kind)}
     assert named - set(OPERATIONS) == set()
-    assert len(named) > (4 if kind is Weights else 20)
+    assert len(named) > {Elementary: 3, Weights: 4, Difference: 2}.get(kind, 20)
 
 
 @NAMED
