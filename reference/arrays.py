@@ -18,7 +18,7 @@ Words = str | NDArray[np.str_]
 
 
 class Array(Protocol):
-    """The operators that a formula may use, with NumPy's meaning; and `np.tanh`, `np.sin`, `np.cos` and `np.exp` of an array."""
+    """The operators that a formula may use, with NumPy's meaning; and `np.tanh`, `np.sin`, `np.cos` and `np.exp`."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...

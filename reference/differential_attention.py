@@ -33,15 +33,16 @@ def differential_attention(
     \operatorname{softmax}\left(\frac{Q_2 K_2^\top}{\sqrt{D}}\right)\right) V, \quad
     \lambda = e^{\lambda_{q_1} \cdot \lambda_{k_1}} - e^{\lambda_{q_2} \cdot \lambda_{k_2}} + 0.8$$
 
-    Shapes: query_1, query_2 (B, H, Lq, D); key_1, key_2 (B, Hk, Lk, D); value (B, Hk, Lk, Dv); lambda_q1, lambda_k1,
-    lambda_q2, lambda_k2 (D) -> output (B, H, Lq, Dv), weights (B, H, Lq, Lk). The weights are the difference: they may
-    be negative, and sum to 1 - lambda. One lambda serves all heads. In the paper's code Dv is 2 D, and the two queries
-    of a head lie side by side. `scale`, a number or a learned tensor (1), replaces 1/sqrt(D).
+    Shapes: query_1 (B, H, Lq, D); query_2 (B, H, Lq, D); key_1 (B, Hk, Lk, D); key_2 (B, Hk, Lk, D); value
+    (B, Hk, Lk, Dv); lambda_q1 (D); lambda_k1 (D); lambda_q2 (D); lambda_k2 (D) -> output (B, H, Lq, Dv), weights
+    (B, H, Lq, Lk). The weights are the difference: they may be negative, and sum to 1 - lambda. One lambda serves all
+    heads. In the paper's code Dv is 2 D, and the two queries of a head lie side by side. `scale`, a number or a learned
+    tensor (1), replaces 1/sqrt(D).
     Options act on both maps alike: masks, biases, sinks. Dropout drops weights of the difference; DiffLlama in
     transformers drops those of each map by themselves. The norm of each head's output, and its factor of 0.2, are left
     to the caller: they stand behind attention, as the output projection does.
     Fully masked rows: both maps are zero, and so are weights and output.
-    Source: beyond the notes; Ye et al. 2024, arXiv 2410.05258, eqs. 1 and 2, with 0.8 for the lambda_init of all layers.
+    Source: beyond the notes; Ye et al. 2024, arXiv 2410.05258, eqs. 1 and 2, with 0.8 as lambda_init of all layers.
     """
     heads = query_1.shape[-3]
     if scale is None:
@@ -130,7 +131,7 @@ MECHANISM = Mechanism(
                 "key_1": [[[[1.0], [0.0]]]],
                 "key_2": [[[[0.0], [0.0]]]],
                 "value": [[[[8.0, 0.0], [0.0, 4.0]]]],
-                **dict.fromkeys(("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2"), [0.0]),
+                **{name: [0.0] for name in ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2")},
             },
             output=[[[[2.8, -0.6]]]],
             weights=[[[[0.35, -0.15]]]],

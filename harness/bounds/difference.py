@@ -6,8 +6,8 @@ meet the values, so that its sum is
 
 $$\sum_j \big(P_{1j} (1 + \epsilon_j) - \lambda P_{2j} (1 + \epsilon'_j)\big) (1 + \epsilon''_j) V_j$$
 
-with one rounding in each $\epsilon$ that the first way lacks, of a product and of a difference. The weights of `for_difference`
-have room for these; so the bound of the first way, made of such weights, is one of both.
+with roundings of the product and of the difference in the $\epsilon$ that the first way lacks. The weights of
+`for_difference` have room for these; so the bound of the first way, made of such weights, is one of both.
 """
 
 from __future__ import annotations

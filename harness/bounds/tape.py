@@ -282,15 +282,17 @@ class Taped(RootMeanSquare, Ufuncs):
         return Taped(made, (self, lambda adjoint: adjoint))
 
     def difference_sum(self, factor: Taped, other: Taped, values: Taped) -> Taped:
-        r"""Return $P V - \lambda (Q V)$. The gradient of $\lambda$ is $-\sum_{ij} Q_{ij} \bar P_{ij}$, or the sum with QV.
+        r"""Return $P V - \lambda (Q V)$.
 
-        The closed form of a row's mean holds for either way.
+        The gradient of $\lambda$ is $-\sum_{ij} Q_{ij} \bar P_{ij}$, or $-\sum_{iv} \bar O_{iv} (Q V)_{iv}$. The closed
+        form of a row's mean holds for either way.
         """
         weights = other.for_difference(factor)
         plain = weights @ values
 
         def pull(adjoint: Any) -> Any:
-            return _reduced(weights.value.mean(weights.value.incoming(adjoint, values.value, plain.value)), factor.shape)
+            of_weights = weights.value.incoming(adjoint, values.value, plain.value)
+            return _reduced(weights.value.mean(of_weights), factor.shape)
 
         product = Taped(plain.value * factor.value, (plain, lambda adjoint: adjoint * factor.value), (factor, pull))
         return self.for_difference() @ values - product

@@ -29,6 +29,7 @@ MECHANISMS = {
     "masked_softmax",
     "positional_encoding",
     "rotary_embedding",
+    "differential_attention",
 }
 
 

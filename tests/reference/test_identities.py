@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from attention_harness.bounds import error_bounds
+from attention_harness.model.capabilities import Arithmetic
 from attention_harness.reference import core
 from attention_harness.reference.projected import projected
+from attention_harness.registry import mechanisms
 from tests.reference.test_semantics import call, drawn, error_bound
 
 
@@ -85,6 +88,34 @@ def test_rotary_self_attention_is_the_scaled_dot_product_of_rotated_queries_and_
     three = {"query": rotated, "key": rotated, "value": given["sequence"]}
     expected, _ = call("scaled_dot_product", three)
     assert expected.tolist() == call("self_attention", given, positions="none", rotary="half")[0].tolist()
+
+
+def test_differential_attention_of_equal_halves_is_a_part_of_the_scaled_dot_product():
+    """Equal queries and keys leave 1 - lambda of one map; lambda is 0.8 where a vector of either product is zero."""
+    given, _ = drawn("differential_attention")
+    given |= {"query_2": given["query_1"], "key_2": given["key_1"]}
+    given |= {name: np.zeros_like(given[name]) for name in ("lambda_k1", "lambda_k2")}
+    one_map = {x: given[f"{x}_1"] for x in ("query", "key")} | {"value": given["value"]}
+    for got, plain, bound in zip(
+        call("differential_attention", given),
+        call("scaled_dot_product", one_map),
+        error_bounds(mechanisms()["differential_attention"].evaluate, given, {}, "float64", Arithmetic()),
+        strict=True,
+    ):
+        assert (np.abs(got - (1 - 0.8) * plain) <= bound.bound).all()
+
+
+def test_lambda_without_a_second_product_is_an_exponential():
+    """lambda_init - 1 and the exponential of the first product; the second map then takes so much of the first."""
+    given, _ = drawn("differential_attention")
+    given |= {"lambda_k2": np.zeros_like(given["lambda_k2"])}
+    factor = np.exp(given["lambda_q1"] @ given["lambda_k1"]) - 1 + 0.8
+    maps = [
+        call("scaled_dot_product", {x: given[f"{x}_{n}"] for x in ("query", "key")} | {"value": given["value"]})[0]
+        for n in (1, 2)
+    ]
+    output, _ = call("differential_attention", given)
+    assert (np.abs(output - (maps[0] - factor * maps[1])) <= error_bound("differential_attention", given)).all()
 
 
 def test_one_head_without_projections_is_the_scaled_dot_product():

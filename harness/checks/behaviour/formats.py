@@ -61,7 +61,8 @@ def _sum_precision(subject: Subject, case: Case) -> tuple[int, int]:
     wanted, depths = (np.repeat(x.reshape(*shape[:-2], shape[-1]), repeat, 1) for x in (exact, depth))
     fetched = mechanisms()[case.mechanism].algebra.fetched
     if fetched is not None:  # the sum is what a key of this value would give alone
-        arrays = {name: to_array(x) for name, x in tensors.items()} | {"value": exact.reshape(*shape[:-2], 1, shape[-1])}
+        arrays = {name: to_array(x) for name, x in tensors.items()}
+        arrays["value"] = exact.reshape(*shape[:-2], 1, shape[-1])
         wanted = fetched(arrays, larger.sizes).parts[..., 0, 0, :]
     lost = np.abs(sums - wanted) > np.abs(wanted) / 2
     return (int(depths[lost].min()), most) if lost.any() else (most, most)

@@ -67,6 +67,10 @@ CAUGHT = {
         "rotary: interleaved angles on half-split pairs",
         "rotary_embedding-B2H3L5D16-float32-plain-ordinary-contiguous",
     ),
+    "relation.equal_halves": (
+        "differential: lambda_init of the first layer",
+        "differential_attention-B2H3Hk3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous",
+    ),
     "relation.cross_with_itself": ("cross: residual twice", _CROSS),
     "relation.decoded": ("causality from the first key of this call", _DOT.format("causal=bottom_right+past=before")),
 }
