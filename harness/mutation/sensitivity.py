@@ -91,8 +91,10 @@ class _Problem:
             self.output(self._remembering)
 
     def _remembering(self, scores: Array, visible: NDArray[np.bool_], fully_masked_rows: Words) -> Array:
-        self.visible, self.weights = visible, core.softmax(scores, visible, fully_masked_rows)
-        return self.weights
+        weights = core.softmax(scores, visible, fully_masked_rows)
+        before = [] if self.weights is None else self.weights
+        self.visible, self.weights = visible, np.stack([*before, weights])  # of every map that the formula has
+        return weights
 
     @property
     def keys(self) -> int:

@@ -164,7 +164,7 @@ def test_a_mutant_is_one(mutant):
     cases = [case for case in matrix("default") if case.mechanism in reached]
     beside = mutant.kind == "beside"  # in float64 every mutant is large beside the error bound
     cases.sort(key=lambda case: (case.dtype != "float64", -len(case.options) if beside else 0))
-    shown = _in_training if mutant.kind == "dropout" else _in_gradients if mutant.kind == "gradient" else _in_answers
+    shown = _in_training if mutant.kind == "dropout" else _in_gradients if "gradient" in mutant.kind else _in_answers
     first = 40  # most show at once; what needs a row of its own shall not go through all the others
     later = sorted(cases[first:], key=lambda case: case.fingerprint)  # what shows in one dtype alone shows soon
     apart = itertools.chain.from_iterable(map(_apart, reached))
