@@ -48,6 +48,8 @@ class Composite(Array, Protocol):
     def picked(self, rows: NDArray[np.int64]) -> Any: ...
     @staticmethod
     def linear(parts: tuple[Any, ...], weight: Any, bias: Any) -> Any: ...
+    @staticmethod
+    def products(terms: tuple[tuple[Any, ...], ...]) -> Any: ...
     def normalise(self) -> Any: ...
     def normalise_rms(self, weight: Any, epsilon: float) -> Any: ...
     def finite(self) -> Any: ...
@@ -81,6 +83,11 @@ class Plain:
         columns = np.split(weight, ends[:-1], axis=1)
         total = sum(part @ of_part.T for part, of_part in zip(parts, columns, strict=True))
         return total if bias is None else total + bias
+
+    @staticmethod
+    def products(terms: tuple[tuple[Any, ...], ...]) -> Any:
+        r"""Return $\sum_n A_n B_n$, of terms of two matrices or of three, $A_n B_n C_n$."""
+        return sum(term[0] @ (term[1] if len(term) == 2 else term[1] @ term[2]) for term in terms)
 
     def normalise(self: Any) -> Any:
         r"""Return $x / \lVert x \rVert$ along the last axis; a zero vector stays zero."""

@@ -83,9 +83,15 @@ def softmax(scores: Any, visible: NDArray[np.bool_], fully_masked_rows: Words = 
 
 
 def attend(scores: Any, value: Any, **options: Any) -> tuple[Any, Any]:
-    """Return (output, weights): the weights of the visible keys, times the values."""
+    """Return (output, weights): the weights of the visible keys, times the values.
+
+    Values may come as two matrices whose product they are, of which the weights may meet the first one first.
+    """
     weights, keys = _all_weights(scores, **options), scores.shape[-1]
-    return weights @ _beside(value, weights.shape[-1] - keys), _of_keys(weights, keys)
+    value, *weight = value if isinstance(value, tuple) else (value,)
+    value = _beside(value, weights.shape[-1] - keys)
+    output = products((weights, value, *weight)) if weight else weights @ value
+    return output, _of_keys(weights, keys)
 
 
 def attend_by_difference(scores: tuple[Any, Any], factor: Any, value: Any, **options: Any) -> tuple[Any, Any]:
@@ -158,6 +164,11 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """
     parts = x if isinstance(x, tuple) else (x,)
     return operations(parts[0]).linear(parts, weight, bias)
+
+
+def products(*terms: tuple[Any, ...]) -> Any:
+    r"""Return $\sum_n A_n B_n$, of terms of two matrices or of three, $A_n B_n C_n$: of these either pair first."""
+    return operations(terms[0][-1]).products(terms)
 
 
 def normalise(x: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.bounds.elementary import Elementary
-from attention_harness.bounds.root_mean_square import RootMeanSquare
+from attention_harness.bounds.products import Products
 from attention_harness.bounds.rounding import (
     MEAN_SQUARE_ROUNDING,
     Array,
@@ -28,7 +28,7 @@ from attention_harness.model.dtypes import DType
 from attention_harness.reference.arrays import Words
 
 
-class Tracked(Elementary, RootMeanSquare, Ufuncs):
+class Tracked(Elementary, Products, Ufuncs):
     """A float64 array with the bound and the variance of an implementation's error in it.
 
     bound, variance  arrays of the value's shape, or the number 0 for what is exact, as the inputs are

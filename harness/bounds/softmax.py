@@ -321,9 +321,15 @@ class Weights(Difference):
 
         The mean $\sum_j P_{ij} \bar P_{ij}$ is also $\sum_v \bar O_{iv} O_{iv}$, which fused kernels compute: its error
         is that of the stored output and of a sum over v. Whoever wraps such a kernel may not know it, so that it is
-        allowed to all.
+        allowed to all. Values may come as two matrices whose product they are: either pair may be multiplied first.
         """
         model = self.model
+        if isinstance(values, tuple):
+            inner, outer = values
+            before = (adjoint @ outer.swapaxes(-1, -2)).as_output()
+            return self.incoming(adjoint, (inner @ outer).as_output(), out).either(
+                self.incoming(before, inner, self @ inner)
+            )
         partial = 0 if model.fused else model.gradient_block  # a fused kernel keeps this sum in its accumulator
         factor = adjoint.like(adjoint.value, adjoint.bound, adjoint.variance)
         factor.model = replace(model, partial=partial)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from attention_harness.bounds.root_mean_square import RootMeanSquare
 from attention_harness.bounds.ufuncs import Ufuncs
-from attention_harness.reference.arrays import Composite, Words
+from attention_harness.reference.arrays import Composite, Words, operations
 
 _NUMBERS = itertools.count()
 
@@ -83,7 +83,10 @@ class Softmax(Protocol):
         """Return the product of that difference with the values."""
 
     def incoming(self, adjoint: Any, values: Any, out: Any) -> Any:
-        r"""Return the adjoint of the weights whose product with `values` is `out`: $\bar P = \bar O V^\top$."""
+        r"""Return the adjoint of the weights whose product with `values` is `out`: $\bar P = \bar O V^\top$.
+
+        Values may come as two matrices whose product they are.
+        """
 
     def mean(self, x: Any) -> Any:
         r"""Return the mean of x under these weights, $\sum_j P_{ij} x_{ij}$: the last axis stays with length 1."""
@@ -260,6 +263,12 @@ class Taped(RootMeanSquare, Ufuncs):
             parents.append((bias, lambda adjoint: _reduced(adjoint.as_output(), bias.shape)))
         return Taped(out, *parents)
 
+    @staticmethod
+    def products(terms: tuple[tuple[Taped, ...], ...]) -> Taped:
+        inner = tuple(tuple(x.value for x in term) for term in terms)
+        out = operations(inner[0][-1]).products(inner)
+        return Taped(out, *(pair for term in terms for pair in zip(term, _ways_back(term, out), strict=True)))
+
     def normalise(self) -> Taped:
         unit = self.value.normalise()
 
@@ -302,7 +311,11 @@ class Taped(RootMeanSquare, Ufuncs):
 
     # --- what the way back needs of weights
 
-    def incoming(self, adjoint: Taped, values: Taped, out: Taped) -> Taped:
+    def incoming(self, adjoint: Taped, values: Any, out: Taped) -> Taped:
+        if isinstance(values, tuple):
+            term = (adjoint, *(x.swapaxes(-1, -2) for x in reversed(values)))
+            value = self.value.incoming(adjoint.value, tuple(x.value for x in values), out.value)
+            return Taped(value, *zip(term, _ways_back(term, value), strict=True))
         value = self.value.incoming(adjoint.value, values.value, out.value)
         back = (adjoint, lambda second: _reduced(second @ values.value, adjoint.shape))
         on = (values, lambda second: _reduced(second.swapaxes(-1, -2) @ adjoint.value, values.shape))
@@ -344,6 +357,27 @@ def gradients(outputs: Sequence[tuple[Taped, Any]], leaves: Sequence[Taped]) -> 
 def _weighs(x: Any) -> bool:
     """Whether an array is a softmax, or a tape over one."""
     return _weighs(x.value) if isinstance(x, Taped) else isinstance(x, Softmax)
+
+
+def _ways_back(term: tuple[Taped, ...], out: Any) -> list[Pull]:
+    r"""Return the ways back from a product to its factors: of $A B C$, $\bar B = A^\top \bar O C^\top$.
+
+    Factors are tensors in the case's dtype, and so is what each batch element and head gives to the gradient of one
+    that they share.
+    """
+    inner = [x.value for x in term]
+
+    def pull(at: int) -> Pull:
+        def back(adjoint: Any) -> Any:
+            if at == 0 and _weighs(inner[0]):
+                return inner[0].incoming(adjoint, tuple(inner[1:]), out)
+            before, after = ([x.swapaxes(-1, -2) for x in reversed(some)] for some in (inner[:at], inner[at + 1 :]))
+            made = operations(adjoint).products(((*before, adjoint, *after),))
+            return _reduced(made.as_output(), term[at].shape)
+
+        return back
+
+    return [pull(at) for at in range(len(term))]
 
 
 def _inner(x: Any) -> Any:

@@ -247,6 +247,17 @@ OPERATIONS: dict[str, Scenario] = {
         upstream=Leaf([[1.0]], OFF),
         also=[([Leaf(LONG[None], OFF), Leaf(LONG[None]), Leaf([2.0**-12])], ONE_FORMAT)],
     ),
+    "products": Scenario(
+        lambda a, b, c: core.products((a, b, c)),
+        [Leaf([[1.0]]), Leaf(LONG[None]), Leaf(LONG[:, None])],
+        upstream=Leaf([[1.0]], OFF),
+        also=[([Leaf([[1.0]], OFF), Leaf(LONG[None], OFF), Leaf(LONG[:, None], OFF)], ONE_FORMAT)],
+    ),
+    "products beside each other": Scenario(
+        lambda a, b, c, d: core.products((a, b), (c, d)),
+        [Leaf(LONG[None]), Leaf(LONG[:, None]), Leaf(2.0**-12 * ONES[:1]), Leaf(ONES[:1].T)],
+        upstream=Leaf([[1.0]], OFF),
+    ),
     "normalise": Scenario(
         core.normalise,
         [Leaf(LONG[None])],

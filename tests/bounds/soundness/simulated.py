@@ -230,6 +230,26 @@ class Simulated:
             products.append(adversary.store(made, model.io) if len(parts) > 1 else made)
         return parts[0].put(sum(products), model.io)
 
+    @staticmethod
+    def products(terms):
+        pairs = []
+        for left, middle, *right in terms:
+            if right and middle.adversary.late():  # the first two of three factors first
+                pairs.append(((left @ middle).as_output(), right[0]))
+            else:
+                pairs.append((left, (middle @ right[0]).as_output() if right else middle))
+        if len(pairs) > 1 and pairs[0][1].adversary.late():  # one sum
+            lefts, rights = zip(*pairs, strict=True)
+            return Simulated._beside(lefts, -1) @ Simulated._beside(rights, -2)
+        first, *others = [left @ right for left, right in pairs]
+        return sum(others, start=first)
+
+    @staticmethod
+    def _beside(arrays, axis):
+        batch = np.broadcast_shapes(*(x.shape[:-2] for x in arrays))
+        held = [np.broadcast_to(x.held, (*batch, *x.shape[-2:])) for x in arrays]
+        return arrays[0].like(np.concatenate(held, axis))
+
     def _length(self, sense: float):
         """Return the root of the sum of squares; a correct implementation scales them, so that none vanishes."""
         squares = self.adversary.relative(self.held**2, self.model.acc, sense)

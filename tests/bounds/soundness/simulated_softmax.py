@@ -137,6 +137,11 @@ class SimulatedWeights:
 
     def incoming(self, adjoint, values, out):
         model = self.model
+        if isinstance(values, tuple):
+            inner, outer = values
+            if not self.adversary.late():
+                return self.incoming(adjoint, (inner @ outer).as_output(), out)
+            return self.incoming((adjoint @ outer.swapaxes(-1, -2)).as_output(), inner, self @ inner)
         factor = adjoint.like(adjoint.held)
         factor.model = replace(model, partial=0 if model.fused else model.gradient_block)
         result = factor @ values.swapaxes(-1, -2)

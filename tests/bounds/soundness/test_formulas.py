@@ -15,7 +15,7 @@ from tests.bounds.soundness.scenarios import MODELS, Leaf, ratio
 from tests.conftest import DEEP
 
 SIZES = {"B": 2, "H": 2, "Hk": 1, "Lq": 3, "Lk": 5, "L": 4, "P": 5, "D": 4, "Dv": 3, "Dq": 4, "Dk": 3, "A": 5, "E": 4}
-SIZES |= {"Eq": 3, "Ek": 4, "Ev": 3, "O": 3}
+SIZES |= {"Eq": 3, "Ek": 4, "Ev": 3, "O": 3, "C": 4, "R": 2}
 MODES = ("nearest", "random", "up", "down")
 DRAWN = settings(max_examples=100 if DEEP else 2, derandomize=not DEEP, deadline=None, database=None)
 FORMULA = pytest.mark.parametrize("name", mechanisms())
