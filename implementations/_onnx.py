@@ -56,6 +56,7 @@ _DYNAMIC = {
         **dict.fromkeys(("query_1", "query_2"), "B - Lq -"),
         **dict.fromkeys(("key_1", "key_2", "value"), "B - Lk -"),
     },
+    "latent_attention": {"query": "B - Lq -", "query_rotary": "B - Lq -", "latent": "B Lk -", "key_rotary": "B Lk -"},
 }
 _BY_RANK = {2: "Lq Lk", 3: "B Lq Lk", 4: "B - Lq Lk"}
 _OPTIONS = {"mask": _BY_RANK, "bias": _BY_RANK, "valid_lens": {1: "B", 2: "B Lq"}, "cache_lens": {1: "B"}}

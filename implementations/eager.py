@@ -21,7 +21,7 @@ CAPABILITIES = Capabilities(
     mechanisms=(
         *("dot_product", "scaled_dot_product", "cosine", "additive", "concat_tanh", "tanh_gated", "gaussian_kernel"),
         *("masked_softmax", "location", "projected", "multi_head", "positional_encoding", "rotary_embedding"),
-        *("self_attention", "cross_attention", "differential_attention"),
+        *("self_attention", "cross_attention", "differential_attention", "latent_attention"),
     ),
     dtypes=("float64", "float32", "bfloat16", "float16"),
     devices=("cpu", "cuda"),
@@ -258,6 +258,26 @@ def differential_attention(
     if training:
         difference = torch.nn.functional.dropout(difference, dropout)
     return difference @ value, difference
+
+
+def latent_attention(
+    query: Tensor,
+    query_rotary: Tensor,
+    latent: Tensor,
+    key_rotary: Tensor,
+    W_k: Tensor,
+    W_v: Tensor,
+    *,
+    scale: float | None = None,
+    **visibility: Any,
+) -> Answer:
+    """Score by keys that each head makes from one latent, and by parts with positions; sum values of that latent."""
+    latent, key_rotary = latent.unsqueeze(1), key_rotary.unsqueeze(1)
+    key, value = latent @ W_k.mT, latent @ W_v.mT
+    products = query @ key.mT + query_rotary @ key_rotary.mT
+    width = query.shape[-1] + query_rotary.shape[-1]
+    scores = products / math.sqrt(width) if scale is None else products * scale
+    return attend(scores, value, **visibility)
 
 
 # --- what they share

@@ -34,6 +34,7 @@ CAPABILITIES = Capabilities(
         "self_attention",
         "cross_attention",
         "differential_attention",
+        "latent_attention",
     ),
     dtypes=tuple(DTYPES),
     options=tuple(

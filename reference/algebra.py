@@ -80,9 +80,9 @@ class Patterns:
 
     def repeated(self, name: str, width: int) -> Array:
         """Return a projection that repeats the first columns, which spell a number, over blocks of a width."""
-        rows, columns = self.shapes[name]
+        rows, columns = self.shapes[name][-2:]
         source = np.arange(rows) % width % self.bits
-        return (source[:, None] == np.arange(columns)).astype(np.float64)
+        return self.filled(name, source[:, None] == np.arange(columns), 1.0)
 
     def one_key(self, name: str) -> Array:
         """Return a tensor of keys in which the middle one is positive and the others are negative."""

@@ -220,7 +220,8 @@ DISTRIBUTIONS: dict[str, dict[str, Change]] = {
 RARE = ("large_products", "deep", "balanced", "unlike", "narrow", "wide", "same", "exact")
 """Contents that rows and problems written by hand ask for: no rule combines them with every other level."""
 
-_ROLES = {"sequence": "query", "context": "key"} | {f"{role}_{n}": role for role in ("query", "key") for n in (1, 2)}
+_ROLES = {"sequence": "query", "context": "key", "query_rotary": "query", "latent": "key", "key_rotary": "key"}
+_ROLES |= {f"{role}_{n}": role for role in ("query", "key") for n in (1, 2)}
 
 
 def distributed(content: str, name: str, drawn: Array, fmt: DType) -> Array:

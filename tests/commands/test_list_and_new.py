@@ -26,6 +26,7 @@ MECHANISMS = {
     "multi_head",
     "self_attention",
     "cross_attention",
+    "latent_attention",
     "masked_softmax",
     "positional_encoding",
     "rotary_embedding",

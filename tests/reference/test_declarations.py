@@ -30,7 +30,7 @@ NAMES = {
         "tanh_gated",
         "gaussian_kernel",
     ),
-    *("location", "projected", "multi_head", "self_attention", "cross_attention"),
+    *("location", "projected", "multi_head", "self_attention", "cross_attention", "latent_attention"),
     *("masked_softmax", "positional_encoding", "rotary_embedding", "differential_attention"),
 }
 

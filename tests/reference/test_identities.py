@@ -128,6 +128,45 @@ def test_one_head_without_projections_is_the_scaled_dot_product():
         assert expected.tolist() == got.tolist()
 
 
+def test_latent_attention_is_the_scaled_dot_product_of_projected_latents():
+    """Keys [W_k c; r], queries [q; q_r] and values W_v c give the same numbers, and so does the absorbed form."""
+    given, _ = drawn("latent_attention", H=2, D=4, R=2, C=3, Dv=5)
+    output, weights = call("latent_attention", given)
+    latent, rotary = given["latent"][:, None], given["key_rotary"][:, None]
+    key, value = (latent @ given[name].swapaxes(-1, -2) for name in ("W_k", "W_v"))
+    keys = np.concatenate([key, np.broadcast_to(rotary, (*key.shape[:-1], 2))], -1)
+    plain = {"query": np.concatenate([given["query"], given["query_rotary"]], -1), "key": keys, "value": value}
+    allowed = 2 * error_bound("latent_attention", given)
+    assert (np.abs(output - call("scaled_dot_product", plain)[0]) <= allowed).all()
+    scores = given["query"] @ given["W_k"] @ latent.swapaxes(-1, -2)
+    scores = (scores + given["query_rotary"] @ rotary.swapaxes(-1, -2)) / np.sqrt(6)
+    absorbed = core.softmax(scores, np.ones(scores.shape, bool)) @ latent @ given["W_v"].swapaxes(-1, -2)
+    assert (np.abs(output - absorbed) <= allowed).all()
+    assert weights.shape == scores.shape
+
+
+@pytest.mark.parametrize("part", ["content", "rotary"])
+def test_a_worked_example_of_latent_attention(part):
+    """By content the scores are (64 * 3 / 2, 0) and (0, 64 * 5 / 2), by the rotary part (64 * 4 / 2, 0) and (0, ...).
+
+    One latent of two features, two heads: the first fetches 1 * 3 + 1 * 0 of the first latent, the second
+    2 * 0 + 1 * 5 of the other one; the other key's weight is exp(-96) or less.
+    """
+    sought = np.array([[[[64.0, 0.0]], [[64.0, 0.0]]]])
+    placed = np.array([[[[64.0, 0.0]], [[0.0, 64.0]]]])
+    given = {
+        "query": sought * (part == "content"),
+        "query_rotary": placed * (part == "rotary"),
+        "latent": np.array([[[3.0, 0.0], [0.0, 5.0]]]),
+        "key_rotary": np.array([[[4.0, 0.0], [0.0, 4.0]]]),
+        "W_k": np.array([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]]),
+        "W_v": np.array([[[1.0, 1.0]], [[2.0, 1.0]]]),
+    }
+    output, weights = call("latent_attention", given)
+    assert weights.round(40).tolist() == [[[[1.0, 0.0]], [[0.0, 1.0]]]]
+    assert output.tolist() == [[[[3.0]], [[5.0]]]]
+
+
 def test_each_head_owns_its_columns():
     """Head h attends with columns h E/H to (h + 1) E/H, and its output stands there; lengths serve every head."""
     given, _ = drawn("multi_head", H=2, E=6, Eq=6, Ek=6, Ev=6, O=6)

@@ -80,6 +80,8 @@ SIZES = {
     "Ev": 4,
     "A": 5,
     "O": 3,
+    "C": 4,
+    "R": 2,
 }
 LENGTHS = ({"Lq": 3, "Lk": 5, "L": 4, "P": 5}, {"Lq": 5, "Lk": 3, "L": 5, "P": 3})
 FLOAT64 = Model.of(Arithmetic(), "float64")

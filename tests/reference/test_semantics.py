@@ -20,7 +20,7 @@ from attention_harness.registry import mechanisms
 
 PAIRWISE = [variant for variant in variants() if variant.mechanism.scores]
 SIZES = {"B": 2, "H": 2, "Hk": 2, "Lq": 3, "Lk": 5, "L": 5, "P": 5, "D": 4, "Dv": 3, "Dq": 4, "Dk": 3}
-SIZES |= {"E": 4, "Eq": 5, "Ek": 3, "Ev": 2, "A": 6, "O": 3}
+SIZES |= {"E": 4, "Eq": 5, "Ek": 3, "Ev": 2, "A": 6, "O": 3, "C": 3, "R": 2}
 VARIANT = pytest.mark.parametrize("variant", PAIRWISE, ids=lambda v: "-".join((v.mechanism.name, *v.choices.values())))
 
 

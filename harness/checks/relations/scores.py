@@ -80,3 +80,22 @@ def gaussian_translation(subject: Subject) -> Judgement:
     query, key = (on_grid(subject.case, array, size + step) for array in (query, key))
     base, moved = problem.changed(query=query, key=key), problem.changed(query=query + move, key=key + move)
     return same_answer(subject, base, moved, "the answers before and after translation")
+
+
+@check("relation.other_basis", changeable, of_mechanism("relation.other_basis"), sampled=plain)
+def other_basis(subject: Subject) -> Judgement:
+    r"""Latents and heads have no basis of their own: f(Q B, C A, B^-1 W_k A^-T, W_v A^-T) = f(Q, C, W_k, W_v).
+
+    A and B turn the order of the features around, and multiply them by powers of two. B is what moves between queries
+    and projection where keys are never made, as in the absorbed form.
+    """
+    problem = Problem.of(subject.case)
+    query, latent, of_keys, of_values = (problem.arrays[name] for name in ("query", "latent", "W_k", "W_v"))
+    head, shared = (_powers(array.shape[-1], 3)[:, 0] for array in (query, latent))
+    turned = problem.changed(
+        query=(query * head)[..., ::-1],
+        latent=(latent * shared)[..., ::-1],
+        W_k=(of_keys / head[:, None] / shared)[..., ::-1, ::-1],
+        W_v=(of_values / shared)[..., ::-1],
+    )
+    return same_answer(subject, problem, turned, "the answers in two bases of latents and heads")

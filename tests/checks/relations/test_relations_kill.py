@@ -73,6 +73,10 @@ CAUGHT = {
     ),
     "relation.cross_with_itself": ("cross: residual twice", _CROSS),
     "relation.decoded": ("causality from the first key of this call", _DOT.format("causal=bottom_right+past=before")),
+    "relation.other_basis": (
+        "latent: normalised once more",
+        "latent_attention-B2H3Lq5Lk7D16Dv8C10R6-float32-plain-ordinary-contiguous",
+    ),
 }
 
 
