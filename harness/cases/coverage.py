@@ -88,7 +88,7 @@ class Coverage:
         name, shown = levels.pop("variant"), shows_weights(case)
         pairs = [pair for pair in itertools.combinations(levels.items(), 2) if shown or _of_lengths(pair)]
         found = {self._item(name, pair) for pair in pairs}
-        if self.tier == "default":
+        if self.tier == "default" and self._of_sizes[name].get(tuple(sorted(case.sizes.items()))):  # an anchor is apart
             found |= {frozenset({("variant", name), one}) for one in levels.items() if shown or _of_lengths([one])}
         return found
 
