@@ -55,6 +55,13 @@ class Composite(Array, Protocol):
     def finite(self) -> Any: ...
     def computed(self, constant: Any, roundings: float) -> Any: ...
     def as_output(self) -> Any: ...
+    def alike(self, given: Any) -> Any: ...
+    def wide(self) -> Any: ...
+    def narrow(self, like: Any) -> Any: ...
+    def positions(self) -> Any: ...
+    def corrected(self, key: Any, value: Any, rate: Any) -> Any: ...
+    @staticmethod
+    def joined(rows: Any) -> Any: ...
 
 
 class Plain:
@@ -119,6 +126,35 @@ class Plain:
     def difference_sum(self: Any, factor: Any, other: Any, values: Any) -> Any:
         """Return the sum of the values by weights from which a factor times others was subtracted."""
         return (self - factor * other) @ values
+
+    def alike(self: Any, given: Any) -> Any:
+        """Return an exact input as an array of this one's kind."""
+        return given
+
+    def wide(self: Any) -> Any:
+        """Return the array as it is where the steps that follow are made in the format of sums."""
+        return self
+
+    def narrow(self: Any, like: Any) -> Any:
+        """Return the array as it is once it is stored in the format of another one."""
+        return self
+
+    def positions(self: Any) -> Any:
+        """Return the array at each place of the axis before the last, which stays with length 1."""
+        return [self[..., at : at + 1, :] for at in range(self.shape[-2])]
+
+    def corrected(self: Any, key: Any, value: Any, rate: Any) -> Any:
+        r"""Return a state (..., D, Dv) corrected by the delta rule, $S + b k (v - S^\top k)^\top$; v is 0 if None.
+
+        key (..., 1, D), value (..., 1, Dv), rate (..., 1, 1)
+        """
+        off = -(key @ self) if value is None else value - key @ self
+        return self + key.swapaxes(-1, -2) * (rate * off)
+
+    @staticmethod
+    def joined(rows: Any) -> Any:
+        """Return the array that has these, one or more, behind each other along the axis before the last."""
+        return np.concatenate(rows, -2)
 
 
 def operations(x: Any) -> Any:

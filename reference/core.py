@@ -191,6 +191,32 @@ def stored(x: Any) -> Any:
     return operations(x).as_output(x)
 
 
+def wide(x: Any, like: Any) -> Any:
+    """Return an input, with another one, where an implementation computes in the format of its sums."""
+    x = operations(like).alike(like, x)
+    return operations(x).wide(x)
+
+
+def narrow(x: Any, like: Any) -> Any:
+    """Return x stored in the format of another array."""
+    return operations(x).narrow(x, like)
+
+
+def positions(x: Any) -> Any:
+    """Return x (..., L, D) at each position, (..., 1, D)."""
+    return operations(x).positions(x)
+
+
+def corrected(state: Any, key: Any, value: Any, rate: Any) -> Any:
+    r"""Return a state (..., D, Dv) corrected by the delta rule, $S + b k (v - S^\top k)^\top$, at one position."""
+    return operations(state).corrected(state, key, value, rate)
+
+
+def joined(rows: Any) -> Any:
+    """Return (..., L, D) of one or more positions, (..., 1, D) each."""
+    return operations(rows[0]).joined(rows)
+
+
 def repeat_heads(x: Any, heads: int) -> Any:
     """Return x (B, Hk, L, D) with each head repeated for its `heads / Hk` neighbours: grouped heads."""
     heads_of_keys = x.shape[-3]

@@ -25,13 +25,15 @@ class Elementary:
     def cos(self: Any) -> Any:
         return self._elementary(np.cos(self.value), np.minimum(self.bound, 2.0), self.variance)
 
-    def exp(self: Any) -> Any:
-        r"""Return the exponential: $|e^{z + d} - e^z| = e^z |e^d - 1| \le e^z (e^b - 1)$ for $|d| \le b$."""
-        value = np.exp(self.value)
-        return self._elementary(value, value * np.expm1(self.bound), self.variance * value**2)
-
     def _elementary(self: Any, value: Array, bound: Any, variance: Any) -> Any:
         """Return the value of a function that the accumulator's format has to so many units in the last place."""
         ulps = 2 * self.model.exp_ulp * self.model.acc.roundoff
         variance = variance + (ulps * value) ** 2 / 12
         return self.rounded(value, bound + ulps * (np.abs(value) + bound), variance, self.model.step)
+
+    def exp(self: Any) -> Any:
+        r"""Return the exponential: $|e^{z + d} - e^z| \le e^z (e^{|d|} - 1)$. One below the normal numbers may be 0."""
+        value = np.exp(self.value)
+        result = self._elementary(value, value * np.expm1(self.bound), self.variance * value**2)
+        result.bound = result.bound + np.where(value < self.model.acc.smallest, value, 0.0)
+        return result

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from attention_harness.bounds.elementary import Elementary
 from attention_harness.bounds.products import Products
+from attention_harness.bounds.recurrence import TrackedSteps, carry, longest
 from attention_harness.bounds.rounding import (
     MEAN_SQUARE_ROUNDING,
     Array,
@@ -28,7 +29,7 @@ from attention_harness.model.dtypes import DType
 from attention_harness.reference.arrays import Words
 
 
-class Tracked(Elementary, Products, Ufuncs):
+class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
     """A float64 array with the bound and the variance of an implementation's error in it.
 
     bound, variance  arrays of the value's shape, or the number 0 for what is exact, as the inputs are
@@ -42,6 +43,7 @@ class Tracked(Elementary, Products, Ufuncs):
     factors          of a stored product: sizes of what was multiplied, as a third factor may have met either one first
     scaled           of a product with a constant: its size, for the constant may have been applied after the next sum
     folded           of a sum of products: what it errs where a scale was folded into a factor that became subnormal
+    column           of a state: a bound of the length of each column of its error, which a correction does not increase
     """
 
     def __init__(self, model: Model, value: Array, bound: Array | float = 0.0, variance: Array | float = 0.0) -> None:
@@ -56,6 +58,7 @@ class Tracked(Elementary, Products, Ufuncs):
         self.factors: tuple[Array, Array] | None = None
         self.scaled = 0.0
         self.folded: Array | float = 0.0
+        self.column: Array | None = None
         self.overflows = exceeds(value, model.io)
 
     @property
@@ -190,6 +193,9 @@ class Tracked(Elementary, Products, Ufuncs):
         result = self.rounded(self.value * value, product_bound, product_variance, self.model.step)
         result.factors = np.abs(self.value) + self.bound, np.abs(value) + bound
         result.scaled = constant
+        if self.column is not None:
+            factor = np.abs(value)
+            carry(result, factor.max(-2, keepdims=True) * self.column, factor * self.bound)
         return result
 
     __rmul__ = __mul__
@@ -209,13 +215,15 @@ class Tracked(Elementary, Products, Ufuncs):
     def total(self, terms: Sequence[Tracked]) -> Tracked:
         """Return the sum of arrays that are stored in the case's dtype, added there in any order."""
         terms, io = [term.as_output() for term in terms], self.model.io
-        value, size, bound, variance = (
+        value, size, brought, variance = (
             sum(x) for x in zip(*((t.value, np.abs(t.value), t.bound, t.variance) for t in terms), strict=True)
         )
-        bound = bound + gamma(len(terms) - 1, io.roundoff) * (size + bound) + (len(terms) - 1) * io.half_spacing
+        bound = brought + gamma(len(terms) - 1, io.roundoff) * (size + brought) + (len(terms) - 1) * io.half_spacing
         result = self.like(value, bound, variance + (len(terms) - 1) * rounding_variance(value, io))
         result.overflows |= any(term.overflows for term in terms) or exceeds(value, io)
         result.stored = True
+        if any(term.column is not None for term in terms):
+            carry(result, np.sum([longest(term) for term in terms], 0), brought)
         return result
 
     def sum(self, axis: int) -> Tracked:

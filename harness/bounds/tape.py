@@ -20,6 +20,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from attention_harness.bounds.recurrence import TapedSteps
 from attention_harness.bounds.root_mean_square import RootMeanSquare
 from attention_harness.bounds.ufuncs import Ufuncs
 from attention_harness.reference.arrays import Composite, Words, operations
@@ -95,7 +96,7 @@ class Softmax(Protocol):
         r"""Return the adjoint of the scores, $\bar S_{ij} = P_{ij} (\bar P_{ij} - \sum_j P_{ij} \bar P_{ij})$."""
 
 
-class Taped(RootMeanSquare, Ufuncs):
+class Taped(TapedSteps, RootMeanSquare, Ufuncs):
     """An array with the way back to what it was computed from. `value` is the inner array."""
 
     def __init__(self, value: Any, *parents: tuple[Taped, Pull]) -> None:

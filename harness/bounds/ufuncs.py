@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-_OWN = {np.tanh: "tanh", np.sin: "sin", np.cos: "cos", np.exp: "exp", np.add: "__radd__", np.multiply: "__rmul__"}
+_OWN: dict[np.ufunc, str] = {np.tanh: "tanh", np.sin: "sin", np.cos: "cos", np.exp: "exp"}
+_OWN |= {np.add: "__radd__", np.multiply: "__rmul__"}
 
 
 class Ufuncs:

@@ -237,7 +237,19 @@ OPERATIONS: dict[str, Scenario] = {
     "tanh": Scenario(np.tanh, [Leaf([-1.0], OFF)], upstream=Leaf([1.0], OFF), also=[([Leaf([4.0])], ONE_FORMAT)]),
     "sin": Scenario(np.sin, [Leaf([0.0], OFF)], also=[([Leaf([1.0])], ONE_FORMAT)]),
     "cos": Scenario(np.cos, [Leaf([-np.pi / 2], OFF)], also=[([Leaf([0.0])], ONE_FORMAT)]),
-    "exp": Scenario(np.exp, [Leaf([1.0], OFF)], upstream=Leaf([1.0], OFF), also=[([Leaf([0.0])], ONE_FORMAT)]),
+    "exp": Scenario(np.exp, [Leaf([0.0], OFF)], upstream=Leaf([1.0], OFF), also=[([Leaf([-7.0])], VANISHING)]),
+    # one position after the other
+    "alike": moved(lambda x: x.alike(x)),
+    "wide": moved(lambda x: x.wide()),
+    "narrow": Scenario(lambda x: x.wide().narrow(x), [Leaf(ONES)], replace(ONE_FORMAT, acc=FINE), UP),
+    "positions": moved(lambda x: x.positions()[1]),
+    "joined": moved(lambda x: x.joined([x, x[:2]])),
+    "corrected": Scenario(
+        lambda state, key, value, rate: state.corrected(key, value, rate),
+        [Leaf([[1.0]], OFF), Leaf([[2.0**-9]]), Leaf([[2.0**-9]]), Leaf([[0.5]])],
+        upstream=Leaf([[1.0]], OFF),
+        also=[([Leaf([[0.0]]), Leaf([[1.0]]), Leaf([[1.0]]), Leaf([[0.75]])], ONE_FORMAT)],
+    ),
     # more than one operator
     "computed": Scenario(lambda x: x.computed(np.float64(0.3), 4), [Leaf([1.0])]),
     "reciprocal": Scenario(lambda x: x.reciprocal(), [Leaf([0.3], 2.0**-6, -1.0)], also=[([Leaf([0.3])], ONE_FORMAT)]),

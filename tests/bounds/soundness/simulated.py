@@ -14,6 +14,7 @@ import numpy as np
 
 from attention_harness.bounds import Model
 from attention_harness.model.dtypes import DType
+from attention_harness.reference.arrays import Plain
 from tests.bounds.soundness.adversary import Adversary, largest, nearest
 from tests.bounds.soundness.simulated_softmax import SimulatedWeights
 
@@ -203,7 +204,31 @@ class Simulated:
         return self._function(np.cos(self.held))
 
     def exp(self):
-        return self._function(np.exp(self.held))
+        off = self.adversary.off(np.exp(self.held), 2 * self.model.exp_ulp * self.model.acc.roundoff)
+        return self.put(self.adversary.flushed(off, self.model.acc), self.model.step)
+
+    # --- one position after the other
+
+    def alike(self, given):
+        return self.like(given, exact=True) if isinstance(given, np.ndarray) else given
+
+    def wide(self):
+        result, acc = self.like(self.held), self.model.acc
+        result.model = replace(self.model, io=acc, step=acc, probabilities=acc)
+        return result
+
+    def narrow(self, like):
+        return like.put(self.held, like.model.io)
+
+    def positions(self):
+        return [self[..., at : at + 1, :] for at in range(self.shape[-2])]
+
+    @staticmethod
+    def joined(rows):
+        return rows[0].like(np.concatenate([row.held for row in rows], -2))
+
+    def corrected(self, key, value, rate):
+        return Plain.corrected(self, key, value, rate)
 
     def computed(self, constant, roundings):
         value = np.asarray(constant, np.float64)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from attention_harness.bounds.tape import Taped, gradients
 from attention_harness.cases.inputs import shape_of
+from attention_harness.options import OPTIONS
 from attention_harness.registry import mechanisms
 from tests.bounds.soundness.adversary import Adversary
 from tests.bounds.soundness.scenarios import MODELS, Leaf, ratio
@@ -41,7 +42,18 @@ class Problem:
             self.leaves["bias"] = Leaf(np.where(rng.random(scores) < 0.8, rng.normal(size=scores), -np.inf))
             if "softcap" in self.known.options and rng.random() < 0.5:
                 self.options["softcap"] = float(rng.choice([1.5, 0.3]))  # the second is exact in no format
+        if "update_rate" in self.known.options:
+            self.add_gates(sizes)
         self.output = shape_of(self.known.output, sizes)
+
+    def add_gates(self, sizes) -> None:
+        """Add a decay, a rate, or both, to keys that are not much longer than 1: steps that shrink what was wrong."""
+        self.leaves["key"] = Leaf(self.leaves["key"].value / 4)
+        axes = OPTIONS["decay"].tensor.axes(str(self.rng.choice(["head", "feature"])), ())
+        gates = {"decay": -np.abs(self.rng.normal(size=shape_of(axes, sizes)))}
+        gates["update_rate"] = self.rng.random(shape_of(OPTIONS["update_rate"].tensor.axes("", ()), sizes))
+        left_out = self.rng.choice(["decay", "update_rate", ""])
+        self.leaves |= {name: Leaf(x) for name, x in gates.items() if name != left_out}
 
     def evaluated(self, arrays):
         """Return the output as it is handed out."""

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from attention_harness.bounds.difference import Difference
 from attention_harness.bounds.elementary import Elementary
 from attention_harness.bounds.operations import Tracked
+from attention_harness.bounds.root_mean_square import RootMeanSquare
 from attention_harness.bounds.softmax import Weights
 from attention_harness.bounds.tape import Taped
+from attention_harness.bounds.ufuncs import Ufuncs
 from tests.bounds.soundness.adversary import Adversary
 from tests.bounds.soundness.scenarios import MODELS, OPERATIONS, Leaf, gradient_ratio, value_ratio
 from tests.conftest import DEEP
@@ -26,9 +28,11 @@ WITHOUT_ROUNDING = {"like", "rounded"}  # what the others are made of
 
 def operations_of(kind: type) -> set[str]:
     """Return the names of a class's operations: its public methods and operators."""
-    operators = {name for name in vars(kind) if name.startswith("__") and hasattr(np.ndarray, name)}
+    own = [part for part in kind.__mro__ if part not in (object, RootMeanSquare, Ufuncs)]
+    names = {name for part in own for name in vars(part)}
+    operators = {name for name in names if name.startswith("__") and hasattr(np.ndarray, name)}
     operators -= {"__init__", "__doc__", "__module__", "__dict__", "__weakref__", "__hash__", "__array_ufunc__"}
-    methods = {name for name, x in vars(kind).items() if not name.startswith("_") and callable(getattr(kind, name))}
+    methods = {name for name in names if not name.startswith("_") and callable(getattr(kind, name, None))}
     return (methods | operators) - WITHOUT_ROUNDING
 
 
