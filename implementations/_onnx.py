@@ -50,6 +50,7 @@ _DYNAMIC = {
     "multi_head": _ROWS,
     "positional_encoding": {"sequence": "B Lq -"},
     "rotary_embedding": {"sequence": "B - Lq -"},
+    "linear_attention": dict.fromkeys(("query", "key", "value"), "B - Lq -"),
     "self_attention": {"sequence": "B Lq -"},
     "cross_attention": {"sequence": "B Lq -", "context": "B Lk -"},
     "differential_attention": {
@@ -59,7 +60,9 @@ _DYNAMIC = {
     "latent_attention": {"query": "B - Lq -", "query_rotary": "B - Lq -", "latent": "B Lk -", "key_rotary": "B Lk -"},
 }
 _BY_RANK = {2: "Lq Lk", 3: "B Lq Lk", 4: "B - Lq Lk"}
+_GATES = {3: "B - Lq", 4: "B - Lq -"}
 _OPTIONS = {"mask": _BY_RANK, "bias": _BY_RANK, "valid_lens": {1: "B", 2: "B Lq"}, "cache_lens": {1: "B"}}
+_OPTIONS |= {"decay": _GATES, "update_rate": _GATES}
 
 # Lengths of the example that is exported: different, and none is 0 or 1, so that nothing is specialised.
 _EXAMPLE = {"B": 2, "Lq": 5, "Lk": 7}
@@ -97,6 +100,8 @@ def unsupported(case: Case) -> str:
     lengths = [case.sizes.get(axis) for axis in ("B", "Lq", "Lk", "L")]
     if 0 in lengths and (case.mechanism in _REDUCE_PAIRS or "segments" in case.options):
         return "ONNX Runtime does not reduce a tensor without elements: a wrong shape by ReduceSum, an error by MatMul"
+    if 0 in lengths and case.mechanism == "linear_attention":
+        return "ONNX Runtime 1.31 has no Scan of a sequence of length 0, nor of a state without elements"
     return ""
 
 

@@ -21,15 +21,16 @@ CAPABILITIES = Capabilities(
     mechanisms=(
         *("dot_product", "scaled_dot_product", "cosine", "additive", "concat_tanh", "tanh_gated", "gaussian_kernel"),
         *("masked_softmax", "location", "projected", "multi_head", "positional_encoding", "rotary_embedding"),
-        *("self_attention", "cross_attention", "differential_attention", "latent_attention"),
+        *("self_attention", "cross_attention", "differential_attention", "latent_attention", "linear_attention"),
     ),
     dtypes=("float64", "float32", "bfloat16", "float16"),
     devices=("cpu", "cuda"),
     options=(
         *("alibi_full", "alibi_causal", "base", "bias", "cache_lens", "causal_top_left", "causal_bottom_right"),
-        *("dropout", "first_position", "grouped_heads", "interleaved_pairing", "learned_scale", "lse", "mask"),
-        *("partial_rotary_factor", "past", "proportional_pairing", "query_key_norm", "relative_bias", "rotary_half"),
-        *("rotary_interleaved", "scale", "segments_self", "segments_cross", "sinks", "softcap", "valid_lens", "window"),
+        *("dropout", "feature_decay", "first_position", "grouped_heads", "head_decay", "interleaved_pairing"),
+        *("learned_scale", "lse", "mask", "partial_rotary_factor", "past", "proportional_pairing", "query_key_norm"),
+        *("relative_bias", "rotary_half", "rotary_interleaved", "scale", "segments_self", "segments_cross", "sinks"),
+        *("softcap", "update_rate", "valid_lens", "window"),
     ),
     gradients=True,
     second_derivatives=True,
@@ -211,6 +212,68 @@ def rotary_embedding(
     a, b = sequence[..., :pairs], sequence[..., offset : offset + pairs]
     between, after = sequence[..., pairs:offset], sequence[..., offset + pairs :]
     return torch.cat((a * cos - b * sin, between, a * sin + b * cos, after), -1)
+
+
+def linear_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    scale: float | Tensor | None = None,
+    decay: Tensor | None = None,
+    update_rate: Tensor | None = None,
+) -> Tensor:
+    """Read a state that decays, and to which each position adds; state and steps are in float32 or better."""
+    import torch
+
+    dtype, wide = query.dtype, torch.promote_types(query.dtype, torch.float32)
+    query, key, value = query.to(wide), repeat_heads(key.to(wide), query), repeat_heads(value.to(wide), query)
+    if decay is not None:
+        decay = decay if decay.ndim == 4 else decay.unsqueeze(-1)
+        decay = repeat_heads(decay.to(wide), query).exp()
+    if update_rate is not None:
+        update_rate = repeat_heads(update_rate.to(wide).unsqueeze(-1), query)
+    state = query.new_zeros(*query.shape[:-2], query.shape[-1], value.shape[-1])
+    sequences = (query, key, value, decay, update_rate)
+    if torch.compiler.is_compiling() and query.shape[-2] > 0:
+        output = scanned(state, sequences)
+    else:
+        rows = []
+        for t in range(query.shape[-2]):
+            inputs: list[Any] = [None if x is None else x[..., t, :] for x in sequences]
+            state, row = linear_step(state, *inputs)
+            rows.append(row)
+        output = torch.stack(rows, -2) if rows else query @ state
+    return (output / math.sqrt(query.shape[-1]) if scale is None else output * scale).to(dtype)
+
+
+def linear_step(
+    state: Tensor, q: Tensor, k: Tensor, v: Tensor, decay: Tensor | None, update_rate: Tensor | None
+) -> Answer:
+    """Return the state (B, H, D, Dv) after a position, and what its query reads (B, H, Dv)."""
+    q, k, v = q.unsqueeze(-1), k.unsqueeze(-1), v.unsqueeze(-2)
+    if decay is not None:
+        state = decay.unsqueeze(-1) * state
+    if update_rate is not None:
+        v = update_rate.unsqueeze(-1) * (v - (k * state).sum(-2, keepdim=True))
+    state = state + k * v
+    return state, (q * state).sum(-2)
+
+
+def scanned(state: Tensor, sequences: tuple[Tensor | None, ...]) -> Tensor:
+    """Return what all queries read (B, H, L, Dv): one step in a graph for any length, not a copy for each position."""
+    from torch._higher_order_ops.scan import scan
+
+    present = tuple(x is not None for x in sequences)
+
+    def step(state: Tensor, rows: tuple[Tensor, ...]) -> Answer:
+        given = iter(rows)
+        inputs: list[Any] = [next(given) if there else None for there in present]
+        state, row = linear_step(state, *inputs)
+        return state.clone(), row.clone()  # Inductor, torch 2.13: "scan might be aliasing the input or the output"
+
+    _, rows = scan(step, state, tuple(x.movedim(-2, 0).contiguous() for x in sequences if x is not None))
+    return rows.movedim(0, -2)
 
 
 def self_attention(sequence: Tensor, *, positions: str, rotary: str | None = None, **visibility: Any) -> Answer:

@@ -31,6 +31,7 @@ CAPABILITIES = Capabilities(
         "multi_head",
         "positional_encoding",
         "rotary_embedding",
+        "linear_attention",
         "self_attention",
         "cross_attention",
         "differential_attention",

@@ -35,11 +35,12 @@ class Input:
     axes: tuple[str, ...]
     meaning: str
     parameter: bool = False
+    short: bool = False
 
 
-def tensor(name: str, axes: str, meaning: str) -> Input:
-    """Declare a tensor that comes with every call."""
-    return Input(name, tuple(axes.split()), meaning)
+def tensor(name: str, axes: str, meaning: str, *, short: bool = False) -> Input:
+    """Declare a tensor that comes with every call. short: its vectors are drawn shorter than 1."""
+    return Input(name, tuple(axes.split()), meaning, short=short)
 
 
 def parameter(name: str, axes: str, meaning: str) -> Input:

@@ -142,7 +142,10 @@ def _input(case: Case, declared: Input) -> Array:
     numbers = streams.normal(case, declared.name, shape)
     if declared.parameter:  # so that a layer keeps the size of its input
         numbers = numbers / math.sqrt(max(shape[-1], 1)) if declared.name != "w" else 0.75 + np.abs(numbers) / 4
-    return distributed(case.content, declared.name, numbers, case.format)
+    numbers = distributed(case.content, declared.name, numbers, case.format)
+    if declared.short:  # a direction and an order of lengths are left of each distribution
+        numbers = numbers / (1 + np.linalg.norm(numbers, axis=-1, keepdims=True))
+    return numbers
 
 
 def _fitted(case: Case, name: str, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -19,7 +19,7 @@ _UNCOUNTED = {
 CASES = [
     w.case
     for w in workloads.of_matrix("quick")
-    if parse(w.case).mechanism not in ("masked_softmax", "positional_encoding", "rotary_embedding")
+    if parse(w.case).mechanism not in ("masked_softmax", "positional_encoding", "rotary_embedding", "linear_attention")
 ]
 CASES += [
     "cosine-B2H3Hk3Lq5Lk7D8Dv6-float32-plain-ordinary-contiguous",

@@ -146,4 +146,4 @@ def test_every_kind_is_declared():
     """The list has no name twice, and its kinds are told by their names."""
     assert len(CHECKS) == len({check.name for check in CHECKS})
     assert 16 == len(of_kind("behaviour"))
-    assert 26 == len(of_kind("relation"))
+    assert 28 == len(of_kind("relation"))

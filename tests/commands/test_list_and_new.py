@@ -31,6 +31,7 @@ MECHANISMS = {
     "positional_encoding",
     "rotary_embedding",
     "differential_attention",
+    "linear_attention",
 }
 
 

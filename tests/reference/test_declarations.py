@@ -31,7 +31,7 @@ NAMES = {
         "gaussian_kernel",
     ),
     *("location", "projected", "multi_head", "self_attention", "cross_attention", "latent_attention"),
-    *("masked_softmax", "positional_encoding", "rotary_embedding", "differential_attention"),
+    *("masked_softmax", "positional_encoding", "rotary_embedding", "differential_attention", "linear_attention"),
 }
 
 

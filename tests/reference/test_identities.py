@@ -221,6 +221,56 @@ def test_proportional_pairs_that_are_left_out_have_a_rate_of_zero():
     assert (np.abs(got - expected) <= error_bound("rotary_embedding", given, **settings)).all()
 
 
+def test_linear_attention_with_decays_of_zero_is_unnormalised_causal_attention():
+    """Without a rate, and with decays of exactly 0, as well as without any."""
+    given, _ = drawn("linear_attention", L=7)
+    products = np.tril(given["query"] @ given["key"].swapaxes(-1, -2))
+    expected = products @ given["value"] / np.sqrt(given["key"].shape[-1])
+    for shape in (given["key"].shape[:-1], given["key"].shape):
+        got, none = call("linear_attention", given, decay=np.zeros(shape))
+        assert none is None
+        assert got.tolist() == call("linear_attention", given)[0].tolist()
+    assert (np.abs(got - expected) <= 2 * error_bound("linear_attention", given)).all()
+
+
+def test_a_feature_s_decay_that_is_the_same_for_all_is_the_head_s():
+    """The same bits."""
+    given, _ = drawn("linear_attention", L=7)
+    decay = -np.abs(np.random.default_rng(3).normal(size=given["key"].shape[:-1]))
+    features = np.broadcast_to(decay[..., None], given["key"].shape)
+    one, other = (call("linear_attention", given, decay=each)[0] for each in (decay, features))
+    assert one.tolist() == other.tolist()
+
+
+def test_the_delta_rule_stores_each_value_at_its_key():
+    """With orthogonal keys of length 1 and a rate of 1 each key fetches the last value that was stored at it."""
+    key = np.eye(4)[[0, 1, 2, 1, 3, 0]][None, None]
+    value = np.arange(1.0, 19.0).reshape(1, 1, 6, 3)
+    given = {"query": key, "key": key, "value": value}
+    got, _ = call("linear_attention", given, update_rate=np.ones((1, 1, 6)), scale=1.0)
+    assert got.tolist() == value.tolist()
+
+
+def test_sums_and_corrections_by_hand():
+    """Two values at one key are added up, or the second replaces the first, and the third is met half way."""
+    keys, value = np.eye(4)[[0, 0, 1]][None, None], np.array([3.0, 5.0, 7.0]).reshape(1, 1, 3, 1)
+    query = np.array([[2.0, 0, 0, 0], [2, 0, 0, 0], [2, 2, 0, 0]])[None, None]  # 1/sqrt(4) = 1/2
+    got, _ = call("linear_attention", {"query": query, "key": keys, "value": value})
+    assert [3.0, 8.0, 15.0] == got.ravel().tolist()
+    one_key = {"query": query, "key": np.eye(4)[[0, 0, 0]][None, None], "value": value}
+    got, _ = call("linear_attention", one_key, update_rate=np.array([[[1.0, 1.0, 0.5]]]))
+    assert [3.0, 5.0, 6.0] == got.ravel().tolist()
+
+
+def test_a_strong_decay_forgets_at_once():
+    """What comes after it is what the later positions make alone, to the last bit in float64."""
+    given, _ = drawn("linear_attention", L=7)
+    decay = np.where(np.arange(7) == 4, -1000.0, -0.5) + np.zeros(given["key"].shape[:-1])
+    whole, _ = call("linear_attention", given, decay=decay)
+    late = {name: x[..., 4:, :] for name, x in given.items()}
+    assert whole[..., 4:, :].tolist() == call("linear_attention", late, decay=decay[..., 4:])[0].tolist()
+
+
 def test_the_encoding_starts_with_zeros_and_ones_and_alternates():
     """Position 0 is (0, 1, 0, 1, ...); an odd width ends with a sine; the first pair turns by one radian a step."""
     for width in (1, 2, 7, 8):

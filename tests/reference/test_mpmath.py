@@ -64,6 +64,11 @@ OPTIONS = (
     {"softcap": 1.5, "bias": "full", "window": (2, 1), "causal": "top_left", "scale": 0.375},
     {"mask": "batch", "bias": "full", "valid_lens": "query", "causal": "bottom_right"},
     {"mask": "query", "bias": "query", "valid_lens": "batch", "causal": "top_left", "scale": 0.375},
+    {"decay": "head"},
+    {"decay": "feature"},
+    {"update_rate": "sigmoid", "scale": 0.375},
+    {"decay": "head", "update_rate": "sigmoid"},
+    {"decay": "feature", "update_rate": "sigmoid", "scale": 0.375},
 )
 # Every axis a length of its own; more keys than queries, then fewer.
 SIZES = {

@@ -58,14 +58,18 @@ def run(operator: str, opset: int, feeds: dict[str, np.ndarray], **attributes: A
     """Return what the evaluator makes of one node; an input named with an underscore is left out."""
     helper = onnx.helper
     names = ["" if name.startswith("_") else name for name in feeds]
-    outputs = ["Y"] if operator in ("Softmax", "RotaryEmbedding") else ["Y", "", "", "weights"]
+    further = {"Attention": ["", "", "weights"], "LinearAttention": ["state"]}
+    outputs = ["Y", *further.get(operator, [])]
     node = helper.make_node(operator, names, outputs, **attributes)
     ins = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(feeds[name].dtype), feeds[name].shape)
         for name in names
         if name
     ]
-    outs = [helper.make_tensor_value_info(name, onnx.TensorProto.DOUBLE, [None] * 4) for name in outputs if name]
+    first = next(iter(feeds.values()))
+    kind = helper.np_dtype_to_tensor_dtype(first.dtype)
+    ranks = {name: first.ndim if name == "Y" else 4 for name in outputs if name}
+    outs = [helper.make_tensor_value_info(name, kind, [None] * rank) for name, rank in ranks.items()]
     graph = helper.make_graph([node], operator, ins, outs)
     opsets = [helper.make_opsetid("", opset)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=helper.find_min_ir_version_for(opsets))
@@ -134,6 +138,34 @@ def test_masked_softmax_without_options_is_the_softmax_of_onnx(sizes, content):
     given = inputs.exact(inputs.tensors(case))
     (weights,) = run("Softmax", 13, {"scores": given["scores"]}, axis=-1)
     assert_same([weights, weights], case, Arithmetic())
+
+
+RULES = {"linear": "plain", "gated": "decay={}", "delta": "update_rate=sigmoid"}
+RULES |= {"gated_delta": "decay={}+update_rate=sigmoid"}
+
+
+@pytest.mark.parametrize("content", ["ordinary", "large", "shifted"])
+@pytest.mark.parametrize("form", ["head", "feature"])
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("sizes", ["B2H4Hk2L9D16Dv8", "B2H3Hk3L70D6Dv5"])
+def test_linear_attention_is_that_of_onnx(sizes, rule, form, content):
+    """All four rules, a decay of each head and of each feature, grouped heads; the evaluator computes in float32."""
+    case = parse(f"linear_attention-{sizes}-float32-{RULES[rule].format(form)}-{content}-contiguous")
+    given = inputs.exact(inputs.tensors(case))
+    packed = {"query": "query", "key": "key", "value": "value", "_past": "", "decay": "decay", "update_rate": "beta"}
+    batch, length = case.sizes["B"], case.sizes["L"]
+    feeds = {}
+    for name, there in packed.items():
+        if name not in given:
+            feeds[f"_{name}"] = np.zeros(0)
+            continue
+        x = given[name].astype(np.float32)
+        feeds[there] = (x if x.ndim == 4 else x[..., None]).swapaxes(1, 2).reshape(batch, length, -1)
+    heads, key_heads = case.sizes["H"], case.sizes["Hk"]
+    got, _ = run("LinearAttention", 27, feeds, update_rule=rule, q_num_heads=heads, kv_num_heads=key_heads)
+    output = got.reshape(batch, length, heads, -1).swapaxes(1, 2).astype(np.float64)
+    judgement = judge(output, bound_of(case, Arithmetic(), "zero")[0], degenerate=True)
+    assert judgement.error_ratio <= 1, judgement.reason
 
 
 @pytest.mark.parametrize("content", ["ordinary", "large", "tiny"])

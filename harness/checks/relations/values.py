@@ -101,8 +101,8 @@ def _linear_name(case: Case) -> str:
 
 
 def is_linear(implementation: Declaration, case: Case) -> bool:
-    """Return whether there are values to be linear in, and the offset is known."""
-    return bool(_linear_name(case)) and fetches(implementation, case)
+    """Return whether there are values to be linear in; where keys are fetched, whether the offset is known."""
+    return bool(_linear_name(case)) and (fetches(implementation, case) or not mechanisms()[case.mechanism].scores)
 
 
 @check("relation.linear_in_values", changeable, is_linear, sampled=plain)
@@ -124,7 +124,7 @@ def linear_in_values(subject: Subject) -> Judgement:
     )
 
 
-@check("relation.zero_values", changeable, is_linear, sampled=plain)
+@check("relation.zero_values", changeable, is_linear, fetches, sampled=plain)
 def zero_values(subject: Subject) -> Judgement:
     """Zero values leave the residual: O = E for cross attention, W_c [Q; 0] + b_c for `location`, 0 elsewhere."""
     problem = Problem.of(subject.case)

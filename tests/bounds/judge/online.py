@@ -69,7 +69,7 @@ def implementation(name: str, attend: Attend, arithmetic: Arithmetic) -> registr
     module.__dict__.update({k: v for k, v in vars(eager).items() if not k.startswith("__")})
     exec(compile(Path(eager.__file__).read_text(), f"<eager with {name}>", "exec"), module.__dict__)
     module.attend = whole
-    without = ("masked_softmax", "positional_encoding", "rotary_embedding")  # they sum no values
+    without = ("masked_softmax", "positional_encoding", "rotary_embedding", "linear_attention")  # they weigh no values
     without += ("differential_attention",)  # it sums them by the difference of two softmaxes, in no such step
     mechanisms = tuple(m for m in eager.CAPABILITIES.mechanisms if m not in without)
     module.CAPABILITIES = Capabilities(

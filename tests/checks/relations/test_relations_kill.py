@@ -24,6 +24,7 @@ from tests.checks.relations.test_relations import assert_holds, assert_no_drawn_
 
 _DOT = "scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-{}-ordinary-contiguous"
 _MANY = "multi_head-B2H3Lq5Lk7E48Eq18Ek11Ev8O9-float32-plain-ordinary-contiguous"
+_LINEAR = "linear_attention-B2H4Hk2L5D16Dv8-float32-{}-ordinary-contiguous"
 _CROSS = "cross_attention-B2Lq5Lk7D16E16-float32-plain-ordinary-contiguous"
 _ATTEND = "    weights = softmax(scores, **visibility)\n    return weights @ value, weights"
 
@@ -71,6 +72,8 @@ CAUGHT = {
         "differential: lambda_init of the first layer",
         "differential_attention-B2H3Hk3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous",
     ),
+    "relation.prefix": ("linear attention: the state one position ahead", _LINEAR.format("decay=head")),
+    "relation.unnormalised": ("linear attention: the keys scaled too", _LINEAR.format("plain")),
     "relation.cross_with_itself": ("cross: residual twice", _CROSS),
     "relation.decoded": ("causality from the first key of this call", _DOT.format("causal=bottom_right+past=before")),
     "relation.other_basis": (
