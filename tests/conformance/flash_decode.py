@@ -1,4 +1,4 @@
-"""Flash decoding in plain torch: the cache in three parts, each by an online softmax in tiles, merged by log-sum-exp."""
+"""Flash decoding in torch: the cache in three parts, each by an online softmax in tiles, merged by log-sum-exp."""
 
 from __future__ import annotations
 
