@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attention_harness import Capabilities
 from attention_harness.implementations._eager_options import softmax
+from attention_harness.implementations._eager_positions import positional_encoding, rotary_embedding
 from attention_harness.implementations._upstream import multiplies_by_amx, onednn_tails
 
 if TYPE_CHECKING:
@@ -171,47 +172,6 @@ def multi_head(
     projections = ((query, W_q), (key, W_k), (value, W_v))
     output, weights = scaled_dot_product(*(split_heads(linear(x, W), heads) for x, W in projections), **visibility)
     return linear(merge_heads(output), W_o), weights
-
-
-def positional_encoding(sequence: Tensor, *, base: float = 10000.0, first_position: float = 0) -> Tensor:
-    """Add sines and cosines of the position; the table is computed in float32 or better."""
-    import torch
-
-    length, width = sequence.shape[-2:]
-    dtype = torch.float64 if sequence.dtype == torch.float64 else torch.float32
-    column = torch.arange(width, device=sequence.device)
-    rate = base ** -(column // 2 * 2 / torch.full_like(column, width, dtype=dtype))
-    place = first_position + torch.arange(length, device=sequence.device, dtype=dtype)
-    angle = place[:, None] * rate
-    return sequence + torch.where(column % 2 == 0, angle.sin(), angle.cos()).to(sequence.dtype)
-
-
-def rotary_embedding(
-    sequence: Tensor,
-    *,
-    pairing: str = "half",
-    base: float = 10000.0,
-    first_position: float = 0,
-    partial_rotary_factor: float = 1.0,
-) -> Tensor:
-    """Rotate pairs of features by the position; the tables are computed in float32 or better."""
-    import torch
-
-    length, width = sequence.shape[-2:]
-    pairs = int(width * partial_rotary_factor) // 2
-    dtype = torch.float64 if sequence.dtype == torch.float64 else torch.float32
-    pair = torch.arange(pairs, device=sequence.device, dtype=dtype)
-    place = first_position + torch.arange(length, device=sequence.device, dtype=dtype)
-    offset = width // 2 if pairing == "proportional" else pairs
-    angle = place[:, None] * base ** -(pair / offset)
-    cos, sin = angle.cos().to(sequence.dtype), angle.sin().to(sequence.dtype)
-    if pairing == "interleaved":
-        a, b = sequence[..., 0 : 2 * pairs : 2], sequence[..., 1 : 2 * pairs : 2]
-        rotated = torch.stack((a * cos - b * sin, a * sin + b * cos), -1).flatten(-2)
-        return torch.cat((rotated, sequence[..., 2 * pairs :]), -1)
-    a, b = sequence[..., :pairs], sequence[..., offset : offset + pairs]
-    between, after = sequence[..., pairs:offset], sequence[..., offset + pairs :]
-    return torch.cat((a * cos - b * sin, between, a * sin + b * cos, after), -1)
 
 
 def linear_attention(

@@ -9,7 +9,7 @@ import numpy as np
 from attention_harness.reference.algebra import Algebra, Decided, Fetched, Patterns
 from attention_harness.reference.core import attend_by_difference, computed, repeat_heads, stored
 from attention_harness.reference.scalars import Scalars, table
-from attention_harness.reference.specification import ATTENTION, BY_HEAD, Example, Mechanism, Work, parameter, tensor
+from attention_harness.reference.specification import ATTENTION, BY_HEAD, Mechanism, Work, parameter, tensor
 
 LAMBDA_INIT = 0.8
 """What the paper's $0.8 - 0.6 e^{-0.3 l}$ tends to in deep layers, and its second choice for all of them."""
@@ -120,21 +120,5 @@ MECHANISM = Mechanism(
         lacks=frozenset({"hull", "split_and_merged"}),
         fetched=_fetched,
         decided=_decided,
-    ),
-    examples=(
-        Example(
-            name="two_means",
-            source="by hand: scores of ln 3 and 0 weigh 3/4 and 1/4, scores of 0 one half each; lambda is 1 - 1 + 0.8",
-            inputs={
-                "query_1": [[[[math.log(3)]]]],
-                "query_2": [[[[5.0]]]],
-                "key_1": [[[[1.0], [0.0]]]],
-                "key_2": [[[[0.0], [0.0]]]],
-                "value": [[[[8.0, 0.0], [0.0, 4.0]]]],
-                **{name: [0.0] for name in ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2")},
-            },
-            output=[[[[2.8, -0.6]]]],
-            weights=[[[[0.35, -0.15]]]],
-        ),
     ),
 )

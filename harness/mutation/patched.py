@@ -29,26 +29,32 @@ def eager() -> Implementation:
 
 @functools.cache
 def source_of_eager() -> str:
-    """Return the source that is patched: eager's, with the functions of the file that it imports at its end.
+    """Return the source that is patched: eager's, with the functions of the files that it imports at its end.
 
-    Lines of eager keep their numbers, those of the other file follow: `first_lines`.
+    Lines of eager keep their numbers, those of the other files follow: `first_lines`.
     """
-    text, further = (path.read_text(encoding="utf-8") for path in first_lines())
-    imports = re.compile(rf"^from \S+\.{_options_of_eager().stem} import .*$", re.M)
-    if not imports.search(text):
-        raise HarnessError(f"{eager().path} no longer imports {_options_of_eager().name} in one line")
-    return imports.sub("", text) + further[_head(further) :]
+    source = eager().path.read_text(encoding="utf-8")
+    for path in _parts_of_eager():
+        text = path.read_text(encoding="utf-8")
+        source, imports = re.subn(rf"^from \S+\.{path.stem} import .*$", "", source, flags=re.M)
+        if imports != 1:
+            raise HarnessError(f"{eager().path} imports {path.name} in {imports} lines, expected one")
+        source += text[_head(text) :]
+    return source
 
 
 def first_lines() -> dict[Path, int]:
     """Return the files that are patched, and how many lines of `source_of_eager` come before each one's first."""
-    paths = eager().path, _options_of_eager()
-    text, further = (path.read_text(encoding="utf-8") for path in paths)
-    return {paths[0]: 0, paths[1]: text.count("\n") - further[: _head(further)].count("\n")}
+    found, lines = {eager().path: 0}, eager().path.read_text(encoding="utf-8").count("\n")
+    for path in _parts_of_eager():
+        text = path.read_text(encoding="utf-8")
+        found[path] = lines - text[: _head(text)].count("\n")
+        lines += text[_head(text) :].count("\n")
+    return found
 
 
-def _options_of_eager() -> Path:
-    return eager().path.with_name("_eager_options.py")
+def _parts_of_eager() -> list[Path]:
+    return sorted(eager().path.parent.glob("_eager_*.py"))
 
 
 def _head(text: str) -> int:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from attention_harness.bounds import Tracked
+from attention_harness.bounds.differentiable import Differentiable, Softmax
 from attention_harness.bounds.perturbed import Perturbed
 from attention_harness.bounds.softmax import Weights
-from attention_harness.bounds.tape import Differentiable, Softmax, Taped
+from attention_harness.bounds.tape import Taped
 from attention_harness.reference import core
 from attention_harness.reference.arrays import Composite, Plain, operations
 

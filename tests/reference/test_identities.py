@@ -278,3 +278,19 @@ def test_the_encoding_starts_with_zeros_and_ones_and_alternates():
         assert [float(column % 2) for column in range(width)] == encoding[0, 0].tolist()
         assert np.sin(np.arange(4.0)).tolist() == encoding[0, :, 0].tolist()
         assert width == 1 or np.cos(np.arange(4.0)).tolist() == encoding[0, :, 1].tolist()
+
+
+def test_differential_attention_by_hand():
+    """Scores of ln 3 and 0 weigh 3/4 and 1/4, scores of 0 one half each; lambda is 1 - 1 + 0.8."""
+    given = {
+        "query_1": [[[[np.log(3)]]]],
+        "query_2": [[[[5.0]]]],
+        "key_1": [[[[1.0], [0.0]]]],
+        "key_2": [[[[0.0], [0.0]]]],
+        "value": [[[[8.0, 0.0], [0.0, 4.0]]]],
+        **{name: [0.0] for name in ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2")},
+    }
+    given = {name: np.array(numbers) for name, numbers in given.items()}
+    output, weights = call("differential_attention", given)
+    assert np.allclose(weights, [[[[0.35, -0.15]]]], rtol=1e-14)
+    assert np.allclose(output, [[[[2.8, -0.6]]]], rtol=1e-14)

@@ -23,7 +23,7 @@ from tests.conftest import DEEP
 MODES = ("nearest", "random", "up", "down")
 NAMED = pytest.mark.parametrize("name", OPERATIONS)
 DRAWN = settings(max_examples=100 if DEEP else 3, derandomize=not DEEP, deadline=None, database=None)
-WITHOUT_ROUNDING = {"like", "rounded"}  # what the others are made of
+WITHOUT_ROUNDING = {"either", "like", "rounded"}  # what the others are made of
 
 
 def operations_of(kind: type) -> set[str]:
