@@ -104,7 +104,8 @@ def places(
     """
     import torch
 
-    queries, keys = scores.shape[-2:]
+    queries = scores.shape[-2]
+    keys: int | Tensor = scores.shape[-1]
     query = torch.arange(queries, device=scores.device)
     if cache_lens is not None and causal == "bottom_right":
         keys = cache_lens.reshape(-1, *[1] * (scores.ndim - 2))

@@ -85,7 +85,7 @@ def scaled_dot_product(
     past_value: Tensor | None = None,
     lse: str | None = None,
     **visibility: Any,
-) -> Answer | tuple[Tensor, Tensor, Tensor]:
+) -> Any:
     """Score by the inner product over the square root of its length, of vectors as they are or normalised."""
     key, value = with_past(past_key, key), with_past(past_value, value)
     if query_key_norm is not None:

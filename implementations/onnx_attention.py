@@ -197,9 +197,9 @@ def attention(ranks: tuple[tuple[str, int], ...], dtype: str, boolean: bool, att
         inputs.append(helper.make_tensor_value_info(name, types.get(name, element), axes))
     slots = [name if name in given else "" for name in _INPUTS]
     # ONNX Runtime asks for all keys and values as outputs where it gets those of earlier calls.
-    axes = {"present_key": ["B", "Hk", "Lk+P", "D"], "present_value": ["B", "Hk", "Lk+P", "Dv"]}
-    presents = [helper.make_tensor_value_info(*pair) for pair in ((name, element, of) for name, of in axes.items())]
-    presents = presents if "past_key" in given else []
+    every = {"present_key": ["B", "Hk", "Lk+P", "D"], "present_value": ["B", "Hk", "Lk+P", "Dv"]}
+    present = every.items() if "past_key" in given else ()
+    presents = [helper.make_tensor_value_info(name, element, letters) for name, letters in present]
     node = helper.make_node("Attention", slots, ["output", *(one.name for one in presents)], **dict(attributes))
     outputs = [helper.make_tensor_value_info("output", element, ["B", "H", "Lq", "Dv"])]
     return _serialised(node, inputs, [*outputs, *presents])

@@ -51,7 +51,7 @@ def _shown_by(name: str, shape: tuple[int, ...], place: Place | None, options: M
 
 
 def _whole(shape: tuple[int, ...]) -> Place:
-    return Place(*shape[-2:], outer=len(shape) - 2)
+    return Place(shape[-2], shape[-1], outer=len(shape) - 2)
 
 
 def words_of_rows(

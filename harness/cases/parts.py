@@ -24,7 +24,7 @@ def has_parts(case: Case) -> bool:
 def parts_of(case: Case, tensors: Mapping[str, Tensor]) -> dict[str, tuple[Part, ...]]:
     """Return which of these tensors a call takes in parts, and the parts; the lengths are the tensors' own."""
     known = mechanisms()[case.mechanism]
-    lengths = {}
+    lengths = dict[str, int]()
     for declared in known.inputs:
         if declared.name in tensors:  # from the last axis: a mapped tensor has one more in front
             lengths |= dict(zip(reversed(declared.axes), reversed(tensors[declared.name].shape), strict=False))
@@ -58,9 +58,11 @@ def joined(
     }
     for name, of_it in parts.items():
         values = [found.get(part) for part, first, end in of_it if end > first]
+        there = [value for value in values if value is not None]
         if not any(part in found for part, _, _ in of_it):
             continue
-        whole[name] = None if not values or any(x is None for x in values) else torch.cat(values, _axis(case, name))
+        complete = bool(values) and len(there) == len(values)
+        whole[name] = torch.cat(there, _axis(case, name)) if complete else None
     return whole
 
 

@@ -94,12 +94,12 @@ class PreparedApart:
         """See `Prepared.call`."""
         settings = {"training": training, "seed": seed, "threads": threads, "watched": watched, "autocast": autocast}
         answer = self._ask("call", (tensors,), settings, shared=watched)
-        results = self._host.results(answer, _RESULTS)
+        output, weights, lse = self._host.results(answer, _RESULTS)
         if not watched:
-            return Returned(*results)
+            return Returned(output, weights, lse)
         changed = dict.fromkeys((*self._host.changed_inputs(), *answer.changed_inputs))
         shared = answer.shared_memory
-        return _Watched(*results, tuple(changed), answer.changed_state, shared, answer.prepared)
+        return _Watched(output, weights, lse, tuple(changed), answer.changed_state, shared, answer.prepared)
 
     def call_mapped(self, tensors: Tensors, names: Sequence[str]) -> Returned:
         """See `Prepared.call_mapped`."""

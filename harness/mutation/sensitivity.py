@@ -92,7 +92,7 @@ class _Problem:
 
     def _remembering(self, scores: Array, visible: NDArray[np.bool_], fully_masked_rows: Words) -> Array:
         weights = core.softmax(scores, visible, fully_masked_rows)
-        before = [] if self.weights is None else self.weights
+        before = () if self.weights is None else tuple(self.weights)
         self.visible, self.weights = visible, np.stack([*before, weights])  # of every map that the formula has
         return weights
 

@@ -31,7 +31,9 @@ def _shown(case: Case) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def _tokens(case: Case) -> list[int]:
     """Return the queries that are asked alone."""
     seeing = np.flatnonzero(_shown(case)[1] >= 0)
-    chosen = np.linspace(0, len(seeing) - 1, _TOKENS).astype(int) if len(seeing) else []
+    if not len(seeing):
+        return []
+    chosen = np.linspace(0, len(seeing) - 1, _TOKENS).astype(int).tolist()
     return [int(seeing[one]) for one in dict.fromkeys(chosen)]
 
 
