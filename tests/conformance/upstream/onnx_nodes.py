@@ -14,12 +14,23 @@ from numpy.typing import NDArray
 from attention_harness.cases import inputs
 from attention_harness.cases.ids import parse
 from attention_harness.model.case import Case
+from attention_harness.options import OPTIONS
 
 Array = NDArray[Any]
 
-_FILES = ("attention", "softmax")  # of onnx.backend.test.case.node; test_onnx_nodes.py shows that there are no others
+_FILES = (
+    "attention",
+    "linear_attention",
+    "softmax",
+)  # of onnx.backend.test.case.node; test_onnx_nodes.py shows that there are no others
 _SLOTS = ("Q", "K", "V", "attn_mask", "past_key", "past_value", "nonpad_kv_seqlen")
 _RESULTS = ("Y", "present_key", "present_value", "qk_matmul_output")
+_OPERATORS = {
+    "Attention": (_SLOTS, _RESULTS),
+    "LinearAttention": (("query", "key", "value", "past_state", "decay", "beta"), ("output", "present_state")),
+    "Softmax": (("x",), ("y",)),
+}
+"""The names of inputs and outputs, in their places."""
 _WEIGHTS_MODE = 3  # of qk_matmul_output_mode: after the softmax
 
 
@@ -52,7 +63,7 @@ class NotExpressible(Exception):
 
 @functools.cache
 def nodes() -> dict[str, Node]:
-    """Return the single-node cases of Attention and Softmax by name; made in memory, nothing is fetched."""
+    """Return the single-node cases of these operators by name; made in memory, nothing is fetched."""
     package = "onnx.backend.test.case.node"
     for name in _FILES:
         importlib.import_module(f"{package}.{name}")
@@ -61,7 +72,7 @@ def nodes() -> dict[str, Node]:
 
 def _is_one(case: Any) -> bool:
     graph = case.model.graph.node  # the `_expanded` ones state the same numbers through the operator's function body
-    return len(graph) == 1 and graph[0].op_type in ("Attention", "Softmax")
+    return len(graph) == 1 and graph[0].op_type in _OPERATORS
 
 
 def _node(case: Any) -> Node:
@@ -69,7 +80,7 @@ def _node(case: Any) -> Node:
 
     [node] = case.model.graph.node
     [(ins, outs)] = case.data_sets
-    slots, results = (_SLOTS, _RESULTS) if node.op_type == "Attention" else (("x",), ("y",))
+    slots, results = _OPERATORS[node.op_type]
     given = dict(zip([slot for slot, name in zip(slots, node.input) if name], ins, strict=True))
     expected = dict(zip([slot for slot, name in zip(results, node.output) if name], outs, strict=True))
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
@@ -78,7 +89,35 @@ def _node(case: Any) -> Node:
 
 def expressed(node: Node) -> Expressed:
     """Return the node case in our words, or raise NotExpressible with the reason."""
-    return _attention(node) if node.operator == "Attention" else _softmax(node)
+    return {"Attention": _attention, "LinearAttention": _linear_attention, "Softmax": _softmax}[node.operator](node)
+
+
+def _linear_attention(node: Node) -> Expressed:
+    """The recurrence from a state of zeros; the state that it leaves is no answer of ours."""
+    if "past_state" in node.given:
+        raise NotExpressible("past_state: the state begins with zeros here")
+    heads, key_heads = node.attributes["q_num_heads"], node.attributes["kv_num_heads"]
+    of_heads = {"query": heads, "key": key_heads, "value": key_heads}
+    tensors = {name: _by_head(node.given[name], count) for name, count in of_heads.items()}
+    (batch, _, length, width), value_width = tensors["query"].shape, tensors["value"].shape[-1]
+    sizes = {"B": batch, "H": heads, "Hk": key_heads, "L": length, "D": width, "Dv": value_width}
+    options: dict[str, Any] = {"scale": node.attributes["scale"]} if node.attributes.get("scale") else {}
+    rule = node.attributes.get("update_rule", b"gated_delta").decode()
+    if "gated" in rule:
+        decay = _by_head(node.given["decay"], key_heads)
+        options["decay"] = "head" if decay.shape[-1] == 1 and width > 1 else "feature"
+        tensors["decay"] = decay[..., 0] if options["decay"] == "head" else decay
+    if "delta" in rule:
+        rate = _by_head(np.broadcast_to(node.given["beta"], (batch, length, key_heads)), key_heads)
+        options["update_rate"], tensors["update_rate"] = "sigmoid", rate[..., 0]
+    case = _checked(Case("linear_attention", sizes, str(tensors["query"].dtype), options))
+    left = {name: "an implementation returns no state" for name in node.expected if name != "output"}
+    return Expressed(case, tensors, {"output": _by_head(node.expected["output"], heads)}, left)
+
+
+def _by_head(array: Array, heads: int) -> Array:
+    """(B, L, H * D) -> (B, H, L, D)."""
+    return np.ascontiguousarray(array.reshape(*array.shape[:2], heads, -1).swapaxes(1, 2))
 
 
 def _softmax(node: Node) -> Expressed:
@@ -107,6 +146,8 @@ def _attention(node: Node) -> Expressed:
     (batch, heads, queries, width), (key_heads, keys, value_width) = query.shape, value.shape[1:]
     sizes = {"B": batch, "H": heads, "Hk": key_heads, "Lq": queries, "Lk": keys, "D": width, "Dv": value_width}
     options, conditions = _conditions(node, sizes)
+    if "past_key" in node.given and (form := _form_of_past(node.given["past_key"].shape[-2], sizes)):
+        options["past"] = form
     if "scale" in node.attributes:
         options["scale"] = node.attributes["scale"]
     if node.attributes.get("softcap"):
@@ -141,8 +182,9 @@ def _conditions(node: Node, sizes: Mapping[str, int]) -> tuple[dict[str, Any], d
     queries, keys = sizes["Lq"], sizes["Lk"]
     seen = np.ones((1, 1, queries, keys), bool)  # what no option of ours says by itself
     lens = node.given.get("nonpad_kv_seqlen")
-    if lens is not None:
-        options["valid_lens"], tensors["valid_lens"] = "batch", lens
+    if lens is not None:  # under causality the corner is that of what is valid
+        name = "cache_lens" if node.attributes.get("is_causal") else "valid_lens"
+        options[name], tensors[name] = "batch", lens
     # The key that query 0 stands at: by the cache that came before it, or by how many keys there are; otherwise 0.
     first = np.zeros(1, np.int64)
     if "past_key" in node.given:
@@ -153,12 +195,14 @@ def _conditions(node: Node, sizes: Mapping[str, int]) -> tuple[dict[str, Any], d
     if node.attributes.get("is_causal"):
         corners = {"bottom_right": keys - queries, "top_left": 0}
         corner = next((name for name, offset in corners.items() if (first == offset).all()), None)
+        corner = "bottom_right" if lens is not None else corner
         if corner:
             options["causal"] = corner
         else:
             seen = seen & (position >= 0)
     window = tuple(node.attributes.get(side, -1) for side in ("left_window_size", "right_window_size"))
-    stands = (first == (keys - queries if options.get("causal") == "bottom_right" else 0)).all()
+    ours = lens - queries if "cache_lens" in options else keys - queries if "bottom_right" in options.values() else 0
+    stands = (first == ours).all()
     if min(window) >= 0 and stands:
         options["window"] = window
     else:  # open on one side, or counted from another place than ours
@@ -176,6 +220,13 @@ def _conditions(node: Node, sizes: Mapping[str, int]) -> tuple[dict[str, Any], d
     if not seen.all() or (given is not None and given.dtype == bool):
         options["mask"], tensors["mask"] = _form(seen, sizes)
     return options, tensors
+
+
+def _form_of_past(earlier: int, sizes: Mapping[str, int]) -> str:
+    """Return the form of earlier keys that has so many of them, or "": then they are joined before the call."""
+    past = OPTIONS["past"]
+    forms = (*past.forms, *past.more_forms)
+    return next((f for f in forms if past.parts(f, sizes["Lq"], sizes["Lk"])["key"][0][2] == earlier), "")
 
 
 def _form(condition: Array, sizes: Mapping[str, int]) -> tuple[str, Array]:
