@@ -30,7 +30,16 @@ CAPABILITIES = Capabilities(
         *("alibi_full", "alibi_causal", "base", "bias", "cache_lens", "causal_top_left", "causal_bottom_right"),
         *("dropout", "feature_decay", "first_position", "grouped_heads", "head_decay", "interleaved_pairing"),
         *("learned_scale", "lse", "mask", "partial_rotary_factor", "past", "proportional_pairing", "query_key_norm"),
-        *("relative_bias", "rotary_half", "rotary_interleaved", "scale", "segments_self", "segments_cross", "sinks"),
+        *(
+            "relative_bias",
+            "rotary_half",
+            "rotary_interleaved",
+            "rotated_query_key_norm",
+            "scale",
+            "segments_self",
+            "segments_cross",
+            "sinks",
+        ),
         *("softcap", "update_rate", "valid_lens", "window"),
     ),
     gradients=True,
@@ -236,12 +245,24 @@ def scanned(state: Tensor, sequences: tuple[Tensor | None, ...]) -> Tensor:
     return rows.movedim(0, -2)
 
 
-def self_attention(sequence: Tensor, *, positions: str, rotary: str | None = None, **visibility: Any) -> Answer:
-    """Attend from a sequence to itself, with or without positions added, and with query and key rotated by them."""
+def self_attention(
+    sequence: Tensor,
+    *,
+    positions: str,
+    rotary: str | None = None,
+    query_key_norm: Tensor | None = None,
+    rotated_query_key_norm: Tensor | None = None,
+    **visibility: Any,
+) -> Answer:
+    """Attend from a sequence to itself, with or without positions added; query and key may be normed and rotated."""
     if positions == "sinusoidal":
         sequence = positional_encoding(sequence)
-    rotated = sequence if rotary is None else rotary_embedding(sequence, pairing=rotary)
-    return scaled_dot_product(rotated, rotated, sequence, **visibility)
+    query = key = sequence
+    if query_key_norm is not None:
+        query, key = normalise_rms(query) * query_key_norm[0], normalise_rms(key) * query_key_norm[1]
+    if rotary is not None:
+        query, key = rotary_embedding(query, pairing=rotary), rotary_embedding(key, pairing=rotary)
+    return scaled_dot_product(query, key, sequence, query_key_norm=rotated_query_key_norm, **visibility)
 
 
 def cross_attention(

@@ -20,7 +20,7 @@ from attention_harness.reference.specification import (
     tensor,
 )
 
-_EPSILON = 1e-6
+EPSILON = 1e-6
 """Added to the mean square of a vector, under the root."""
 
 
@@ -38,7 +38,7 @@ def scaled_dot_product(
     """
     heads, width = query.shape[-3], query.shape[-1]
     if query_key_norm is not None:
-        query, key = (normalise_rms(x, query_key_norm[row], _EPSILON) for row, x in enumerate((query, key)))
+        query, key = (normalise_rms(x, query_key_norm[row], EPSILON) for row, x in enumerate((query, key)))
     if scale is None:
         scale = 1 / math.sqrt(max(width, 1))
     if isinstance(scale, float):
@@ -51,13 +51,13 @@ def _exact(s: Scalars) -> tuple[Any, Any]:
     """Return output and weights at 50 digits."""
     query, key, value = s.x["query"], s.x["key"], s.x["value"]
     if "query_key_norm" in s.o:
-        query, key = (_normed(s, x, row) for row, x in enumerate((query, key)))
+        query, key = (exact_norm(s, x, s.o["query_key_norm"][row]) for row, x in enumerate((query, key)))
     return s.attend(s.scaled(query.shape[-1]), query, key, value)
 
 
-def _normed(s: Scalars, x: Any, row: int) -> Any:
-    """Return each vector over its root mean square, times the weights of queries or of keys, at 50 digits."""
-    weight, epsilon = s.o["query_key_norm"][row], s.mp.mpf(_EPSILON)
+def exact_norm(s: Scalars, x: Any, weight: Any) -> Any:
+    """Return each vector over its root mean square, times the weights, at 50 digits."""
+    epsilon = s.mp.mpf(EPSILON)
 
     def entry(*at: int) -> Any:
         vector = x[at[:-1]]

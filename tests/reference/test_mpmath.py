@@ -42,6 +42,8 @@ OPTIONS = (
     {"query_key_norm": "rms"},
     {"query_key_norm": "rms", "mask": "full", "scale": 0.375},
     {"rotary": "half"},
+    {"rotary": "half", "query_key_norm": "rms"},
+    {"rotary": "interleaved", "rotated_query_key_norm": "rms", "query_key_norm": "rms"},
     {"rotary": "interleaved", "causal": "top_left"},
     {"pairing": "interleaved", "partial_rotary_factor": 0.75},
     {"pairing": "proportional", "partial_rotary_factor": 0.75, "first_position": 37.0},
