@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from attention_harness.bounds import ErrorBound
 from attention_harness.bounds.judge import Judgement, judge
 from attention_harness.cases import inputs
+from attention_harness.cases.parts import parts_of
 from attention_harness.checks.behaviour.anchor import (
     NO_CLAIM,
     by_word,
@@ -46,19 +47,52 @@ if TYPE_CHECKING:
     lambda one, case: bool(with_option(one, case, "causal")) and "Lk" in case.sizes,
 )
 def causal_corner(subject: Subject) -> Judgement:
-    """Which keys a query sees under causality: found by changing one key's value after the other."""
+    """Which keys a query sees under causality: found by changing one key's value after the other.
+
+    Where keys of earlier calls come apart, too, of which there are not as many as would make two answers the same.
+    """
+    measured, declared, contradicted = [], [], False
+    for beside, case in {"": subject.case, **_with_earlier_keys(subject)}.items():
+        found = {}
+        for corner, probe in with_option(subject.implementation, case, "causal").items():
+            seen = _seen(subject, probe)
+            shown = _corners(probe, *seen.shape)
+            found[corner] = [word for word, keys in shown.items() if np.array_equal(seen, keys)]
+        if found:  # with equal lengths both corners show the same keys
+            said = [
+                " or ".join(words) if corner in words else f"{' or '.join(words) or 'neither'} where {corner} is asked"
+                for corner, words in found.items()
+            ]
+            measured.append(", ".join(said) + beside)
+            declared.append(", ".join(found) + beside)
+            contradicted |= any(corner not in words for corner, words in found.items())
+    return finding("; ".join(measured), "; ".join(declared), contradicted)
+
+
+def _with_earlier_keys(subject: Subject) -> dict[str, Case]:
+    """Return cases in which some of the keys are of earlier calls, and no corner is the first key of this call."""
     found = {}
-    for corner, case in with_option(subject.implementation, subject.case, "causal").items():
-        seen = _seen(subject, case)
-        queries, keys = seen.shape
-        alone = mechanisms()[case.mechanism].returns_weights
-        forms = OPTIONS["causal"].forms
-        found[corner] = [word for word in forms if np.array_equal(seen, _shown(word, queries, keys, alone))]
-    measured = ", ".join(  # with equal lengths both corners show the same keys
-        " or ".join(words) if corner in words else f"{' or '.join(words) or 'neither'} where {corner} is asked"
-        for corner, words in found.items()
-    )
-    return finding(measured, ", ".join(found), any(corner not in words for corner, words in found.items()))
+    for name in (name for name, option in OPTIONS.items() if option.parts is not None):
+        for form, case in with_option(subject.implementation, subject.case, name).items():
+            if _earlier(case) not in (0, case.sizes["Lk"] - case.sizes["Lq"]):
+                found[f" beside {name}={form}"] = case
+    return found
+
+
+def _earlier(case: Case) -> int:
+    """Return how many keys come apart from the others."""
+    ends = [end for parts in parts_of(case, inputs.tensors(case)).values() for _, first, end in parts if not first]
+    return max(ends, default=0)
+
+
+def _corners(case: Case, queries: int, keys: int) -> dict[str, NDArray[np.bool_]]:
+    """Return (queries, keys) by word: what a query is seen to see under each corner that libraries have."""
+    alone = mechanisms()[case.mechanism].returns_weights
+    found = {word: _shown(word, queries, keys, alone) for word in OPTIONS["causal"].forms}
+    if earlier := _earlier(case):
+        place = np.arange(queries)[:, None] + earlier
+        found["from the first key of this call"] = np.arange(keys) <= place
+    return found
 
 
 def _shown(corner: str, queries: int, keys: int, weights_alone: bool) -> NDArray[np.bool_]:

@@ -9,14 +9,17 @@ import torch
 from msgspec import structs
 
 from attention_harness import Arithmetic, registry
+from attention_harness.cases.ids import parse
 from attention_harness.checks import BY_NAME, of_kind
 from attention_harness.checks.behaviour.anchor import anchor
 from attention_harness.commands.check import summary
+from attention_harness.execution import in_process
 from attention_harness.execution.plan import Item, plan_items
 from attention_harness.execution.run import run_checks
 from attention_harness.model.errors import ImplementationRaised
 from attention_harness.model.run_facts import RunFacts
 from attention_harness.model.verdict import Status, Verdict
+from attention_harness.mutation.patched import Mutant
 from attention_harness.report import build
 from attention_harness.store import Run
 from attention_harness.store.encoding import decode, encode
@@ -63,6 +66,34 @@ def test_causal_corner(shift, option, word):
     judged = m.ask("causal_corner", m.made(m.corner(shift), options=(option,)))
     assert (word or option.removeprefix("causal_")) == judged.finding
     assert bool(word) == bool(judged.reason)
+
+
+_FIRST = """
+    if past_key is not None and visibility.get("causal"):
+        import torch
+
+        places = torch.arange(query.shape[-2])[:, None] + past_key.shape[-2]
+        del visibility["causal"]
+        visibility["mask"] = torch.arange(past_key.shape[-2] + key.shape[-2]) <= places
+    key, value = with_past(past_key, key), with_past(past_value, value)"""
+
+
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [
+        ("    key, value = with_past(past_key, key), with_past(past_value, value)", "bottom_right"),
+        (_FIRST[1:], "from the first key of this call where bottom_right is asked"),
+    ],
+)
+def test_the_corner_beside_earlier_keys(code, word):
+    """Eager counts from the last key; what counts from the first key of this call is told, and contradicts."""
+    patch = ("    key, value = with_past(past_key, key), with_past(past_value, value)", code)
+    made = Mutant("corner", "corner", (patch,)).implementation()
+    case = parse("scaled_dot_product-B2H3Hk3Lq5Lk7D16Dv8-float32-plain-ordinary-contiguous")
+    judged = BY_NAME["behaviour.causal_corner"].judge(in_process.subject(made, case))
+    whole, _, beside = judged.finding.partition("; ")
+    assert ("top_left, bottom_right", True) == (whole, beside.endswith(f", {word} beside past=half"))
+    assert bool(judged.reason) == (word != "bottom_right")
 
 
 def test_parts_that_are_not_taken_are_not_asked():
