@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from attention_harness.bounds.elementary import Elementary
 from attention_harness.bounds.products import Products
-from attention_harness.bounds.recurrence import TrackedSteps, carry, longest
+from attention_harness.bounds.recurrence import Terms, TrackedSteps, carry, error_of, longest, product_of, sum_of
 from attention_harness.bounds.rounding import (
     MEAN_SQUARE_ROUNDING,
     Array,
@@ -44,6 +45,7 @@ class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
     scaled           of a product with a constant: its size, for the constant may have been applied after the next sum
     folded           of a sum of products: what it errs where a scale was folded into a factor that became subnormal
     column           of a state: a bound of the length of each column of its error, which a correction does not increase
+    terms            of a sum over positions: what it consists of, for it may be made in any order
     """
 
     def __init__(self, model: Model, value: Array, bound: Array | float = 0.0, variance: Array | float = 0.0) -> None:
@@ -59,6 +61,7 @@ class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
         self.scaled = 0.0
         self.folded: Array | float = 0.0
         self.column: Array | None = None
+        self.terms: Terms | None = None
         self.overflows = exceeds(value, model.io)
 
     @property
@@ -100,6 +103,7 @@ class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
         bound, variance = (x if isinstance(x, float) else move(x) for x in (self.bound, self.variance))
         result = self.like(move(self.value), bound, variance)
         result.scaled = self.scaled
+        result.terms = None if self.terms is None else self.terms.moved(move)
         return result
 
     def __getitem__(self, index: Any) -> Tracked:
@@ -165,7 +169,9 @@ class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
 
     def __add__(self, other: Any) -> Tracked:
         value, bound, variance = self._parts(other)
-        return self.rounded(self.value + value, self.bound + bound, self.variance + variance, self.model.step)
+        result = self.rounded(self.value + value, self.bound + bound, self.variance + variance, self.model.step)
+        result.terms = sum_of(self, other)
+        return result
 
     __radd__ = __add__
 
@@ -196,6 +202,7 @@ class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
         if self.column is not None:
             factor = np.abs(value)
             carry(result, factor.max(-2, keepdims=True) * self.column, factor * self.bound)
+        result.terms = product_of(self, other)
         return result
 
     __rmul__ = __mul__
@@ -224,6 +231,7 @@ class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
         result.stored = True
         if any(term.column is not None for term in terms):
             carry(result, np.sum([longest(term) for term in terms], 0), brought)
+        result.terms = sum_of(*terms)
         return result
 
     def sum(self, axis: int) -> Tracked:
@@ -236,6 +244,7 @@ class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
         bound = bound + gamma(n, acc.roundoff) * np.abs(self.value).sum(-1)
         variance = np.sum(np.broadcast_to(self.variance, self.shape), -1)
         variance = variance + sum_variance(n, (self.value**2).sum(-1), value, acc)
+        bound = bound + error_of(None if self.terms is None else self.terms.summed())
         return self.rounded(value, bound, variance, self.model.step)
 
     def __matmul__(self, other: Tracked) -> Tracked:
@@ -270,6 +279,7 @@ class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
         if scaled := max(self.scaled, other.scaled):
             scaled = max(scaled, scaled**0.5 if model.scaled_inputs else 0.0)
             bound = bound + scaled * (model.step.half_spacing + model.acc.smallest * k)
+        bound = bound + error_of(product_of(self, other, operator.matmul))
         nothing = ~(a + self.bound).any(-1, keepdims=True)  # rows of exact zeros: so is what they add up to
         result = self.rounded(value, np.where(nothing, 0.0, bound), variance, model.step)
         if model.scaled_inputs:

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from attention_harness.bounds.rounding import Array
+from attention_harness.bounds.rounding import Array, gamma
 from attention_harness.reference.arrays import Plain, operations
 
 
@@ -25,7 +26,7 @@ class TrackedSteps:
         """Return the array where every step is made, and stored, in the format of sums; no number changes."""
         acc = self.model.acc
         result = self.like(self.value, self.bound, self.variance)
-        result.model = replace(self.model, io=acc, step=acc, probabilities=acc)
+        result.model = replace(self.model, io=acc, step=acc, probabilities=acc, recurrent=True)
         return result
 
     def narrow(self: Any, like: Any) -> Any:
@@ -55,7 +56,74 @@ class TrackedSteps:
         grown = np.maximum(np.abs(1 - rate.value * (size**2).sum(-1, keepdims=True)), 1.0)
         brought = bound + size.swapaxes(-1, -2) * (np.abs(rate.value) * (size @ bound))
         carry(result, grown * longest(self), brought)
+        result.terms = terms_of(self).plus(self._written(key, value, rate))
         return result
+
+    def _written(self: Any, key: Any, value: Any, rate: Any) -> Terms:
+        r"""Return the size of $b k (v - S^\top k)^\top$, in which the errors of S are: the bound of S follows them."""
+        fetched = key.value @ self.value
+        off = np.abs(fetched if value is None else value.value - fetched)
+        off = off + np.abs(key.value) @ np.broadcast_to(self.bound, self.shape)
+        return Terms(type(self)(self.model, np.abs(key.value).swapaxes(-1, -2) * (np.abs(rate.value) * off)))
+
+
+@dataclass(frozen=True)
+class Terms:
+    r"""What a sum over positions consists of: it may be made in any order, and of any partial sums.
+
+    $S_t = \sum_s P_{ts} k_s w_s^\top$, where $P_{ts}$ is a product of decays, is read one position after the other, or
+    multiplied out, for a chunk or as a whole: $q_t^\top S_t = \sum_s (q_t^\top k_s) P_{ts} w_s^\top$. There the
+    partial sums are others than states, and do not cancel as these do. All orders err by at most
+    $\gamma_{D + t} |q_t|^\top A_t$, where $A_t = |a_t| A_{t-1} + |k_t| |w_t|^\top$ (Higham 2002, section 3.1: a term
+    of a sum of products is rounded once for each factor but one, and for each addition that it goes through).
+
+    size       A, a tracked array whose bound is what the factors of the terms err, the decays above all
+    additions  through how many a term may have gone
+    """
+
+    size: Any
+    additions: int = 0
+
+    def moved(self, move: Callable[[Array], Array]) -> Terms:
+        parts = (self.size.value, self.size.bound, self.size.variance)
+        return Terms(self.size.like(*(x if isinstance(x, float) else move(x) for x in parts)), self.additions)
+
+    def plus(self, *others: Terms) -> Terms:
+        every = (self, *others)
+        parts = (sum(getattr(x.size, part) for x in every) for part in ("value", "bound", "variance"))
+        return Terms(self.size.like(*parts), max(x.additions for x in every) + len(others))
+
+    def summed(self) -> Terms:
+        return Terms(self.size.sum(-1), self.additions)
+
+
+def error_of(terms: Terms | None) -> Array | float:
+    """Return what a sum errs, made in any order: the roundings of the sizes, and those of the additions."""
+    if terms is None:
+        return 0.0
+    size, bound = terms.size.value, terms.size.bound
+    return np.asarray(bound + gamma(terms.additions, terms.size.model.acc.roundoff) * (size + bound))
+
+
+def terms_of(x: Any) -> Terms:
+    """Return the terms of a tracked array; one that is no sum over positions is one term."""
+    return x.terms if x.terms is not None else Terms(type(x)(x.model, np.abs(x.value), x.bound, x.variance))
+
+
+def sum_of(*arrays: Any) -> Terms | None:
+    """Return the terms of the sum of tracked arrays, in a recurrence."""
+    if not arrays[0].model.recurrent or not all(hasattr(x, "terms") for x in arrays):
+        return None
+    first, *others = map(terms_of, arrays)
+    return first.plus(*others)
+
+
+def product_of(one: Any, other: Any, by: Callable[[Any, Any], Any] = operator.mul) -> Terms | None:
+    """Return the terms of the product of two arrays one of which is a sum over positions."""
+    if all(getattr(x, "terms", None) is None for x in (one, other)) or not hasattr(other, "terms"):
+        return None
+    left, right = terms_of(one), terms_of(other)
+    return Terms(by(left.size, right.size), left.additions + right.additions)
 
 
 def carry(x: Any, column: Array, brought: Array) -> None:

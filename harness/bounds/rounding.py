@@ -30,6 +30,7 @@ class Model:
     probabilities  the weights, before they meet the values
     fused          the scores never leave the accumulator
     partial        terms of a matrix product whose partial sums are stored in `io`; 0: the sum stays in `acc`
+    recurrent      these are steps of a recurrence, whose sums over positions may be made in any order
 
     The other fields are those of `Arithmetic`.
     """
@@ -45,6 +46,7 @@ class Model:
     fused: bool = False
     gradient_block: int = 0
     partial: int = 0
+    recurrent: bool = False
 
     @classmethod
     def of(cls, arithmetic: Arithmetic, dtype: str) -> Model:
