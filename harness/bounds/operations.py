@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from attention_harness.bounds.elementary import Elementary
 from attention_harness.bounds.products import Products
-from attention_harness.bounds.recurrence import Terms, TrackedSteps, carry, error_of, longest, product_of, sum_of
+from attention_harness.bounds.recurrence import Terms, TrackedSteps, carry, in_any_order, longest, product_of, sum_of
 from attention_harness.bounds.rounding import (
     MEAN_SQUARE_ROUNDING,
     Array,
@@ -244,7 +244,7 @@ class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
         bound = bound + gamma(n, acc.roundoff) * np.abs(self.value).sum(-1)
         variance = np.sum(np.broadcast_to(self.variance, self.shape), -1)
         variance = variance + sum_variance(n, (self.value**2).sum(-1), value, acc)
-        bound = bound + error_of(None if self.terms is None else self.terms.summed())
+        bound = in_any_order(bound, self.terms and replace(self.terms, size=self.terms.size.sum(-1)))
         return self.rounded(value, bound, variance, self.model.step)
 
     def __matmul__(self, other: Tracked) -> Tracked:
@@ -279,7 +279,7 @@ class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
         if scaled := max(self.scaled, other.scaled):
             scaled = max(scaled, scaled**0.5 if model.scaled_inputs else 0.0)
             bound = bound + scaled * (model.step.half_spacing + model.acc.smallest * k)
-        bound = bound + error_of(product_of(self, other, operator.matmul))
+        bound = in_any_order(bound, product_of(self, other, operator.matmul))
         nothing = ~(a + self.bound).any(-1, keepdims=True)  # rows of exact zeros: so is what they add up to
         result = self.rounded(value, np.where(nothing, 0.0, bound), variance, model.step)
         if model.scaled_inputs:

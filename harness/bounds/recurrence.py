@@ -31,7 +31,7 @@ class TrackedSteps:
 
     def narrow(self: Any, like: Any) -> Any:
         """Return the array rounded once to the format in which another array is stored."""
-        result = self.rounded(self.value, self.bound, self.variance, like.model.io)
+        result = self.rounded(self.value, in_any_order(self.bound, self.terms), self.variance, like.model.io)
         result.model, result.stored = like.model, True
         return result
 
@@ -40,7 +40,8 @@ class TrackedSteps:
 
     @staticmethod
     def joined(rows: Sequence[Any]) -> Any:
-        parts = [[np.broadcast_to(x, row.shape) for x in (row.value, row.bound, row.variance)] for row in rows]
+        every = [(row.value, in_any_order(row.bound, row.terms), row.variance) for row in rows]
+        parts = [[np.broadcast_to(x, row.shape) for x in part] for row, part in zip(rows, every, strict=True)]
         result = rows[0].like(*(np.concatenate(part, -2) for part in zip(*parts, strict=True)))
         result.overflows = any(row.overflows for row in rows)
         return result
@@ -60,49 +61,46 @@ class TrackedSteps:
         return result
 
     def _written(self: Any, key: Any, value: Any, rate: Any) -> Terms:
-        r"""Return the size of $b k (v - S^\top k)^\top$, in which the errors of S are: the bound of S follows them."""
+        r"""Return $b k (v - S^\top k)^\top$ as one exact term: the bound of the state follows what it errs."""
         fetched = key.value @ self.value
         off = np.abs(fetched if value is None else value.value - fetched)
         off = off + np.abs(key.value) @ np.broadcast_to(self.bound, self.shape)
-        return Terms(type(self)(self.model, np.abs(key.value).swapaxes(-1, -2) * (np.abs(rate.value) * off)))
+        size = np.abs(key.value).swapaxes(-1, -2) * (np.abs(rate.value) * off)
+        return Terms(type(self)(self.model, size), corrected=True)
 
 
 @dataclass(frozen=True)
 class Terms:
-    r"""What a sum over positions consists of: it may be made in any order, and of any partial sums.
+    r"""What a sum over positions consists of: implementations make it in any order, by any partial sums.
 
-    $S_t = \sum_s P_{ts} k_s w_s^\top$, where $P_{ts}$ is a product of decays, is read one position after the other, or
-    multiplied out, for a chunk or as a whole: $q_t^\top S_t = \sum_s (q_t^\top k_s) P_{ts} w_s^\top$. There the
-    partial sums are others than states, and do not cancel as these do. All orders err by at most
-    $\gamma_{D + t} |q_t|^\top A_t$, where $A_t = |a_t| A_{t-1} + |k_t| |w_t|^\top$ (Higham 2002, section 3.1: a term
-    of a sum of products is rounded once for each factor but one, and for each addition that it goes through).
+    $S_t = \sum_s P_{ts} k_s w_s^\top$, where $P_{ts}$ is a product of decays, is read as it is, or multiplied out for a
+    chunk of positions, or for all: $q_t^\top S_t = \sum_s (q_t^\top k_s) P_{ts} w_s^\top$. The partial sums of that are
+    no states, and need not cancel as states do. But in any order each of its terms $q_{td} k_{sd} P_{ts} w_{sj}$ is
+    rounded at most once for each of its products, and once for each addition that it goes through. These are at most
+    D - 1 along the features and t - 1 along the positions, so that the whole errs by at most
+    $\gamma_{D + t} |q_t|^\top A_t$, and by what the decays err, where $A_t = |a_t| A_{t-1} + |k_t| |w_t|^\top$ adds up
+    sizes (Higham 2002, section 3.1). Adjoints of states are such sums from the other end, and a gradient is a product
+    of both. With a correction, w has errors that follow the states: then this comes on top of their bound.
 
-    size       A, a tracked array whose bound is what the factors of the terms err, the decays above all
-    additions  through how many a term may have gone
+    size       A, a tracked array whose bound is what the products in the terms err
+    additions  along the positions, for one term at most
+    corrected  whether the bound of the sizes lacks the errors of what is added
     """
 
     size: Any
     additions: int = 0
+    corrected: bool = False
 
     def moved(self, move: Callable[[Array], Array]) -> Terms:
         parts = (self.size.value, self.size.bound, self.size.variance)
-        return Terms(self.size.like(*(x if isinstance(x, float) else move(x) for x in parts)), self.additions)
+        return replace(self, size=self.size.like(*(x if isinstance(x, float) else move(x) for x in parts)))
 
     def plus(self, *others: Terms) -> Terms:
+        """Return the terms of a sum. It rounds nothing: additions are counted."""
         every = (self, *others)
         parts = (sum(getattr(x.size, part) for x in every) for part in ("value", "bound", "variance"))
-        return Terms(self.size.like(*parts), max(x.additions for x in every) + len(others))
-
-    def summed(self) -> Terms:
-        return Terms(self.size.sum(-1), self.additions)
-
-
-def error_of(terms: Terms | None) -> Array | float:
-    """Return what a sum errs, made in any order: the roundings of the sizes, and those of the additions."""
-    if terms is None:
-        return 0.0
-    size, bound = terms.size.value, terms.size.bound
-    return np.asarray(bound + gamma(terms.additions, terms.size.model.acc.roundoff) * (size + bound))
+        additions = max(x.additions for x in every) + len(others)
+        return Terms(self.size.like(*parts), additions, any(x.corrected for x in every))
 
 
 def terms_of(x: Any) -> Terms:
@@ -123,7 +121,16 @@ def product_of(one: Any, other: Any, by: Callable[[Any, Any], Any] = operator.mu
     if all(getattr(x, "terms", None) is None for x in (one, other)) or not hasattr(other, "terms"):
         return None
     left, right = terms_of(one), terms_of(other)
-    return Terms(by(left.size, right.size), left.additions + right.additions)
+    return Terms(by(left.size, right.size), left.additions + right.additions, left.corrected or right.corrected)
+
+
+def in_any_order(bound: Any, terms: Terms | None) -> Any:
+    """Return the bound of a sum of terms, from its bound where it is made one position after the other."""
+    if terms is None:
+        return bound
+    size, errors = terms.size.value, terms.size.bound
+    multiplied_out = errors + gamma(terms.additions, terms.size.model.acc.roundoff) * (size + errors)
+    return bound + multiplied_out if terms.corrected else np.maximum(bound, multiplied_out)
 
 
 def carry(x: Any, column: Array, brought: Array) -> None:

@@ -143,7 +143,8 @@ class Simulated:
 
     def sum(self, axis):
         assert axis == -1
-        return self.put(self.adversary.sum(self.held, self.model.acc)[..., 0], self.model.step)
+        summed = self.adversary.sum(self.held, self.model.acc)[..., 0]
+        return self.like(summed, stored=True) if self.model.recurrent else self.put(summed, self.model.step)
 
     def __matmul__(self, other):
         if other.ndim == 1:
@@ -161,7 +162,8 @@ class Simulated:
         partial = max(model.partial, other.model.partial)
         made = self.adversary.dot(a, b, model.acc, partial=partial, store=model.io)
         summed = partial and partial < self.shape[-1]  # in the case's dtype, where the sum is stored already
-        result = self.like(made, stored=True) if summed else self.put(made, model.step)
+        there = summed or model.recurrent  # each step of a recurrence is made, and stays, in the format of sums
+        result = self.like(made, stored=True) if there else self.put(made, model.step)
         result.model = replace(model, partial=0)
         if self.shape[-1] == 1:
             result.factors = a, b
@@ -214,7 +216,7 @@ class Simulated:
 
     def wide(self):
         result, acc = self.like(self.held), self.model.acc
-        result.model = replace(self.model, io=acc, step=acc, probabilities=acc)
+        result.model = replace(self.model, io=acc, step=acc, probabilities=acc, recurrent=True)
         return result
 
     def narrow(self, like):
