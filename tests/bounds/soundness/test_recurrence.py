@@ -20,7 +20,9 @@ from tests.conftest import DEEP
 MODES = ("nearest", "random", "up", "down")
 DRAWN = settings(max_examples=100 if DEEP else 3, derandomize=not DEEP, deadline=None, database=None)
 RULE = pytest.mark.parametrize("rule", ["plain", "head", "feature"])
-MODEL = pytest.mark.parametrize("model", [name for name in MODELS if name != "scaled"])  # it rounds once a product
+MODEL = pytest.mark.parametrize("model", [name for name in MODELS if name not in ("scaled", "subnormal")])
+"""Without "scaled", which rounds each matrix product once more, and "subnormal": where query and key are multiplied
+first, no bound holds for products that underflow."""
 LENGTH, WIDTH = 6, 4
 
 
