@@ -24,6 +24,7 @@ def linear_attention(
     S_t = exp(g_t) S_{t-1} + k_t v_t^T. `scale`, a number or a learned tensor (1), replaces 1/sqrt(D).
     With a decay the rule is called gated, with a rate it is the delta rule, which needs keys of length 1 at most.
     Whatever the inputs' dtype, the state and all steps are in the format of sums; the output is rounded once.
+    The sums over positions may be made in any order, chunk by chunk or without a state: `harness/bounds/recurrence.py`.
     Fully masked rows: none; there are no scores.
     Source: beyond the notes. Katharopoulos et al. 2020 without their normaliser; Yang et al. 2024, Gated Linear
     Attention; Schlag et al. 2021 and Yang et al. 2025, Gated Delta Networks. ONNX LinearAttention-27 is the same.

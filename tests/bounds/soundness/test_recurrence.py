@@ -19,25 +19,32 @@ from tests.conftest import DEEP
 
 MODES = ("nearest", "random", "up", "down")
 DRAWN = settings(max_examples=100 if DEEP else 3, derandomize=not DEEP, deadline=None, database=None)
-RULE = pytest.mark.parametrize("rule", ["plain", "head", "feature"])
-MODEL = pytest.mark.parametrize("model", [name for name in MODELS if name not in ("scaled", "subnormal")])
-"""Without "scaled", which rounds each matrix product once more, and "subnormal": where query and key are multiplied
-first, no bound holds for products that underflow."""
+RULE = pytest.mark.parametrize("rule", ["plain", "head", "feature", "delta", "gated delta"])
+UNDERFLOWING = ("subnormal", "float16 alone")  # where query and key are multiplied first, other products vanish
+MODEL = pytest.mark.parametrize("model", [name for name in MODELS if name not in ("scaled", *UNDERFLOWING)])
+"""Without "scaled", which rounds each matrix product once more."""
 LENGTH, WIDTH = 6, 4
 
 
-def multiplied_out(query, key, value, decay=None):
+def multiplied_out(query, key, value, decay=None, update_rate=None):
     """Return linear attention as unnormalised attention: no state, and a product of decays for each pair."""
     factor = core.computed(np.float64(1 / math.sqrt(query.shape[-1])), query, 2)
-    queries, keys = (core.positions(core.wide(x, query)) for x in (query, key))
-    values, rows, since = core.positions(core.wide(value, query)), [], []
+    queries, keys, values = (core.positions(core.wide(x, query)) for x in (query, key, value))
     decays = None if decay is None else core.positions(np.exp(core.wide(decay, query)))
+    rates = None if update_rate is None else core.positions(core.wide(update_rate, query)[..., None])
+    rows, since = [], []
+
+    def read(reader, count):
+        scores = [_score(reader, keys[s], since[s] if decays else None) for s in range(count)]
+        return core.joined(scores).swapaxes(-1, -2) @ core.joined(values[:count])
+
     for t, q in enumerate(queries):
         if decays is not None:  # after each key's position, up to the query's
             since = [decays[t] if one is None else one * decays[t] for one in since]
             since.append(None)
-        scores = [_score(q, k, since[s] if since else None) for s, k in enumerate(keys[: t + 1])]
-        rows.append(core.joined(scores).swapaxes(-1, -2) @ core.joined(values[: t + 1]))
+        if rates is not None:
+            values[t] = rates[t] * (values[t] - read(keys[t], t) if t else values[t])
+        rows.append(read(q, t + 1))
     return core.narrow(core.joined(rows) * factor, query), None
 
 
@@ -55,8 +62,11 @@ def drawn(rule: str, rng: np.random.Generator) -> dict[str, Leaf]:
             -leaves["key"][..., t - 1, :],
             leaves["value"][..., t - 1, :],
         )
-    if rule != "plain":
+    if rule not in ("plain", "delta"):
         leaves["decay"] = -np.abs(rng.normal(size=(1, 2, LENGTH, 1 if rule == "head" else WIDTH)))
+    if rule in ("delta", "gated delta"):
+        leaves["key"] /= WIDTH
+        leaves["update_rate"] = rng.random((1, 2, LENGTH))
     return {name: Leaf(x) for name, x in leaves.items()}
 
 
@@ -75,7 +85,7 @@ def found(formula, leaves, model, adversary=None, upstream=None):
 @DRAWN
 @given(seed=st.integers(0, 2**32))
 def test_output_and_gradients_multiplied_out_stay_within_their_bounds(rule, model, seed):
-    """With a decay of each head or of each feature, or without one."""
+    """With a decay of each head or of each feature, with a correction, or without either."""
     rng = np.random.default_rng(seed)
     leaves, upstream = drawn(rule, rng), Leaf(rng.normal(size=(1, 2, LENGTH, WIDTH)))
     for asked in (None, upstream):
