@@ -81,8 +81,8 @@ class Terms:
     $\gamma_{D + t} |q_t|^\top A_t$, and by what the decays err, where $A_t = |a_t| A_{t-1} + |k_t| |w_t|^\top$ adds up
     sizes (Higham 2002, section 3.1). Adjoints of states are such sums from the other end, and a gradient is a product
     of both. With a correction, w has errors that follow the states: then this comes on top of their bound. Of products
-    that underflow, only those count that the formula itself makes, not those of a query and a key. Decays are multiplied:
-    the exponential of a difference of cumulated logarithms errs by more where a strong decay lies before both.
+    that underflow, only those count that the formula itself makes, not those of a query and a key. And decays are
+    multiplied: the exponential of a difference of cumulated logarithms errs by more after a strong decay.
 
     size       A, a tracked array whose bound is what the products in the terms err
     additions  along the positions, for one term at most
