@@ -49,13 +49,8 @@ CAPABILITIES = Capabilities(
     vmap=True,
     forward_derivatives=True,
     autocast=("bfloat16", "float16"),
-    narrower_inputs=(
-        "bias",
-        "cache_lens",
-        "scale",
-        "segments",
-        "valid_lens",
-    ),  # promoted; wider scores
+    # promoted; a wider one would promote the scores
+    narrower_inputs=("bias", "cache_lens", "scale", "segments", "valid_lens"),
 )
 
 if multiplies_by_amx():  # elsewhere nothing is refused, and no case need be asked

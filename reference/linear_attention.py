@@ -25,9 +25,11 @@ def linear_attention(
     With a decay the rule is called gated, with a rate it is the delta rule, which needs keys of length 1 at most.
     Whatever the inputs' dtype, the state and all steps are in the format of sums; the output is rounded once.
     The sums over positions may be made in any order, chunk by chunk or without a state: `harness/bounds/recurrence.py`.
+    Bounds have no room for decays as exp(G_t - G_s) of cumulated sums G, whose error grows with |G|.
     Fully masked rows: none; there are no scores.
     Source: beyond the notes. Katharopoulos et al. 2020 without their normaliser; Yang et al. 2024, Gated Linear
-    Attention; Schlag et al. 2021 and Yang et al. 2025, Gated Delta Networks. ONNX LinearAttention-27 is the same.
+    Attention; Schlag et al. 2021 and Yang et al. 2025, Gated Delta Networks. ONNX
+    LinearAttention-27 is the same from a state of zeros.
     """
     heads, width = query.shape[-3], query.shape[-1]
     factor = 1 / math.sqrt(max(width, 1)) if scale is None else scale

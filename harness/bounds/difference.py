@@ -7,7 +7,8 @@ meet the values, so that its sum is
 $$\sum_j \big(P_{1j} (1 + \epsilon_j) - \lambda P_{2j} (1 + \epsilon'_j)\big) (1 + \epsilon''_j) V_j$$
 
 with roundings of the product and of the difference in the $\epsilon$ that the first way lacks. The weights of
-`for_difference` have room for these; so the bound of the first way, made of such weights, is one of both.
+`for_difference` have room for these; so the bound of the first way, made of such weights, is one of both. A third way,
+$P_1 V - P_2 (\lambda V)$, rounds $\lambda V$: it is within the bound only where `stored_probabilities` is declared.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Difference:
         No row is exact: $1/n - \lambda/n$ is rounded.
         """
         made: Any = copy.copy(self)
-        made.__dict__.pop("factor", None)  # it is made of theta
+        for made_of_theta in ("factor", "bound", "variance"):
+            made.__dict__.pop(made_of_theta, None)
         further = [self.model.probabilities.roundoff] * (_STORED - 1)
         made.theta = compound(self.theta, *further)
         made.exact = np.zeros_like(self.exact)

@@ -13,7 +13,7 @@ class Elementary:
     """Of an array with a value, a bound and a variance."""
 
     def tanh(self: Any) -> Any:
-        r"""Return the tangent: $|\tanh(z + d) - \tanh z| \le \min(|d| \operatorname{sech}^2 t, 2)$, t nearest to 0."""
+        r"""Return tanh: $|\tanh(z + d) - \tanh z| \le \min(|d| \operatorname{sech}^2 t, 2)$, t nearest to 0."""
         value = np.tanh(self.value)
         nearest = np.maximum(np.abs(self.value) - self.bound, 0.0)
         bound = np.minimum(self.bound / np.cosh(np.minimum(nearest, 300.0)) ** 2, 2.0)
@@ -32,8 +32,12 @@ class Elementary:
         return self.rounded(value, bound + ulps * (np.abs(value) + bound), variance, self.model.step)
 
     def exp(self: Any) -> Any:
-        r"""Return the exponential: $|e^{z + d} - e^z| \le e^z (e^{|d|} - 1)$. One below the normal numbers may be 0."""
+        r"""Return the exponential: $|e^{z + d} - e^z| \le e^z (e^{|d|} - 1)$. One below the normal numbers may be 0.
+
+        In base 2 the argument is multiplied by a rounded constant: d is up to two roundings of z more.
+        """
         value = np.exp(self.value)
-        result = self._elementary(value, value * np.expm1(self.bound), self.variance * value**2)
-        result.bound = result.bound + np.where(value < self.model.acc.smallest, value, 0.0)
+        off = self.bound + 2 * self.model.acc.roundoff * (np.abs(self.value) + self.bound)
+        result = self._elementary(value, value * np.expm1(off), self.variance * value**2)
+        result.bound = result.bound + np.where(value - result.bound < self.model.acc.smallest, value, 0.0)
         return result

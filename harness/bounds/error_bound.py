@@ -96,7 +96,8 @@ def weights_of(
     model = Model.of(arithmetic, dtype)
     tracked = {name: Tracked(model, np.asarray(array, np.float64)) for name, array in tensors.items()}
     _, weights = evaluate(**{**options, **tracked})
-    assert isinstance(weights, Weights)
+    if not isinstance(weights, Weights):
+        raise TypeError(f"{evaluate.__name__} returns no weights of one softmax, so it has no log-sum-exp")
     return weights
 
 

@@ -299,7 +299,7 @@ class Weights(Difference):
         with np.errstate(invalid="ignore", over="ignore"):
             relative = compound(np.expm1(shift - log_mean(weights, -shift)), self.theta, self.again)
             bound = weights * np.nan_to_num(relative, nan=np.inf, posinf=np.inf) + self.unclear * np.exp(LARGEST_SHIFT)
-        least = model.probabilities.half_spacing + model.acc.smallest
+        least = self.storings * model.probabilities.half_spacing + model.acc.smallest
         bound = np.where(self.visible, bound + least, 0.0)
         return self.scores.like(weights, bound, self.variance)
 

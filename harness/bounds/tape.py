@@ -168,10 +168,6 @@ class Taped(TapedSteps, RootMeanSquare, Ufuncs):
         value = np.tanh(self.value)
         return Taped(value, (self, lambda adjoint: adjoint * (-(value * value) + 1.0)))
 
-    def exp(self) -> Taped:
-        value = np.exp(self.value)
-        return Taped(value, (self, lambda adjoint: adjoint * value))
-
     def __truediv__(self, constant: Any) -> Taped:
         number = isinstance(constant, int | float | np.ndarray | np.generic)
         return self * (self.computed(constant, 0) if number else constant).reciprocal()

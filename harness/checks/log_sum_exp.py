@@ -12,7 +12,7 @@ from attention_harness.bounds.error_bound import weights_of
 from attention_harness.bounds.judge import Judgement, ratio
 from attention_harness.bounds.log_sum_exp import log_sum_exp_bound
 from attention_harness.checks.declaration import check
-from attention_harness.checks.expected import Arrays, arguments, arrays_of, fully_masked_rows
+from attention_harness.checks.expected import Arrays, OutOfRange, arguments, arrays_of, fully_masked_rows
 from attention_harness.checks.form import WrongForm, to_array
 from attention_harness.checks.interface import Declaration
 from attention_harness.checks.subject import Subject
@@ -36,7 +36,7 @@ def log_sum_exp(subject: Subject) -> Judgement:
     """
     bound, got = bound_and_answer(subject)
     if bound.overflow:
-        raise ValueError(f"the case lies outside the range of its dtype: {bound.overflow}")
+        raise OutOfRange(f"{subject.case.id}: {bound.overflow}")
     rows = ~fully_masked_rows(subject.case, policy=subject.implementation.capabilities.policy, words=("nan", "mean"))
     with np.errstate(invalid="ignore"):  # of two infinities
         error = np.abs(np.where(got == bound.value, 0.0, got - bound.value))
@@ -54,7 +54,7 @@ def bound_and_answer(subject: Subject) -> tuple[ErrorBound, NDArray[np.float64]]
     """Return the error bound, with the rounding of the dtype in which it came, and the numbers that came."""
     case, answer = subject.case, subject.first.lse
     bound = bound_of(case, arrays_of(case), subject.implementation.capabilities.arithmetic)
-    stored = stored_as(answer, case, bound.value.shape)
+    stored = stored_as(answer, case, bound.value.shape, subject.implementation.capabilities.arithmetic)
     with np.errstate(invalid="ignore"):
         size = np.abs(bound.value) + bound.bound
         rounding = np.where(np.isfinite(bound.value), stored.roundoff * size + stored.half_spacing, 0.0)
@@ -67,10 +67,10 @@ def bound_of(case: Case, arrays: Arrays, arithmetic: Arithmetic) -> ErrorBound:
     """Return the error bound of the log-sum-exp of these numbers in the case's place, before it is stored."""
     tensors, options = arguments(case, arrays)
     evaluate = mechanisms()[case.mechanism].evaluate
-    return log_sum_exp_bound(weights_of(evaluate, tensors, options, case.dtype, arithmetic))
+    return log_sum_exp_bound(weights_of(evaluate, tensors, options, case.dtype, arithmetic), case.dtype)
 
 
-def stored_as(answer: Any, case: Case, shape: tuple[int, ...]) -> DType:
+def stored_as(answer: Any, case: Case, shape: tuple[int, ...], arithmetic: Arithmetic) -> DType:
     """Return the dtype of a log-sum-exp: the case's, or that of its sums; raise WrongForm for another form."""
     import torch
 
@@ -79,7 +79,7 @@ def stored_as(answer: Any, case: Case, shape: tuple[int, ...]) -> DType:
         raise WrongForm(f"declares a log-sum-exp, but returned {came}: expected (output, weights or None, lse)")
     if tuple(answer.shape) != shape:
         raise WrongForm(f"lse has shape {tuple(answer.shape)}, expected {shape}")
-    allowed = tuple(dict.fromkeys((case.dtype, case.format.accumulator)))
+    allowed = tuple(dict.fromkeys((case.dtype, arithmetic.accumulator or case.format.accumulator)))
     found = str(answer.dtype).removeprefix("torch.")
     if found not in allowed:
         raise WrongForm(f"lse has dtype {found}, expected {' or '.join(allowed)}")

@@ -233,8 +233,9 @@ def _parts(result: Any) -> tuple[Any, Any, Any]:
     """Return output, weights and log-sum-exp of what a call returned: one of them, a pair, or all three."""
     if not isinstance(result, tuple) or not result:
         return result, None, None
-    output, *further = result
-    weights, lse, *_ = (*further, None, None) if len(further) < 3 else (None, None)
+    if len(result) > 3:  # what the others are is not known
+        return result[0], None, None
+    output, weights, lse = (*result, None, None)[:3]
     return output, weights, lse
 
 

@@ -4,7 +4,8 @@ Keys from the first on are valid up to that number, as under valid lengths. Wher
 bottom-right corner, the corner is that of what is valid: query i of batch element b stands at key $i + n_b - L_q$.
 If that is before the first key, the query sees none under causality. The last $L_q$ valid keys are the queries' own.
 
-So kernels for decoding have it: `cache_seqlens` of FlashAttention, `nonpad_kv_seqlen` of ONNX's Attention.
+ONNX's Attention calls it `nonpad_kv_seqlen`. FlashAttention's `cache_seqlens` is the same where the call's own keys are
+in the cache already; where they are passed beside it, it is less by their number.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ def _draw(draw: Draw) -> NDArray[np.int64]:
     lens = draw.whole_numbers(draw.keys + 1)
     if lens.size > 1 or not draw.flag:
         lens[:1] = draw.keys
+    # A single length of 0 or 1 would leave the case without a weight that could be wrong.
     return np.maximum(lens, min(2, draw.keys)) if lens.size == 1 else lens
 
 

@@ -42,6 +42,7 @@ def test_more_queries_than_keys_bring_every_key():
 
 
 def test_without_the_option_nothing_is_split():
+    """The call takes the tensors as they are."""
     case = case_of("plain")
     assert not has_parts(case)
     assert {} == parts_of(case, inputs.tensors(case))

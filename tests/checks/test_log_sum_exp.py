@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import ModuleType
 
 import mpmath
@@ -85,8 +86,7 @@ def test_a_small_error_is_seen(dtype, relative):
     ],
 )
 def test_a_wrong_form_is_refused(change, reason):
-    import re
-
+    """Each with what came and what was expected."""
     case = parse(ID.format("float32", "lse=natural", "ordinary"))
     assert re.search(reason, judged(change, case).reason)
 

@@ -12,7 +12,6 @@ CAPABILITIES = Capabilities(
     mechanisms=("scaled_dot_product",),
     dtypes=("float32", "bfloat16"),
     options=("cache_lens", "causal_bottom_right", "grouped_heads", "lse", "past", "scale"),
-    poison_safe=False,
     arithmetic=Arithmetic(rounded_scores=False, split_keys=True, block=TILE),
 )
 

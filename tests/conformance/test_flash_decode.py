@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from attention_harness.cases.ids import parse
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED
+from attention_harness.options import required
 from tests.conformance.test_new_file import verdicts
 from tests.conftest import DEEP
 
@@ -38,15 +40,18 @@ def test_it_conforms(tmp_path):
     found = list(verdicts(SOURCE, tmp_path, "default" if DEEP else "quick"))
     assert [] == [verdict for verdict in found if verdict.status in NONCONFORMING]
     asked = {verdict.case for verdict in found if verdict.status not in NOT_CHECKED}
-    for part in ("cache_lens=batch", "lse=natural", "past=before", "causal=bottom_right"):
-        assert any(part in case for case in asked), part
+    options = {"cache_lens", "causal_bottom_right", "grouped_heads", "lse", "past", "scale"}
+    assert options == {option for case in asked for option in required(parse(case))}
 
 
 LATE = ("lengths in the dtype of the query", "the corner of the whole", "parts averaged")
-"""Found by cases that come late in the plan: they take a minute each, and `tox -e thorough` asks them."""
+"""Found by cases that come late in the plan."""
 
 
-@pytest.mark.parametrize("name", [name for name in MUTANTS if DEEP or name not in LATE])
+_SOON = pytest.mark.skipif(not DEEP, reason="a minute each: `tox -e thorough` asks them")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=_SOON) if name in LATE else name for name in MUTANTS])
 def test_a_wrong_one_does_not(name, tmp_path):
     """On the tier that finds it: the first that contradicts ends the search."""
     stands, put = MUTANTS[name]

@@ -58,8 +58,9 @@ def _reading(subject: Subject, case: Case) -> str:
     """Return the word for the logarithm that comes back."""
     tensors = inputs.tensors(case)
     answer = subject.prepared_for(case).call(tensors).lse
-    bound = bound_of(case, inputs.exact(tensors), subject.implementation.capabilities.arithmetic)
-    dtype = stored_as(answer, case, bound.value.shape)
+    arithmetic = subject.implementation.capabilities.arithmetic
+    bound = bound_of(case, inputs.exact(tensors), arithmetic)
+    dtype = stored_as(answer, case, bound.value.shape, arithmetic)
     got = to_array(answer)
     for word, factor in _FACTORS.items():
         value = factor * bound.value
@@ -71,7 +72,8 @@ def _reading(subject: Subject, case: Case) -> str:
 def _without_keys(subject: Subject, case: Case, way: str) -> str:
     """Return the word for what the last batch element has, from whose queries every key is hidden."""
     answer = subject.prepared_for(case).call(last_batch_hidden(case, way)).lse
-    stored_as(answer, case, inputs.shape_of(mechanisms()[case.mechanism].scores[:-1], case.sizes))
+    shape = inputs.shape_of(mechanisms()[case.mechanism].scores[:-1], case.sizes)
+    stored_as(answer, case, shape, subject.implementation.capabilities.arithmetic)
     rows = to_array(answer)[-1]
     same = (word for word, value in _WITHOUT_KEYS.items() if np.array_equal(rows, np.full_like(rows, value), True))
     return next(same, _OTHER)

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 def causal_corner(subject: Subject) -> Judgement:
     """Which keys a query sees under causality: found by changing one key's value after the other.
 
-    Where keys of earlier calls come apart, too, of which there are not as many as would make two answers the same.
+    Asked again with keys of earlier calls, where their number tells the corners apart.
     """
     measured, declared, contradicted = [], [], False
     for beside, case in {"": subject.case, **_with_earlier_keys(subject)}.items():

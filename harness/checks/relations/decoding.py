@@ -59,8 +59,9 @@ def can_decode(implementation: Declaration, case: Case) -> bool:
 
 @check("relation.decoded", changeable, can_decode, sampled=conditional_single, other_cases=(last_token,))
 def decoded(subject: Subject) -> Judgement:
-    """Decoding token by token equals the whole: each query alone, with the keys up to its last one, of which it brings
-    those that its option of earlier keys says, gives its row of the whole.
+    """Decoding token by token equals the whole: each query alone, with the keys up to its last one, gives its row.
+
+    The option says which of these keys come as earlier ones.
     """
     problem = Problem.of(subject.case)
     axes, last = letters(subject.case), _shown(subject.case)[1]

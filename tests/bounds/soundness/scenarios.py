@@ -259,6 +259,9 @@ OPERATIONS: dict[str, Scenario] = {
         upstream=Leaf([[1.0]], OFF),
         also=[([Leaf(LONG[None], OFF), Leaf(LONG[None]), Leaf([2.0**-12])], ONE_FORMAT)],
     ),
+    "for_difference of subnormal weights": Scenario(
+        lambda s, v: softmax(s).for_difference() @ v, [Leaf([[[-6.0, 0.0]]]), BOTH], STORED, upstream=Leaf([[[1.0]]])
+    ),
     "products": Scenario(
         lambda a, b, c: core.products((a, b, c)),
         [Leaf([[1.0]]), Leaf(LONG[None]), Leaf(LONG[:, None])],

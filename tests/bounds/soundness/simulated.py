@@ -206,7 +206,9 @@ class Simulated:
         return self._function(np.cos(self.held))
 
     def exp(self):
-        off = self.adversary.off(np.exp(self.held), 2 * self.model.exp_ulp * self.model.acc.roundoff)
+        unit = self.model.acc.roundoff
+        argument = self.adversary.off(self.held, 2 * unit)  # of another base: a rounded constant, and the product
+        off = self.adversary.off(np.exp(argument), 2 * self.model.exp_ulp * unit)
         return self.put(self.adversary.flushed(off, self.model.acc), self.model.step)
 
     # --- one position after the other
