@@ -1,6 +1,6 @@
 """The tensors of a call as an implementation takes them: some options hand over a tensor in parts along its keys.
 
-The problem itself, its numbers, options and bounds, is that of the whole tensors. A part is a view of the whole.
+The problem itself, its numbers, options and bounds, is that of the whole tensors.
 """
 
 from __future__ import annotations
@@ -36,12 +36,17 @@ def parts_of(case: Case, tensors: Mapping[str, Tensor]) -> dict[str, tuple[Part,
 
 
 def split(case: Case, tensors: Mapping[str, Tensor], parts: Mapping[str, tuple[Part, ...]]) -> dict[str, Tensor]:
-    """Return the tensors as a call takes them: the parts in the place of their whole. One tensor has its parts once."""
+    """Return the tensors as a call takes them: the parts in the place of their whole. One tensor has its parts once.
+
+    The parts of half of the cases are views of the whole, those of the others lie in memory of their own.
+    """
     found, alike = dict[str, "Tensor"](), dict[tuple[int, int, int], "Tensor"]()
     for name, tensor in tensors.items():
         axis = _axis(case, name)
         for part, first, end in parts.get(name, ()):
-            found[part] = alike.setdefault((id(tensor), first, end), tensor.narrow(axis, first, end - first))
+            view = tensor.narrow(axis, first, end - first)
+            made = view.clone() if case.fingerprint % 2 else view
+            found[part] = alike.setdefault((id(tensor), first, end), made)
         if name not in parts:
             found[name] = tensor
     return found

@@ -16,6 +16,7 @@ from attention_harness.checks.declaration import check
 from attention_harness.checks.expected import bounds_of
 from attention_harness.checks.form import numbers
 from attention_harness.checks.interface import Declaration
+from attention_harness.checks.log_sum_exp import judge_answer, returns_it
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
 
@@ -54,7 +55,7 @@ def second_call(subject: Subject) -> Judgement:
     first = numbers(subject.first.output, case, error_bound.value.shape, "output")
     judgements = []
     for what, other, tensors, right in _calls(subject):
-        judged = judge_tensor(subject.prepared.call(tensors).output, other, right, "output")
+        judged = _judged(subject, other, tensors, right)
         if judged.reason:
             return replace(judged, reason=f"called again with {what}: {judged.reason}")
         judgements.append(judged)
@@ -65,6 +66,16 @@ def second_call(subject: Subject) -> Judgement:
     if again.reason:
         return replace(again, reason=f"called again with the first inputs: {again.reason}")
     return worst([*judgements, again])
+
+
+def _judged(subject: Subject, other: Case, tensors: dict[str, Tensor], right: ErrorBound) -> Judgement:
+    """Return the judgement of a further call: of its output, and of a log-sum-exp that it returns for these numbers."""
+    returned = subject.prepared.call(tensors)
+    judged = judge_tensor(returned.output, other, right, "output")
+    if judged.reason or not returns_it(subject.implementation, other):
+        return judged
+    again = judge_answer(returned.lse, other, inputs.exact(tensors), subject.implementation.capabilities)
+    return again if again.reason else judged
 
 
 Call = tuple[str, Case, dict[str, "Tensor"], ErrorBound]

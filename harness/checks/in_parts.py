@@ -26,6 +26,7 @@ class InParts:
 
     def __init__(self, prepared: Prepared, case: Case) -> None:
         self._prepared, self._case = prepared, case
+        self._kept: dict[str, tuple[Tensor, Tensor]] = {}  # a part's name -> its whole and itself, of the last call
 
     @property
     def set_up(self) -> Mapping[str, tuple[Any, Any]]:
@@ -68,7 +69,15 @@ class InParts:
 
     def _split(self, values: Mapping[str, Tensor], tensors: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         parts = parts_of(self._case, values if tensors is None else tensors)
-        return split(self._case, values, parts)
+        found = split(self._case, values, parts)
+        if tensors is None:  # the same tensor with other numbers has the same parts, in the same memory
+            wholes = {one[0]: values[name] for name, of_it in parts.items() for one in of_it}
+            for part, whole in wholes.items():
+                before, kept = self._kept.get(part, (None, None))
+                if before is whole and kept is not None and kept.shape == found[part].shape:
+                    found[part] = kept if kept.data_ptr() == found[part].data_ptr() else kept.copy_(found[part])
+                self._kept[part] = whole, found[part]
+        return found
 
     def _names(self, tensors: Mapping[str, Tensor], names: Sequence[str]) -> list[str]:
         parts = parts_of(self._case, tensors)

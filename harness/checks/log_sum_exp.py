@@ -16,7 +16,7 @@ from attention_harness.checks.expected import Arrays, OutOfRange, arguments, arr
 from attention_harness.checks.form import WrongForm, to_array
 from attention_harness.checks.interface import Declaration
 from attention_harness.checks.subject import Subject
-from attention_harness.model.capabilities import Arithmetic
+from attention_harness.model.capabilities import Arithmetic, Capabilities
 from attention_harness.model.case import Case
 from attention_harness.model.dtypes import DTYPES, DType
 from attention_harness.options import OPTIONS
@@ -34,14 +34,20 @@ def log_sum_exp(subject: Subject) -> Judgement:
 
     A row that sees no key has minus infinity, unless another policy is declared for such rows: then it is not asked.
     """
-    bound, got = bound_and_answer(subject)
+    return judge_answer(subject.first.lse, subject.case, arrays_of(subject.case), subject.implementation.capabilities)
+
+
+def judge_answer(answer: Any, case: Case, arrays: Arrays, declared: Capabilities) -> Judgement:
+    """Return the judgement of a log-sum-exp that was returned for these numbers in the case's place."""
+    bound, got = _bound_and_numbers(answer, case, arrays, declared.arithmetic)
     if bound.overflow:
-        raise OutOfRange(f"{subject.case.id}: {bound.overflow}")
-    rows = ~fully_masked_rows(subject.case, policy=subject.implementation.capabilities.policy, words=("nan", "mean"))
+        raise OutOfRange(f"{case.id}: {bound.overflow}")
+    rows = ~fully_masked_rows(case, arrays, policy=declared.policy, words=("nan", "mean"))
     with np.errstate(invalid="ignore"):  # of two infinities
         error = np.abs(np.where(got == bound.value, 0.0, got - bound.value))
     error = np.where(np.isnan(error), np.inf, error)
-    error_ratio = np.where(rows, ratio(error, bound.bound), 0.0)
+    known = rows & ~np.isposinf(bound.bound)  # scores that err so much may sum to anything
+    error_ratio = np.where(known, ratio(error, np.where(known, bound.bound, 1.0)), 0.0)
     if not error_ratio.size:
         return Judgement(0.0)
     at = tuple(int(i) for i in np.unravel_index(np.argmax(error_ratio), error_ratio.shape))
@@ -50,11 +56,12 @@ def log_sum_exp(subject: Subject) -> Judgement:
     return Judgement(largest, float(error[at]), at, reason if largest > 1 else "")
 
 
-def bound_and_answer(subject: Subject) -> tuple[ErrorBound, NDArray[np.float64]]:
+def _bound_and_numbers(
+    answer: Any, case: Case, arrays: Arrays, arithmetic: Arithmetic
+) -> tuple[ErrorBound, NDArray[np.float64]]:
     """Return the error bound, with the rounding of the dtype in which it came, and the numbers that came."""
-    case, answer = subject.case, subject.first.lse
-    bound = bound_of(case, arrays_of(case), subject.implementation.capabilities.arithmetic)
-    stored = stored_as(answer, case, bound.value.shape, subject.implementation.capabilities.arithmetic)
+    bound = bound_of(case, arrays, arithmetic)
+    stored = stored_as(answer, case, bound.value.shape, arithmetic)
     with np.errstate(invalid="ignore"):
         size = np.abs(bound.value) + bound.bound
         rounding = np.where(np.isfinite(bound.value), stored.roundoff * size + stored.half_spacing, 0.0)

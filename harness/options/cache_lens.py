@@ -29,13 +29,13 @@ def _axes(form: str, scores: Axes) -> Axes:
 
 
 def _draw(draw: Draw) -> NDArray[np.int64]:
-    """Draw lengths, also such as are shorter than the queries; of the first batch all keys, where it is not alone.
+    """Draw lengths, also such as are shorter than the queries; one batch element holds all keys, where it is not alone.
 
-    There the corner is that of the whole, by which `draw.seen` counts.
+    In half of the cases that is the first, whose corner is that of the whole, by which `draw.seen` counts.
     """
     lens = draw.whole_numbers(draw.keys + 1)
     if lens.size > 1 or not draw.flag:
-        lens[:1] = draw.keys
+        lens[-1 if draw.flag else 0 :][:1] = draw.keys
     # A single length of 0 or 1 would leave the case without a weight that could be wrong.
     return np.maximum(lens, min(2, draw.keys)) if lens.size == 1 else lens
 

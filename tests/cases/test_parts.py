@@ -9,6 +9,7 @@ from attention_harness import registry
 from attention_harness.cases import inputs
 from attention_harness.cases.ids import parse
 from attention_harness.cases.parts import has_parts, joined, parts_of, split
+from attention_harness.checks.in_parts import InParts
 from attention_harness.execution import in_process
 
 HEAD = "scaled_dot_product-B2H3Hk3Lq{}Lk{}D8Dv6-float64-{}-{}-contiguous"
@@ -21,7 +22,7 @@ def case_of(options: str, queries: int = 3, keys: int = 7, content: str = "ordin
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_first_keys_come_apart(form):
-    """Parts are views that follow each other, each of the length that the form says; the query stays whole."""
+    """Parts follow each other, each of the length that the form says; of half of the cases they are views."""
     case = case_of(f"past={form}")
     whole = inputs.tensors(case)
     given = split(case, whole, parts_of(case, whole))
@@ -31,7 +32,33 @@ def test_the_first_keys_come_apart(form):
     for name in ("key", "value"):
         assert given[f"past_{name}"].shape[-2] == FORMS[form]
         assert torch.equal(torch.cat((given[f"past_{name}"], given[name]), -2), whole[name])
-        assert given[name].untyped_storage().data_ptr() == whole[name].untyped_storage().data_ptr()
+        same = given[name].untyped_storage().data_ptr() == whole[name].untyped_storage().data_ptr()
+        assert same == (case.fingerprint % 2 == 0) or not given[name].numel()
+
+
+@pytest.mark.parametrize("draw", range(4))
+def test_other_numbers_in_the_same_memory_come_in_the_same_parts(draw):
+    """An implementation that knows a tensor by its memory meets the same memory, views or not."""
+    case = parse(
+        f"scaled_dot_product-B2H3Hk3Lq3Lk7D8Dv6-float64-past=half-ordinary-contiguous-draw{draw}".removesuffix("-draw0")
+    )
+    met = []
+
+    class Prepared:
+        def call(self, tensors):
+            met.append({name: (x.data_ptr(), x.clone()) for name, x in tensors.items()})
+
+    prepared, whole = InParts(Prepared(), case), inputs.tensors(case)
+    prepared.call(whole)
+    for tensor in whole.values():
+        tensor.mul_(2)
+    prepared.call(whole)
+    first, second = met
+    for name in first:
+        assert first[name][0] == second[name][0]
+        assert torch.equal(2 * first[name][1], second[name][1])
+    prepared.call(inputs.tensors(case))
+    assert torch.equal(met[2]["past_key"][1], first["past_key"][1])
 
 
 def test_more_queries_than_keys_bring_every_key():
