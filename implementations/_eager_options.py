@@ -133,8 +133,8 @@ def within_cache(mask: Tensor | None, scores: Tensor, cache_lens: Tensor) -> Ten
     import torch
 
     keys = torch.arange(scores.shape[-1], device=scores.device)
-    held = keys < cache_lens.reshape(-1, *[1] * (scores.ndim - 1))
-    return held if mask is None else held & mask
+    valid = keys < cache_lens.reshape(-1, *[1] * (scores.ndim - 1))
+    return valid if mask is None else valid & mask
 
 
 def windowed(

@@ -172,10 +172,10 @@ def combined(
         lens = valid_lens if valid_lens.ndim == 2 else valid_lens[:, None]  # (B, Lq or 1)
         conditions.append(position < lens[:, None, :, None])
     place = torch.arange(query.shape[-2], device=query.device)[:, None]
-    held: int | Tensor = keys
+    valid: int | Tensor = keys
     if cache_lens is not None:
-        held = cache_lens[:, None, None, None]
-        conditions.append(position < held)
+        valid = cache_lens[:, None, None, None]
+        conditions.append(position < valid)
     if segments is not None:
         queries_end, keys_end = segments.expand(2, -1)
         segment = (place >= queries_end[1:]).sum(-1, keepdim=True)
@@ -183,7 +183,7 @@ def combined(
         corner = segment.clamp(max=len(queries_end) - 2) + (causal == "bottom_right")
         place = place - queries_end[corner] + keys_end[corner]
     elif causal == "bottom_right":
-        place = place + held - query.shape[-2]
+        place = place + valid - query.shape[-2]
     if causal is not None:
         conditions.append(position <= place)
     if window is not None:

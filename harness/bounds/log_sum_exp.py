@@ -32,8 +32,8 @@ def log_sum_exp_bound(weights: Weights, dtype: str) -> ErrorBound:
     error: Array = np.maximum(up, down)
     g = np.asarray(whole.g)
     error = error - np.log1p(-np.minimum(g, 0.5))
-    held = np.abs(whole.peak) + shift.max(-1, keepdims=True, initial=0.0)  # the largest score that was computed
-    size = held + np.log(np.maximum(whole.total, 1.0)) + np.abs(np.nan_to_num(whole.log_sum_exp))
+    largest = np.abs(whole.peak) + shift.max(-1, keepdims=True, initial=0.0)  # the largest score that was computed
+    size = largest + np.log(np.maximum(whole.total, 1.0)) + np.abs(np.nan_to_num(whole.log_sum_exp))
     error = error + (_ROUNDINGS + 2 * model.exp_ulp) * unit * size + unit
     if model.split_keys:  # each part's own, and their sum by them
         error = error + 2 * unit * (size + 1)

@@ -19,7 +19,7 @@ from attention_harness.options.valid_lens import HIDING, seen_by_lens
 _FORM = "batch"
 
 
-def held(lens: NDArray[np.int64], place: Place) -> NDArray[np.int64]:
+def valid_keys_of(lens: NDArray[np.int64], place: Place) -> NDArray[np.int64]:
     """Return how many keys each batch element holds, broadcastable to columns of the scores' rows."""
     return lens.reshape(-1, *(1,) * (place.outer + 1))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from attention_harness.options.cache_lens import held
+from attention_harness.options.cache_lens import valid_keys_of
 from attention_harness.options.option import Group, Option, Place, Stage
 from attention_harness.options.segments import of_both, segment_of
 
@@ -32,7 +32,7 @@ def place_in_keys(options: Mapping[str, Any], place: Place) -> Any:
     if corner == "top_left":
         return place.query
     lens = options.get("cache_lens")
-    keys = held(lens, place) if isinstance(lens, np.ndarray) else place.keys
+    keys = valid_keys_of(lens, place) if isinstance(lens, np.ndarray) else place.keys
     return place.query + keys - place.queries
 
 

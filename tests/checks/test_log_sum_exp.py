@@ -130,3 +130,23 @@ def test_the_behaviour_tells_which_one_it_is(change, finding):
     found = judged(changed, case, "behaviour.log_sum_exp")
     assert finding == found.finding
     assert bool(found.reason) == (finding != "natural, minus infinity without a key")
+
+
+def test_a_later_call_has_its_own():
+    """The log-sum-exp of the first call, handed out again for other numbers, is seen by the second call."""
+    first = {}
+
+    def stale(results):
+        return (*results[:2], first.setdefault(results[2].shape, results[2].clone()).clone())
+
+    case = parse(ID.format("float32", "lse=natural", "ordinary"))
+    assert "" == judged(lambda results: results, case, "second_call").reason
+    assert "log-sum-exp is" in judged(stale, case, "second_call").reason
+
+
+def test_an_infinite_one_beside_an_infinite_bound_is_judged():
+    """Scores whose errors exceed what any exponential holds bound nothing: that is no crash of the check."""
+    case = parse("scaled_dot_product-B2H3Hk3Lq2Lk129D8Dv6-float32-lse=natural-far_below-mixed")
+    assert np.isposinf(bound_of(case, arrays_of(case), Arithmetic()).bound).any()
+    found = judged(lambda results: (*results[:2], torch.full_like(results[2], torch.inf)), case)
+    assert 0 <= found.error_ratio
