@@ -92,7 +92,8 @@ def one_block(
 
 def _joined(parts: Sequence[ErrorBound], axis: int, row: int) -> ErrorBound:
     """Return one error bound of those of blocks. axis: the queries in the value; row: the queries in the scores."""
-    axes = {"value": axis, "bound": axis, "deviation": axis, "linear": row, "empty": row, "weighing": row}
+    axes = {"value": axis, "bound": axis, "deviation": axis, "linear": row, "empty": row}
+    axes |= {"weighing": row, "independent": row}
     joined: dict[str, Any] = {}
     for name, along in axes.items():
         found = [getattr(part, name) for part in parts]

@@ -33,6 +33,7 @@ class ErrorBound:
     overflow   why the problem lies outside the dtype's range, or ""
     weighing   a number for each row, the same where rows have the same weights, in any order of the keys: they err
                alike. One number for all where the values that are weighted have errors, such as a constant's rounding
+    independent  how many independent errors the elements of a row are worth, for each row of a weighted sum
     """
 
     value: Array
@@ -42,6 +43,7 @@ class ErrorBound:
     empty: NDArray[np.bool_] | None
     overflow: str = ""
     weighing: Array | None = None
+    independent: Array | None = None
 
 
 # Numbers beyond float64's range are marked as overflows, not warned of: np.errstate.
@@ -73,10 +75,11 @@ def error_bounds(
     given |= {name: given[name].rounded(given[name].value, 0.0, 0.0, model.io) for name in rounded}
     output, second = evaluate(**{**options, **given})
     scores = second if isinstance(second, Weights) else None
-    linear = empty = weighing = None
+    linear = empty = weighing = independent = None
     if scores is not None:
         empty = scores.empty
-        if output is scores or output.direct:
+        independent = np.full(output.shape[:-1], output.shape[-1]) if output is scores else output.independent
+        if independent is not None:
             # Weights that a sink has left below every normal number are rounded to 0 or up, all alike.
             normal = scores.value.max(-1, initial=0.0) >= max(model.probabilities.smallest, model.io.smallest)
             linear = (scores.shift.max(-1, initial=0.0) <= _FIRST_ORDER) & normal
@@ -85,7 +88,7 @@ def error_bounds(
     empty = second.empty if empty is None and second is not None else empty  # of a difference of weights
     of_weights = bound_of_result(second.as_output(), None, empty, dtype) if second is not None and weights else None
     of_output = bound_of_result(output.as_output(), linear, empty, dtype)
-    return replace(of_output, weighing=weighing), of_weights
+    return replace(of_output, weighing=weighing, independent=independent), of_weights
 
 
 @np.errstate(all="ignore")

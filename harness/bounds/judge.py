@@ -5,8 +5,8 @@ Five tests, in this order. The first is rigorous; the others are statistics of i
 1. element    |error| <= bound, for every element
 2. deviation  |error| <= 10 standard deviations, for every element
 3. row        root mean square of error/deviation along a row <= 5; 8 for inputs with few degrees of freedom
-4. whole      root mean square over the N elements of unlike rows <= 1.25 + 4/sqrt(N); 4 for inputs with few degrees
-              of freedom
+4. whole      root mean square over unlike rows <= 1.25 + 4/sqrt(N), where these rows are worth N independent errors;
+              4 for inputs with few degrees of freedom
 5. bias       |mean of signed error/deviation| <= 0.2 + 4/sqrt(R) over R unlike rows, not asked of inputs with few
               degrees of freedom. The sign is the error's, or positive away from zero. Roundings to nearest cancel over
               rows; truncation errs to one side, by amounts that tests 1 to 4 allow. TOSA's conformance suite does this
@@ -198,12 +198,13 @@ class Limits:
 def limits_of(error_bound: ErrorBound, rows: NDArray[np.bool_], degenerate: bool) -> Limits:
     """Return the limits for these rows, some at least, of a weighted sum."""
     assert error_bound.weighing is not None
+    assert error_bound.independent is not None
     counts = np.unique(error_bound.weighing[rows], return_counts=True)[1].astype(np.float64)
     unlike = counts.sum() ** 2 / (counts**2).sum()
     if degenerate or unlike < UNLIKE_ROWS:
         return Limits(ROW_DEGENERATE, WHOLE_DEGENERATE, math.inf)
-    elements = unlike * error_bound.value.shape[-1]
-    return Limits(ROW, WHOLE + WHOLE_SLACK / math.sqrt(elements), BIAS + BIAS_SLACK / math.sqrt(unlike))
+    errors = unlike / float((1.0 / error_bound.independent[rows]).mean())
+    return Limits(ROW, WHOLE + WHOLE_SLACK / math.sqrt(errors), BIAS + BIAS_SLACK / math.sqrt(unlike))
 
 
 def ratio(error: NDArray[np.float64], allowed: NDArray[np.float64]) -> NDArray[np.float64]:

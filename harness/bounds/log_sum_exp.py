@@ -12,8 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from attention_harness.bounds.error_bound import ErrorBound
+from attention_harness.bounds.means import log_mean
 from attention_harness.bounds.rounding import Array
-from attention_harness.bounds.softmax import LARGEST_SHIFT, Weights, log_mean
+from attention_harness.bounds.softmax import LARGEST_SHIFT, Weights
 from attention_harness.model.dtypes import DTYPES
 
 _ROUNDINGS = 6

@@ -35,7 +35,7 @@ class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
 
     bound, variance  arrays of the value's shape, or the number 0 for what is exact, as the inputs are
     stored           whether the last step rounded to the case's dtype
-    direct           whether this is a weighted sum of values, with nothing after it
+    independent      of a weighted sum with nothing after it: how many errors a row is worth, see `independence`
     of_rounded       of such a sum: whether its values have errors of their own
     by_output        of a gradient of weights: what its mean may err, made from the output
     empty            of a difference of weights: rows that see no key
@@ -53,8 +53,8 @@ class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
         self.value = value
         self.bound = bound
         self.variance = variance
-        self.stored = self.direct = self.of_rounded = False
-        self.by_output: Array | None = None
+        self.stored = self.of_rounded = False
+        self.independent = self.by_output = None
         self.empty: NDArray[np.bool_] | None = None
         self.keyless = 0
         self.factors: tuple[Array, Array] | None = None
@@ -78,8 +78,8 @@ class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
         result.overflows = self.overflows
         return result
 
-    def rounded(self, value: Array, bound: Array | float, variance: Array | float, fmt: DType) -> Tracked:
-        r"""Return an array that comes from this one and is stored once in a format.
+    def rounded(self, value: Array, bound: Array | float, variance: Array | float, fmt: DType, *by: Any) -> Tracked:
+        r"""Return an array that comes from this one, and from others `by` it, and is stored once in a format.
 
         With $\hat x = x + e$, $|e| \le b$: $|\operatorname{fl}(\hat x) - \hat x| \le u (|x| + b) + \eta$, where $\eta$
         is half the spacing of the subnormal numbers.
@@ -89,7 +89,7 @@ class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
             bound = bound + fmt.roundoff * size + (size > 0) * fmt.half_spacing  # an exact 0 stays one
             variance = variance + rounding_variance(value, fmt)
         result = self.like(value, bound, variance)
-        result.overflows |= exceeds(value, fmt)
+        result.overflows |= exceeds(value, fmt) or any(getattr(one, "overflows", False) for one in by)
         result.stored = fmt is self.model.io
         return result
 
@@ -169,7 +169,7 @@ class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
 
     def __add__(self, other: Any) -> Tracked:
         value, bound, variance = self._parts(other)
-        result = self.rounded(self.value + value, self.bound + bound, self.variance + variance, self.model.step)
+        result = self.rounded(self.value + value, self.bound + bound, self.variance + variance, self.model.step, other)
         result.terms = sum_of(self, other)
         return result
 
@@ -177,7 +177,7 @@ class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
 
     def __sub__(self, other: Any) -> Tracked:
         value, bound, variance = self._parts(other)
-        return self.rounded(self.value - value, self.bound + bound, self.variance + variance, self.model.step)
+        return self.rounded(self.value - value, self.bound + bound, self.variance + variance, self.model.step, other)
 
     def __mul__(self, other: Any) -> Tracked:
         r"""Return the product: $|\hat x \hat y - x y| \le |x| b_y + b_x |y| + b_x b_y$, then one rounding.
@@ -196,7 +196,7 @@ class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
         constant = float(np.max(np.abs(value) + bound)) if value.size == 1 else 0.0
         if constant and self.model.scaled_inputs:
             product_bound = product_bound + max(1.0, constant**0.5) * self.folded
-        result = self.rounded(self.value * value, product_bound, product_variance, self.model.step)
+        result = self.rounded(self.value * value, product_bound, product_variance, self.model.step, other)
         result.factors = np.abs(self.value) + self.bound, np.abs(value) + bound
         result.scaled = constant
         if self.column is not None:
@@ -281,7 +281,7 @@ class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
             bound = bound + scaled * (model.step.half_spacing + model.acc.smallest * k)
         bound = in_any_order(bound, product_of(self, other, operator.matmul))
         nothing = ~(a + self.bound).any(-1, keepdims=True)  # rows of exact zeros: so is what they add up to
-        result = self.rounded(value, np.where(nothing, 0.0, bound), variance, model.step)
+        result = self.rounded(value, np.where(nothing, 0.0, bound), variance, model.step, other)
         if model.scaled_inputs:
             result.folded = ~nothing * model.io.half_spacing * (a.sum(-1, keepdims=True) + b.sum(-2, keepdims=True))
         if k == 1:
@@ -348,7 +348,7 @@ class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
                 variance = variance + MEAN_SQUARE_ROUNDING * (io.roundoff * bias.value) ** 2
         bound = gamma(n, model.acc.roundoff) * size + np.where(size > 0, n * model.acc.smallest, 0.0) + carried
         variance = variance + sum_variance(n, squares, value, model.acc)
-        return parts[0].rounded(value, bound, variance, io)
+        return parts[0].rounded(value, bound, variance, io, *parts[1:], weight, bias)
 
     def normalise(self) -> Tracked:
         r"""Return unit vectors: the squares' sum, its root and the quotient are relative errors of each entry.

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.bounds.difference import Difference
+from attention_harness.bounds.independence import independent_errors
+from attention_harness.bounds.means import log_mean, weighted_spread
 from attention_harness.bounds.rounding import (
     MEAN_SQUARE_ROUNDING,
     Array,
@@ -171,6 +173,12 @@ class Weights(Difference):
         return keys / 3 + squares * (keys / 2) ** 2
 
     @property
+    def _of_normaliser(self) -> Array:
+        """The variance of a row's common factor, relative: of the exponentials' sum, the quotient and a merging."""
+        unit = self.model.acc.roundoff
+        return self.merging**2 + MEAN_SQUARE_ROUNDING * unit**2 * (self._partial_sums + 2)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         return self.value.shape
 
@@ -225,9 +233,10 @@ class Weights(Difference):
         exact = self._sums_exactly(values)
         bound = np.where(exact, 0.0, self._bound_of_sum(values, out))
         result = self.scores.rounded(out, bound, self._variance_of_sum(values, out), self.model.io)
+        shift = self.value**2 * self.shift_variance
+        result.independent = independent_errors(shift, self._of_normaliser, values.value, out, result.variance)
         result.bound = np.where(exact & representable(out, self.model.io), 0.0, result.bound)
         result.overflows |= values.overflows
-        result.direct = True
         result.of_rounded = not isinstance(values.bound, float)
         return result
 
@@ -250,7 +259,7 @@ class Weights(Difference):
         with np.errstate(invalid="ignore", over="ignore"):
             total = w.sum(-1, keepdims=True)  # divided out: beside sinks it is so small that its square is 0
             shares = np.divide(w, total, out=np.zeros_like(w), where=total > 0)
-            b1 = total * np.sqrt(_weighted_spread(shares, values.value, out)) / self.lowest
+            b1 = total * np.sqrt(weighted_spread(shares, values.value, out)) / self.lowest
             b2 = theta * (grown @ magnitude) / self.lowest
             b3 = self.visible.astype(np.float64) @ self._vanishing(magnitude)
             bound = b1 + b2 + b3
@@ -267,9 +276,9 @@ class Weights(Difference):
         return stored * magnitude + model.acc.smallest * np.maximum(magnitude, 1.0)
 
     def _variance_of_sum(self, values: Any, out: Array) -> Array:
-        model, unit, v, n = self.model, self.model.acc.roundoff, values.value, self.shape[-1]
+        model, v, n = self.model, values.value, self.shape[-1]
         stored, squares = model.probabilities.roundoff, self.value**2
-        variance = _weighted_spread(squares * self.shift_variance, v, out)
+        variance = weighted_spread(squares * self.shift_variance, v, out)
         step = np.maximum((stored * self.value) ** 2 * MEAN_SQUARE_ROUNDING, model.probabilities.half_spacing**2 / 3)
         step = np.minimum(self.storings * step, squares)
         independent = step @ v**2
@@ -277,8 +286,7 @@ class Weights(Difference):
             independent = np.where(self.repeated, (np.sqrt(step) @ np.abs(v)) ** 2, independent)
         variance = variance + independent
         # Two sums, of the products and of the exponentials, and the quotient.
-        variance = variance + sum_variance(n, squares @ v**2, out, model.acc) + (self.merging * out) ** 2
-        variance = variance + MEAN_SQUARE_ROUNDING * unit**2 * (self._partial_sums + 2) * out**2
+        variance = variance + sum_variance(n, squares @ v**2, out, model.acc) + self._of_normaliser * out**2
         # Many kernels flush products below the smallest normal number to 0: these errors have one sign, and add up.
         flushed = np.minimum(
             np.nan_to_num(self.value) @ np.abs(v), self.visible.sum(-1, keepdims=True) * model.acc.smallest
@@ -379,19 +387,3 @@ class Weights(Difference):
             result = result.as_output()
         result.model = replace(self.model, partial=self.model.gradient_block)
         return result
-
-
-def log_mean(weights: Array, change: Array) -> Array:
-    """Return log(sum_j p_j e^(c_j)) along the last axis, exact for small c; 0 where all weights are 0."""
-    less = (weights * np.expm1(change)).sum(-1, keepdims=True)
-    whole = (weights * np.exp(change)).sum(-1, keepdims=True)
-    return np.where(less > -0.5, np.log1p(np.maximum(less, -0.5)), np.log(np.maximum(whole, 1e-300)))
-
-
-def _weighted_spread(w: Array, v: Array, centre: Array) -> Array:
-    """Return sum_j w_j (v_j - centre)^2 by matrix products, with a guard for what cancels in the expanded square."""
-    total = w.sum(-1, keepdims=True)
-    plain = w @ v**2
-    square = plain - 2 * centre * (w @ v) + centre**2 * total
-    guard = 8 * w.shape[-1] * 2.0**-53 * (plain + centre**2 * total)
-    return np.maximum(square, 0.0) + guard

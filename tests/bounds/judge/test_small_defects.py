@@ -117,8 +117,9 @@ def test_rows_with_the_same_weights_are_one(kinds, bias_is_asked):
     """384 rows say no more of roundings than the unlike ones among them."""
     value = np.random.default_rng(0).normal(size=(384, 16))
     small, weighing = np.full(value.shape, 1e-3), np.arange(384.0) % kinds
-    bound = ErrorBound(value, 1e3 * small, small, np.ones(384, bool), None, weighing=weighing)
-    limits = limits_of(bound, np.ones(384, bool), False)
+    rows = np.ones(384, bool)
+    bound = ErrorBound(value, 1e3 * small, small, rows, None, weighing=weighing, independent=np.full(384, 16.0))
+    limits = limits_of(bound, rows, False)
     assert math.isfinite(limits.bias) == bias_is_asked
     assert limits.bias == (pytest.approx(0.2 + 4 / math.sqrt(kinds)) if bias_is_asked else math.inf)
 
@@ -128,7 +129,7 @@ def test_a_kind_of_row_that_fills_a_problem_counts_little():
     rows, nothing = np.ones(384, bool), np.zeros((384, 16))
     for odd, asked in ((1, False), (383, True)):
         weighing = np.r_[np.arange(1.0, odd + 1), np.zeros(384 - odd)]
-        bound = ErrorBound(nothing, nothing, nothing, rows, None, weighing=weighing)
+        bound = ErrorBound(nothing, nothing, nothing, rows, None, weighing=weighing, independent=np.full(384, 16.0))
         assert math.isfinite(limits_of(bound, rows, False).bias) == asked
 
 

@@ -58,7 +58,8 @@ def test_statistics_are_asked_too():
     """A wide bound with a narrow deviation tells zeros from the right answer."""
     value = np.linspace(-1, 1, 64).reshape(4, 16)
     wide, narrow = np.full((4, 16), 2.0), np.full((4, 16), 0.01)
-    narrow = ErrorBound(value, wide, narrow, np.ones(4, bool), None, weighing=np.arange(4.0))
+    rows = {"weighing": np.arange(4.0), "independent": np.full(4, 16.0)}
+    narrow = ErrorBound(value, wide, narrow, np.ones(4, bool), None, **rows)
     assert not is_uninformative(narrow)
 
 
