@@ -15,6 +15,7 @@ from attention_harness.bounds.error_bound import gradient_bounds, second_derivat
 from attention_harness.bounds.judge import Judgement, judge, worst
 from attention_harness.cases import inputs
 from attention_harness.checks.accuracy import EXAMPLE
+from attention_harness.checks.builds import is_sampled, is_worth_a_build
 from attention_harness.checks.declaration import check
 from attention_harness.checks.expected import (
     OTHER_WORDS,
@@ -37,8 +38,6 @@ from attention_harness.registry import mechanisms
 if TYPE_CHECKING:
     from torch import Tensor
 
-_SAMPLED = 10
-
 
 def has_gradient(implementation: Declaration, case: Case) -> bool:
     """Return whether gradients are declared, and the inputs are no example's: those add nothing but time.
@@ -49,9 +48,7 @@ def has_gradient(implementation: Declaration, case: Case) -> bool:
     capabilities = implementation.capabilities
     drawn = not case.content.startswith(EXAMPLE) and not acts_in_training(case)
     if drawn and capabilities.builds:
-        plain = case.content == "ordinary" and case.layout == "contiguous" and not case.options
-        drawn = case.dtype == "float32" if plain else case.fingerprint % _SAMPLED == 0
-        drawn &= not _is_empty(case)
+        drawn = is_worth_a_build(implementation, case) and not _is_empty(case)
     return capabilities.gradients and drawn
 
 
@@ -73,15 +70,12 @@ def gradient(subject: Subject) -> Judgement:
     return worst([judged, _judged(subject, names, "gradient by .backward()", accumulated=True)])
 
 
-def is_worth_a_build(implementation: Declaration, case: Case) -> bool:
-    """Return whether the gradient of one tensor alone is judged: one case in ten where it takes a build of seconds.
-
-    Not where one tensor is given for several inputs: none of these is alone.
-    """
-    return case.content != "same" and (not implementation.capabilities.builds or case.fingerprint % _SAMPLED == 0)
+def comes_alone(implementation: Declaration, case: Case) -> bool:
+    """Return whether tensors can be asked alone: not where one is given for several inputs."""
+    return case.content != "same"
 
 
-@check("gradient_alone", has_gradient, is_worth_a_build)
+@check("gradient_alone", has_gradient, comes_alone, is_sampled)
 def gradient_alone(subject: Subject) -> Judgement:
     """The gradient of a tensor that alone requires one, by `.backward()`, is within its error bound.
 

@@ -21,6 +21,7 @@ from attention_harness.bounds import ErrorBound
 from attention_harness.bounds.error_bound import forward_bounds
 from attention_harness.bounds.judge import Judgement, judge, worst
 from attention_harness.cases import inputs
+from attention_harness.checks.builds import is_worth_a_build
 from attention_harness.checks.declaration import check
 from attention_harness.checks.expected import OTHER_WORDS, arguments, bounds_of, fully_masked_rows
 from attention_harness.checks.form import numbers
@@ -125,7 +126,12 @@ def judge_forward(subject: Subject, names: list[str]) -> Judgement:
     return worst([judged, _judged(found.output, case, subject.error_bound()[0], "output beside a forward derivative")])
 
 
-@check("autocast", lambda one, case: bool(one.capabilities.autocast) and can_autocast(one, case), sampled=short)
+@check(
+    "autocast",
+    lambda one, case: bool(one.capabilities.autocast) and can_autocast(one, case),
+    is_worth_a_build,
+    sampled=short,
+)
 def autocast(subject: Subject) -> Judgement:
     """Under torch.autocast the output has that dtype or its own, and errs as arithmetic in that dtype may."""
     return worst(judge_autocast(subject, dtype) for dtype in subject.implementation.capabilities.autocast)
@@ -148,7 +154,7 @@ def judge_autocast(subject: Subject, dtype: str) -> Judgement:
     return _judged(output, case if own else narrow, right, f"under autocast in {dtype}")
 
 
-@check("mixed_dtypes", lambda one, case: bool(_others(one, case)) and drawn(case), sampled=short)
+@check("mixed_dtypes", lambda one, case: bool(_others(one, case)) and drawn(case), is_worth_a_build, sampled=short)
 def mixed_dtypes(subject: Subject) -> Judgement:
     """With declared tensors in a narrower or wider dtype than the case's, together and one alone, it is right."""
     return worst(judge_mixed(subject, others) for others in _others(subject.implementation, subject.case))
