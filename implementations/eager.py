@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attention_harness import Capabilities
+from attention_harness.implementations._eager_codes import from_codes
 from attention_harness.implementations._eager_options import softmax
 from attention_harness.implementations._eager_positions import positional_encoding, rotary_embedding
 from attention_harness.implementations._upstream import multiplies_by_amx, onednn_tails
@@ -41,6 +42,7 @@ CAPABILITIES = Capabilities(
             "sinks",
         ),
         *("softcap", "update_rate", "valid_lens", "window"),
+        *(f"quantised_{code}_{shared}" for code in ("int8", "e4m3", "e5m2") for shared in ("tensor", "head", "block")),
     ),
     gradients=True,
     second_derivatives=True,
@@ -66,7 +68,8 @@ def prepare(case: Case) -> functools.partial[Any]:
         del settings["scale"]
     if case.mechanism == "multi_head":
         settings["heads"] = case.sizes["H"]
-    return functools.partial(globals()[case.mechanism], **settings)
+    mechanism = functools.partial(globals()[case.mechanism], **settings)
+    return functools.partial(from_codes, mechanism, case.dtype) if "quantised" in case.options else mechanism
 
 
 # --- the mechanisms, named and argued as in the reference

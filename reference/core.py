@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from attention_harness.model.capabilities import Policy, word_of
 from attention_harness.options import OPTIONS, Place, pipeline
+from attention_harness.options.quantised import factors
 from attention_harness.reference.arrays import Words, operations
 
 
@@ -80,6 +81,14 @@ def softmax(scores: Any, visible: NDArray[np.bool_], fully_masked_rows: Words = 
     implementation that declares one of them is held to it.
     """
     return operations(scores).softmax(scores, visible, fully_masked_rows)
+
+
+def dequantised(codes: Any, scale: Any) -> Any:
+    """Return the numbers that codes (B, H, L, D) stand for, which may be stored; what has no scale is no code."""
+    if scale is None:
+        return codes
+    numbers = codes * factors(scale, codes.shape[-2])
+    return operations(numbers).as_output(numbers)
 
 
 def attend(scores: Any, value: Any, **options: Any) -> tuple[Any, Any]:

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from attention_harness.options.quantised import OPTION, factors
 from attention_harness.reference.algebra import Algebra, Decided, Patterns
-from attention_harness.reference.core import attend, computed, normalise_rms, repeat_heads
+from attention_harness.reference.core import attend, computed, dequantised, normalise_rms, repeat_heads
 from attention_harness.reference.scalars import Scalars, table
 from attention_harness.reference.specification import (
     ATTENTION,
@@ -25,7 +26,16 @@ EPSILON = 1e-6
 
 
 def scaled_dot_product(
-    query: Any, key: Any, value: Any, *, scale: Any = None, query_key_norm: Any = None, **visibility: Any
+    query: Any,
+    key: Any,
+    value: Any,
+    *,
+    scale: Any = None,
+    query_key_norm: Any = None,
+    query_scale: Any = None,
+    key_scale: Any = None,
+    value_scale: Any = None,
+    **visibility: Any,
 ) -> tuple[Any, Any]:
     r"""$$O = \operatorname{softmax}\left(\frac{Q K^\top}{\sqrt{D}}\right) V$$
 
@@ -33,10 +43,13 @@ def scaled_dot_product(
     (B, H, Lq, Lk). `scale`, a number or a learned tensor (1), replaces 1/sqrt(D). A bias is added after the scale.
     `query_key_norm` (2, D): w; queries become w_0 q / sqrt(mean(q^2) + 1e-6) first, the mean over D; keys by w_1 too.
     `past`: the first keys and values come apart, as `past_key` (B, Hk, P, D) and `past_value` (B, Hk, P, Dv).
+    `quantised`: codes of 8 bits; `query_scale`, `key_scale`, `value_scale` (1), (B, H) or (B, H, blocks) multiply them.
     Fully masked rows: a query that sees no key has zero weights and zero output.
     Source: notes 001 and 003; Vaswani et al. 2017, eq. 1. Self-attention where Q = K = V. The norms: Henry et al. 2020.
     """
     heads, width = query.shape[-3], query.shape[-1]
+    coded = ((query, query_scale), (key, key_scale), (value, value_scale))
+    query, key, value = (dequantised(codes, factor) for codes, factor in coded)
     if query_key_norm is not None:
         query, key = (normalise_rms(x, query_key_norm[row], EPSILON) for row, x in enumerate((query, key)))
     if scale is None:
@@ -49,10 +62,18 @@ def scaled_dot_product(
 
 def _exact(s: Scalars) -> tuple[Any, Any]:
     """Return output and weights at 50 digits."""
-    query, key, value = s.x["query"], s.x["key"], s.x["value"]
+    query, key, value = (_exact_numbers(s, name) for name in ("query", "key", "value"))
     if "query_key_norm" in s.o:
         query, key = (exact_norm(s, x, s.o["query_key_norm"][row]) for row, x in enumerate((query, key)))
     return s.attend(s.scaled(query.shape[-1]), query, key, value)
+
+
+def _exact_numbers(s: Scalars, name: str) -> Any:
+    """Return what the codes of a tensor stand for, at 50 digits."""
+    if f"{name}_scale" not in s.o:
+        return s.x[name]
+    factor = np.broadcast_to(factors(s.o[f"{name}_scale"], s.x[name].shape[-2]), s.x[name].shape)
+    return table(s.x[name].shape, lambda *at: s.x[name][at] * s.mp.mpf(float(factor[at])))
 
 
 def exact_norm(s: Scalars, x: Any, weight: Any) -> Any:
@@ -88,7 +109,10 @@ MECHANISM = Mechanism(
     scores=("B", "H", "Lq", "Lk"),
     source="notes 001 and 003",
     algebra=Algebra(decided=_decided),
-    options=(*ATTENTION, *BY_HEAD, "scale", "learned_scale", "grouped_heads", "lse", "query_key_norm", "past"),
+    options=(
+        *(*ATTENTION, *BY_HEAD, "scale", "learned_scale", "grouped_heads", "lse", "query_key_norm", "past"),
+        *OPTION.capabilities,
+    ),
     requires=(("H", "Hk"),),
     examples=(
         Example(

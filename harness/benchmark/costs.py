@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from attention_harness.cases import inputs
 from attention_harness.model.case import Case
-from attention_harness.options import OPTIONS, visible_pairs
+from attention_harness.options import visible_pairs
 from attention_harness.reference.specification import Mechanism
 from attention_harness.registry import mechanisms
 
@@ -60,7 +60,11 @@ def cost(case: Case, direction: str = "forward") -> Cost:
     *outer, queries, keys = inputs.shape_of(known.scores, case.sizes) or (0, 0, 0)
     seen = math.prod(outer) * visible_pairs(case.options, queries, keys)
     work = known.work(case.sizes, seen)
-    floating = item * sum(math.prod(inputs.shape_of(declared.axes, case.sizes)) for declared in known.inputs)
+    coded = inputs.codes(case)
+    floating = sum(
+        math.prod(inputs.shape_of(declared.axes, case.sizes)) * (1 if coded and declared.name in coded.scales else item)
+        for declared in known.inputs
+    )
     brought = floating + _option_bytes(known, case)
     output = item * math.prod(inputs.shape_of(known.output, case.sizes))
     features = case.sizes[known.features] if known.features else 1
@@ -82,10 +86,5 @@ def cost(case: Case, direction: str = "forward") -> Cost:
 
 def _option_bytes(known: Mechanism, case: Case) -> int:
     """Return the bytes of the tensors that options bring."""
-    total = 0
-    for name, form in case.options.items():
-        tensor = OPTIONS[name].brings(form) if name in OPTIONS else None
-        if tensor is not None:
-            shape = inputs.shape_of(tensor.axes(form, known.scores), case.sizes)
-            total += math.prod(shape) * (tensor.bytes or case.format.bytes)
-    return total
+    brought, shapes = inputs.option_tensors(case), inputs.option_shapes(case)
+    return sum(math.prod(shapes[name]) * (tensor.bytes or case.format.bytes) for name, tensor in brought.items())

@@ -18,8 +18,9 @@ from attention_harness.cases.layouts import LAYOUTS, layout_of
 from attention_harness.cases.recordings import recorded
 from attention_harness.cases.streams import Array
 from attention_harness.model.case import Case
+from attention_harness.model.dtypes import DTYPES
 from attention_harness.model.errors import HarnessError
-from attention_harness.options import OPTIONS, Place, Tensor, interval
+from attention_harness.options import OPTIONS, Codes, Place, Tensor, interval
 from attention_harness.reference.specification import Input, Mechanism
 from attention_harness.registry import mechanisms
 
@@ -28,8 +29,14 @@ if TYPE_CHECKING:
 
 
 def shape_of(axes: tuple[str, ...], sizes: Mapping[str, int]) -> tuple[int, ...]:
-    """Return lengths for axes such as ("A", "Dq+Dk") or ("1",)."""
-    return tuple(sum(int(letter) if letter.isdigit() else sizes[letter] for letter in axis.split("+")) for axis in axes)
+    """Return lengths for axes such as ("A", "Dq+Dk"), ("1",) or ("Lk/16",), as many as blocks of 16."""
+    return tuple(sum(_length(part, sizes) for part in axis.split("+")) for axis in axes)
+
+
+def _length(part: str, sizes: Mapping[str, int]) -> int:
+    letter, _, block = part.partition("/")
+    length = int(letter) if letter.isdigit() else sizes[letter]
+    return -(-length // int(block)) if block else length
 
 
 def tensors(case: Case) -> dict[str, torch.Tensor]:
@@ -42,14 +49,21 @@ def tensors(case: Case) -> dict[str, torch.Tensor]:
         name: _laid_out(case, name, stored.clone(), alone if name in learned else case.layout)
         for name, stored in (_stored_cached if _is_small(case) else _stored)(case).items()
     }
-    return made | _given_again(known, made) if case.content == "same" else made
+    return made | _given_again(case, known, made) if case.content == "same" else made
 
 
 def _stored(case: Case) -> dict[str, torch.Tensor]:
     """Return the numbers of a case's tensors in their dtype, on the CPU and contiguous."""
     numbers = {declared.name: _input(case, declared) for declared in mechanisms()[case.mechanism].inputs}
     numbers |= {name: _option(case, name, declared) for name, declared in option_tensors(case).items()}
-    return {name: _typed(case, array) for name, array in numbers.items()}
+    coded = codes(case)
+    if coded is None:
+        return {name: _typed(case, array) for name, array in numbers.items()}
+    wide = max(DTYPES["float32"], case.format, key=lambda dtype: dtype.bits)
+    dtypes = dict.fromkeys(coded.scales, coded.dtype) | dict.fromkeys(coded.scales.values(), wide.torch)
+    for name, scale in coded.scales.items():
+        numbers[name], numbers[scale] = coded.encode(name, numbers[name], wide.largest)
+    return {name: _typed(case, array, dtypes.get(name, "")) for name, array in numbers.items()}
 
 
 # A check asks for the same tensors several times, and the checks of an item for those of the same cases.
@@ -63,11 +77,15 @@ def _is_small(case: Case) -> bool:
     return sum(map(math.prod, (*declared, *option_shapes(case).values()))) <= _CACHED_NUMBERS
 
 
-def _given_again(known: Mechanism, made: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _given_again(case: Case, known: Mechanism, made: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the inputs that are not learned, each the first of its shape: one object, given again."""
-    first: dict[Any, torch.Tensor] = {}
+    first: dict[Any, str] = {}
     every = (declared.name for declared in known.inputs if not declared.parameter)
-    return {name: first.setdefault(made[name].shape, made[name]) for name in every}
+    sources = {name: first.setdefault(made[name].shape, name) for name in every}
+    again = {name: made[source] for name, source in sources.items()}
+    if (coded := codes(case)) is not None:  # the same codes stand for the same numbers
+        again |= {scale: made[coded.scales[sources[name]]] for name, scale in coded.scales.items()}
+    return again
 
 
 def tensor(case: Case, name: str, array: NDArray[Any], layout: str) -> torch.Tensor:
@@ -75,11 +93,11 @@ def tensor(case: Case, name: str, array: NDArray[Any], layout: str) -> torch.Ten
     return _laid_out(case, name, _typed(case, array), layout)
 
 
-def _typed(case: Case, array: NDArray[Any]) -> torch.Tensor:
+def _typed(case: Case, array: NDArray[Any], dtype: str = "") -> torch.Tensor:
     import torch
 
     made = torch.from_numpy(np.array(array))
-    return made.to(getattr(torch, case.format.torch)) if made.is_floating_point() else made
+    return made.to(getattr(torch, dtype or case.format.torch)) if made.is_floating_point() else made
 
 
 def _laid_out(case: Case, name: str, made: torch.Tensor, layout: str) -> torch.Tensor:
@@ -107,19 +125,32 @@ def arguments(case: Case) -> dict[str, Any]:
     return forms | {keyword: case.sizes[axis] for keyword, axis in known.settings.items()}
 
 
+def codes(case: Case) -> Codes | None:
+    """Return how tensors of a case are handed over as codes, or None."""
+    coded = ((OPTIONS[name].codes, form) for name, form in case.options.items() if name in OPTIONS)
+    return next((codes_of(form) for codes_of, form in coded if codes_of is not None), None)
+
+
 def option_tensors(case: Case) -> dict[str, Tensor]:
-    """Return the declarations of the tensors that a case's options bring, by the option's name."""
-    known = ((name, OPTIONS[name].brings(form)) for name, form in case.options.items() if name in OPTIONS)
-    return {name: tensor for name, tensor in known if tensor is not None}
+    """Return the declarations of the tensors that a case's options bring, by their names in a call."""
+    found: dict[str, Tensor] = {}
+    for name, form in case.options.items():
+        found |= OPTIONS[name].brings_all(form) if name in OPTIONS else {}
+    return found
+
+
+def option_axes(case: Case) -> dict[str, tuple[str, ...]]:
+    """Return the axes of the tensors that a case's options bring."""
+    scores, found = mechanisms()[case.mechanism].scores, dict[str, tuple[str, ...]]()
+    for name, form in case.options.items():
+        brought = OPTIONS[name].brings_all(form) if name in OPTIONS else {}
+        found |= {one: tensor.axes(form, scores) for one, tensor in brought.items()}
+    return found
 
 
 def option_shapes(case: Case) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the tensors that a case's options bring."""
-    scores = mechanisms()[case.mechanism].scores
-    return {
-        name: shape_of(tensor.axes(case.options[name], scores), case.sizes)
-        for name, tensor in option_tensors(case).items()
-    }
+    return {name: shape_of(axes, case.sizes) for name, axes in option_axes(case).items()}
 
 
 def option_values(case: Case, arrays: Mapping[str, Any]) -> dict[str, Any]:

@@ -66,7 +66,8 @@ def _poisoned(t: torch.Tensor, width: int) -> torch.Tensor:
     """Return a buffer of this width whose numbers are NaN, or as wrong as their type allows."""
     import torch
 
-    poison = math.nan if t.is_floating_point() else (True if t.dtype == torch.bool else 2**40)
+    whole = {torch.bool: True, torch.int8: -128}  # of codes, one that stands for nothing
+    poison = math.nan if t.is_floating_point() else whole.get(t.dtype, 2**40)
     return torch.full((*t.shape[:-1], width), poison, dtype=t.dtype, device=t.device)
 
 

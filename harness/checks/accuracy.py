@@ -19,7 +19,7 @@ from attention_harness.registry import mechanisms
 _ORDINARY = ("ordinary", "large", "shifted")
 
 
-@check("accuracy", large=True)
+@check("accuracy", large=True, codes=True)
 def accuracy(subject: Subject) -> Judgement:
     """The output has the right shape, dtype and device, and every element is within its error bound."""
     return judge_tensor(subject.first.output, subject.case, subject.error_bound()[0], "output")
@@ -30,7 +30,7 @@ def returns_weights(implementation: Declaration, case: Case) -> bool:
     return implementation.capabilities.weights and bool(mechanisms()[case.mechanism].scores)
 
 
-@check("weights", returns_weights)
+@check("weights", returns_weights, codes=True)
 def weights(subject: Subject) -> Judgement:
     """The returned weights are the softmax of the scores, element by element within their error bound."""
     error_bound = subject.error_bound()[1]

@@ -27,7 +27,7 @@ _GROWN = {"B": 1, "Lq": 2, "Lk": 3, "L": 2, "P": 3}
 _SHORT = 33
 
 
-@check("purity", large=True)
+@check("purity", large=True, codes=True)
 def purity(subject: Subject) -> Judgement:
     """A call changes no input and no global state, and returns memory of its own."""
     call = subject.first
@@ -44,7 +44,7 @@ def is_ordinary(implementation: Declaration, case: Case) -> bool:
     return case.content == "ordinary" and case.layout == "contiguous" and min(lengths) > 1
 
 
-@check("second_call", is_ordinary)
+@check("second_call", is_ordinary, codes=True)
 def second_call(subject: Subject) -> Judgement:
     """Called again with one thing changed, and with the first inputs at last, it answers for each.
 

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from attention_harness.bounds.judge import Judgement
+from attention_harness.cases import inputs
 from attention_harness.checks import size
 from attention_harness.checks.form import WrongForm
 from attention_harness.checks.interface import Declaration
@@ -39,6 +40,7 @@ class Check:
     other_cases   what it judges beside the subject's case; the implementation must take these too
     large         whether it can be judged where the scores are never there as a whole
     wide          whether the suite judges it, too, on a row whose tensors are very large
+    codes         whether it can be judged where tensors are codes with scales, of which no others can be made
     by_chance     whether the order in which threads run decides too: that it passes refutes no explanation
     """
 
@@ -49,6 +51,7 @@ class Check:
     other_cases: tuple[Callable[[Case], Case], ...] = ()
     large: bool = False
     wide: bool = False
+    codes: bool = False
     by_chance: bool = False
 
     def __post_init__(self) -> None:
@@ -62,7 +65,7 @@ class Check:
 
     def holds(self, implementation: Declaration, case: Case) -> bool:
         """Return whether the question makes sense, and the implementation takes all that it needs."""
-        if self.name.removeprefix("relation.") in broken(case):
+        if self.name.removeprefix("relation.") in broken(case) or not (self.codes or inputs.codes(case) is None):
             return False
         if not all(condition(implementation, case) for condition in self.conditions):
             return False

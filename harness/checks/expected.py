@@ -76,8 +76,8 @@ _large = functools.lru_cache(maxsize=4)(_bound_of)  # each as large as some outp
 def axes_of(case: Case, name: str) -> tuple[str, ...]:
     """Return the axis letters of a tensor of a case, "1" where it is broadcast."""
     mechanism = mechanisms()[case.mechanism]
-    if (tensor := inputs.option_tensors(case).get(name)) is not None:
-        return tensor.axes(case.options[name], mechanism.scores)
+    if (axes := inputs.option_axes(case).get(name)) is not None:
+        return axes
     return next((declared.axes for declared in mechanism.inputs if declared.name == name), ("1",))
 
 

@@ -28,7 +28,7 @@ def returns_it(implementation: Declaration, case: Case) -> bool:
     return any(OPTIONS[name].returned for name in case.options if name in OPTIONS)
 
 
-@check("log_sum_exp", returns_it)
+@check("log_sum_exp", returns_it, codes=True)
 def log_sum_exp(subject: Subject) -> Judgement:
     """The returned log-sum-exp is the natural logarithm of the softmax's denominator, within its error bound.
 

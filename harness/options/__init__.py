@@ -14,10 +14,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.options.option import Draw, Group, Hiding, Option, Part, Place, Stage, Tensor
+from attention_harness.options.option import Codes, Draw, Group, Hiding, Option, Part, Place, Stage, Tensor
 
 __all__ = [
     "OPTIONS",
+    "TENSORS",
+    "Codes",
     "Draw",
     "Group",
     "Hiding",
@@ -50,6 +52,11 @@ def _found() -> dict[str, Option]:
 _FOUND = _found()
 OPTIONS: Mapping[str, Option] = MappingProxyType(_FOUND)
 """Every option by name."""
+TENSORS: Mapping[str, Tensor] = MappingProxyType(
+    {option.name: option.tensor for option in _FOUND.values() if option.tensor is not None}
+    | {name: tensor for option in _FOUND.values() for name, tensor in option.brought.items()}
+)
+"""Every tensor that an option brings, by its name in a call."""
 
 
 class Described(Protocol):
@@ -138,8 +145,8 @@ def visible_pairs(options: Mapping[str, Any], queries: int, keys: int) -> int:
 def cut(options: Mapping[str, Any], place: Place) -> dict[str, Any]:
     """Return the options of a block of queries: every tensor cut to the rows, every other form as it is."""
     return {
-        name: known.tensor.cut(value, place.rows, place.queries)
-        if (known := OPTIONS.get(name)) is not None and known.tensor is not None and hasattr(value, "shape")
+        name: TENSORS[name].cut(value, place.rows, place.queries)
+        if name in TENSORS and hasattr(value, "shape")
         else value
         for name, value in options.items()
     }

@@ -109,6 +109,21 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Codes:
+    """How the mechanism's tensors are handed over where they are codes, with scales beside them.
+
+    dtype    torch's name of the codes' dtype
+    scales   for each of these tensors of the mechanism, the name of the tensor of its scales
+    encode   (tensor's name, numbers, largest number of the scales' dtype) -> codes, not yet rounded to their dtype, and
+             scales
+    """
+
+    dtype: str
+    scales: Mapping[str, str]
+    encode: Callable[[str, Numbers, float], tuple[Numbers, Numbers]]
+
+
+@dataclass(frozen=True, slots=True)
 class Hiding:
     """How an option's tensor hides keys: for checks that hide some, or want none hidden.
 
@@ -146,7 +161,9 @@ class Option:
     accepts       whether a form is one; a form is a word, a number or a tuple of whole numbers
     expected      what to tell who gave another one
     of_sizes      whether a case has it because of its sizes: then it stands in no id
-    tensor        the tensor that it brings
+    tensor        the tensor that it brings, under its own name
+    brought       further tensors that it brings, by their names in a call
+    codes         form -> how tensors of the mechanism are handed over as codes; nobody has gradients of those
     apply         (scores, number or finite tensor) -> scores, by the operators that `reference.arrays.Array` lists
     adds          (form, shape of the scores, place, all options) -> what is computed from places alone and added to the
                   scores, broadcastable to them, and how many roundings each of these numbers has
@@ -179,6 +196,8 @@ class Option:
     expected: str = ""
     of_sizes: Callable[[Mapping[str, int]], bool] | None = None
     tensor: Tensor | None = None
+    brought: Mapping[str, Tensor] = field(default_factory=dict)
+    codes: Callable[[Any], Codes] | None = None
     apply: Callable[[Any, Any], Any] | None = None
     adds: Callable[[Any, tuple[int, ...], Place, Mapping[str, Any]], tuple[NDArray[np.float64], float]] | None = None
     picks: Callable[[Place, Mapping[str, Any]], NDArray[np.int64]] | None = None
@@ -202,8 +221,13 @@ class Option:
     @property
     def in_formula(self) -> bool:
         """Whether it changes what is computed, and not only what a call takes, returns or does in training."""
-        return not (self.training or self.returned or self.parts is not None)
+        return not (self.training or self.returned or self.parts is not None or self.codes is not None)
 
     def brings(self, form: Any) -> Tensor | None:
         """Return the tensor that a form brings, or None: a learned scale is one, a number is not."""
         return self.tensor if isinstance(form, str) else None
+
+    def brings_all(self, form: Any) -> dict[str, Tensor]:
+        """Return every tensor that a form brings, by its name in a call."""
+        own = self.brings(form)
+        return ({} if own is None else {self.name: own}) | dict(self.brought)

@@ -20,7 +20,7 @@ from attention_harness.model.capabilities import Capabilities
 from attention_harness.model.case import Case
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.requirements import unmet
-from attention_harness.options import OPTIONS, required
+from attention_harness.options import OPTIONS, TENSORS, required
 from attention_harness.options import capabilities as known_options
 from attention_harness.registry.mechanisms import mechanisms, unknown
 
@@ -213,4 +213,4 @@ def validate(name: str, found: Facts) -> None:
 def _tensors() -> tuple[str, ...]:
     """Return the names of all tensors of mechanisms and options, but for those whose dtype is the case's: the first."""
     of_mechanisms = (declared.name for known in mechanisms().values() for declared in known.inputs[1:])
-    return tuple(dict.fromkeys((*of_mechanisms, *(name for name, option in OPTIONS.items() if option.tensor))))
+    return tuple(dict.fromkeys((*of_mechanisms, *TENSORS)))
