@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import types
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ KNOWN_FAILURES = {
     f"{check}:location-B1Lq5P7Dq1Dk2Dv1O2-float16-plain-large-offset": _OFFSET for check in ("accuracy", "weights")
 }
 
+_KINDS_OF_CALLS = 64
+
 
 def prepare(case: Case) -> Callable[..., Any]:
     """Return the compiled function. Cases share one when their lengths alone differ."""
@@ -45,4 +48,7 @@ def _compiled(function: Callable[..., Any], structure: tuple[Any, ...]) -> Calla
     # structure stays far from the limit. Beyond it fullgraph raises, where the default falls back to eager silently.
     own = types.FunctionType(function.__code__.replace(), function.__globals__, function.__name__)
     own.__kwdefaults__ = function.__kwdefaults__
-    return torch.compile(own, fullgraph=True, dynamic=True)
+    # One structure has a graph for each kind of call: with and without gradients, under autocast, in mixed dtypes.
+    known = inspect.signature(torch.compile).parameters
+    limit: dict[str, Any] = {"recompile_limit": _KINDS_OF_CALLS} if "recompile_limit" in known else {}  # torch 2.13
+    return torch.compile(own, fullgraph=True, dynamic=True, **limit)

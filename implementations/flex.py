@@ -32,9 +32,6 @@ CAPABILITIES = Capabilities(
     ),
     requires=("Lq >= 1", "Lk >= 1", "D >= 1", "Dv >= 1"),
     builds=True,
-    # threads get right answers, but what else a thread runs inside of the call, as a tracing function, torch tries to
-    # compile with it: "Attempt to trace generator"
-    thread_safe=False,
     # its exponential is ATen's exp_u20, "a faster version of exp with ULP=20"
     arithmetic=Arithmetic(rounded_scores=False, exp_ulp=20.0),
 )

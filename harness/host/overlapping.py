@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import sys
 import threading
@@ -82,7 +83,7 @@ class _Pauses:
         self._length, self._lines, self._next, self._left = self._lines, 0, 0, _PAUSES
         self._draw_next()
         before = sys.gettrace()
-        sys.settrace(self._line)
+        sys.settrace(self._hidden)
         try:
             return call(problem)
         finally:
@@ -97,7 +98,16 @@ class _Pauses:
             self._left -= 1
             self._draw_next()
             self._pause()
-        return self._line
+        return self._hidden
+
+    @functools.cached_property
+    def _hidden(self) -> Callable[[FrameType, str, Any], Any]:
+        """The function that sees each line, where a compiler of frames is in the process hidden from it.
+
+        torch.compile compiles every frame that begins below its own, that function's among them.
+        """
+        compiler: Any = sys.modules.get("torch._dynamo")
+        return self._line if compiler is None else compiler.disable(self._line)
 
     def _pause(self) -> None:
         while self._answered.acquire(blocking=False):

@@ -47,6 +47,12 @@ def test_calls_that_share_nothing_are_not_accused(attend):
     assert (threads, interval) == (threading.active_count(), sys.getswitchinterval())
 
 
+def test_compiled_calls_that_share_nothing_are_not_accused():
+    """torch.compile compiles the frames below its own: those of the harness, which pauses there, are none of them."""
+    judged = m.ask("thread_safety", m.made(torch.compile(m.right, fullgraph=True, dynamic=True), builds=True))
+    assert ("as one after the other", "") == (judged.finding, judged.reason)
+
+
 def test_what_differs_call_by_call_is_not_a_matter_of_threads():
     """Noise beyond the error bound fails accuracy."""
     judged = m.ask("thread_safety", m.made(lambda *given: m.right(*given) + torch.rand(())))
