@@ -13,12 +13,12 @@ BLOCK = 16  # positions that share a scale, where a head has several
 
 
 def from_codes(
-    attention: Callable[..., Any],
-    dtype: str,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     *,
+    attention: Callable[..., Any],
+    dtype: str,
     query_scale: Tensor,
     key_scale: Tensor,
     value_scale: Tensor,

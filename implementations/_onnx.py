@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 # What the eager functions can do, without what an exported graph cannot: it has no derivatives and no training. It has
 # no bfloat16, since ONNX Runtime 1.31 has no CPU kernel for its MatMul (NOT_IMPLEMENTED); on a GPU it was not tried.
+# Nor codes of 8 bits: how many blocks have a scale would be fixed in the graph.
 CAPABILITIES = replace(
     eager.CAPABILITIES,
     dtypes=("float64", "float32", "float16"),
-    options=tuple(option for option in eager.CAPABILITIES.options if option != "dropout"),
+    options=tuple(one for one in eager.CAPABILITIES.options if one != "dropout" and not one.startswith("quantised")),
     builds=True,
     gradients=False,
     second_derivatives=False,

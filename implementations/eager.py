@@ -42,7 +42,7 @@ CAPABILITIES = Capabilities(
             "sinks",
         ),
         *("softcap", "update_rate", "valid_lens", "window"),
-        *(f"quantised_{code}_{shared}" for code in ("int8", "e4m3", "e5m2") for shared in ("tensor", "head", "block")),
+        *("quantised_e4m3", "quantised_e5m2", "quantised_int8"),
     ),
     gradients=True,
     second_derivatives=True,
@@ -69,7 +69,11 @@ def prepare(case: Case) -> functools.partial[Any]:
     if case.mechanism == "multi_head":
         settings["heads"] = case.sizes["H"]
     mechanism = functools.partial(globals()[case.mechanism], **settings)
-    return functools.partial(from_codes, mechanism, case.dtype) if "quantised" in case.options else mechanism
+    return (
+        functools.partial(from_codes, attention=mechanism, dtype=case.dtype)
+        if "quantised" in case.options
+        else mechanism
+    )
 
 
 # --- the mechanisms, named and argued as in the reference

@@ -86,8 +86,8 @@ OPTION = Option(
         "query, key and value are codes of 8 bits; query_scale, key_scale, value_scale (1), (B, H) or "
         f"(B, H, blocks of {BLOCK} positions) multiply them"
     ),
-    capability=lambda form: f"quantised_{form}",
-    capabilities=tuple(f"quantised_{form}" for form in _FORMS),
+    capability=lambda form: f"quantised_{form.split('_')[0]}",
+    capabilities=tuple(f"quantised_{code}" for code in _FORMATS),
     group=Group.NAMED,  # the mechanism multiplies: only that knows its queries, keys and values
     stage=Stage.SCORES,
     forms=_IN_MATRIX,
