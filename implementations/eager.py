@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attention_harness import Capabilities
-from attention_harness.implementations._eager_codes import from_codes
+from attention_harness.implementations._eager_codes import dequantised
 from attention_harness.implementations._eager_options import softmax
 from attention_harness.implementations._eager_positions import positional_encoding, rotary_embedding
 from attention_harness.implementations._upstream import multiplies_by_amx, onednn_tails
@@ -68,12 +68,9 @@ def prepare(case: Case) -> functools.partial[Any]:
         del settings["scale"]
     if case.mechanism == "multi_head":
         settings["heads"] = case.sizes["H"]
-    mechanism = functools.partial(globals()[case.mechanism], **settings)
-    return (
-        functools.partial(from_codes, attention=mechanism, dtype=case.dtype)
-        if "quantised" in case.options
-        else mechanism
-    )
+    if "quantised" in case.options:  # codes do not tell in which dtype the answer is
+        settings["dtype"] = case.dtype
+    return functools.partial(globals()[case.mechanism], **settings)
 
 
 # --- the mechanisms, named and argued as in the reference
@@ -95,10 +92,16 @@ def scaled_dot_product(
     past_key: Tensor | None = None,
     past_value: Tensor | None = None,
     lse: str | None = None,
+    dtype: str = "",
+    query_scale: Tensor | None = None,
+    key_scale: Tensor | None = None,
+    value_scale: Tensor | None = None,
     **visibility: Any,
 ) -> Any:
     """Score by the inner product over the square root of its length, of vectors as they are or normalised."""
     key, value = with_past(past_key, key), with_past(past_value, value)
+    coded = ((query, query_scale), (key, key_scale), (value, value_scale))
+    query, key, value = (dequantised(codes, factors, dtype) for codes, factors in coded)
     if query_key_norm is not None:
         query, key = normalise_rms(query) * query_key_norm[0], normalise_rms(key) * query_key_norm[1]
     key, value = repeat_heads(key, query), repeat_heads(value, query)

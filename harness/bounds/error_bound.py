@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.bounds.operations import Tracked
+from attention_harness.bounds.quantised import quantised_inputs
 from attention_harness.bounds.rounding import Array, Model
 from attention_harness.bounds.softmax import Weights
 from attention_harness.bounds.tape import Taped, gradients
@@ -73,6 +74,7 @@ def error_bounds(
     tracked = {name: Tracked(model, np.asarray(array, np.float64)) for name, array in tensors.items()}
     given = tracked | {name: Tracked(model, options[name]) for name in rounded if name not in tracked}
     given |= {name: given[name].rounded(given[name].value, 0.0, 0.0, model.io) for name in rounded}
+    given |= quantised_inputs(given, model)
     output, second = evaluate(**{**options, **given})
     scores = second if isinstance(second, Weights) else None
     linear = empty = weighing = independent = None
@@ -98,6 +100,7 @@ def weights_of(
     """Return the tracked weights of a formula that has some: `evaluate` run on tracked inputs."""
     model = Model.of(arithmetic, dtype)
     tracked = {name: Tracked(model, np.asarray(array, np.float64)) for name, array in tensors.items()}
+    tracked |= quantised_inputs(tracked, model)
     _, weights = evaluate(**{**options, **tracked})
     if not isinstance(weights, Weights):
         raise TypeError(f"{evaluate.__name__} returns no weights of one softmax, so it has no log-sum-exp")

@@ -5,16 +5,20 @@ Notation: $u = 2^{-p}$ is the unit roundoff. Sources: Higham 2002, sections 2 an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.model.capabilities import Arithmetic
-from attention_harness.model.dtypes import DTYPES, DType
+from attention_harness.model.dtypes import CODES, DTYPES, DType
 
 Array = NDArray[np.float64]
+
+PROBABILITIES = "probabilities"
+"""The name under which weights are declared quantised, before they meet the values."""
 
 MEAN_SQUARE_ROUNDING = 0.18
 """E[eps^2] / u^2 of the relative error of one rounding to nearest even, for a mantissa that is log-uniform."""
@@ -47,24 +51,34 @@ class Model:
     gradient_block: int = 0
     partial: int = 0
     recurrent: bool = False
+    quantised: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, arithmetic: Arithmetic, dtype: str) -> Model:
         """Return the model that an implementation's declaration means for a dtype."""
         io = DTYPES[dtype]
         acc = DTYPES[arithmetic.accumulator or io.accumulator]
+        codes = dict(arithmetic.quantised)
+        stored = _of_unit(CODES[codes[PROBABILITIES]]) if PROBABILITIES in codes else io
         return cls(
             io=io,
             acc=acc,
             step=io if arithmetic.rounded_scores else acc,
-            probabilities=io if arithmetic.stored_probabilities else acc,
+            probabilities=stored if arithmetic.stored_probabilities else acc,
             split_keys=arithmetic.split_keys,
             scaled_inputs=arithmetic.scaled_inputs,
             block=arithmetic.block,
             exp_ulp=arithmetic.exp_ulp,
             fused=not arithmetic.rounded_scores,
             gradient_block=arithmetic.gradient_block,
+            quantised=tuple((name, code) for name, code in arithmetic.quantised if name != PROBABILITIES),
         )
+
+
+def _of_unit(fmt: DType) -> DType:
+    """Return the format of numbers from 0 to 1 as codes: the largest whole number is 1, floats are as they are."""
+    whole = fmt.smallest > 1
+    return replace(fmt, least_exponent=fmt.least_exponent - math.log2(fmt.largest)) if whole else fmt
 
 
 def gamma(roundings: Any, roundoff: float) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
-from attention_harness.model.dtypes import DTYPES
+from attention_harness.model.dtypes import CODES, DTYPES
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.requirements import requirement
 
@@ -46,6 +46,16 @@ def _need_flags(what: str, declared: Any) -> None:
             raise HarnessError(f"{what}: {one.name} must be True or False, got {value!r}")
 
 
+def _codes(declared: Any) -> tuple[tuple[str, str], ...]:
+    """Return what is quantised as pairs, in the order of names."""
+    pairs = tuple(sorted(declared.items())) if isinstance(declared, Mapping) else declared
+    for pair in pairs:
+        if not (isinstance(pair, tuple) and len(pair) == 2 and pair[1] in CODES):
+            known = ", ".join(CODES)
+            raise HarnessError(f"arithmetic: quantised must be {{tensor: format}}, formats {known}, got {declared!r}")
+    return pairs
+
+
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
     """The roundings that an implementation owns up to; the error bound is computed from them.
@@ -60,6 +70,8 @@ class Arithmetic:
     exp_ulp               error of exp and tanh in units in the last place
     gradient_block        terms of a sum in the backward pass that stay in the accumulator; the sums of such blocks are
                           added up in the case's dtype. 0 for all of them
+    quantised             what it turns into codes of 8 bits itself, {"query": "int8", "probabilities": "e4m3"}: inputs
+                          with a scale for each head or for fewer numbers, probabilities from 0 to 1. No gradients
 
     What holds for the weights and scores holds for their gradients. A fused kernel (`rounded_scores` is False) may in
     its backward pass compute the weights again from their log-sum-exp. Any may take the rows' constant, the product of
@@ -76,6 +88,7 @@ class Arithmetic:
     block: int = 16
     exp_ulp: float = 2.0
     gradient_block: int = 0
+    quantised: tuple[tuple[str, str], ...] | Mapping[str, str] = ()
 
     def __post_init__(self) -> None:
         if self.accumulator not in ("", *DTYPES):
@@ -85,6 +98,7 @@ class Arithmetic:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise HarnessError(f"arithmetic: {name} must be a whole number of {least} or more, got {value!r}")
+        object.__setattr__(self, "quantised", _codes(self.quantised))
         number = isinstance(self.exp_ulp, int | float) and not isinstance(self.exp_ulp, bool)
         if not number or not 0 <= self.exp_ulp <= _LARGEST_EXP_ULP:
             raise HarnessError(
@@ -173,6 +187,8 @@ class Capabilities:
         _need_flags("capabilities", self)
         if not isinstance(self.arithmetic, Arithmetic):
             raise HarnessError(f"capabilities: arithmetic must be an Arithmetic(...), got {self.arithmetic!r}")
+        if self.arithmetic.quantised and (self.gradients or self.forward_derivatives):
+            raise HarnessError("capabilities: quantised arithmetic has no derivatives: declare one or the other")
 
     @property
     def policy(self) -> Policy:

@@ -27,7 +27,7 @@ class DType:
     name: str
     bits: int
     precision: int
-    least_exponent: int
+    least_exponent: float
     largest: float
     torch: str
     onnx: str
@@ -82,3 +82,10 @@ _RECORDS = (
 
 DTYPES = {record.name: record for record in _RECORDS}
 """Every dtype by name, the simplest first: where one is as good as another, the first is taken."""
+
+CODES = {
+    "int8": DType("int8", 8, 53, 52.0, 127.0, "int8", "INT8", infinite=False),
+    "e4m3": DType("e4m3", 8, 4, -6, 448.0, "float8_e4m3fn", "FLOAT8E4M3FN", infinite=False),
+    "e5m2": DType("e5m2", 8, 3, -14, 57344.0, "float8_e5m2", "FLOAT8E5M2"),
+}
+"""Formats of codes that a scale multiplies: of whole numbers all are subnormal, so to speak, at a spacing of 1."""

@@ -114,4 +114,4 @@ RULES = {
 }
 """In the order in which they act. Numbers that a mechanism names are its own, dropout is in training."""
 ELSEWHERE = {"scale", "base", "first_position", "pairing", "partial_rotary_factor", "query_key_norm", "rotary"}
-ELSEWHERE |= {"grouped_heads", "dropout", "lse", "past", "decay", "update_rate", "rotated_query_key_norm"}
+ELSEWHERE |= {"quantised", "grouped_heads", "dropout", "lse", "past", "decay", "update_rate", "rotated_query_key_norm"}
