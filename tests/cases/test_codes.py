@@ -56,11 +56,11 @@ def test_the_formula_attends_to_what_codes_stand_for(form):
 
 
 def test_groups_have_unlike_scales():
-    """So that another group's scale shows: nine in ten of those beside each other differ by a twentieth and more."""
+    """So that another group's scale shows: four in five of those beside each other differ by a twentieth and more."""
     for name, scale in inputs.exact(inputs.tensors(case_of("int8_block"))).items():
         if name.endswith("_scale"):
             for axis in (-1, -2):
-                assert (np.abs(np.diff(np.log(scale), axis=axis)) > 0.05).mean() > 0.9, (name, axis)
+                assert (np.abs(np.diff(np.log(scale), axis=axis)) > 0.05).mean() > 0.8, (name, axis)
 
 
 @pytest.mark.parametrize("content", ["same", "tiny", "large", "unlike"])

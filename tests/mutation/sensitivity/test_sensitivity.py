@@ -15,6 +15,7 @@ from attention_harness.bounds.judge import judge
 from attention_harness.bounds.perturbed import evaluate
 from attention_harness.cases import inputs
 from attention_harness.cases.ids import parse
+from attention_harness.cases.inputs import codes
 from attention_harness.cases.matrix import LIST, matrix
 from attention_harness.checks.accuracy import is_degenerate
 from attention_harness.checks.expected import bound_of
@@ -158,6 +159,8 @@ def test_no_case_is_weak_without_a_reason_of_its_own():
         and one.weak not in s.INHERENT
         and not one.content.startswith("example.")
         and not (one.content == FILLS and one.weak.startswith("one key decides every row"))
+        # codes of 8 bits round away what is fine in some contents, such as differences of scores far below
+        and not (codes(parse(one.case)) and one.weak.startswith("its bound is vacuous"))
         and one.dtype not in HALF_DTYPES
     ]
     assert [] == strange
