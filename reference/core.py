@@ -11,13 +11,14 @@ The arrays are NumPy's, or others that bring their own form of these operations:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.model.capabilities import Policy, word_of
-from attention_harness.options import OPTIONS, Place, pipeline
+from attention_harness.options import OPTIONS, Moved, Option, Place, pipeline
 from attention_harness.options.quantised import factors
 from attention_harness.reference.arrays import Words, operations
 
@@ -135,15 +136,29 @@ def _of_keys(weights: Any, keys: int) -> Any:
     return weights[..., :keys] if isinstance(weights, np.ndarray) else weights.of_keys(keys)
 
 
-def _all_weights(scores: Any, *, fully_masked_rows: Policy = "zero", place: Place | None = None, **options: Any) -> Any:
-    """Return the weights of the keys, and of what options set beside them."""
+def _all_weights(
+    scores: Any,
+    *,
+    fully_masked_rows: Policy = "zero",
+    place: Place | None = None,
+    moved: Mapping[str, Moved] = MappingProxyType({}),
+    **options: Any,
+) -> Any:
+    """Return the weights of the keys, and of what options set beside them.
+
+    moved: options that act elsewhere than by the contract. It stands here so that what other libraries do can be named.
+    """
     visible = visible_keys(scores.shape, place=place, **options)
-    for option in pipeline():
+    for option in pipeline(moved):
         value = options.get(option.name)
         if value is None:
             continue
         if option.apply is not None:
             scores = option.apply(scores, _operand(value, scores))
+        if option.name in moved and moved[option.name].seen:
+            hidden = ~_shown_by(moved[option.name].behind, scores.shape, place, options)
+            scores = scores * ~hidden + np.where(hidden, _of_hidden(option, value), 0.0)
+            visible = visible | hidden
         here = place or _whole(scores.shape)
         if option.picks is not None:
             scores = scores + operations(value).picked(value, option.picks(here, options))
@@ -157,6 +172,11 @@ def _all_weights(scores: Any, *, fully_masked_rows: Policy = "zero", place: Plac
             scores = operations(scores).beside(scores, column)
             visible = np.concatenate([visible, np.ones((*visible.shape[:-1], 1), bool)], -1)
     return softmax(scores, visible, words)
+
+
+def _of_hidden(option: Option, value: float) -> Any:
+    """Return the score of a hidden key, -inf, once an option has acted on it."""
+    return option.apply(np.float64(-np.inf), value) if option.apply else -np.inf
 
 
 def _operand(value: Any, scores: Any) -> Any:

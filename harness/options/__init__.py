@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_harness.options.option import Codes, Draw, Group, Hiding, Option, Part, Place, Stage, Tensor
+from attention_harness.options.option import Codes, Draw, Group, Hiding, Moved, Option, Part, Place, Stage, Tensor
 
 __all__ = [
     "OPTIONS",
@@ -23,6 +23,7 @@ __all__ = [
     "Draw",
     "Group",
     "Hiding",
+    "Moved",
     "Option",
     "Part",
     "Place",
@@ -96,9 +97,18 @@ def broken_relations(case: Described) -> frozenset[str]:
     return frozenset().union(*(option.breaks for option in present))
 
 
-def pipeline() -> tuple[Option, ...]:
-    """Return the options in the order in which they act."""
-    return tuple(sorted(OPTIONS.values(), key=lambda option: option.stage))
+def pipeline(moved: Mapping[str, Moved] = MappingProxyType({})) -> tuple[Option, ...]:
+    """Return the options in the order in which they act. moved: those that act behind another one."""
+    order = sorted(OPTIONS.values(), key=lambda option: option.stage)
+    if not moved:
+        return tuple(order)
+    rank = {option.name: number for number, option in enumerate(order)}
+
+    def place(option: Option) -> tuple[int, bool]:
+        other = moved.get(option.name)
+        return (rank[other.behind], True) if other else (rank[option.name], False)
+
+    return tuple(sorted(order, key=place))
 
 
 def hiding(options: Iterable[str]) -> dict[str, Hiding]:

@@ -39,6 +39,18 @@ class Group(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """Where an option acts in place of its stage, as some libraries have it: right behind another option.
+
+    behind  the other option
+    seen    whether the keys that the other one hides are hidden no longer: their scores are what becomes of -inf
+    """
+
+    behind: str
+    seen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where some rows of scores stand among all of them: a block of queries against every key.
 
@@ -174,6 +186,7 @@ class Option:
     interval      (form or tensor, place, all options) -> the first and last key that each query sees, as columns, also
                   (B, 1, Lq, 1), or (B, Lq, 1) where there are no heads; both inclusive
     read_as       (form, queries, keys) -> what some libraries compute for the form: a word for it -> another form
+    moves         stages behind whose options some libraries apply it, if it acts on scores
     hiding        how its tensor hides keys
     parts         (form, queries, keys) -> the mechanism's tensors that a call takes in parts along their keys, and the
                   parts of each, in order
@@ -205,6 +218,7 @@ class Option:
     visible: Callable[[Any, tuple[int, ...]], NDArray[np.bool_]] | None = None
     interval: Callable[[Any, Place, Mapping[str, Any]], tuple[Any, Any]] | None = None
     read_as: Callable[[Any, int, int], dict[str, Any]] | None = None
+    moves: tuple[Stage, ...] = ()
     hiding: Hiding | None = None
     parts: Callable[[Any, int, int], Mapping[str, tuple[Part, ...]]] | None = None
     lacks: Callable[[Any, Axes], str] = _any_scores
@@ -217,6 +231,11 @@ class Option:
     def hides(self) -> bool:
         """Whether it can hide keys, by a tensor or without one."""
         return self.visible is not None or self.interval is not None
+
+    @property
+    def adds_to_scores(self) -> bool:
+        """Whether it changes the scores, as a bias does, and not only which of them count."""
+        return not (self.apply is None and self.adds is None and self.picks is None)
 
     @property
     def in_formula(self) -> bool:

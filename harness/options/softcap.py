@@ -20,5 +20,6 @@ OPTION = Option(
     accepts=lambda cap: isinstance(cap, float) and math.isfinite(cap) and cap > 0,
     expected="a positive number",
     apply=lambda scores, cap: np.tanh(scores / cap) * cap,
+    moves=(Stage.BIAS, Stage.VISIBILITY),  # as ONNX's Attention did until onnx/onnx#7867
     breaks=frozenset({"sharp_scores", "shifted_scores"}),
 )

@@ -145,5 +145,5 @@ def test_a_broken_relation_is_not_judged():
 def test_every_kind_is_declared():
     """The list has no name twice, and its kinds are told by their names."""
     assert len(CHECKS) == len({check.name for check in CHECKS})
-    assert 16 == len(of_kind("behaviour"))
+    assert 17 == len(of_kind("behaviour"))
     assert 28 == len(of_kind("relation"))

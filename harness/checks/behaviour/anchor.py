@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from attention_harness.bounds import ErrorBound
 from attention_harness.bounds.judge import Judgement
 from attention_harness.cases import inputs
 from attention_harness.cases.projection import mended
@@ -113,6 +117,15 @@ def key_axes(case: Case) -> dict[str, int]:
         for letter in ("Lk", "P")
         if letter in declared.axes
     }
+
+
+# --- what is found
+
+
+def within(found: NDArray[np.float64], bound: ErrorBound) -> NDArray[np.bool_]:
+    """Return which elements are within their error bound; NaN is where it is expected."""
+    close = np.abs(found - bound.value) <= bound.bound
+    return np.asarray(close | (np.isnan(found) & np.isnan(bound.value)))
 
 
 NO_CLAIM = "no claim"

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from attention_harness.bounds.judge import Judgement
 from attention_harness.cases import inputs
-from attention_harness.checks.behaviour.anchor import finding, is_anchor, with_option
+from attention_harness.checks.behaviour.anchor import finding, is_anchor, with_option, within
 from attention_harness.checks.declaration import check
 from attention_harness.checks.expected import bounds_of
 from attention_harness.checks.form import numbers
@@ -55,6 +53,6 @@ def _reading(subject: Subject, case: Case, name: str, form: Any) -> str:
         meant = replace(case, options={**case.options, name: read})
         bound = bounds_of(meant, inputs.exact(tensors), capabilities.arithmetic, capabilities.policy)[0]
         found = numbers(output, case, bound.value.shape, "the output")
-        if ((np.abs(found - bound.value) <= bound.bound) | (np.isnan(found) & np.isnan(bound.value))).all():
+        if within(found, bound).all():
             return word
     return _NO_READING

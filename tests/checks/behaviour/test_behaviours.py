@@ -247,7 +247,7 @@ def test_a_behaviour_is_asked_once():
         (item.implementation.name, c.name) for item in items for c in item.checks if c.name.startswith("behaviour.")
     ]
     missing = {(one.name, check.name) for one in chosen for check in of_kind("behaviour")} - set(asked)
-    assert {("torch_sdpa", f"behaviour.{one}") for one in ("forward_derivative", "log_sum_exp")} == missing
+    assert {("torch_sdpa", f"behaviour.{one}") for one in ("forward_derivative", "log_sum_exp", "order")} == missing
     assert len(asked) == len(set(asked))
 
 
