@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attention_harness.bounds import ErrorBound
 from attention_harness.bounds.judge import Judgement, worst
 from attention_harness.cases import inputs
-from attention_harness.checks.accuracy import judge_tensor
+from attention_harness.checks.accuracy import judge_tensor, returns_weights
 from attention_harness.checks.declaration import check
-from attention_harness.checks.expected import bounds_of
+from attention_harness.checks.expected import Bounds, bounds_of
 from attention_harness.checks.form import numbers
 from attention_harness.checks.interface import Declaration
 from attention_harness.checks.log_sum_exp import judge_answer, returns_it
@@ -51,8 +50,8 @@ def second_call(subject: Subject) -> Judgement:
     Changed are: the numbers, in other memory and in the same; all lengths, up; one length, up and down; the numbers of
     options alone; the memory layout alone.
     """
-    case, error_bound = subject.case, subject.error_bound()[0]
-    first = numbers(subject.first.output, case, error_bound.value.shape, "output")
+    case, bounds = subject.case, subject.error_bound()
+    first = numbers(subject.first.output, case, bounds[0].value.shape, "output")
     judgements = []
     for what, other, tensors, right in _calls(subject):
         judged = _judged(subject, other, tensors, right)
@@ -62,24 +61,28 @@ def second_call(subject: Subject) -> Judgement:
     now = subject.prepared.reread(subject.first).output
     if not np.array_equal(first, numbers(now, case, first.shape, "the first output, later"), equal_nan=True):
         return Judgement.refuse("a later call changed what an earlier call returned")
-    again = judge_tensor(subject.call(case).output, case, error_bound, "output")
+    again = _judged(subject, case, inputs.tensors(case), bounds)
     if again.reason:
         return replace(again, reason=f"called again with the first inputs: {again.reason}")
     return worst([*judgements, again])
 
 
-def _judged(subject: Subject, other: Case, tensors: dict[str, Tensor], right: ErrorBound) -> Judgement:
-    """Return the judgement of a further call: of its output, and of a log-sum-exp that it returns for these numbers."""
+def _judged(subject: Subject, other: Case, tensors: dict[str, Tensor], right: Bounds) -> Judgement:
+    """Return the judgement of a further call: of its output, and of weights and log-sum-exp where it returns them."""
+    implementation, (output, weights) = subject.implementation, right
     returned = subject.prepared.call(tensors)
-    judged = judge_tensor(returned.output, other, right, "output")
-    if judged.reason or not returns_it(subject.implementation, other):
+    judged = judge_tensor(returned.output, other, output, "output")
+    if not judged.reason and weights is not None and returns_weights(implementation, other):
+        of_weights = judge_tensor(returned.weights, other, weights, "weights")
+        judged = of_weights if of_weights.reason else judged
+    if judged.reason or not returns_it(implementation, other):
         return judged
-    again = judge_answer(returned.lse, other, inputs.exact(tensors), subject.implementation.capabilities)
+    again = judge_answer(returned.lse, other, inputs.exact(tensors), implementation.capabilities)
     return again if again.reason else judged
 
 
-Call = tuple[str, Case, dict[str, "Tensor"], ErrorBound]
-"""What differs, in words; the case; the tensors, and the error bound around what is right for them."""
+Call = tuple[str, Case, dict[str, "Tensor"], Bounds]
+"""What differs, in words; the case; the tensors, and the error bounds around what is right for them."""
 
 
 def _calls(subject: Subject) -> Iterator[Call]:
@@ -88,12 +91,12 @@ def _calls(subject: Subject) -> Iterator[Call]:
     numbers_differ = replace(case, draw=case.draw + 1)
     if not needs_few_calls(subject):
         transposed = inputs.tensors(replace(case, layout="transposed"))
-        yield "another memory layout", case, transposed, subject.error_bound()[0]
+        yield "another memory layout", case, transposed, subject.error_bound()
         yield from _options_alone(subject, numbers_differ)
         yield from _same_memory(subject, numbers_differ)
     for other in (numbers_differ, *_other_lengths(subject)):
-        right = subject.error_bound(other)[0]
-        if not right.overflow:
+        right = subject.error_bound(other)
+        if not right[0].overflow:
             yield other.id, other, inputs.tensors(other), right
 
 
@@ -104,8 +107,8 @@ def _options_alone(subject: Subject, other: Case) -> Iterator[Call]:
     if brought:
         tensors = inputs.tensors(case) | {name: x for name, x in inputs.tensors(other).items() if name in brought}
         arrays = inputs.exact(tensors)
-        right, _ = bounds_of(case, arrays, capabilities.arithmetic, capabilities.policy)
-        if not right.overflow:
+        right = bounds_of(case, arrays, capabilities.arithmetic, capabilities.policy)
+        if not right[0].overflow:
             yield f"another {' and '.join(brought)} alone", case, tensors, right
 
 
@@ -135,9 +138,9 @@ def _other_lengths(subject: Subject) -> list[Case]:
 def _same_memory(subject: Subject, other: Case) -> Iterator[Call]:
     """Yield a call in other memory with the first numbers, and one with other numbers written into that memory."""
     case, tensors = subject.case, inputs.tensors(subject.case)
-    yield "the first numbers in other memory", case, tensors, subject.error_bound()[0]
-    right = subject.error_bound(other)[0]
-    if not right.overflow:
+    yield "the first numbers in other memory", case, tensors, subject.error_bound()
+    right = subject.error_bound(other)
+    if not right[0].overflow:
         for name, tensor in inputs.tensors(other).items():
             tensors[name].copy_(tensor)
         yield "other numbers in the same memory", other, tensors, right

@@ -28,6 +28,7 @@ from attention_harness.checks.expected import (
 )
 from attention_harness.checks.form import numbers, to_array
 from attention_harness.checks.interface import Declaration
+from attention_harness.checks.relations.sampling import short
 from attention_harness.checks.subject import Subject
 from attention_harness.model import time_account
 from attention_harness.model.capabilities import Arithmetic, Policy
@@ -95,14 +96,38 @@ def alone(case: Case) -> list[list[str]]:
     return [[chosen], *([name] for name in names if name not in of_mechanism)]
 
 
-def _judged(subject: Subject, names: list[str], what: str, *, accumulated: bool) -> Judgement:
+def _is_short_or_plain(case: Case) -> bool:
+    """Return whether a case is short, or has no options: a kernel of whole blocks has no short one."""
+    plain = case.content == "ordinary" and case.layout == "contiguous" and not case.options
+    return short(case) or (plain and not _is_empty(case))
+
+
+@check("gradient_after_call", has_gradient, is_sampled, sampled=_is_short_or_plain)
+def gradient_after_call(subject: Subject) -> Judgement:
+    """The gradient is right where another call, with other numbers, came between the forward and the backward pass.
+
+    So a backward pass that reads what the latest forward pass left, and not what its own did, is seen.
+    """
+    other = inputs.tensors(replace(subject.case, draw=subject.case.draw + 1))
+    what = "gradient, after a call with other numbers,"
+    return _judged(subject, floating(other), what, accumulated=False, between=other)
+
+
+def _judged(
+    subject: Subject,
+    names: list[str],
+    what: str,
+    *,
+    accumulated: bool,
+    between: Mapping[str, Tensor] | None = None,
+) -> Judgement:
     """Return the judgement of the gradients by the named tensors, which alone require one."""
     case, capabilities = subject.case, subject.implementation.capabilities
     policy = capabilities.policy
     error_bounds = first_bounds(case, capabilities.arithmetic, policy)
     tensors = inputs.tensors(case)
     upstream = upstream_gradient(case, policy)
-    derivatives = subject.prepared.gradients(tensors, upstream, names, accumulated=accumulated)
+    derivatives = subject.prepared.gradients(tensors, upstream, names, accumulated=accumulated, between=between)
     if wrong := _not_differentiable(derivatives, case):
         return Judgement.refuse(wrong if len(names) > 1 else f"{wrong}, where {names[0]} alone requires a gradient")
     found = dict.fromkeys(names) | dict(derivatives.by_name)

@@ -50,9 +50,17 @@ class InParts:
         return self._prepared.reread(returned)
 
     def gradients(
-        self, tensors: Mapping[str, Tensor], upstream: Tensor, names: Sequence[str] = (), **more: Any
+        self,
+        tensors: Mapping[str, Tensor],
+        upstream: Tensor,
+        names: Sequence[str] = (),
+        *,
+        between: Mapping[str, Tensor] | None = None,
+        **more: Any,
     ) -> Derivatives:
         """See `Prepared.gradients`."""
+        if between:
+            more["between"] = self._split(between)
         found = self._prepared.gradients(self._split(tensors), upstream, self._names(tensors, names), **more)
         return self._joined(tensors, found)
 

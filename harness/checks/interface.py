@@ -89,6 +89,7 @@ class Prepared(Protocol):
         upstream: Tensor,
         names: Sequence[str] = (),
         *,
+        between: Mapping[str, Tensor] | None = None,
         accumulated: bool = False,
         training: bool = False,
         seed: int | None = None,
@@ -97,6 +98,7 @@ class Prepared(Protocol):
 
         Only these tensors require a gradient. One that is given under several names has one gradient, their sum.
 
+        between          tensors of a further call with autograd, made between the forward and the backward pass
         accumulated      by `.backward()`, as in training, and not by `torch.autograd.grad`; what a reentrant checkpoint
                          is part of knows that way alone, and is asked so in any case
         training, seed   as in `call`, for the backward pass too

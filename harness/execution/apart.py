@@ -123,13 +123,15 @@ class PreparedApart:
         upstream: Tensor,
         names: Sequence[str] = (),
         *,
+        between: Tensors | None = None,
         accumulated: bool = False,
         training: bool = False,
         seed: int | None = None,
     ) -> Derivatives:
         """See `Prepared.gradients`."""
         settings = {"names": list(names), "accumulated": accumulated, "training": training, "seed": seed}
-        return self._derivatives(self._ask("gradients", (tensors, {"upstream": upstream}), settings))
+        groups = (tensors, {"upstream": upstream}, *([between] if between else ()))
+        return self._derivatives(self._ask("gradients", groups, settings))
 
     def forward_derivative(self, tensors: Tensors, directions: Tensors) -> Derivatives:
         """See `Prepared.forward_derivative`."""

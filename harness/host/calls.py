@@ -138,6 +138,7 @@ class PreparedInProcess:
         upstream: Tensor,
         names: Sequence[str] = (),
         *,
+        between: Mapping[str, Tensor] | None = None,
         accumulated: bool = False,
         training: bool = False,
         seed: int | None = None,
@@ -150,6 +151,7 @@ class PreparedInProcess:
             if not _differentiable(output, upstream):
                 return Derivatives(_copy(output), getattr(output, "requires_grad", False), {})
             given = upstream.clone()
+            later = [self._graph(between, names, training)] if between else []  # alive until the backward pass is done
             if not accumulated:
                 try:
                     with time_account.spent(time_account.IMPLEMENTATION):
@@ -160,6 +162,7 @@ class PreparedInProcess:
                     if "checkpoint" not in str(error):  # a reentrant one takes `.backward()` alone
                         raise
                 leaves, output = self._graph(tensors, names, training)
+                later += [self._graph(between, names, training)] if between else []
             with time_account.spent(time_account.IMPLEMENTATION):
                 output.backward(upstream)
             _require_unchanged(upstream, given)

@@ -132,8 +132,16 @@ class _Server:
         return Answer(parts=wire.pack((now.output, now.weights, now.lse), self._channel))
 
     def _gradients(
-        self, tensors: dict[str, Any], given: dict[str, Any], prepared: int, names: Sequence[str], **keywords: Any
+        self,
+        tensors: dict[str, Any],
+        given: dict[str, Any],
+        between: dict[str, Any] | None = None,
+        *,
+        prepared: int,
+        names: Sequence[str],
+        **keywords: Any,
     ) -> Answer:
+        keywords["between"] = between
         return self._derivatives(self._prepared[prepared].gradients(tensors, given["upstream"], names, **keywords))
 
     def _forward_derivative(self, tensors: dict[str, Any], directions: dict[str, Any], prepared: int) -> Answer:

@@ -144,6 +144,38 @@ def test_a_later_call_has_its_own():
     assert "log-sum-exp is" in judged(stale, case, "second_call").reason
 
 
+@pytest.mark.parametrize("name", ["lse=natural", "plain"])
+def test_a_later_call_has_its_own_weights(name):
+    """Where they are declared; whoever declares none may return anything."""
+    first = {}
+
+    def stale(results):
+        return results[0], first.setdefault(results[1].shape, results[1].clone()).clone(), *results[2:]
+
+    case = parse(ID.format("float32", name, "ordinary"))
+    assert "" == judged(lambda results: results, case, "second_call", weights=True).reason
+    found = judged(stale, case, "second_call", weights=True)
+    assert found.reason.startswith("called again with ")
+    assert "" == judged(lambda results: (results[0], None, *results[2:]), case, "second_call").reason
+
+
+@pytest.mark.parametrize("part", [1, 2])
+def test_the_first_inputs_again_have_theirs(part):
+    """Every call is right but the last one, which has the weights or the log-sum-exp of another call."""
+    case = parse(ID.format("float32", "lse=natural", "ordinary"))
+    kept = []
+
+    def last(results):
+        kept.append(results)
+        changed = list(results)
+        again = len(kept) > 2 and torch.equal(results[0], kept[0][0]) and len({one[0].shape for one in kept}) > 2
+        changed[part] = results[part] + 1 if again else results[part]
+        return tuple(changed)
+
+    found = judged(last, case, "second_call", weights=True)
+    assert found.reason.startswith("called again with the first inputs: ")
+
+
 def test_an_infinite_one_beside_an_infinite_bound_is_judged():
     """Scores whose errors exceed what any exponential holds bound nothing: that is no crash of the check."""
     case = parse("scaled_dot_product-B2H3Hk3Lq2Lk129D8Dv6-float32-lse=natural-far_below-mixed")

@@ -111,6 +111,19 @@ def test_tensors_that_were_given_before_keep_their_memory(apart):
     assert [0, 0, 1, 4, 4, 10] == prepared.call({"query": y, "key": y, "value": y}).output.tolist()
 
 
+def test_a_call_between_the_passes_is_made_there(apart):
+    """With tensors of its own: the gradient of the output times a number that each call leaves is that of the last."""
+    own = apart(
+        top="last = []",
+        body="last.append(key.detach())\n        out = query * 1\n        out.register_hook(lambda g: g * last[-1])\n        return out",
+    )
+    given, later = ({name: torch.full((2,), x) for name in ("query", "key", "value")} for x in (3.0, 5.0))
+    prepared = own.prepare(CASE)
+    found = [prepared.gradients(given, torch.ones(2), ["query"], between=each) for each in (None, later)]
+    assert [[3.0, 3.0], [5.0, 5.0]] == [one.by_name["query"].tolist() for one in found]
+    assert [[3.0, 3.0]] * 2 == [one.output.tolist() for one in found]
+
+
 def test_what_a_call_changes_is_seen_here(apart):
     """Also beside the view that was given."""
     x = torch.zeros(4, 4)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from attention_harness import Capabilities
 from attention_harness.cases.ids import parse
@@ -103,6 +104,36 @@ def test_first_and_second_derivatives():
     second = subject.second_derivatives(tensors, torch.tensor([2.0]), directions)
     # d/dx (6 x^2 y + 20 x^3) = 12 x y + 60 x^2; d/dy = 6 x^2
     assert {"x": 720.0, "y": 54.0} == {name: found.item() for name, found in second.by_name.items()}
+
+
+@pytest.mark.parametrize("accumulated", [False, True])
+def test_a_call_between_the_passes(accumulated):
+    """It is made after the forward pass and before the backward pass, with the same tensors requiring a gradient."""
+    seen = []
+
+    def square(x):
+        seen.append((x.item(), x.requires_grad))
+        out = x * x
+        if seen[0][0] == x.item():
+            out.register_hook(lambda gradient: seen.append("backward"))
+        return out
+
+    tensors, between = {"x": torch.tensor([3.0])}, {"x": torch.tensor([5.0])}
+    found = prepared(square).gradients(tensors, torch.ones(1), ["x"], between=between, accumulated=accumulated)
+    assert [(3.0, True), (5.0, True), "backward"] == seen
+    assert 6.0 == found.by_name["x"].item()
+
+
+def test_a_call_between_the_passes_of_a_reentrant_checkpoint():
+    """It is made again where the forward pass is."""
+    seen = []
+
+    def square(x):
+        return checkpoint(lambda x: (seen.append(x.item()), x * x)[1], x, use_reentrant=True)
+
+    tensors, between = {"x": torch.tensor([3.0])}, {"x": torch.tensor([5.0])}
+    assert 6.0 == prepared(square).gradients(tensors, torch.ones(1), between=between).by_name["x"].item()
+    assert [3.0, 5.0, 3.0, 5.0, 3.0] == seen  # the last one in the backward pass
 
 
 @pytest.mark.parametrize(

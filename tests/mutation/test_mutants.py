@@ -122,7 +122,7 @@ PROMISED = {mutant.name: mutant for mutant in mutants() if mutant.kind == "promi
 
 # What shows between calls or in a gradient asked alone shows in no first answer and no gradient of all tensors.
 BY_CHECK = {
-    "calls": ("second_call", "behaviour.thread_safety"),
+    "calls": ("second_call", "gradient_after_call", "behaviour.thread_safety"),
     "gradient alone": ("gradient", "gradient_alone"),
     "vmap": ("vmap",),
     "forward derivative": ("forward_derivative",),
