@@ -75,5 +75,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--reliability DIR` asks every hostile implementation in a run of its own, and keeps the table in DIR."""
+    """`--reliability DIR` asks every hostile implementation in a run of its own, and keeps the table in DIR.
+
+    `--node-cases DIR` keeps what became of ONNX's own node cases in DIR.
+    """
     parser.addoption("--reliability", metavar="DIR", help="the whole hostile set, its table kept in DIR")
+    parser.addoption("--node-cases", metavar="DIR", help="the table of ONNX's own node cases is kept in DIR")

@@ -17,7 +17,7 @@ FORMAT = 3
 2  msgspec structs with a generated schema (`docs/run-directory.schema.json`); what is not finite is null;
    `run.json` describes the mechanisms.
 3  Verdicts and sensitivities say whether a pass is uninformative; what other projects' rules say of mutants is kept;
-   implementations have the options that they declare.
+   implementations have the options that they declare; what became of ONNX's own node cases is kept.
 """
 
 

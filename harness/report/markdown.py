@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from attention_harness.report import mutation, templates, words
+from attention_harness.report import mutation, node_cases, templates, words
 from attention_harness.report.content import Content
 from attention_harness.report.growth import HEADER
 from attention_harness.report.timings import COSTS
@@ -37,6 +37,7 @@ def render(content: Content) -> str:
         costs=COSTS,
         growth=HEADER,
         mutation=mutation,
+        nodes=node_cases,
         quiet=QUIET,
         words=words,
     )

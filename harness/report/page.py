@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 
-from attention_harness.report import figures, growth, mutation, templates, words
+from attention_harness.report import figures, growth, mutation, node_cases, templates, words
 from attention_harness.report.content import Content
 from attention_harness.report.timings import COSTS
 
@@ -26,6 +26,7 @@ def render(content: Content) -> str:
         growth=growth,
         limits=figures.limits(content.timing.panels),
         mutation=mutation,
+        nodes=node_cases,
         style=Markup(style),
         # what a content-security policy calls a text: this style sheet applies, and no other
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),

@@ -19,7 +19,7 @@ from attention_harness.model.stored import Stored
 from attention_harness.model.verdict import Verdict
 from attention_harness.store import Run
 
-MOST = {"implementations": 200, "mechanisms": 200, "checks": 1000, "classes of mutants": 200}
+MOST = {"implementations": 200, "mechanisms": 200, "checks": 1000, "classes of mutants": 200, "operators": 200}
 """Names that a table has a row or a column for: a table of both has as many cells as their product."""
 
 
@@ -34,10 +34,11 @@ def _check_tables(run: Run) -> None:
     rows: list[Verdict | Measurement] = [*run.verdicts, *run.measurements]
     declared = run.facts.implementations
     found: dict[str, set[str]] = {
-        "implementations": {row.implementation for row in rows} | set(declared),
+        "implementations": {row.implementation for row in (*rows, *run.node_cases)} | set(declared),
         "mechanisms": {row.mechanism for row in rows} | set(run.heatmaps),
         "checks": {verdict.check for verdict in run.verdicts},
         "classes of mutants": {outcome.kind for outcome in run.outcomes},
+        "operators": {one.operator for one in run.node_cases},
     }
     found["mechanisms"] |= {name for outcome in run.outcomes for name in (*outcome.witnesses, *outcome.unseen)}
     for kind, names in found.items():

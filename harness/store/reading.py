@@ -20,12 +20,23 @@ from attention_harness.model.diagnosis import Diagnosis
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.mutation_results import ByRule, EquivalenceResult, Outcome, Sensitivity, ordered
+from attention_harness.model.node_cases import NodeCase
 from attention_harness.model.pass_records import Record
 from attention_harness.model.run_facts import FORMAT, Harm, Heatmap, RunFacts
 from attention_harness.model.verdict import Verdict
 from attention_harness.store import lock
 from attention_harness.store.encoding import WrongValue, decode
-from attention_harness.store.layout import DIAGNOSIS, DOCUMENTS, HEATMAPS, ITEMS, LINES, PASSES, RELIABILITY, RUN
+from attention_harness.store.layout import (
+    DIAGNOSIS,
+    DOCUMENTS,
+    HEATMAPS,
+    ITEMS,
+    LINES,
+    NODE_CASES,
+    PASSES,
+    RELIABILITY,
+    RUN,
+)
 
 DOCUMENT_BYTES, LINES_BYTES, LINE_BYTES = 64 * 2**20, 2 * 2**30, 16 * 2**20
 """A whole document, a file of lines, and one of its lines have so many bytes at most."""
@@ -45,6 +56,7 @@ class Run:
     equivalence: tuple[EquivalenceResult, ...] = ()
     sensitivity: tuple[Sensitivity, ...] = ()
     reliability: tuple[Harm, ...] = ()
+    node_cases: tuple[NodeCase, ...] = ()
     by_rule: tuple[ByRule, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -62,6 +74,7 @@ def load(directory: Path) -> Run:
         equivalence=tuple(ordered(items(directory, EquivalenceResult))),
         sensitivity=tuple(items(directory, Sensitivity)),
         reliability=read(directory / RELIABILITY, ()),
+        node_cases=read(directory / NODE_CASES, ()),
         by_rule=tuple(items(directory, ByRule)),
         notes=tuple(_notes(directory)),
     )

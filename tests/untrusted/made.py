@@ -10,6 +10,7 @@ from attention_harness.execution.machine import environment
 from attention_harness.model.diagnosis import Diagnosis, Match
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.mutation_results import ByRule, EquivalenceResult, Outcome, Sensitivity
+from attention_harness.model.node_cases import NodeCase
 from attention_harness.model.pass_records import (
     Begun,
     Ceiling,
@@ -34,7 +35,7 @@ from attention_harness.model.verdict import NOT_CHECKED, Status, Verdict
 from attention_harness.store import Writer
 from attention_harness.store.encoding import encode
 from attention_harness.store.files import append
-from attention_harness.store.layout import DIAGNOSIS, HEATMAPS, PASSES, RELIABILITY
+from attention_harness.store.layout import DIAGNOSIS, HEATMAPS, NODE_CASES, PASSES, RELIABILITY
 
 CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float32-plain-ordinary-contiguous"
 VALUES = ((0.25, 0.75), (1.0, None))
@@ -138,6 +139,9 @@ def everything(directory: Path, text: str = "") -> Path:
     writer.add(seen, ByRule(text or "onnx", text or "mutant", False, text or "output"))
     append(directory / PASSES, b"".join(encode(record) + b"\n" for record in passes(text)))
     writer.write(RELIABILITY, [Harm(text or "aborts", text, (text,), not text, 0)])
+    writer.write(
+        NODE_CASES, [NodeCase(text or "test_a", text or "Attention", text or "eager", own[1].status, "because")]
+    )
     panel = Heatmap(text or CASE, text or "weights", text or "query", text or "key", VALUES)
     writer.write(HEATMAPS, {text or "cosine": [panel]})
     return directory

@@ -21,6 +21,7 @@ Array = NDArray[Any]
 _FILES = (
     "attention",
     "linear_attention",
+    "rotaryembedding",
     "softmax",
 )  # of onnx.backend.test.case.node; test_onnx_nodes.py shows that there are no others
 _SLOTS = ("Q", "K", "V", "attn_mask", "past_key", "past_value", "nonpad_kv_seqlen")
@@ -28,6 +29,7 @@ _RESULTS = ("Y", "present_key", "present_value", "qk_matmul_output")
 _OPERATORS = {
     "Attention": (_SLOTS, _RESULTS),
     "LinearAttention": (("query", "key", "value", "past_state", "decay", "beta"), ("output", "present_state")),
+    "RotaryEmbedding": (("X", "cos_cache", "sin_cache", "position_ids"), ("Y",)),
     "Softmax": (("x",), ("y",)),
 }
 """The names of inputs and outputs, in their places."""
@@ -89,13 +91,18 @@ def _node(case: Any) -> Node:
 
 def expressed(node: Node) -> Expressed:
     """Return the node case in our words, or raise NotExpressible with the reason."""
-    return {"Attention": _attention, "LinearAttention": _linear_attention, "Softmax": _softmax}[node.operator](node)
+    mappings = {"Attention": _attention, "LinearAttention": _linear_attention, "Softmax": _softmax}
+    return (mappings | {"RotaryEmbedding": _rotary_embedding})[node.operator](node)
+
+
+def _rotary_embedding(node: Node) -> Expressed:
+    raise NotExpressible("its tables of cosines and sines are random numbers; ours are computed from positions")
 
 
 def _linear_attention(node: Node) -> Expressed:
     """The recurrence from a state of zeros; the state that it leaves is no answer of ours."""
-    if "past_state" in node.given:
-        raise NotExpressible("past_state: the state begins with zeros here")
+    if np.any(node.given.get("past_state", 0)):
+        raise NotExpressible("it begins with a state; ours begins with zeros")
     heads, key_heads = node.attributes["q_num_heads"], node.attributes["kv_num_heads"]
     of_heads = {"query": heads, "key": key_heads, "value": key_heads}
     tensors = {name: _by_head(node.given[name], count) for name, count in of_heads.items()}
