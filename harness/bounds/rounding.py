@@ -58,20 +58,20 @@ class Model:
         """Return the model that an implementation's declaration means for a dtype."""
         io = DTYPES[dtype]
         acc = DTYPES[arithmetic.accumulator or io.accumulator]
-        codes = dict(arithmetic.quantised)
-        stored = _of_unit(CODES[codes[PROBABILITIES]]) if PROBABILITIES in codes else io
+        codes = arithmetic.codes
+        stored = io if arithmetic.stored_probabilities else acc
         return cls(
             io=io,
             acc=acc,
             step=io if arithmetic.rounded_scores else acc,
-            probabilities=stored if arithmetic.stored_probabilities else acc,
+            probabilities=_of_unit(CODES[codes[PROBABILITIES]]) if PROBABILITIES in codes else stored,
             split_keys=arithmetic.split_keys,
             scaled_inputs=arithmetic.scaled_inputs,
             block=arithmetic.block,
             exp_ulp=arithmetic.exp_ulp,
             fused=not arithmetic.rounded_scores,
             gradient_block=arithmetic.gradient_block,
-            quantised=tuple((name, code) for name, code in arithmetic.quantised if name != PROBABILITIES),
+            quantised=tuple((name, code) for name, code in codes.items() if name != PROBABILITIES),
         )
 
 

@@ -105,6 +105,11 @@ class Arithmetic:
                 f"arithmetic: exp_ulp must be a number from 0 to {_LARGEST_EXP_ULP}, got {self.exp_ulp!r}"
             )
 
+    @property
+    def codes(self) -> dict[str, str]:
+        """What is quantised, by name, and its format."""
+        return dict(self.quantised)
+
 
 def _names(what: str, declared: Any) -> tuple[str, ...]:
     if not isinstance(declared, tuple) or not all(isinstance(name, str) for name in declared):

@@ -40,6 +40,10 @@ def _cut(scale: Numbers, rows: slice, queries: int) -> Numbers:
     return scale if scale.ndim < 3 else scale[..., np.arange(queries)[rows] // BLOCK]
 
 
+def _uncut(scale: Numbers, rows: slice, queries: int) -> Numbers:
+    return scale
+
+
 def _encode(form: str, name: str, numbers: NDArray[np.float64], widest: float) -> tuple[Numbers, Numbers]:
     """Return codes, before they are rounded to their format, and scales.
 
@@ -71,8 +75,8 @@ def _scale(heads: str, length: str) -> Tensor:
     def axes(form: str, scores: Axes) -> Axes:
         return {"tensor": ("1",), "head": ("B", heads), "block": ("B", heads, f"{length}/{BLOCK}")}[form.split("_")[1]]
 
-    rows = {"cut": _cut} if length == "Lq" else {}
-    return Tensor(axes, lambda draw: np.ones(draw.shape), bytes=4, **rows)
+    cut = _cut if length == "Lq" else _uncut
+    return Tensor(axes, lambda draw: np.ones(draw.shape), cut, bytes=4)
 
 
 def _codes(form: str) -> Codes:
