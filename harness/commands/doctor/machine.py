@@ -60,7 +60,7 @@ def _processor() -> Iterator[Finding]:
 def _accelerator() -> Iterator[Finding]:
     devices = machine.cuda_devices()
     if not devices:
-        yield Finding("accelerator", "CUDA", "absent", "no driver with a device", "onnx_cuda needs an NVIDIA GPU")
+        yield Finding("accelerator", "CUDA", "absent", "no driver with a device", "onnx_cuda and torch_varlen need one")
         return
     for device in devices:
         about = f"{device.name}, {units.size(device.memory_bytes)}, capability {device.capability}"
