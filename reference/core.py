@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from attention_harness.model.capabilities import Policy, word_of
 from attention_harness.options import OPTIONS, Moved, Option, Place, pipeline
-from attention_harness.options.quantised import factors
 from attention_harness.reference.arrays import Words, operations
 
 
@@ -82,14 +81,6 @@ def softmax(scores: Any, visible: NDArray[np.bool_], fully_masked_rows: Words = 
     implementation that declares one of them is held to it.
     """
     return operations(scores).softmax(scores, visible, fully_masked_rows)
-
-
-def dequantised(codes: Any, scale: Any) -> Any:
-    """Return the numbers that codes (B, H, L, D) stand for, which may be stored; what has no scale is no code."""
-    if scale is None:
-        return codes
-    numbers = codes * factors(scale, codes.shape[-2])
-    return operations(numbers).as_output(numbers)
 
 
 def attend(scores: Any, value: Any, **options: Any) -> tuple[Any, Any]:
@@ -158,7 +149,8 @@ def _all_weights(
         if option.name in moved and moved[option.name].seen:
             hidden = ~_shown_by(moved[option.name].behind, scores.shape, place, options)
             scores = scores * ~hidden + np.where(hidden, _of_hidden(option, value), 0.0)
-            visible = visible | hidden
+            others = {name: form for name, form in options.items() if name != moved[option.name].behind}
+            visible = visible_keys(scores.shape, place=place, **others)
         here = place or _whole(scores.shape)
         if option.picks is not None:
             scores = scores + operations(value).picked(value, option.picks(here, options))

@@ -8,7 +8,8 @@ import numpy as np
 
 from attention_harness.options.quantised import OPTION, factors
 from attention_harness.reference.algebra import Algebra, Decided, Patterns
-from attention_harness.reference.core import attend, computed, dequantised, normalise_rms, repeat_heads
+from attention_harness.reference.arrays import operations
+from attention_harness.reference.core import attend, computed, normalise_rms, repeat_heads
 from attention_harness.reference.scalars import Scalars, table
 from attention_harness.reference.specification import (
     ATTENTION,
@@ -58,6 +59,14 @@ def scaled_dot_product(
         scale = computed(np.float64(scale), query, 2)
     scores = query @ repeat_heads(key, heads).swapaxes(-1, -2) * scale
     return attend(scores, repeat_heads(value, heads), **visibility)
+
+
+def dequantised(codes: Any, scale: Any) -> Any:
+    """Return the numbers that codes (B, H, L, D) stand for, which may be stored; what has no scale is no code."""
+    if scale is None:
+        return codes
+    numbers = codes * factors(scale, codes.shape[-2])
+    return operations(numbers).as_output(numbers)
 
 
 def _exact(s: Scalars) -> tuple[Any, Any]:

@@ -51,7 +51,7 @@ def blocked(
     That of the weights would be as large as all scores together.
     """
     outputs = [
-        error_bounds(known.evaluate, *block, dtype, arithmetic, weights=False)[0]
+        error_bounds(known.evaluate, *block, dtype, arithmetic, weights=False, whole=tensors)[0]
         for block in _blocks(known, tensors, options, rows)
     ]
     return _joined(outputs, known.output.index("Lq"), known.scores.index("Lq"))
@@ -99,4 +99,4 @@ def _joined(parts: Sequence[ErrorBound], axis: int, row: int) -> ErrorBound:
         found = [getattr(part, name) for part in parts]
         joined[name] = None if found[0] is None else np.concatenate(found, along)
     overflow = next((part.overflow for part in parts if part.overflow), "")
-    return ErrorBound(**joined, overflow=overflow)
+    return ErrorBound(**joined, overflow=overflow, shared=parts[0].shared)

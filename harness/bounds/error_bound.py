@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.bounds.operations import Tracked
-from attention_harness.bounds.quantised import quantised_inputs
+from attention_harness.bounds.quantised import err_together, numbers_as_codes, quantised_inputs
 from attention_harness.bounds.rounding import Array, Model
 from attention_harness.bounds.softmax import Weights
 from attention_harness.bounds.tape import Taped, gradients
@@ -35,6 +35,7 @@ class ErrorBound:
     weighing   a number for each row, the same where rows have the same weights, in any order of the keys: they err
                alike. One number for all where the values that are weighted have errors, such as a constant's rounding
     independent  how many independent errors the elements of a row are worth, for each row of a weighted sum
+    shared     how many numbers the implementation turns into codes: all rows share their errors
     """
 
     value: Array
@@ -45,6 +46,7 @@ class ErrorBound:
     overflow: str = ""
     weighing: Array | None = None
     independent: Array | None = None
+    shared: float = float("inf")
 
 
 # Numbers beyond float64's range are marked as overflows, not warned of: np.errstate.
@@ -63,18 +65,21 @@ def error_bounds(
     *,
     weights: bool = True,
     rounded: Collection[str] = (),
+    whole: Mapping[str, Array] | None = None,
 ) -> tuple[ErrorBound, ErrorBound | None]:
     """Return the error bounds of the output and of the weights: `evaluate` run on tracked inputs.
 
     The inputs are exact: they are the very numbers, rounded to the dtype, that the implementation receives.
     weights: whether those are wanted.
     rounded: inputs that come in another dtype, options among them: the implementation rounds them to this one
+    whole: the tensors, where these are some of their rows
     """
+    whole = tensors if whole is None else whole
     model = Model.of(arithmetic, dtype)
     tracked = {name: Tracked(model, np.asarray(array, np.float64)) for name, array in tensors.items()}
     given = tracked | {name: Tracked(model, options[name]) for name in rounded if name not in tracked}
     given |= {name: given[name].rounded(given[name].value, 0.0, 0.0, model.io) for name in rounded}
-    given |= quantised_inputs(given, model)
+    given |= quantised_inputs(given, model, whole)
     output, second = evaluate(**{**options, **given})
     scores = second if isinstance(second, Weights) else None
     linear = empty = weighing = independent = None
@@ -83,14 +88,15 @@ def error_bounds(
         independent = np.full(output.shape[:-1], output.shape[-1]) if output is scores else output.independent
         if independent is not None:
             # Weights that a sink has left below every normal number are rounded to 0 or up, all alike.
-            normal = scores.value.max(-1, initial=0.0) >= max(model.probabilities.smallest, model.io.smallest)
-            linear = (scores.shift.max(-1, initial=0.0) <= _FIRST_ORDER) & normal
+            normal = scores.value.max(-1, initial=0.0) >= scores.least
+            linear = (scores.shift.max(-1, initial=0.0) <= _FIRST_ORDER) & normal & (not err_together(model, whole))
             of_rounded = output is not scores and output.of_rounded
             weighing = np.zeros(linear.shape) if of_rounded else np.round((scores.looked_at**2).sum(-1), _DIGITS)
     empty = second.empty if empty is None and second is not None else empty  # of a difference of weights
     of_weights = bound_of_result(second.as_output(), None, empty, dtype) if second is not None and weights else None
     of_output = bound_of_result(output.as_output(), linear, empty, dtype)
-    return replace(of_output, weighing=weighing, independent=independent), of_weights
+    statistics = {"weighing": weighing, "independent": independent, "shared": numbers_as_codes(model, whole)}
+    return replace(of_output, **statistics), of_weights
 
 
 @np.errstate(all="ignore")
@@ -100,7 +106,7 @@ def weights_of(
     """Return the tracked weights of a formula that has some: `evaluate` run on tracked inputs."""
     model = Model.of(arithmetic, dtype)
     tracked = {name: Tracked(model, np.asarray(array, np.float64)) for name, array in tensors.items()}
-    tracked |= quantised_inputs(tracked, model)
+    tracked |= quantised_inputs(tracked, model, tensors)
     _, weights = evaluate(**{**options, **tracked})
     if not isinstance(weights, Weights):
         raise TypeError(f"{evaluate.__name__} returns no weights of one softmax, so it has no log-sum-exp")

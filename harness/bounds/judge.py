@@ -5,8 +5,8 @@ Five tests, in this order. The first is rigorous; the others are statistics of i
 1. element    |error| <= bound, for every element
 2. deviation  |error| <= 10 standard deviations, for every element
 3. row        root mean square of error/deviation along a row <= 5; 8 for inputs with few degrees of freedom
-4. whole      root mean square over unlike rows <= 1.25 + 4/sqrt(N), where these rows are worth N independent errors;
-              4 for inputs with few degrees of freedom
+4. whole      root mean square over unlike rows <= 1.25 + 4/sqrt(N), where these rows are worth N independent errors, at
+              most as many as numbers that are codes; 4 for inputs with few degrees of freedom
 5. bias       |mean of signed error/deviation| <= 0.2 + 4/sqrt(R) over R unlike rows, not asked of inputs with few
               degrees of freedom. The sign is the error's, or positive away from zero. Roundings to nearest cancel over
               rows; truncation errs to one side, by amounts that tests 1 to 4 allow. TOSA's conformance suite does this
@@ -203,8 +203,9 @@ def limits_of(error_bound: ErrorBound, rows: NDArray[np.bool_], degenerate: bool
     unlike = counts.sum() ** 2 / (counts**2).sum()
     if degenerate or unlike < UNLIKE_ROWS:
         return Limits(ROW_DEGENERATE, WHOLE_DEGENERATE, math.inf)
-    errors = unlike / float((1.0 / error_bound.independent[rows]).mean())
-    return Limits(ROW, WHOLE + WHOLE_SLACK / math.sqrt(errors), BIAS + BIAS_SLACK / math.sqrt(unlike))
+    errors = min(unlike / float((1.0 / error_bound.independent[rows]).mean()), max(error_bound.shared, 1.0))
+    bias = BIAS + BIAS_SLACK / math.sqrt(unlike) if math.isinf(error_bound.shared) else math.inf
+    return Limits(ROW, WHOLE + WHOLE_SLACK / math.sqrt(errors), bias)
 
 
 def ratio(error: NDArray[np.float64], allowed: NDArray[np.float64]) -> NDArray[np.float64]:

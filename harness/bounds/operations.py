@@ -215,7 +215,7 @@ class Tracked(TrackedSteps, Elementary, Products, Ufuncs):
         r"""Return $1/c$ of a computed constant: $\frac{c}{c + e} - 1 \le \frac{b}{|c| - b}$, and a rounding."""
         result = self.computed(1 / self.value, 0)
         size, off = np.abs(result.value), self.bound / (np.abs(self.value) - self.bound)
-        result.bound = size * compound(off, result.bound / size)
+        result.bound, result.overflows = size * compound(off, result.bound / size), result.overflows or self.overflows
         result.variance = result.variance + self.variance * size**4
         return result
 

@@ -5,20 +5,16 @@ Notation: $u = 2^{-p}$ is the unit roundoff. Sources: Higham 2002, sections 2 an
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.model.capabilities import Arithmetic
-from attention_harness.model.dtypes import CODES, DTYPES, DType
+from attention_harness.model.dtypes import CODES, DTYPES, PROBABILITIES, Code, DType
 
 Array = NDArray[np.float64]
-
-PROBABILITIES = "probabilities"
-"""The name under which weights are declared quantised, before they meet the values."""
 
 MEAN_SQUARE_ROUNDING = 0.18
 """E[eps^2] / u^2 of the relative error of one rounding to nearest even, for a mantissa that is log-uniform."""
@@ -42,7 +38,7 @@ class Model:
     io: DType
     acc: DType
     step: DType
-    probabilities: DType
+    probabilities: DType | Code
     split_keys: bool
     scaled_inputs: bool
     block: int
@@ -64,7 +60,7 @@ class Model:
             io=io,
             acc=acc,
             step=io if arithmetic.rounded_scores else acc,
-            probabilities=_of_unit(CODES[codes[PROBABILITIES]]) if PROBABILITIES in codes else stored,
+            probabilities=CODES[codes[PROBABILITIES]].of_unit() if PROBABILITIES in codes else stored,
             split_keys=arithmetic.split_keys,
             scaled_inputs=arithmetic.scaled_inputs,
             block=arithmetic.block,
@@ -73,12 +69,6 @@ class Model:
             gradient_block=arithmetic.gradient_block,
             quantised=tuple((name, code) for name, code in codes.items() if name != PROBABILITIES),
         )
-
-
-def _of_unit(fmt: DType) -> DType:
-    """Return the format of numbers from 0 to 1 as codes: the largest whole number is 1, floats are as they are."""
-    whole = fmt.smallest > 1
-    return replace(fmt, least_exponent=fmt.least_exponent - math.log2(fmt.largest)) if whole else fmt
 
 
 def gamma(roundings: Any, roundoff: float) -> Any:
@@ -107,7 +97,7 @@ def representable(value: Array, fmt: DType) -> NDArray[np.bool_]:
     return np.asarray((scaled == np.rint(scaled)) & (np.abs(value) <= fmt.largest))
 
 
-def rounding_variance(value: Array, fmt: DType) -> Array:
+def rounding_variance(value: Array, fmt: DType | Code) -> Array:
     r"""Return $\text{ulp}^2 / 12$, the variance of one rounding to nearest.
 
     The ulp is $2^e u$ for $2^{e-1} \le |value| < 2^e$, or the spacing of the subnormal numbers.

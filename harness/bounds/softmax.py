@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.bounds.difference import Difference
+from attention_harness.bounds.exact_rows import exact_rows, sums_exactly
 from attention_harness.bounds.independence import independent_errors
 from attention_harness.bounds.means import log_mean, weighted_spread
 from attention_harness.bounds.rounding import (
@@ -29,6 +30,7 @@ from attention_harness.bounds.rounding import (
     rounding_variance,
     sum_variance,
 )
+from attention_harness.model.dtypes import Code
 from attention_harness.reference.arrays import Words, empty_weight
 
 LARGEST_SHIFT = 40.0  # e^40 u exceeds 1 in every format: beyond this a log-weight's error says nothing anyway
@@ -89,7 +91,7 @@ class Weights(Difference):
         sums = gamma(keys + -(-keys // model.block) * (2 * model.exp_ulp + 2) + 4, unit)
         self.g = sums + keys * model.acc.smallest  # exponentials that vanish; their sum is 1 or more
         self.theta = compound(model.probabilities.roundoff, self.g, self.g, self.merging)  # (..., Lq, 1)
-        self.exact = self._exact_rows()
+        self.exact = exact_rows(self)
 
     def _log_errors(self, gap: Array, log_sum: Array) -> tuple[Array, Array]:
         """Return bound and variance of the log-weights' errors: the scores', the subtractions', the exponential's."""
@@ -105,20 +107,6 @@ class Weights(Difference):
         # The only key that a row sees has the weight 1 whatever its score: e^s / e^s.
         alone = visible.sum(-1, keepdims=True) == 1
         return shift, np.where(alone, 0.0, variance)
-
-    def _exact_rows(self) -> NDArray[np.bool_]:
-        r"""Return the rows of scores 0 over 2^k visible keys, (..., Lq, 1): $e^0 = 1$, and sums of ones are exact.
-
-        Scores that are equal and not 0 are no proof: s c - max c with one rounding in place of two is not 0. Nor does
-        $e^{lse_i - lse}$, by which parts of the keys are merged, have the value that it should.
-        """
-        model, keys = self.model, self.visible.sum(-1, keepdims=True)
-        known = (self.scores.value == 0) & (np.broadcast_to(self.scores.bound, self.shape) == 0)
-        least = max(2.0**-model.acc.precision, model.probabilities.smallest, model.io.smallest)
-        found = (
-            (keys > 0) & (keys & (keys - 1) == 0) & (keys * least <= 1) & (known | ~self.visible).all(-1, keepdims=True)
-        )
-        return np.asarray(found & (not model.split_keys))
 
     def _beside_the_heaviest(self, shift: Array, gap: Array, weights: Array) -> tuple[Array, NDArray[np.bool_]]:
         r"""Return the shift with the error of a row's heaviest key k taken out, where that key decides the row.
@@ -219,34 +207,27 @@ class Weights(Difference):
     @functools.cached_property
     def variance(self) -> Array:
         """The variance of the weights themselves. Their product with the values does without."""
-        model, weights, unit = self.model, self.value, self.model.acc.roundoff
+        weights = self.value
         common = (weights**2 * self.shift_variance).sum(-1, keepdims=True)  # of the normaliser, which a row shares
-        common = common + self.merging**2
-        common = common + MEAN_SQUARE_ROUNDING * unit**2 * (self._partial_sums + 1)
-        return weights**2 * (self.shift_variance + common) + rounding_variance(weights, model.io)
+        common = common + self._of_normaliser
+        return weights**2 * (self.shift_variance + common) + rounding_variance(weights, self.model.io)
 
     # --- the weighted sum of values
 
     def __matmul__(self, values: Any) -> Any:
         """Return weights times values."""
         out = self.value @ values.value
-        exact = self._sums_exactly(values)
+        exact = sums_exactly(self, values)
         bound = np.where(exact, 0.0, self._bound_of_sum(values, out))
         result = self.scores.rounded(out, bound, self._variance_of_sum(values, out), self.model.io)
         shift = self.value**2 * self.shift_variance
-        result.independent = independent_errors(shift, self._of_normaliser, values.value, out, result.variance)
+        result.independent = independent_errors(
+            shift, self._of_storing, self._of_normaliser, values.value, out, result.variance
+        )
         result.bound = np.where(exact & representable(out, self.model.io), 0.0, result.bound)
         result.overflows |= values.overflows
         result.of_rounded = not isinstance(values.bound, float)
         return result
-
-    def _sums_exactly(self, values: Any) -> NDArray[np.bool_]:
-        """Return the rows whose weighted sum is exact in every order, as sums of small whole numbers are."""
-        whole = isinstance(values.bound, float) and not values.bound and self.exact.any()
-        if not whole or not values.value.size or not (values.value == np.rint(values.value)).all():
-            return np.zeros_like(self.exact)
-        most = self.visible.sum(-1, keepdims=True) * np.abs(values.value).max()
-        return np.asarray(self.exact & (most * self.model.acc.roundoff <= 1))
 
     def _bound_of_sum(self, values: Any, out: Array) -> Array:
         r"""Return $B = \min(B_1 + B_2 + B_3 + B_4, \text{cap})$.
@@ -261,7 +242,8 @@ class Weights(Difference):
             shares = np.divide(w, total, out=np.zeros_like(w), where=total > 0)
             b1 = total * np.sqrt(weighted_spread(shares, values.value, out)) / self.lowest
             b2 = theta * (grown @ magnitude) / self.lowest
-            b3 = self.visible.astype(np.float64) @ self._vanishing(magnitude)
+            seen = self.visible.astype(np.float64)
+            b3 = self._half_spacing * (seen @ magnitude) + seen @ self._vanishing(magnitude)
             bound = b1 + b2 + b3
             cap = magnitude.max(-2, keepdims=True, initial=0.0) * (1 + theta) + np.abs(out)
             if not isinstance(values.bound, float):
@@ -270,17 +252,33 @@ class Weights(Difference):
             return np.minimum(np.nan_to_num(bound, nan=np.inf, posinf=np.inf), cap)
 
     def _vanishing(self, magnitude: Array) -> Array:
-        """Return what a term of a weighted sum loses where its weight or its product is below the smallest number."""
+        """Return what a term of a weighted sum loses where its product is below the smallest number."""
+        return self.model.acc.smallest * np.maximum(magnitude, 1.0)
+
+    @property
+    def least(self) -> float:
+        """The smallest weight with all its digits. Codes are those of exponentials, the largest of which is 1."""
         model = self.model
-        stored = self.storings * model.probabilities.half_spacing
-        return stored * magnitude + model.acc.smallest * np.maximum(magnitude, 1.0)
+        return max(0.0 if isinstance(model.probabilities, Code) else model.probabilities.smallest, model.io.smallest)
+
+    @property
+    def _half_spacing(self) -> Any:
+        """What a stored weight errs where it is small. Codes are of exponentials, later divided by their sum."""
+        sums = np.maximum(self.total, 1.0) if isinstance(self.model.probabilities, Code) else 1.0
+        return self.storings * self.model.probabilities.half_spacing / sums
+
+    @functools.cached_property
+    def _of_storing(self) -> Array:
+        """The variance of each weight that comes from storing it, once or more often."""
+        relative = (self.model.probabilities.roundoff * self.value) ** 2 * MEAN_SQUARE_ROUNDING
+        step = np.maximum(relative, (self._half_spacing / self.storings) ** 2 / 3)
+        return np.minimum(self.storings * step, self.value**2)
 
     def _variance_of_sum(self, values: Any, out: Array) -> Array:
         model, v, n = self.model, values.value, self.shape[-1]
-        stored, squares = model.probabilities.roundoff, self.value**2
+        squares = self.value**2
         variance = weighted_spread(squares * self.shift_variance, v, out)
-        step = np.maximum((stored * self.value) ** 2 * MEAN_SQUARE_ROUNDING, model.probabilities.half_spacing**2 / 3)
-        step = np.minimum(self.storings * step, squares)
+        step = self._of_storing
         independent = step @ v**2
         if self.repeated.any():  # what errs alike adds up
             independent = np.where(self.repeated, (np.sqrt(step) @ np.abs(v)) ** 2, independent)
@@ -307,7 +305,7 @@ class Weights(Difference):
         with np.errstate(invalid="ignore", over="ignore"):
             relative = compound(np.expm1(shift - log_mean(weights, -shift)), self.theta, self.again)
             bound = weights * np.nan_to_num(relative, nan=np.inf, posinf=np.inf) + self.unclear * np.exp(LARGEST_SHIFT)
-        least = self.storings * model.probabilities.half_spacing + model.acc.smallest
+        least = self._half_spacing + model.acc.smallest
         bound = np.where(self.visible, bound + least, 0.0)
         return self.scores.like(weights, bound, self.variance)
 
@@ -361,7 +359,7 @@ class Weights(Difference):
             bound = (self.excess * np.abs(x.value - value)).sum(-1, keepdims=True) / self.lowest
             bound = bound + theta * (grown * magnitude).sum(-1, keepdims=True)
             bound = bound + (1 + theta) * (grown * x.bound).sum(-1, keepdims=True)
-            vanishing = self._vanishing(magnitude) + model.step.half_spacing
+            vanishing = self._half_spacing * magnitude + self._vanishing(magnitude) + model.step.half_spacing
             bound = bound + (self.visible * vanishing).sum(-1, keepdims=True)
             bound = np.nan_to_num(bound, nan=np.inf, posinf=np.inf)
         if x.by_output is not None:

@@ -48,11 +48,15 @@ def _need_flags(what: str, declared: Any) -> None:
 
 def _codes(declared: Any) -> tuple[tuple[str, str], ...]:
     """Return what is quantised as pairs, in the order of names."""
-    pairs = tuple(sorted(declared.items())) if isinstance(declared, Mapping) else declared
-    for pair in pairs:
-        if not (isinstance(pair, tuple) and len(pair) == 2 and pair[1] in CODES):
-            known = ", ".join(CODES)
-            raise HarnessError(f"arithmetic: quantised must be {{tensor: format}}, formats {known}, got {declared!r}")
+    try:
+        found = dict(declared)
+        pairs = tuple(sorted(found.items()))
+        right = len(found) == len(declared) and all(isinstance(name, str) and code in CODES for name, code in pairs)
+    except (TypeError, ValueError):
+        right = False
+    if not right:
+        known = ", ".join(CODES)
+        raise HarnessError(f"arithmetic: quantised must be {{tensor: format}}, formats {known}, got {declared!r}")
     return pairs
 
 

@@ -7,7 +7,7 @@ subnormal numbers, at the spacing $2^{e_\\text{min} - p + 1}$.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class DType:
     name: str
     bits: int
     precision: int
-    least_exponent: float
+    least_exponent: int
     largest: float
     torch: str
     onnx: str
@@ -83,9 +83,43 @@ _RECORDS = (
 DTYPES = {record.name: record for record in _RECORDS}
 """Every dtype by name, the simplest first: where one is as good as another, the first is taken."""
 
-CODES = {
-    "int8": DType("int8", 8, 53, 52.0, 127.0, "int8", "INT8", infinite=False),
-    "e4m3": DType("e4m3", 8, 4, -6, 448.0, "float8_e4m3fn", "FLOAT8E4M3FN", infinite=False),
-    "e5m2": DType("e5m2", 8, 3, -14, 57344.0, "float8_e5m2", "FLOAT8E5M2"),
-}
-"""Formats of codes that a scale multiplies: of whole numbers all are subnormal, so to speak, at a spacing of 1."""
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A format of codes of 8 bits, which a scale multiplies.
+
+    name          as a declaration spells it
+    torch         attribute of `torch`
+    largest       the largest code that is used
+    precision     bits of the significand
+    roundoff      the largest relative error of one rounding; 0 where that of small numbers is the largest anywhere
+    half_spacing  the largest error of one rounding of small numbers
+    smallest      from here on only the relative error counts
+    """
+
+    name: str
+    torch: str
+    largest: float
+    precision: int
+    roundoff: float
+    half_spacing: float
+    smallest: float
+
+    def of_unit(self) -> Code:
+        """Return the format of numbers from 0 to 1: the largest whole number stands for 1, floats for themselves."""
+        if self.roundoff:
+            return self
+        return replace(self, half_spacing=self.half_spacing / self.largest, smallest=1 / self.largest)
+
+
+_CODES = (
+    Code("int8", "int8", 127.0, 7, 0.0, 0.5, 1.0),
+    Code("e4m3", "float8_e4m3fn", 448.0, 4, 2.0**-4, 2.0**-10, 2.0**-6),
+    Code("e5m2", "float8_e5m2", 57344.0, 3, 2.0**-3, 2.0**-17, 2.0**-14),
+)
+
+CODES = {code.name: code for code in _CODES}
+"""Every format of codes by name. Of int8, -128 is not used."""
+
+PROBABILITIES = "probabilities"
+"""The name under which weights are declared quantised: exp(s - max), before they meet the values and the normaliser."""

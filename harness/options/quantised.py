@@ -12,17 +12,16 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
+from attention_harness.model.dtypes import CODES
 from attention_harness.options.option import Axes, Codes, Group, Numbers, Option, Stage, Tensor
 
 BLOCK = 16
 """Positions of one head that share a scale, where each block has its own; the last block may have fewer."""
 
-_FORMATS = {"int8": ("int8", 127.0), "e4m3": ("float8_e4m3fn", 448.0), "e5m2": ("float8_e5m2", 57344.0)}
-"""By the form's first word: torch's name, and the largest code that is used. -128 stands for nothing."""
 _SHARED = ("tensor", "head", "block")
 _TENSORS = {"query": ("H", "Lq"), "key": ("Hk", "Lk"), "value": ("Hk", "Lk")}
 _GOLDEN = (5**0.5 - 1) / 2
-_FORMS = tuple(f"{code}_{shared}" for code in _FORMATS for shared in _SHARED)
+_FORMS = tuple(f"{code}_{shared}" for code in CODES for shared in _SHARED)
 _IN_MATRIX = ("int8_block", "e4m3_head", "e5m2_tensor")  # each format and each way to share a scale
 
 
@@ -51,7 +50,7 @@ def _encode(form: str, name: str, numbers: NDArray[np.float64], widest: float) -
     widest: the largest number of the scales' dtype
     """
     code, shared = form.split("_")
-    largest, length = _FORMATS[code][1], numbers.shape[-2]
+    largest, length = CODES[code].largest, numbers.shape[-2]
     sizes = np.abs(numbers).max(-1, initial=0.0)
     if shared == "tensor":
         tops = np.reshape(sizes.max(initial=0.0), 1)
@@ -81,7 +80,7 @@ def _scale(heads: str, length: str) -> Tensor:
 
 def _codes(form: str) -> Codes:
     scales = {name: f"{name}_scale" for name in _TENSORS}
-    return Codes(_FORMATS[form.split("_")[0]][0], scales, functools.partial(_encode, form))
+    return Codes(CODES[form.split("_")[0]].torch, scales, functools.partial(_encode, form))
 
 
 OPTION = Option(
@@ -91,7 +90,7 @@ OPTION = Option(
         f"(B, H, blocks of {BLOCK} positions) multiply them"
     ),
     capability=lambda form: f"quantised_{form.split('_')[0]}",
-    capabilities=tuple(f"quantised_{code}" for code in _FORMATS),
+    capabilities=tuple(f"quantised_{code}" for code in CODES),
     group=Group.NAMED,  # the mechanism multiplies: only that knows its queries, keys and values
     stage=Stage.SCORES,
     forms=_IN_MATRIX,

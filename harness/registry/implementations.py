@@ -18,6 +18,7 @@ from attention_harness.host import loading
 from attention_harness.host.loading import Facts, Source
 from attention_harness.model.capabilities import Capabilities
 from attention_harness.model.case import Case
+from attention_harness.model.dtypes import PROBABILITIES
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.requirements import unmet
 from attention_harness.options import OPTIONS, TENSORS, required
@@ -203,11 +204,18 @@ def validate(name: str, found: Facts) -> None:
         ("mechanism", capabilities.mechanisms, tuple(mechanisms())),
         ("option", capabilities.options, known_options()),
         ("input", (*capabilities.narrower_inputs, *capabilities.wider_inputs), _tensors()),
+        ("quantised tensor", tuple(capabilities.arithmetic.codes), _quantisable()),
         ("option that hides keys", ways, tuple(name for name, option in OPTIONS.items() if option.hides)),
     ):
         for one in names:
             if one not in known:
                 raise HarnessError(f"{found.file}: CAPABILITIES names {unknown(kind, one, known)}")
+
+
+def _quantisable() -> tuple[str, ...]:
+    """Return the names of what may be turned into codes: tensors of positions and features, and weights."""
+    names = (x.name for known in mechanisms().values() for x in known.inputs if len(x.axes) > 2 and not x.parameter)
+    return (*dict.fromkeys(names), PROBABILITIES)
 
 
 def _tensors() -> tuple[str, ...]:

@@ -17,6 +17,7 @@ STEPS = {
     "sum": lambda one, other: one + other,
     "difference": lambda one, other: one - other,
     "product": lambda one, other: one * other,
+    "quotient": lambda one, other: one / (other + 1.0),
     "matrix product": lambda one, other: one @ other,
     "layer": lambda one, other: Tracked.linear((one,), other, None),
     "layer of two parts": lambda one, other: Tracked.linear((one, other), Tracked(MODEL, np.zeros((2, 4))), None),

@@ -77,9 +77,14 @@ def test_a_bit_less_is_seen(name, tmp_path):
     assert "deviations of correct arithmetic" in found.reason
 
 
-def test_a_declaration_that_says_nothing_is_refused():
-    """Of a format that there is not, and beside derivatives, of which nothing is known."""
+def test_a_declaration_that_says_nothing_is_refused(tmp_path):
+    """Of a format or tensor that there is not, and beside derivatives, of which nothing is known."""
+    with pytest.raises(HarnessError, match="quantised tensor 'keys'"):
+        next(contradicted(SOURCE, tmp_path, changes={'"key": "int8"': '"keys": "int8"'}))
     with pytest.raises(HarnessError, match="int8, e4m3, e5m2"):
         Arithmetic(quantised={"key": "int4"})
+    for wrong in (5, {"key": ["int8"]}, {1: "int8", "a": "int8"}, [("key", "int8"), ("key", "e4m3")]):
+        with pytest.raises(HarnessError, match="quantised must be"):
+            Arithmetic(quantised=wrong)
     with pytest.raises(HarnessError, match="no derivatives"):
         Capabilities(("scaled_dot_product",), gradients=True, arithmetic=Arithmetic(quantised={"key": "int8"}))

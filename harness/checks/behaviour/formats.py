@@ -102,7 +102,7 @@ def _range(dtype: DType) -> tuple[int, float]:
     small as half the smallest normal.
     """
     large = 1.0 if dtype.least_exponent <= -_DEEPEST else 2.0 ** (math.floor(math.log2(dtype.largest)) - 2)
-    return min(_DEEPEST, round(math.log2(large) - dtype.least_exponent) + 1), large
+    return min(_DEEPEST, round(math.log2(large)) - dtype.least_exponent + 1), large
 
 
 def _precision(name: str) -> int:

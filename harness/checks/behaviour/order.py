@@ -59,24 +59,25 @@ def order(subject: Subject) -> Judgement:
             found.setdefault(word, []).append(other)
         found.pop("", None)
         measured += [word.format(option=name, others=", ".join(others)) for word, others in found.items()]
-        told = [other for other, word in places.items() if word]
-        declared += [_BEFORE.format(option=name, others=", ".join(told))] if told else []
+        distinguished = [other for other, word in places.items() if word]
+        declared += [_BEFORE.format(option=name, others=", ".join(distinguished))] if distinguished else []
         contradicted |= not {_BEFORE, _UNKNOWN}.issuperset(found)
     return finding("; ".join(measured) or "nothing to measure", "; ".join(declared), contradicted)
 
 
 def _place(subject: Subject, case: Case, name: str, other: str) -> str:
     """Return the sentence for the place at which the option acts; "" where the case does not tell the places apart."""
-    arrays = inputs.exact(tensors := inputs.tensors(case))
-    output = subject.prepared_for(case).call(tensors).output
+    arguments_of_call = inputs.tensors(case)
+    arrays = inputs.exact(arguments_of_call)
+    output = subject.prepared_for(case).call(arguments_of_call).output
     rows = ~fully_masked_rows(case, arrays)[..., None]
     fitting = []
     for word, moved in _places(name, other).items():
-        given, options = arguments(case, arrays)
+        tensors, options = arguments(case, arrays)
         evaluate, capabilities = mechanisms()[case.mechanism].evaluate, subject.implementation.capabilities
         options |= {"fully_masked_rows": capabilities.policy, "moved": moved}
         with time_account.spent(time_account.REFERENCE):
-            bound, _ = error_bounds(evaluate, given, options, case.dtype, capabilities.arithmetic)
+            bound, _ = error_bounds(evaluate, tensors, options, case.dtype, capabilities.arithmetic)
         found = numbers(output, case, bound.value.shape, "the output")
         if (within(found, bound) | ~rows).all():
             fitting.append(word)

@@ -114,7 +114,12 @@ def can_hide_keys(implementation: Declaration, case: Case) -> bool:
     return bool(keys) and bool(hiding(case.options)) and case.sizes[keys] > 2
 
 
-@check("relation.masked_content", changeable, can_hide_keys, sampled=conditional)
+def sizes_no_codes(implementation: Declaration, case: Case) -> bool:
+    """Return whether nothing is quantised: a hidden key may be the largest number of a group, and so make its scale."""
+    return not implementation.capabilities.arithmetic.quantised
+
+
+@check("relation.masked_content", changeable, can_hide_keys, sizes_no_codes, sampled=conditional)
 def masked_content(subject: Subject) -> Judgement:
     """Masked content never leaks: what no query sees may be huge, and NaN or infinite if that is declared to be safe.
 

@@ -136,6 +136,8 @@ def node_cases(request: pytest.FixtureRequest) -> Iterator[list[NodeCase]]:
     found: list[NodeCase] = []
     yield found
     if out := request.config.getoption("--node-cases"):
+        if hasattr(request.config, "workerinput"):
+            raise pytest.UsageError("--node-cases needs one process: each of several has a part. Leave out -n")
         command = f"python -m pytest {Path(__file__).relative_to(ROOT)} --node-cases DIR"
         facts = RunFacts(command=command, planned=0, environment=machine.environment(), tier="node cases")
         facts = structs.replace(facts, started=store.now(), finished=store.now())
