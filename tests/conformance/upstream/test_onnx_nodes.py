@@ -73,7 +73,7 @@ def assert_expected(told: Expressed) -> None:
         assert judgement.error_ratio <= 1, f"{told.case.id}: {name}: {judgement.reason} at {judgement.where}"
 
 
-def answer(implementation: Implementation, told: Expressed) -> Judgement:
+def answer(implementation: Implementation, told: Expressed, error_bound: ErrorBound) -> Judgement:
     """Return the judgement of an implementation's output on the node's tensors."""
     import torch
 
@@ -82,8 +82,6 @@ def answer(implementation: Implementation, told: Expressed) -> Judgement:
             return torch.from_numpy(x.copy())
         return torch.from_numpy(x.astype(np.float32)).to(getattr(torch, told.case.dtype))
 
-    declared = implementation.capabilities
-    error_bound, _ = bounds_of(told, declared.arithmetic, declared.policy)
     with torch.no_grad():
         tensors = {name: tensor(x) for name, x in told.tensors.items()}
         result = implementation.prepare(told.case)(**split(told.case, tensors, parts_of(told.case, tensors)))
@@ -96,8 +94,10 @@ def judged(implementation: Implementation, name: str) -> NodeCase:
     """Return what became of a node case in an implementation that takes it."""
     told, about = EXPRESSED[name], (name, nodes()[name].operator, implementation.name)
     known = implementation.known_failure("accuracy", told.case)
+    declared = implementation.capabilities
+    error_bound, _ = bounds_of(told, declared.arithmetic, declared.policy)
     try:
-        reason, status = answer(implementation, told).reason, Status.FAIL
+        reason, status = answer(implementation, told, error_bound).reason, Status.FAIL
     except Exception as error:
         first, *_ = str(error).splitlines() or [""]
         reason, status = f"{type(error).__name__}: {first}", Status.ERROR
