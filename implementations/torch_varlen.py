@@ -80,8 +80,10 @@ def packed(
     keys, of_queries, of_keys = key.shape[-2], None, None
     if segments is not None:
         of_queries, of_keys = (segments, segments) if segments.ndim == 1 else segments
-    output = varlen_attn(
-        *(x.transpose(1, 2).flatten(0, 1) for x in (query, key, value)),
+    output: Any = varlen_attn(
+        in_one_row(query),
+        in_one_row(key),
+        in_one_row(value),
         ends(of_queries, batch, queries, query.device),
         ends(of_keys, batch, keys, query.device),
         queries,
@@ -94,6 +96,11 @@ def packed(
     if of_queries is None:
         return output
     return output.masked_fill((torch.arange(queries, device=query.device) >= of_queries[-1])[:, None], 0.0)
+
+
+def in_one_row(x: Tensor) -> Tensor:
+    """(B, H, L, D) -> (B L, H, D)."""
+    return x.transpose(1, 2).flatten(0, 1)
 
 
 def ends(segments: Tensor | None, batch: int, length: int, device: Any) -> Tensor:

@@ -95,8 +95,8 @@ def error_bounds(
     empty = second.empty if empty is None and second is not None else empty  # of a difference of weights
     of_weights = bound_of_result(second.as_output(), None, empty, dtype) if second is not None and weights else None
     of_output = bound_of_result(output.as_output(), linear, empty, dtype)
-    statistics = {"weighing": weighing, "independent": independent, "shared": numbers_as_codes(model, whole)}
-    return replace(of_output, **statistics), of_weights
+    shared = numbers_as_codes(model, whole)
+    return replace(of_output, weighing=weighing, independent=independent, shared=shared), of_weights
 
 
 @np.errstate(all="ignore")
