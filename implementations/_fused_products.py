@@ -1,0 +1,65 @@
+"""torch's fused attention over no more keys than a block of queries may see, and with no mask that it can do without."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.functional import pad, scaled_dot_product_attention
+
+from attention_harness.implementations._fused_visibility import Visibility, part
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_BAND = 128  # queries of a block where causality or a window gives each block other keys
+_WORTH_BLOCKS = 1 << 17  # scores of a head: fewer cost less than calls for several blocks
+
+
+def attend_by_products(
+    query: Tensor, key: Tensor, value: Tensor, visible: Visibility, *, scale: float | None = None
+) -> Tensor:
+    """Return softmax(scale * q k^T + bias) V for query (B, H, Lq, D), key (B, Hk, Lk, D), value (B, Hk, Lk, Dv).
+
+    Without a mask go: top-left causality; bottom-right causality of as many queries as keys, or of one query; and what
+    hides nothing. Windows and other causality become blocks of queries, each with the span of keys that one of them
+    sees.
+    """
+    width, of_value = query.shape[-1], value.shape[-1]
+    if scale is None:
+        scale = width**-0.5 if width else 1.0
+    if width != of_value and width and of_value:  # else the kernel that holds all scores is taken
+        query, key = (pad(x, (0, max(width, of_value) - width)) for x in (query, key))
+        value = pad(value, (0, max(width, of_value) - of_value))
+    return _attend(query, key, value, visible, scale)[..., :of_value]
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, visible: Visibility, scale: float) -> Tensor:
+    grouped = query.shape[1] != key.shape[1]
+    plain = all(x is None for x in (visible.mask, visible.bias, visible.valid_lens, visible.window))
+    if plain and (visible.causal is None or visible.offset == 0 or visible.queries == 1):
+        causal = visible.causal is not None and not (visible.queries == 1 and visible.causal == "bottom_right")
+        return scaled_dot_product_attention(query, key, value, is_causal=causal, scale=scale, enable_gqa=grouped)
+    blocked = visible.banded and visible.queries * visible.keys > _WORTH_BLOCKS
+    outputs = []
+    for first, end, start, stop in visible.blocks(_BAND if blocked else visible.queries):
+        outputs.append(
+            scaled_dot_product_attention(
+                query[:, :, first:end],
+                key[:, :, start:stop],
+                value[:, :, start:stop],
+                attn_mask=_mask(visible, first, end, start, stop, query),
+                scale=scale,
+                enable_gqa=grouped,
+            )
+        )
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -2)
+
+
+def _mask(visible: Visibility, first: int, end: int, start: int, stop: int, query: Tensor) -> Tensor | None:
+    """Return which keys are seen, or the bias with -inf for those that are not; None if all are seen."""
+    seen = visible.seen(first, end, start, stop, query.device)
+    if visible.bias is None:
+        return seen
+    bias = part(visible.bias, first, end, start, stop)
+    return bias if seen is None else torch.where(seen, bias, -torch.inf)

@@ -1,0 +1,182 @@
+"""Each mechanism on the best primitive that torch has for it on a processor.
+
+- Products of queries and keys go to torch's fused attention, with as few masks as can be.
+- The Gaussian kernel goes there as well, by an expansion of its square, where that loses nothing.
+- Sums of tanh over pairs are streamed: compiled loops that hold no tensor of (Lq, Lk, hidden).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from attention_harness import Arithmetic, Capabilities
+from attention_harness.implementations import eager
+from attention_harness.implementations._upstream import onednn_tails
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from attention_harness import Case
+    from attention_harness.implementations._fused_visibility import Visibility
+
+CAPABILITIES = Capabilities(
+    mechanisms=(
+        *("dot_product", "scaled_dot_product", "cosine", "additive", "concat_tanh", "tanh_gated", "gaussian_kernel"),
+        *("projected", "multi_head", "self_attention", "cross_attention"),
+    ),
+    dtypes=("float64", "float32", "bfloat16", "float16"),
+    options=(
+        *("bias", "causal_top_left", "causal_bottom_right", "grouped_heads", "mask", "scale", "valid_lens", "window"),
+    ),
+    gradients=True,
+    # torch 2.13, CPU: the fused backward pass adds up its blocks, of 32 queries or more, in tensors of the case's dtype.
+    # exp_ulp: _fused_tanh.py
+    arithmetic=Arithmetic(rounded_scores=False, gradient_block=32, exp_ulp=5.0),
+)
+
+
+def unsupported(case: Case) -> str:
+    """Return what lies beyond this file's reach, or ""."""
+    return onednn_tails(case)
+
+
+def prepare(case: Case) -> Callable[..., Tensor]:
+    """Return the mechanism's function with what is not a tensor filled in; long sums of tanh are compiled here."""
+    names = ("causal", "positions", "scale", "score", "window")
+    settings = {name: case.options[name] for name in names if name in case.options}
+    if case.mechanism == "multi_head":
+        settings["heads"] = case.sizes["H"]
+    return functools.partial(globals()[case.mechanism], **settings)
+
+
+# --- products
+
+
+def dot_product(query: Tensor, key: Tensor, value: Tensor, **visibility: Any) -> Tensor:
+    """Score by the inner product."""
+    return scaled_dot_product(query, key, value, scale=1.0, **visibility)
+
+
+def scaled_dot_product(
+    query: Tensor, key: Tensor, value: Tensor, *, scale: float | None = None, **visibility: Any
+) -> Tensor:
+    """Score by the inner product over the square root of its length, or times a scale."""
+    from attention_harness.implementations._fused_products import attend_by_products
+
+    if query.ndim == 3:  # the fused kernels take four axes alone
+        query, key, value = query[:, None], key[:, None], value[:, None]
+        return attend_by_products(query, key, value, visible(query, key, heads=False, **visibility), scale=scale)[:, 0]
+    return attend_by_products(query, key, value, visible(query, key, **visibility), scale=scale)
+
+
+def cosine(query: Tensor, key: Tensor, value: Tensor, **visibility: Any) -> Tensor:
+    """Score by the inner product of queries and keys over their lengths."""
+    return dot_product(eager.normalise(query), eager.normalise(key), value, **visibility)
+
+
+def tanh_gated(query: Tensor, key: Tensor, value: Tensor, W: Tensor, **visibility: Any) -> Tensor:
+    """Score by the inner product with the keys behind a tanh layer."""
+    return dot_product(query, eager.linear(key, W).tanh(), value, **visibility)
+
+
+def projected(
+    query: Tensor, key: Tensor, value: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, *, score: str, **visibility: Any
+) -> Tensor:
+    """Project query, key and value, then attend with the score of choice."""
+    attend = {"dot_product": dot_product, "cosine": cosine, "scaled_dot_product": scaled_dot_product}[score]
+    return attend(eager.linear(query, W_q), eager.linear(key, W_k), eager.linear(value, W_v), **visibility)
+
+
+def multi_head(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    W_q: Tensor,
+    W_k: Tensor,
+    W_v: Tensor,
+    W_o: Tensor,
+    *,
+    heads: int,
+    **visibility: Any,
+) -> Tensor:
+    """Attend in several subspaces side by side, then project the joined answers."""
+    projections = ((query, W_q), (key, W_k), (value, W_v))
+    split = (eager.split_heads(eager.linear(x, W), heads) for x, W in projections)
+    return eager.linear(eager.merge_heads(scaled_dot_product(*split, **visibility)), W_o)
+
+
+def self_attention(sequence: Tensor, *, positions: str, **visibility: Any) -> Tensor:
+    """Attend from a sequence to itself, with or without positions added."""
+    if positions == "sinusoidal":
+        sequence = eager.positional_encoding(sequence)
+    return scaled_dot_product(sequence, sequence, sequence, **visibility)
+
+
+def cross_attention(
+    sequence: Tensor, context: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, **visibility: Any
+) -> Tensor:
+    """Attend from a sequence to another one, and add the answer."""
+    query, key, value = eager.linear(sequence, W_q), eager.linear(context, W_k), eager.linear(context, W_v)
+    return sequence + scaled_dot_product(query, key, value, **visibility)
+
+
+# --- features of pairs
+
+
+def additive(
+    query: Tensor, key: Tensor, value: Tensor, W_q: Tensor, W_k: Tensor, w_v: Tensor, **visibility: Any
+) -> Tensor:
+    r"""Score by w^T tanh(W_q q + W_k k)."""
+    from attention_harness.implementations._fused_pairs import attend_to_pairs
+
+    query, key, W_q, W_k, w_v = (wide(x) for x in (query, key, W_q, W_k, w_v))
+    query, key = eager.linear(query, W_q), eager.linear(key, W_k)
+    return attend_to_pairs(query, key, w_v, value, visible(query, key, **visibility))
+
+
+def concat_tanh(query: Tensor, key: Tensor, value: Tensor, W: Tensor, b: Tensor, **visibility: Any) -> Tensor:
+    """Score by the sum of tanh(W [q; k] + b)."""
+    from attention_harness.implementations._fused_pairs import attend_to_pairs
+
+    size = query.shape[-1]
+    query, key, W, b = (wide(x) for x in (query, key, W, b))
+    query, key = eager.linear(query, W[:, :size]), eager.linear(key, W[:, size:], b)
+    return attend_to_pairs(query, key, W.new_ones(len(W)), value, visible(query, key, **visibility))
+
+
+def gaussian_kernel(query: Tensor, key: Tensor, value: Tensor, w: Tensor, **visibility: Any) -> Tensor:
+    """Score by -|w (q - k)|^2 / 2."""
+    from attention_harness.implementations._fused_gaussian import attend_by_distance
+
+    return attend_by_distance(query, key, value, w, visible(query, key, **visibility))
+
+
+# --- what they share
+
+
+def wide(x: Tensor) -> Tensor:
+    """Return x in float32, or in float64 if that is what it is in."""
+    return x if x.element_size() >= 4 else x.float()
+
+
+def visible(
+    query: Tensor,
+    key: Tensor,
+    *,
+    heads: bool = True,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+    **conditions: Any,
+) -> Visibility:
+    """Return the conditions of a call, masks and biases over (B, H, Lq, Lk)."""
+    from attention_harness.implementations._fused_visibility import Visibility
+
+    def four_axes(x: Tensor | None) -> Tensor | None:
+        if x is None:
+            return None
+        return x[:, None] if x.ndim == 3 and not heads else x[(None,) * (4 - x.ndim)]
+
+    return Visibility(query.shape[-2], key.shape[-2], four_axes(mask), four_axes(bias), **conditions)
