@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from attention_harness.implementations._fused_tanh import PairFeatures
+from attention_harness.implementations._fused_tanh import PairFeatures, PairTanh
 from attention_harness.implementations._fused_visibility import Visibility, part
 
 if TYPE_CHECKING:
@@ -17,12 +17,19 @@ _SCORES = 1 << 20  # of a block, all heads together: 4 MiB in float32
 _BAND = 128  # queries of a block where causality or a window gives each block other keys
 
 
-def attend_to_pairs(query: Tensor, key: Tensor, weight: Tensor, value: Tensor, visible: Visibility) -> Tensor:
-    """Return softmax(sum_a w_a tanh(q_ia + k_ja)) V for query (B, H, Lq, A), key (B, Hk, Lk, A), weight (A).
+def attend_to_pairs(
+    query: Tensor,
+    key: Tensor,
+    weight: Tensor,
+    value: Tensor,
+    visible: Visibility,
+    features: type[PairFeatures] = PairTanh,
+) -> Tensor:
+    """Return softmax(sum_a w_a f(q_ia, k_ja)) V for query (B, H, Lq, A), key (B, Hk, Lk, A), weight (A).
 
     Query, key and weight are in float32 or better; the output has the value's dtype.
     """
-    return _Pairs.apply(query, key, weight, value, visible.bias, visible)
+    return _Pairs.apply(query, key, weight, value, visible.bias, visible, features)
 
 
 class _Pairs(torch.autograd.Function):
@@ -30,11 +37,18 @@ class _Pairs(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, weight: Tensor, value: Tensor, bias: Tensor | None, visible: Visibility
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        weight: Tensor,
+        value: Tensor,
+        bias: Tensor | None,
+        visible: Visibility,
+        kind: type[PairFeatures],
     ) -> Tensor:
         batch, heads, queries, _ = query.shape
         flat_query, flat_key, flat_value = _flat(query, heads), _flat(key, heads), _flat(value.to(query.dtype), heads)
-        features = PairFeatures(flat_query, flat_key)
+        features = kind(flat_query, flat_key)
         output = flat_query.new_zeros(batch * heads, queries, value.shape[-1])
         probabilities = []
         for first, end, start, stop in visible.blocks(_block(visible, batch * heads)):
@@ -82,6 +96,7 @@ class _Pairs(torch.autograd.Function):
             d_weight,
             _of_key_heads(d_value, value).to(value.dtype),
             None if d_bias is None else d_bias.to(bias.dtype),
+            None,
             None,
         )
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import functools
 import os
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -36,8 +36,23 @@ _IN_REGISTERS = {"realize_reads_threshold": 64, "realize_opcount_threshold": 512
 _WORTH_BUILDING = 1 << 18  # features of pairs in a call: fewer are done before a compiled function has checked its guards
 
 
-class PairFeatures:
-    """t = tanh(q_i + k_j) for query features (N, Lq, A) and key features (N, Lk, A), never stored as a whole."""
+class PairFeatures(Protocol):
+    """f(q_ia, k_ja) for query (N, Lq, A) and key (N, Lk, A), never stored as a whole."""
+
+    query: Tensor
+    key: Tensor
+
+    def __init__(self, query: Tensor, key: Tensor) -> None: ...
+
+    def scores(self, weight: Tensor, first: int, end: int, start: int, stop: int) -> Tensor:
+        """Return sum_a w_a f_ija for a block of queries and a span of keys."""
+
+    def gradients(self, d_scores: Tensor, first: int, end: int, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return sum_j ds_ij f_ija, sum_j ds_ij df_ija/dq_ia and sum_i ds_ij df_ija/dk_ja."""
+
+
+class PairTanh:
+    """f = tanh(q + k)."""
 
     def __init__(self, query: Tensor, key: Tensor) -> None:
         self.query, self.key = query, key
@@ -50,13 +65,13 @@ class PairFeatures:
             self.of_query, self.of_key = (query,), (key,)
 
     def scores(self, weight: Tensor, first: int, end: int, start: int, stop: int) -> Tensor:
-        """Return sum_a w_a t_ija, (N, end - first, stop - start)."""
+        """Return the sums."""
         of_query, of_key = _cut(self.of_query, first, end), _cut(self.of_key, start, stop)
         build = _built("scores", of_query, of_key) if self.factored else None
         return _tiled_scores(of_query, of_key, weight) if build is None else build(*of_query, *of_key, weight)
 
     def gradients(self, d_scores: Tensor, first: int, end: int, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return sum_j ds_ij t_ija, sum_j ds_ij t'_ija and sum_i ds_ij t'_ija, where t' = 1 - t^2."""
+        """Return the sums; the derivative is 1 - tanh^2 by q and by k alike."""
         of_query, of_key = _cut(self.of_query, first, end), _cut(self.of_key, start, stop)
         build = _built("gradients", of_query, of_key) if self.factored else None
         if build is None:
@@ -164,7 +179,7 @@ def tile_elements() -> int:
     return (size if size > 0 else 1 << 20) // 8
 
 
-def _tiles(count: int, queries: int, keys: int, width: int) -> Iterator[tuple[slice, slice, slice]]:
+def tiles(count: int, queries: int, keys: int, width: int) -> Iterator[tuple[slice, slice, slice]]:
     """Yield parts of the pairs whose features fit two buffers."""
     room = max(1, tile_elements() // 2 // max(width, 1))
     of_keys = min(keys, room)
@@ -189,7 +204,7 @@ def _tile(of_query: tuple[Tensor, ...], of_key: tuple[Tensor, ...], n: slice, i:
 def _tiled_scores(of_query: tuple[Tensor, ...], of_key: tuple[Tensor, ...], weight: Tensor) -> Tensor:
     (count, queries, width), keys = of_query[0].shape, of_key[0].shape[1]
     scores = of_query[0].new_zeros(count, queries, keys)
-    for n, i, j in _tiles(count, queries, keys, width):
+    for n, i, j in tiles(count, queries, keys, width):
         scores[n, i, j] = _tile(of_query, of_key, n, i, j) @ weight
     return scores
 
@@ -200,7 +215,7 @@ def _tiled_gradients(
     (count, queries, width), keys = of_query[0].shape, of_key[0].shape[1]
     products, d_query, d_key = (torch.zeros_like(x) for x in (of_query[0], of_query[0], of_key[0]))
     one = torch.ones((), dtype=d_scores.dtype)
-    for n, i, j in _tiles(count, queries, keys, width):
+    for n, i, j in tiles(count, queries, keys, width):
         t = _tile(of_query, of_key, n, i, j)
         part = d_scores[n, i, j, None]
         products[n, i] += torch.bmm(part.flatten(0, 1).mT, t.flatten(0, 1)).view(t.shape[0], t.shape[1], width)
