@@ -5,16 +5,19 @@ With keys and queries around the keys' mean c, $\tilde q = w (q - c)$ and $\tild
 $$-\tfrac12 \lVert w (q - k) \rVert^2 = \tilde q \cdot \tilde k - \tfrac12 \lVert \tilde k \rVert^2 - \tfrac12 \lVert
 \tilde q \rVert^2.$$
 
-The last term is the same for all keys and leaves the softmax as it is. The middle one becomes a column: 1 beside a query,
-$-\lVert \tilde k \rVert^2 / 2$ beside a key. Fused attention with the scale 1 does the rest.
+The last term is the same for all keys and leaves the softmax as it is. The middle one becomes a column: 1 beside a
+query, $-\lVert \tilde k \rVert^2 / 2$ beside a key. Fused attention with the scale 1 does the rest.
 
-The expansion errs by u r, where u is the unit roundoff and $r = \max \lVert \tilde q \rVert \max \lVert \tilde k \rVert +
-\max \lVert \tilde k \rVert^2 / 2$; the direct form errs by u times the score, which is small for near points far from the
-mean. So it is computed
+The expansion errs by about $u r$, where u is the unit roundoff and
 
-- in the accumulator's format (float32, or float64 for float64) where r <= 2, or r <= 64 for numbers with 11 bits or less;
-- in float64 where r <= 2^20, for all but float64: the error is below what float32 can tell from the direct form's;
-- directly otherwise, a tile of differences at a time.
+$$r = \max \lVert \tilde q \rVert \max \lVert \tilde k \rVert + \tfrac12 \max \lVert \tilde k \rVert^2.$$
+
+The direct form errs by u times the score, which is small for near points far from the mean. So it is computed
+
+- in float32, or in float64 for float64, where r <= 2, and in float32 for bfloat16 and float16 where r <= 64;
+- in float64 where r <= 2^20, for all but float64: the error is below that of the direct form in float32;
+- directly otherwise, and always where gradients are asked. A gradient is a sum of differences q - k: where these are
+  small or 0, the products of the expansion leave rounding errors of the size of q.
 """
 
 from __future__ import annotations
@@ -24,9 +27,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from attention_harness.implementations._fused_build import built, cut, tiles
 from attention_harness.implementations._fused_pairs import attend_to_pairs
 from attention_harness.implementations._fused_products import attend_by_products
-from attention_harness.implementations._fused_tanh import tiles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,17 +42,18 @@ _NEAR, _NEAR_IN_HALF, _NEAR_IN_DOUBLE = 2.0, 64.0, 2.0**20  # largest r
 def attend_by_distance(query: Tensor, key: Tensor, value: Tensor, w: Tensor, visible: Visibility) -> Tensor:
     """Return softmax(-|w (q - k)|^2 / 2 + bias) V for query (B, H, Lq, D), key (B, Hk, Lk, D)."""
     narrow = torch.promote_types(query.dtype, torch.float32)
-    spread = _spread(query, key, w)
-    if spread <= (_NEAR if query.element_size() >= 4 else _NEAR_IN_HALF):
-        return _expanded(query, key, value, w, visible, narrow)
-    if spread <= _NEAR_IN_DOUBLE and narrow == torch.float32:
-        return _expanded(query, key, value, w, visible, torch.float64)
+    learned = (query, key, value, w) if visible.bias is None else (query, key, value, w, visible.bias)
+    if not (torch.is_grad_enabled() and any(x.requires_grad for x in learned)):
+        spread = _spread(query, key, w)
+        if spread <= (_NEAR if query.element_size() >= 4 else _NEAR_IN_HALF):
+            return _expanded(query, key, value, w, visible, narrow)
+        if spread <= _NEAR_IN_DOUBLE and narrow == torch.float32:
+            return _expanded(query, key, value, w, visible, torch.float64)
     query, key, w = (x.to(narrow) for x in (query, key, w))
     weight = (w * w * -0.5).expand(query.shape[-1])
     return attend_to_pairs(query, key, weight, value, visible, PairSquares)
 
 
-@torch.no_grad()
 def _spread(query: Tensor, key: Tensor, w: Tensor) -> float:
     """Return r; 0 without queries or keys."""
     if query.numel() == 0 or key.numel() == 0:
@@ -60,19 +64,15 @@ def _spread(query: Tensor, key: Tensor, w: Tensor) -> float:
     return float(w.square() * (of_query * of_key + 0.5 * of_key * of_key))
 
 
-def _expanded(
-    query: Tensor, key: Tensor, value: Tensor, w: Tensor, visible: Visibility, dtype: torch.dtype
-) -> Tensor:
+def _expanded(query: Tensor, key: Tensor, value: Tensor, w: Tensor, visible: Visibility, dtype: torch.dtype) -> Tensor:
     """Return the answer by products in a dtype."""
     given = value.dtype
     query, key, value, w = (x.to(dtype) for x in (query, key, value, w))
-    centre = key.detach().mean((-3, -2), keepdim=True)  # any centre gives the same: it has no gradient
+    centre = key.mean((-3, -2), keepdim=True)
     query, key = w * (query - centre), w * (key - centre)
     column = key.square().sum(-1, keepdim=True) * -0.5
     bias = visible.bias if visible.bias is None else visible.bias.to(dtype)
-    learning = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
-    if not visible.conditional and not learning and key.shape[1] == query.shape[1]:
-        # beside the scores instead of in them: no column that makes rows longer. A gradient would need all scores.
+    if not visible.conditional and key.shape[1] == query.shape[1]:  # as a bias, it makes no row longer
         return attend_by_products(query, key, value, replace(visible, bias=column.mT), scale=1.0).to(given)
     rest = -(query.shape[-1] + 1) % 8  # rows in whole vectors
     query = torch.cat((query, query.new_ones(*query.shape[:-1], 1), query.new_zeros(*query.shape[:-1], rest)), -1)
@@ -88,7 +88,12 @@ class PairSquares:
 
     def scores(self, weight: Tensor, first: int, end: int, start: int, stop: int) -> Tensor:
         """Return the sums."""
-        query, key = self.query[:, first:end], self.key[:, start:stop]
+        of_query, of_key = cut((self.query,), first, end), cut((self.key,), start, stop)
+        build = built(_all_scores, of_query, of_key, scores=True)
+        if build is not None:
+            result: Tensor = build(*of_query, *of_key, weight)
+            return result
+        (query,), (key,) = of_query, of_key
         scores = query.new_zeros(len(query), end - first, stop - start)
         for n, i, j in tiles(*scores.shape, query.shape[-1]):
             difference = query[n, i, None] - key[n, None, j]
@@ -97,7 +102,12 @@ class PairSquares:
 
     def gradients(self, d_scores: Tensor, first: int, end: int, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the sums; the derivatives are 2 (q - k) and its opposite."""
-        query, key = self.query[:, first:end], self.key[:, start:stop]
+        of_query, of_key = cut((self.query,), first, end), cut((self.key,), start, stop)
+        build = built(_all_gradients, of_query, of_key, scores=False)
+        if build is not None:
+            result: tuple[Tensor, Tensor, Tensor] = build(*of_query, *of_key, d_scores.contiguous())
+            return result
+        (query,), (key,) = of_query, of_key
         products, d_query, d_key = (torch.zeros_like(x) for x in (query, query, key))
         for n, i, j in tiles(*d_scores.shape, query.shape[-1]):
             difference = query[n, i, None] - key[n, None, j]
@@ -106,3 +116,14 @@ class PairSquares:
             d_key[n, j] -= slope.sum(1)
             products[n, i] += slope.mul_(difference).sum(2) / 2
         return products, d_query, d_key
+
+
+def _all_scores(query: Tensor, key: Tensor, weight: Tensor) -> Tensor:
+    difference = query[:, :, None] - key[:, None]
+    return (difference * difference * weight).sum(-1)
+
+
+def _all_gradients(query: Tensor, key: Tensor, d_scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    difference = query[:, :, None] - key[:, None]
+    slope = difference * d_scores[..., None]
+    return (slope * difference).sum(2), 2 * slope.sum(2), -2 * slope.sum(1)

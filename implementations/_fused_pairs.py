@@ -1,4 +1,4 @@
-"""Attention whose scores come from features of pairs, a block of queries at a time, and its backward pass. Of `fused`."""
+"""Attention by scores from features of pairs, a block of queries at a time, and its backward pass. Of `fused`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from attention_harness.implementations._fused_tanh import PairFeatures, PairTanh
+from attention_harness.implementations._fused_tanh import PairTanh
 from attention_harness.implementations._fused_visibility import Visibility, part
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from attention_harness.implementations._fused_build import PairFeatures
 
 _SCORES = 1 << 20  # of a block, all heads together: 4 MiB in float32
 _BAND = 128  # queries of a block where causality or a window gives each block other keys

@@ -1,4 +1,4 @@
-"""torch's fused attention over no more keys than a block of queries may see, and with no mask that it can do without."""
+"""torch's fused attention, over no more keys than a block of queries may see, with no needless mask. Of `fused`."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Visibility:
         return max(0, min(self.keys, int(self.valid_lens.max())))
 
     def blocks(self, size: int) -> Iterator[tuple[int, int, int, int]]:
-        """Yield (first query, end, first key, end) of blocks of about that many queries, of lengths that hardly differ."""
+        """Yield (first query, end, first key, end) of blocks of about that many queries, nearly alike in length."""
         count = -(-self.queries // size)
         for block in range(count):
             first, end = block * self.queries // count, (block + 1) * self.queries // count

@@ -32,7 +32,7 @@ CAPABILITIES = Capabilities(
         *("bias", "causal_top_left", "causal_bottom_right", "grouped_heads", "mask", "scale", "valid_lens", "window"),
     ),
     gradients=True,
-    # torch 2.13, CPU: the fused backward pass adds up its blocks, of 32 queries or more, in tensors of the case's dtype.
+    # torch 2.13, CPU: the fused backward pass adds up its blocks, of 32 queries or more, in the case's dtype.
     # exp_ulp: _fused_tanh.py
     arithmetic=Arithmetic(rounded_scores=False, gradient_block=32, exp_ulp=5.0),
 )
@@ -44,7 +44,7 @@ def unsupported(case: Case) -> str:
 
 
 def prepare(case: Case) -> Callable[..., Tensor]:
-    """Return the mechanism's function with what is not a tensor filled in; long sums of tanh are compiled here."""
+    """Return the mechanism's function with what is not a tensor filled in; loops over pairs are compiled in a call."""
     names = ("causal", "positions", "scale", "score", "window")
     settings = {name: case.options[name] for name in names if name in case.options}
     if case.mechanism == "multi_head":

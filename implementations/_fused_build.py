@@ -1,0 +1,113 @@
+"""Loops over pairs: compiled, or through a buffer of the size of a part of the second-level cache. Of `fused`."""
+
+from __future__ import annotations
+
+import functools
+import os
+import types
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import Tensor
+
+# Inductor stores an intermediate that is read twice and is made from more than four tensors: here, all of (Lq, Lk, A).
+_IN_REGISTERS = {"realize_reads_threshold": 64, "realize_opcount_threshold": 512}
+_WORTH_BUILDING = (
+    1 << 18
+)  # features of pairs in a call: fewer are done before a compiled function has checked its guards
+_TYPICAL = (2, 160, 192, 256)  # lengths by which Inductor plans its loops; equal ones would be taken to be always equal
+
+
+class PairFeatures(Protocol):
+    """f(q_ia, k_ja) for query (N, Lq, A) and key (N, Lk, A), never stored as a whole."""
+
+    query: Tensor
+    key: Tensor
+
+    def __init__(self, query: Tensor, key: Tensor) -> None: ...
+
+    def scores(self, weight: Tensor, first: int, end: int, start: int, stop: int) -> Tensor:
+        """Return sum_a w_a f_ija for a block of queries and a span of keys."""
+
+    def gradients(self, d_scores: Tensor, first: int, end: int, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return sum_j ds_ij f_ija, sum_j ds_ij df_ija/dq_ia and sum_i ds_ij df_ija/dk_ja."""
+
+
+def cut(factors: tuple[Tensor, ...], first: int, end: int) -> tuple[Tensor, ...]:
+    """Return a part of the rows, dense: what is compiled is compiled for such strides."""
+    return tuple(x[:, first:end].contiguous() for x in factors)
+
+
+def built(
+    function: Callable[..., Any], of_query: tuple[Tensor, ...], of_key: tuple[Tensor, ...], *, scores: bool
+) -> Callable[..., Any] | None:
+    """Return function(*of_query, *of_key, weight or d_scores), compiled; None if it cannot or need not be."""
+    count, queries, width = of_query[0].shape
+    keys = of_key[0].shape[1]
+    if count * queries * keys * width < _WORTH_BUILDING:
+        return None
+    ones = tuple(length == 1 for length in (count, queries, keys, width))
+    numbers = len(of_query), len(of_key)
+    return _build(function, numbers, scores, of_query[0].dtype, ones, torch.get_num_threads())
+
+
+@functools.cache
+def _build(
+    function: Callable[..., Any],
+    numbers: tuple[int, int],
+    scores: bool,
+    dtype: torch.dtype,
+    ones: tuple[bool, ...],
+    threads: int,
+) -> Callable[..., Any] | None:
+    """Return the function compiled for any lengths; for lengths of 1, torch.compile makes graphs of their own."""
+    del threads  # of which there is a graph each, too
+    if not can_build():
+        return None
+    # torch.compile counts graphs towards its limit by code object: a copy for each structure stays far from it
+    own = types.FunctionType(function.__code__.replace(), function.__globals__, function.__name__)
+    compiled: Callable[..., Any] = torch.compile(own, fullgraph=True, dynamic=True, options=_IN_REGISTERS)
+    count, queries, keys, width = (1 if one else length for one, length in zip(ones, _TYPICAL, strict=True))
+    of_query = [torch.zeros(count, queries, width, dtype=dtype) for _ in range(numbers[0])]
+    of_key = [torch.zeros(count, keys, width, dtype=dtype) for _ in range(numbers[1])]
+    compiled(*of_query, *of_key, torch.zeros((width,) if scores else (count, queries, keys), dtype=dtype))
+    return compiled
+
+
+@functools.cache
+def can_build() -> bool:
+    """Return whether torch finds a C++ compiler."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return False
+    return True
+
+
+@functools.cache
+def tile_elements() -> int:
+    """Return how many float32 numbers fill half of the second-level cache of a core; of 1 MiB if that is not known."""
+    try:
+        size = os.sysconf("SC_LEVEL2_CACHE_SIZE")
+    except (AttributeError, ValueError, OSError):  # a system without this name
+        size = 0
+    return (size if size > 0 else 1 << 20) // 8
+
+
+def tiles(count: int, queries: int, keys: int, width: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Yield parts of the pairs whose features fit two buffers."""
+    room = max(1, tile_elements() // 2 // max(width, 1))
+    of_keys = min(keys, room)
+    of_queries = min(queries, max(1, room // max(of_keys, 1)))
+    of_count = min(count, max(1, room // max(of_keys * of_queries, 1)))
+    for n in range(0, count, max(of_count, 1)):
+        for i in range(0, queries, max(of_queries, 1)):
+            for j in range(0, keys, max(of_keys, 1)):
+                yield slice(n, n + of_count), slice(i, i + of_queries), slice(j, j + of_keys)
