@@ -22,6 +22,7 @@ The direct form errs by u times the score, which is small for near points far fr
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -55,9 +56,9 @@ def attend_by_distance(query: Tensor, key: Tensor, value: Tensor, w: Tensor, vis
 
 
 def _spread(query: Tensor, key: Tensor, w: Tensor) -> float:
-    """Return r; 0 without queries or keys."""
+    """Return r; infinity without queries or keys."""
     if query.numel() == 0 or key.numel() == 0:
-        return 0.0
+        return math.inf
     query, key, w = (x.double() if x.dtype == torch.float64 else x.float() for x in (query, key, w))
     centre = key.mean((-3, -2), keepdim=True)
     of_query, of_key = (torch.linalg.vector_norm(x - centre, dim=-1).max() for x in (query, key))

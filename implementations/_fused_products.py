@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _BAND = 128  # queries of a block where causality or a window gives each block other keys
+# Scores of a head for which no fused kernel pays: where key and value have one width, the value's is larger, or smaller
+_SMALL, _SMALL_IF_WIDER, _SMALL_IF_NARROWER = 1 << 14, 1 << 17, 1 << 18
 _WORTH_BLOCKS = 1 << 17  # scores of a head: fewer cost less than calls for several blocks
 
 
@@ -28,6 +30,8 @@ def attend_by_products(
     width, of_value = query.shape[-1], value.shape[-1]
     if scale is None:
         scale = width**-0.5 if width else 1.0
+    if _is_small(query, key, value, visible):
+        return _unfused(query, key, value, scale)
     if width != of_value and width and of_value:  # else the kernel that holds all scores is taken
         query, key = (pad(x, (0, max(width, of_value) - width)) for x in (query, key))
         value = pad(value, (0, max(width, of_value) - of_value))
@@ -37,6 +41,8 @@ def attend_by_products(
 def _attend(query: Tensor, key: Tensor, value: Tensor, visible: Visibility, scale: float) -> Tensor:
     grouped = query.shape[1] != key.shape[1]
     plain = all(x is None for x in (visible.mask, visible.bias, visible.valid_lens, visible.window))
+    if visible.queries == 0 or visible.keys == 0:
+        return scaled_dot_product_attention(query, key, value, scale=scale, enable_gqa=grouped)
     if plain and (visible.causal is None or visible.offset == 0 or visible.queries == 1):
         causal = visible.causal is not None and not (visible.queries == 1 and visible.causal == "bottom_right")
         return scaled_dot_product_attention(query, key, value, is_causal=causal, scale=scale, enable_gqa=grouped)
@@ -54,6 +60,23 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, visible: Visibility, scal
             )
         )
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -2)
+
+
+def _is_small(query: Tensor, key: Tensor, value: Tensor, visible: Visibility) -> bool:
+    """Return whether two products and a softmax take less time than the fused kernel, and round as it does."""
+    if visible.conditional or query.element_size() < 4 or query.shape[1] != key.shape[1]:
+        return False
+    width, of_value = query.shape[-1], value.shape[-1]
+    limit = _SMALL if width == of_value else _SMALL_IF_WIDER if of_value > width else _SMALL_IF_NARROWER
+    return 0 < visible.queries * visible.keys <= limit and query.numel() > 0
+
+
+def _unfused(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    batch, heads = query.shape[:2]
+    query, key, value = (x.flatten(0, 1) for x in (query, key, value))
+    unread = query.new_empty(1, 1, 1)
+    weights = torch.baddbmm(unread, query, key.mT, beta=0, alpha=scale).softmax(-1)
+    return torch.bmm(weights, value).unflatten(0, (batch, heads))
 
 
 def _mask(visible: Visibility, first: int, end: int, start: int, stop: int, query: Tensor) -> Tensor | None:

@@ -53,7 +53,7 @@ class Visibility:
 
     def blocks(self, size: int) -> Iterator[tuple[int, int, int, int]]:
         """Yield (first query, end, first key, end) of blocks of about that many queries, nearly alike in length."""
-        count = -(-self.queries // size)
+        count = -(-self.queries // max(size, 1))
         for block in range(count):
             first, end = block * self.queries // count, (block + 1) * self.queries // count
             yield first, end, *self.span(first, end)

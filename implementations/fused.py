@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 from attention_harness import Arithmetic, Capabilities
@@ -36,6 +37,8 @@ CAPABILITIES = Capabilities(
     # exp_ulp: _fused_tanh.py
     arithmetic=Arithmetic(rounded_scores=False, gradient_block=32, exp_ulp=5.0),
 )
+
+_SMALL_TANH, _SMALL_SQUARES = 1 << 16, 1 << 18  # features of pairs; below them eager's few calls are faster
 
 
 def unsupported(case: Case) -> str:
@@ -74,7 +77,7 @@ def scaled_dot_product(
 
 def cosine(query: Tensor, key: Tensor, value: Tensor, **visibility: Any) -> Tensor:
     """Score by the inner product of queries and keys over their lengths."""
-    return dot_product(eager.normalise(query), eager.normalise(key), value, **visibility)
+    return dot_product(normalise(query), normalise(key), value, **visibility)
 
 
 def tanh_gated(query: Tensor, key: Tensor, value: Tensor, W: Tensor, **visibility: Any) -> Tensor:
@@ -123,6 +126,17 @@ def cross_attention(
     return sequence + scaled_dot_product(query, key, value, **visibility)
 
 
+def normalise(x: Tensor) -> Tensor:
+    """Return x over its length; eager's way for lengths whose square or inverse is out of range, or 0."""
+    import torch
+
+    given, x = x.dtype, wide(x)
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    if length.numel() and bool((length.amin() > 1e-15) & (length.amax() < 1e15)):
+        return (x / length).to(given)
+    return eager.normalise(x).to(given)
+
+
 # --- features of pairs
 
 
@@ -132,6 +146,8 @@ def additive(
     r"""Score by w^T tanh(W_q q + W_k k)."""
     from attention_harness.implementations._fused_pairs import attend_to_pairs
 
+    if is_small(query, key, len(w_v), _SMALL_TANH):
+        return unfused(eager.additive, query, key, value, W_q, W_k, w_v, **visibility)
     query, key, W_q, W_k, w_v = (wide(x) for x in (query, key, W_q, W_k, w_v))
     query, key = eager.linear(query, W_q), eager.linear(key, W_k)
     return attend_to_pairs(query, key, w_v, value, visible(query, key, **visibility))
@@ -141,6 +157,8 @@ def concat_tanh(query: Tensor, key: Tensor, value: Tensor, W: Tensor, b: Tensor,
     """Score by the sum of tanh(W [q; k] + b)."""
     from attention_harness.implementations._fused_pairs import attend_to_pairs
 
+    if is_small(query, key, len(b), _SMALL_TANH):
+        return unfused(eager.concat_tanh, query, key, value, W, b, **visibility)
     size = query.shape[-1]
     query, key, W, b = (wide(x) for x in (query, key, W, b))
     query, key = eager.linear(query, W[:, :size]), eager.linear(key, W[:, size:], b)
@@ -151,10 +169,25 @@ def gaussian_kernel(query: Tensor, key: Tensor, value: Tensor, w: Tensor, **visi
     """Score by -|w (q - k)|^2 / 2."""
     from attention_harness.implementations._fused_gaussian import attend_by_distance
 
+    if is_small(query, key, query.shape[-1], _SMALL_SQUARES):
+        return unfused(eager.gaussian_kernel, query, key, value, w, **visibility)
     return attend_by_distance(query, key, value, w, visible(query, key, **visibility))
 
 
 # --- what they share
+
+
+def is_small(query: Tensor, key: Tensor, width: int, limit: int) -> bool:
+    """Return whether there are so few features of pairs that they are better held than streamed."""
+    return math.prod(query.shape[:-1]) * key.shape[-2] * width <= limit
+
+
+def unfused(
+    function: Callable[..., tuple[Tensor, Tensor]], *tensors: Tensor, bias: Tensor | None = None, **visibility: Any
+) -> Tensor:
+    """Return eager's answer, in float32 or better until it is stored."""
+    bias = bias if bias is None else wide(bias)
+    return function(*map(wide, tensors), bias=bias, **visibility)[0].to(tensors[0].dtype)
 
 
 def wide(x: Tensor) -> Tensor:
