@@ -19,6 +19,7 @@ _IN_REGISTERS = {"realize_reads_threshold": 64, "realize_opcount_threshold": 512
 _WORTH_BUILDING = (
     1 << 18
 )  # features of pairs in a call: fewer are done before a compiled function has checked its guards
+_WORTH_A_CALL = 1 << 21  # below them a call's own time shows
 _TYPICAL = (2, 160, 192, 256)  # lengths by which Inductor plans its loops; equal ones would be taken to be always equal
 
 
@@ -35,6 +36,49 @@ class PairFeatures(Protocol):
 
     def gradients(self, d_scores: Tensor, first: int, end: int, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return sum_j ds_ij f_ija, sum_j ds_ij df_ija/dq_ia and sum_i ds_ij df_ija/dk_ja."""
+
+
+def scores_by_spans(
+    function: Callable[..., Tensor], of_query: tuple[Tensor, ...], of_key: tuple[Tensor, ...], weight: Tensor
+) -> Tensor | None:
+    """Return function(*of_query, *of_key, weight) for spans of keys that stay in cache; None if it is not compiled."""
+    keys = of_key[0].shape[1]
+    found = []
+    for start, stop in _spans(keys, of_query[0]):
+        span = cut(of_key, start, stop)
+        build = built(function, of_query, span, scores=True)
+        if build is None:
+            return None
+        found.append(build(*of_query, *span, weight))
+    return found[0] if len(found) == 1 else torch.cat(found, -1)
+
+
+def gradients_by_spans(
+    function: Callable[..., Any], of_query: tuple[Tensor, ...], of_key: tuple[Tensor, ...], d_scores: Tensor
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Return the sums of function(*of_query, *of_key, d_scores) over spans; None if it is not compiled."""
+    (_, queries, _), keys = of_query[0].shape, of_key[0].shape[1]
+    products, d_query, d_key = (torch.zeros_like(x) for x in (of_query[0], of_query[0], of_key[0]))
+    for first, end in _spans(queries, of_key[0]):
+        rows = cut(of_query, first, end)
+        for start, stop in _spans(keys, rows[0]):
+            span = cut(of_key, start, stop)
+            build = built(function, rows, span, scores=False)
+            if build is None:
+                return None
+            parts = build(*rows, *span, d_scores[:, first:end, start:stop].contiguous())
+            products[:, first:end] += parts[0]
+            d_query[:, first:end] += parts[1]
+            d_key[:, start:stop] += parts[2]
+    return products, d_query, d_key
+
+
+def _spans(length: int, others: Tensor) -> list[tuple[int, int]]:
+    """Return spans of as many rows as stay in cache while others go by; of more if that is too little for a call."""
+    count, other, width = others.shape
+    rows = max(tile_elements() // 2 // max(width, 1), _WORTH_A_CALL // max(count * other * width, 1), 2)
+    pieces = max(1, -(-length // rows))
+    return [(piece * length // pieces, (piece + 1) * length // pieces) for piece in range(pieces)]
 
 
 def cut(factors: tuple[Tensor, ...], first: int, end: int) -> tuple[Tensor, ...]:

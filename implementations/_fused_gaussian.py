@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from attention_harness.implementations._fused_build import built, cut, tiles
+from attention_harness.implementations._fused_build import cut, gradients_by_spans, scores_by_spans, tiles
 from attention_harness.implementations._fused_pairs import attend_to_pairs
 from attention_harness.implementations._fused_products import attend_by_products
 
@@ -90,10 +90,9 @@ class PairSquares:
     def scores(self, weight: Tensor, first: int, end: int, start: int, stop: int) -> Tensor:
         """Return the sums."""
         of_query, of_key = cut((self.query,), first, end), cut((self.key,), start, stop)
-        build = built(_all_scores, of_query, of_key, scores=True)
-        if build is not None:
-            result: Tensor = build(*of_query, *of_key, weight)
-            return result
+        found = scores_by_spans(_all_scores, of_query, of_key, weight)
+        if found is not None:
+            return found
         (query,), (key,) = of_query, of_key
         scores = query.new_zeros(len(query), end - first, stop - start)
         for n, i, j in tiles(*scores.shape, query.shape[-1]):
@@ -104,10 +103,9 @@ class PairSquares:
     def gradients(self, d_scores: Tensor, first: int, end: int, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the sums; the derivatives are 2 (q - k) and its opposite."""
         of_query, of_key = cut((self.query,), first, end), cut((self.key,), start, stop)
-        build = built(_all_gradients, of_query, of_key, scores=False)
-        if build is not None:
-            result: tuple[Tensor, Tensor, Tensor] = build(*of_query, *of_key, d_scores.contiguous())
-            return result
+        found = gradients_by_spans(_all_gradients, of_query, of_key, d_scores)
+        if found is not None:
+            return found
         (query,), (key,) = of_query, of_key
         products, d_query, d_key = (torch.zeros_like(x) for x in (query, query, key))
         for n, i, j in tiles(*d_scores.shape, query.shape[-1]):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from attention_harness.implementations._fused_build import PairFeatures
 
 _SCORES = 1 << 20  # of a block, all heads together: 4 MiB in float32
-_BAND = 128  # queries of a block where causality or a window gives each block other keys
+_BAND = 64  # queries of a block where causality or a window gives each block other keys
 
 
 def attend_to_pairs(

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from attention_harness.implementations._fused_build import built, cut, tiles
+from attention_harness.implementations._fused_build import cut, gradients_by_spans, scores_by_spans, tiles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,16 +46,14 @@ class PairTanh:
     def scores(self, weight: Tensor, first: int, end: int, start: int, stop: int) -> Tensor:
         """Return the sums."""
         of_query, of_key = cut(self.of_query, first, end), cut(self.of_key, start, stop)
-        build = built(_all_scores, of_query, of_key, scores=True) if self.factored else None
-        return _tiled_scores(of_query, of_key, weight) if build is None else build(*of_query, *of_key, weight)
+        found = scores_by_spans(_all_scores, of_query, of_key, weight) if self.factored else None
+        return _tiled_scores(of_query, of_key, weight) if found is None else found
 
     def gradients(self, d_scores: Tensor, first: int, end: int, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the sums; the derivative is 1 - tanh^2 by q and by k alike."""
         of_query, of_key = cut(self.of_query, first, end), cut(self.of_key, start, stop)
-        build = built(_all_gradients, of_query, of_key, scores=False) if self.factored else None
-        if build is None:
-            return _tiled_gradients(of_query, of_key, d_scores)
-        return build(*of_query, *of_key, d_scores.contiguous())
+        found = gradients_by_spans(_all_gradients, of_query, of_key, d_scores) if self.factored else None
+        return _tiled_gradients(of_query, of_key, d_scores) if found is None else found
 
 
 def _query_factors(query: Tensor) -> tuple[Tensor, Tensor, Tensor]:
