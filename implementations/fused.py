@@ -113,9 +113,16 @@ def multi_head(
 
 def self_attention(sequence: Tensor, *, positions: str, **visibility: Any) -> Tensor:
     """Attend from a sequence to itself, with or without positions added."""
-    if positions == "sinusoidal":
-        sequence = eager.positional_encoding(sequence)
+    if positions == "sinusoidal":  # the sum is not stored in a narrow dtype: it would be another sequence
+        return with_positions(sequence, **visibility)
     return scaled_dot_product(sequence, sequence, sequence, **visibility)
+
+
+def with_positions(sequence: Tensor, *, bias: Tensor | None = None, **visibility: Any) -> Tensor:
+    """Attend from a sequence with positions to itself, in float32 or better until the answer is stored."""
+    bias = bias if bias is None else wide(bias)
+    placed = eager.positional_encoding(wide(sequence))
+    return scaled_dot_product(placed, placed, placed, bias=bias, **visibility).to(sequence.dtype)
 
 
 def cross_attention(
