@@ -77,12 +77,12 @@ def scaled_dot_product(
 
 def cosine(query: Tensor, key: Tensor, value: Tensor, **visibility: Any) -> Tensor:
     """Score by the inner product of queries and keys over their lengths."""
-    return dot_product(normalise(query), normalise(key), value, **visibility)
+    return attend_wide(normalise(wide(query)), normalise(wide(key)), value, scale=1.0, **visibility)
 
 
 def tanh_gated(query: Tensor, key: Tensor, value: Tensor, W: Tensor, **visibility: Any) -> Tensor:
     """Score by the inner product with the keys behind a tanh layer."""
-    return dot_product(query, eager.linear(key, W).tanh(), value, **visibility)
+    return attend_wide(query, eager.linear(wide(key), wide(W)).tanh(), value, scale=1.0, **visibility)
 
 
 def projected(
@@ -113,16 +113,10 @@ def multi_head(
 
 def self_attention(sequence: Tensor, *, positions: str, **visibility: Any) -> Tensor:
     """Attend from a sequence to itself, with or without positions added."""
-    if positions == "sinusoidal":  # the sum is not stored in a narrow dtype: it would be another sequence
-        return with_positions(sequence, **visibility)
+    if positions == "sinusoidal":
+        placed = eager.positional_encoding(wide(sequence))
+        return attend_wide(placed, placed, placed, **visibility).to(sequence.dtype)
     return scaled_dot_product(sequence, sequence, sequence, **visibility)
-
-
-def with_positions(sequence: Tensor, *, bias: Tensor | None = None, **visibility: Any) -> Tensor:
-    """Attend from a sequence with positions to itself, in float32 or better until the answer is stored."""
-    bias = bias if bias is None else wide(bias)
-    placed = eager.positional_encoding(wide(sequence))
-    return scaled_dot_product(placed, placed, placed, bias=bias, **visibility).to(sequence.dtype)
 
 
 def cross_attention(
@@ -133,15 +127,23 @@ def cross_attention(
     return sequence + scaled_dot_product(query, key, value, **visibility)
 
 
+def attend_wide(query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None = None, **others: Any) -> Tensor:
+    """Attend in float32 or better, and store the answer alone in the value's dtype.
+
+    For queries and keys that this file has computed: stored in a narrow dtype, they would be other ones.
+    """
+    bias = bias if bias is None else wide(bias)
+    return scaled_dot_product(wide(query), wide(key), wide(value), bias=bias, **others).to(value.dtype)
+
+
 def normalise(x: Tensor) -> Tensor:
     """Return x over its length; eager's way for lengths whose square or inverse is out of range, or 0."""
     import torch
 
-    given, x = x.dtype, wide(x)
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     if length.numel() and bool((length.amin() > 1e-15) & (length.amax() < 1e15)):
-        return (x / length).to(given)
-    return eager.normalise(x).to(given)
+        return x / length
+    return eager.normalise(x)
 
 
 # --- features of pairs
