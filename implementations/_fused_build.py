@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 import types
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from torch import Tensor
 
 # Inductor stores an intermediate that is read twice and is made from more than four tensors: here, all of (Lq, Lk, A).
-_IN_REGISTERS = {"realize_reads_threshold": 64, "realize_opcount_threshold": 512}
+_IN_REGISTERS: dict[str, str | int | bool | Callable[..., Any]] = {
+    "realize_reads_threshold": 64,
+    "realize_opcount_threshold": 512,
+}
 _WORTH_BUILDING = (
     1 << 18
 )  # features of pairs in a call: fewer are done before a compiled function has checked its guards
 _WORTH_A_CALL = 1 << 21  # below them a call's own time shows
+_BUILDING = threading.Lock()
 _TYPICAL = (2, 160, 192, 256)  # lengths by which Inductor plans its loops; equal ones would be taken to be always equal
 
 
@@ -43,6 +49,7 @@ def scores_by_spans(
 ) -> Tensor | None:
     """Return function(*of_query, *of_key, weight) for spans of keys that stay in cache; None if it is not compiled."""
     keys = of_key[0].shape[1]
+    weight = weight.detach().contiguous()  # each stride, and whether a gradient is asked, would be another graph
     found = []
     for start, stop in _spans(keys, of_query[0]):
         span = cut(of_key, start, stop)
@@ -96,7 +103,8 @@ def built(
         return None
     ones = tuple(length == 1 for length in (count, queries, keys, width))
     numbers = len(of_query), len(of_key)
-    return _build(function, numbers, scores, of_query[0].dtype, ones, torch.get_num_threads())
+    with _BUILDING:
+        return _build(function, numbers, scores, of_query[0].dtype, ones, torch.get_num_threads())
 
 
 @functools.cache

@@ -95,7 +95,7 @@ class PairSquares:
             return found
         (query,), (key,) = of_query, of_key
         scores = query.new_zeros(len(query), end - first, stop - start)
-        for n, i, j in tiles(*scores.shape, query.shape[-1]):
+        for n, i, j in tiles(len(query), end - first, stop - start, query.shape[-1]):
             difference = query[n, i, None] - key[n, None, j]
             scores[n, i, j] = difference.square_() @ weight
         return scores
@@ -108,7 +108,7 @@ class PairSquares:
             return found
         (query,), (key,) = of_query, of_key
         products, d_query, d_key = (torch.zeros_like(x) for x in (query, query, key))
-        for n, i, j in tiles(*d_scores.shape, query.shape[-1]):
+        for n, i, j in tiles(len(query), end - first, stop - start, query.shape[-1]):
             difference = query[n, i, None] - key[n, None, j]
             slope = difference * (2 * d_scores[n, i, j, None])
             d_query[n, i] += slope.sum(2)

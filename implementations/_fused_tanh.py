@@ -38,10 +38,10 @@ class PairTanh:
         self.query, self.key = query, key
         some = query.numel() > 0 and key.numel() > 0
         self.factored = some and bool((query.abs().amax() <= _FARTHEST) & (key.abs().amax() <= _FARTHEST))
+        self.of_query: tuple[Tensor, ...] = (query,)
+        self.of_key: tuple[Tensor, ...] = (key,)
         if self.factored:
             self.of_query, self.of_key = _query_factors(query), _key_factors(key)
-        else:
-            self.of_query, self.of_key = (query,), (key,)
 
     def scores(self, weight: Tensor, first: int, end: int, start: int, stop: int) -> Tensor:
         """Return the sums."""

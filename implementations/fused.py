@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from attention_harness import Arithmetic, Capabilities
 from attention_harness.implementations import eager
+from attention_harness.implementations._eager_positions import positional_encoding
 from attention_harness.implementations._upstream import onednn_tails
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ CAPABILITIES = Capabilities(
         *("bias", "causal_top_left", "causal_bottom_right", "grouped_heads", "mask", "scale", "valid_lens", "window"),
     ),
     gradients=True,
+    # threads get right answers; but what else runs inside of a call of a compiled loop, as a tracing function of its
+    # thread does, torch 2.13 tries to compile with it: "Attempt to trace generator"
+    thread_safe=False,
     # torch 2.13, CPU: the fused backward pass adds up its blocks, of 32 queries or more, in the case's dtype.
     # exp_ulp: _fused_tanh.py
     arithmetic=Arithmetic(rounded_scores=False, gradient_block=32, exp_ulp=5.0),
@@ -114,7 +118,7 @@ def multi_head(
 def self_attention(sequence: Tensor, *, positions: str, **visibility: Any) -> Tensor:
     """Attend from a sequence to itself, with or without positions added."""
     if positions == "sinusoidal":
-        placed = eager.positional_encoding(wide(sequence))
+        placed = positional_encoding(wide(sequence))
         return attend_wide(placed, placed, placed, **visibility).to(sequence.dtype)
     return scaled_dot_product(sequence, sequence, sequence, **visibility)
 
