@@ -8,10 +8,10 @@ n is summed from terms that never exceed $e^{2(q + k)} + 1$, so that little is l
 
 $$n = (e^{2q} - 1) e^{2k} + (e^{2k} - 1) \text{ for } q > 0, \quad e^{2q} (e^{2k} - 1) + (e^{2q} - 1) \text{ else.}$$
 
-The factors come from `exp` and `expm1`. Where q and k have one sign the result errs by 4.9 units in the last place at
-most, of 10 million pairs of |q| and |k| up to 20. Where they cancel it errs like the tanh of q and k that were rounded
-a few times more; the layers that they come from have rounded them more often. Beyond |q| or |k| of 20 the exponentials
-could overflow: then tanh is taken of each sum.
+The factors come from `exp` and `expm1`. Where |q + k| is at least half of |q| + |k| the result errs by 4.9 units in the
+last place at most, of 10 million pairs each of |q| and |k| up to 0.0001 to 20. Where they cancel further it errs like
+the tanh of q and k that were rounded up to three times more; the layers that they come from have rounded them more
+often. Beyond |q| or |k| of 20 the exponentials could overflow: then tanh is taken of each sum.
 
 A pair's feature then costs six multiplications and additions and one division. Compiled, they stay in registers; where
 nothing can compile, or the problem is small, they go through a buffer of half the second-level cache.
