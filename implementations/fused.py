@@ -34,9 +34,6 @@ CAPABILITIES = Capabilities(
         *("bias", "causal_top_left", "causal_bottom_right", "grouped_heads", "mask", "scale", "valid_lens", "window"),
     ),
     gradients=True,
-    # threads get right answers; but what else runs inside of a call of a compiled loop, as a tracing function of its
-    # thread does, torch 2.13 tries to compile with it: "Attempt to trace generator"
-    thread_safe=False,
     # torch 2.13, CPU: the fused backward pass adds up its blocks, of 32 queries or more, in the case's dtype.
     # exp_ulp: _fused_tanh.py
     arithmetic=Arithmetic(rounded_scores=False, gradient_block=32, exp_ulp=5.0),
