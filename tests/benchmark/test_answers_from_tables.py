@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import types
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,14 @@ def test_a_table_of_gradients_is_told_too(tmp_path: Path) -> None:
 def test_an_honest_implementation_is_timed(case: str) -> None:
     """Long ones are judged by their last block of queries."""
     assert spot_check.why_not_timed(arm_of(case)) == ""
+
+
+def test_a_moment_of_a_busy_machine_is_no_table() -> None:
+    """The first calls take a hundred times as long as they do."""
+    arm, slow = arm_of(CASE), iter([100.0, 1.0, 1.0] * 3)
+    once = arm.clock.once
+    arm.clock = types.SimpleNamespace(once=lambda call, tensors: once(call, tensors) * next(slow, 1.0))
+    assert spot_check.why_not_timed(arm) == ""
 
 
 def test_two_copies_take_the_same_time() -> None:
