@@ -99,6 +99,11 @@ def broken(case: Case) -> set[str]:
     return by_choice | set(algebra.lacks) | set(broken_relations(case))
 
 
+def quantises_nothing(implementation: Declaration, case: Case) -> bool:
+    """Return whether no scale of codes is made inside: a group's scale depends on all its numbers, hidden ones too."""
+    return not implementation.capabilities.arithmetic.quantised
+
+
 def of_mechanism(name: str) -> Predicate:
     """Return the predicate that a case's mechanism declares this check: it holds for its formula, not for every one.
 

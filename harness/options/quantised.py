@@ -46,7 +46,7 @@ def _uncut(scale: Numbers, rows: slice, queries: int) -> Numbers:
 def _encode(form: str, name: str, numbers: NDArray[np.float64], widest: float) -> tuple[Numbers, Numbers]:
     """Return codes, before they are rounded to their format, and scales.
 
-    The largest number of a group is the last code, or a part of it: so groups and tensors have unlike scales.
+    The largest number of a tensor's first group is the last code, of others a part of it: so their scales are unlike.
     widest: the largest number of the scales' dtype
     """
     code, shared = form.split("_")
@@ -59,8 +59,8 @@ def _encode(form: str, name: str, numbers: NDArray[np.float64], widest: float) -
     else:
         starts = np.arange(0, length, BLOCK)
         tops = np.maximum.reduceat(sizes, starts, -1) if length else sizes
-    place = list(_TENSORS).index(name) + np.arange(tops.size).reshape(tops.shape)
-    unlike = 1 + 3 * (place * _GOLDEN % 1)
+    turn = -_GOLDEN if name == "value" else _GOLDEN  # so that keys' and values' groups are unlike, too
+    unlike = 1 + 3 * (np.arange(tops.size).reshape(tops.shape) * turn % 1)
     scales = np.where(tops > 0, tops / largest * unlike, 1.0).clip(1 / widest, widest)
     narrow = np.float32 if widest < np.finfo(np.float64).max else np.float64
     scales = scales.astype(narrow).astype(np.float64)

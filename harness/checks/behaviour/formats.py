@@ -11,7 +11,7 @@ import numpy as np
 from attention_harness.bounds.judge import Judgement
 from attention_harness.cases import inputs
 from attention_harness.checks.behaviour.anchor import by_word, each_dtype, finding, is_anchor, takes
-from attention_harness.checks.declaration import check
+from attention_harness.checks.declaration import check, quantises_nothing
 from attention_harness.checks.form import to_array
 from attention_harness.checks.subject import Subject
 from attention_harness.model.case import Case
@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 _DEEPEST = 60  # bits: more than any accumulator has
 
 
-@check("behaviour.accumulation", is_anchor, lambda _, case: mechanisms()[case.mechanism].weighs_directly)
+@check(
+    "behaviour.accumulation",
+    is_anchor,
+    lambda _, case: mechanisms()[case.mechanism].weighs_directly,
+    quantises_nothing,  # codes lose the small number before any sum
+)
 def accumulation(subject: Subject) -> Judgement:
     """In which format the weighted sum is added up: the smallest number that it still sees beside a large one."""
     capabilities = subject.implementation.capabilities

@@ -25,7 +25,7 @@ from attention_harness.checks.behaviour.anchor import (
     ways_to_hide,
     with_option,
 )
-from attention_harness.checks.declaration import check
+from attention_harness.checks.declaration import check, quantises_nothing
 from attention_harness.checks.expected import bounds_of
 from attention_harness.checks.expected import fully_masked_rows as masked_rows
 from attention_harness.checks.form import to_array
@@ -209,7 +209,7 @@ def _fits(output: NDArray[np.float64], subject: Subject, case: Case, tensors: Ma
     ).reason
 
 
-@check("behaviour.masked_nan", is_anchor, can_hide, lambda _, case: bool(key_axes(case)))
+@check("behaviour.masked_nan", is_anchor, can_hide, lambda _, case: bool(key_axes(case)), quantises_nothing)
 def masked_nan(subject: Subject) -> Judgement:
     """Whether NaN, infinity or a huge number in a hidden key and its value reaches an output or a gradient."""
     capabilities = subject.implementation.capabilities

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_harness.bounds.judge import Judgement, worst
-from attention_harness.checks.declaration import check
+from attention_harness.checks.declaration import check, quantises_nothing
 from attention_harness.checks.expected import OTHER_WORDS, axes_of, fully_masked_rows
 from attention_harness.checks.form import numbers, to_array
 from attention_harness.checks.gradients import excused
@@ -114,12 +114,7 @@ def can_hide_keys(implementation: Declaration, case: Case) -> bool:
     return bool(keys) and bool(hiding(case.options)) and case.sizes[keys] > 2
 
 
-def sizes_no_codes(implementation: Declaration, case: Case) -> bool:
-    """Return whether nothing is quantised: a hidden key may be the largest number of a group, and so make its scale."""
-    return not implementation.capabilities.arithmetic.quantised
-
-
-@check("relation.masked_content", changeable, can_hide_keys, sizes_no_codes, sampled=conditional)
+@check("relation.masked_content", changeable, can_hide_keys, quantises_nothing, sampled=conditional)
 def masked_content(subject: Subject) -> Judgement:
     """Masked content never leaks: what no query sees may be huge, and NaN or infinite if that is declared to be safe.
 
@@ -147,15 +142,17 @@ def masked_content(subject: Subject) -> Judgement:
 
 
 def _same_rows(subject: Subject, base: Answer, other: Problem, rows: NDArray[Any], what: str) -> Judgement:
-    """Judge some rows of the answer to a problem whose visible part, and so whose error bound, is that of another.
+    """Judge some rows of the answer to a problem whose visible part is that of another.
 
+    So is its error bound, except of what is quantised inside: what is not seen may make the scale of what is.
     Rows that see no key, and are the mean of all values by the declared policy, show what is hidden.
     """
     policy = subject.implementation.capabilities.policy
     means = fully_masked_rows(other.case, other.arrays, policy, ("mean",))[..., None]
     output = to_array(subject.prepared_for(other.case).call(tensors(other)).output)
-    one, two, bound, mean = (other.rows(x, rows) for x in (base.output, output, base.bound, means))
-    return agree(one, two, 2 * bound, ~mean, what)
+    own = base.bound if quantises_nothing(subject.implementation, other.case) else bounds(subject, other)[0].bound
+    one, two, bound, mean = (other.rows(x, rows) for x in (base.output, output, base.bound + own, means))
+    return agree(one, two, bound, ~mean, what)
 
 
 def _filled(array: NDArray[Any], axis: int, _: str, *, keys: Sequence[int], content: float) -> NDArray[Any]:
