@@ -43,11 +43,12 @@ if TYPE_CHECKING:
 def has_gradient(implementation: Declaration, case: Case) -> bool:
     """Return whether gradients are declared, and the inputs are no example's: those add nothing but time.
 
-    Nor does a case with an option that acts in training alone. Of an implementation that is built for each structure,
-    the plain float32 cases and one in ten of the others, by their fingerprint, are judged; lengths of 0 are not.
+    Nor does a case with an option that acts in training alone, and codes have none. Of an implementation that is built
+    for each structure, the plain float32 cases and one in ten of the others, by their fingerprint, are judged; lengths
+    of 0 are not.
     """
     capabilities = implementation.capabilities
-    drawn = not case.content.startswith(EXAMPLE) and not acts_in_training(case)
+    drawn = not case.content.startswith(EXAMPLE) and not acts_in_training(case) and inputs.codes(case) is None
     if drawn and capabilities.builds:
         drawn = is_worth_a_build(implementation, case) and not _is_empty(case)
     return capabilities.gradients and drawn

@@ -87,6 +87,8 @@ def test_the_inputs_are_the_parameters_of_the_function(mechanism):
     assert [declared.name for declared in mechanism.inputs] == by_kind[kinds.POSITIONAL_OR_KEYWORD]
     named = [one for one in OPTIONS.values() if one.group is Group.NAMED and one.of_sizes is None and one.in_formula]
     taken = {one.name for one in named if set(one.capabilities) & set(mechanism.options)}
+    for one in OPTIONS.values():
+        taken |= set(one.brought) if set(one.capabilities) & set(mechanism.options) else set()
     own = {*mechanism.choices, *mechanism.settings, *taken}
     assert own == set(by_kind[kinds.KEYWORD_ONLY])
     assert bool(set(mechanism.options) & set(SCORED)) == bool(by_kind[kinds.VAR_KEYWORD])
