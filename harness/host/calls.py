@@ -173,7 +173,8 @@ class PreparedInProcess:
         import torch
 
         others = {name: tensor for name, tensor in tensors.items() if name not in directions}
-        along = tuple(tensors[name] for name in directions), tuple(directions.values())
+        # torch copies a direction into memory laid out as the tensor's, and refuses where its elements share some.
+        along = tuple(_apart(tensors[name]) for name in directions), tuple(directions.values())
         with in_words(self._path):
             output, derivative, *_ = torch.func.jvp(self._of_values(directions, others), *along)
             return Derivatives(_copy(output), True, {"output": _copy(derivative)})
@@ -240,6 +241,12 @@ def _parts(result: Any) -> tuple[Any, Any, Any]:
         return result[0], None, None
     output, weights, lse = (*result, None, None)[:3]
     return output, weights, lse
+
+
+def _apart(tensor: Tensor) -> Tensor:
+    """Return a tensor whose elements lie apart: itself, or a copy of an expanded one."""
+    shared = any(step == 0 and length > 1 for step, length in zip(tensor.stride(), tensor.shape, strict=True))
+    return tensor.contiguous() if shared else tensor
 
 
 def _copy(part: Any) -> Any:

@@ -13,6 +13,7 @@ from attention_harness.bounds.error_bound import forward_bounds
 from attention_harness.cases import inputs
 from attention_harness.cases.matrix import matrix
 from attention_harness.checks import BY_NAME, transformations
+from attention_harness.checks.declaration import DRAWN
 from attention_harness.checks.expected import arguments
 from attention_harness.checks.gradients import direction, floating
 from attention_harness.implementations import eager
@@ -60,6 +61,13 @@ def test_another_right_way_is_not_accused(variant):
     """Rules of their own, autocast turned off, wider tensors cast."""
     chosen = [case for case in cases() if case.mechanism in ("scaled_dot_product", "cross_attention", "masked_softmax")]
     assert [] == accused(variant.implementation(), CHECKS, chosen)
+
+
+def test_inputs_that_are_expanded_have_forward_derivatives():
+    """torch refuses a direction for a tensor whose elements share memory: the call gets one that does not."""
+    expanded = Case(PLAIN.mechanism, PLAIN.sizes, layout="expanded", draw=DRAWN)  # as random cases are
+    verdicts = asked(implementations()["eager"], [expanded], ("forward_derivative",))
+    assert [("pass", "")] == [(verdict.status, verdict.reason) for verdict in verdicts]
 
 
 @pytest.mark.parametrize("case", [c for c in cases() if c.dtype == "float64"], ids=lambda case: case.id)
