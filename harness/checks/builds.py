@@ -13,7 +13,11 @@ def is_sampled(implementation: Declaration, case: Case) -> bool:
     return not implementation.capabilities.builds or case.fingerprint % _SAMPLED == 0
 
 
+def is_plain(case: Case) -> bool:
+    """Return whether a case has ordinary numbers, contiguous in memory, and no options."""
+    return case.content == "ordinary" and case.layout == "contiguous" and not case.options
+
+
 def is_worth_a_build(implementation: Declaration, case: Case) -> bool:
-    """Return whether a case is one of those, or the plain one of its mechanism in float32."""
-    plain = case.content == "ordinary" and case.layout == "contiguous" and not case.options
-    return (plain and case.dtype == "float32") or is_sampled(implementation, case)
+    """Return whether a case is one of those, or a plain one in float32."""
+    return (is_plain(case) and case.dtype == "float32") or is_sampled(implementation, case)

@@ -15,7 +15,7 @@ from attention_harness.bounds.error_bound import gradient_bounds, second_derivat
 from attention_harness.bounds.judge import Judgement, judge, worst
 from attention_harness.cases import inputs
 from attention_harness.checks.accuracy import EXAMPLE
-from attention_harness.checks.builds import is_sampled, is_worth_a_build
+from attention_harness.checks.builds import is_plain, is_sampled, is_worth_a_build
 from attention_harness.checks.declaration import check
 from attention_harness.checks.expected import (
     OTHER_WORDS,
@@ -99,8 +99,7 @@ def alone(case: Case) -> list[list[str]]:
 
 def _is_short_or_plain(case: Case) -> bool:
     """Return whether a case is short, or has no options: a kernel of whole blocks has no short one."""
-    plain = case.content == "ordinary" and case.layout == "contiguous" and not case.options
-    return short(case) or (plain and not _is_empty(case))
+    return short(case) or (is_plain(case) and not _is_empty(case))
 
 
 @check("gradient_after_call", has_gradient, is_sampled, sampled=_is_short_or_plain)
