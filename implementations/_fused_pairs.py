@@ -35,7 +35,7 @@ def attend_to_pairs(
 
 
 class _Pairs(torch.autograd.Function):
-    """Keeps the weights for the backward pass, (B, H, Lq, Lk), and computes the features again."""
+    """Keeps nothing of (Lq, Lk): the backward pass computes features, scores and weights of each block again."""
 
     @staticmethod
     def forward(
@@ -52,23 +52,19 @@ class _Pairs(torch.autograd.Function):
         flat_query, flat_key, flat_value = _flat(query, heads), _flat(key, heads), _flat(value.to(query.dtype), heads)
         features = kind(flat_query, flat_key)
         output = flat_query.new_zeros(batch * heads, queries, value.shape[-1])
-        probabilities = []
         for first, end, start, stop in visible.blocks(_block(visible, batch * heads)):
             if start == stop:
                 continue
-            scores = features.scores(weight, first, end, start, stop).unflatten(0, (batch, heads))
-            p = _softmax(scores, visible, first, end, start, stop).flatten(0, 1)
+            p = _weights(features, weight, visible, (batch, heads), first, end, start, stop)
             output[:, first:end] = p @ flat_value[:, start:stop]
-            if any(ctx.needs_input_grad):
-                probabilities.append(p)
         ctx.visible, ctx.features = visible, features if any(ctx.needs_input_grad) else None
-        ctx.save_for_backward(weight, key, value, bias, *probabilities)
+        ctx.save_for_backward(weight, key, value, bias)
         return output.unflatten(0, (batch, heads)).to(value.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_output: Tensor) -> tuple[Any, ...]:
-        weight, key, value, bias, *probabilities = ctx.saved_tensors
+        weight, key, value, bias = ctx.saved_tensors
         visible, features = ctx.visible, ctx.features
         batch, heads = d_output.shape[:2]
         wide = weight.dtype
@@ -77,11 +73,11 @@ class _Pairs(torch.autograd.Function):
         d_query, d_key, d_value = (torch.zeros_like(x) for x in (features.query, features.key, flat_value))
         d_weight = torch.zeros_like(weight)
         d_bias = None if bias is None or not ctx.needs_input_grad[4] else bias.new_zeros(bias.shape, dtype=wide)
-        given = iter(probabilities)
         for first, end, start, stop in visible.blocks(_block(visible, batch * heads)):
             if start == stop:
                 continue
-            p, d_rows = next(given), d_output[:, first:end]
+            p = _weights(features, weight, visible, (batch, heads), first, end, start, stop)
+            d_rows = d_output[:, first:end]
             d_value[:, start:stop] += p.mT @ d_rows
             d_scores = d_rows @ flat_value[:, start:stop].mT
             d_scores = p * (d_scores - (p * d_scores).sum(-1, keepdim=True))
@@ -120,6 +116,21 @@ def _of_key_heads(x: Tensor, like: Tensor) -> Tensor:
     batch, heads = like.shape[:2]
     repeats = x.shape[0] // (batch * heads) if batch * heads else 1
     return x.unflatten(0, (batch, heads, repeats)).sum(2)
+
+
+def _weights(
+    features: PairFeatures,
+    weight: Tensor,
+    visible: Visibility,
+    outer: tuple[int, int],
+    first: int,
+    end: int,
+    start: int,
+    stop: int,
+) -> Tensor:
+    """Return the weights of a block, (B * H, queries, keys); outer: B and H."""
+    scores = features.scores(weight, first, end, start, stop).unflatten(0, outer)
+    return _softmax(scores, visible, first, end, start, stop).flatten(0, 1)
 
 
 def _softmax(scores: Tensor, visible: Visibility, first: int, end: int, start: int, stop: int) -> Tensor:
