@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.functional import pad, scaled_dot_product_attention
 
+from attention_harness.implementations._fused_build import tile_elements
 from attention_harness.implementations._fused_visibility import Visibility, part
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 _BAND = 128  # queries of a block where causality or a window gives each block other keys
 # Scores of a head for which no fused kernel pays: where key and value have one width, the value's is larger, or smaller
 _SMALL, _SMALL_IF_WIDER, _SMALL_IF_NARROWER = 1 << 14, 1 << 17, 1 << 18
+_FEW = 16  # queries of a key head: so few read keys and values, and hardly compute
 _WORTH_BLOCKS = 1 << 17  # scores of a head: fewer cost less than calls for several blocks
 
 
@@ -25,17 +28,39 @@ def attend_by_products(
 
     Without a mask go: top-left causality; bottom-right causality of as many queries as keys, or of one query; and what
     hides nothing. Windows and other causality become blocks of queries, each with the span of keys that one of them
-    sees.
+    sees. Query heads that share a key head are queries of it, where they see the same keys. Narrow dtypes are computed
+    in float32, but for few queries: torch's fused kernels take longer in bfloat16, even where the processor multiplies
+    it faster.
     """
-    width, of_value = query.shape[-1], value.shape[-1]
+    width, of_value, given = query.shape[-1], value.shape[-1], value.dtype
     if scale is None:
         scale = width**-0.5 if width else 1.0
+    if query.shape[1] != key.shape[1] and key.shape[1] and (visible.queries == 1 or not visible.conditional):
+        return _by_key_heads(query, key, value, visible, scale)
+    if value.element_size() < 4 and visible.queries > _FEW:
+        query, key, value = query.float(), key.float(), value.float()
+        visible = replace(visible, bias=visible.bias if visible.bias is None else visible.bias.float())
     if _is_small(query, key, value, visible):
-        return _unfused(query, key, value, scale)
+        return _unfused(query, key, value, scale).to(given)
     if width != of_value and width and of_value:  # else the kernel that holds all scores is taken
         query, key = (pad(x, (0, max(width, of_value) - width)) for x in (query, key))
         value = pad(value, (0, max(width, of_value) - of_value))
-    return _attend(query, key, value, visible, scale)[..., :of_value]
+    return _attend(query, key, value, visible, scale)[..., :of_value].to(given)
+
+
+def _by_key_heads(query: Tensor, key: Tensor, value: Tensor, visible: Visibility, scale: float) -> Tensor:
+    """Attend by key heads, each with the queries of all query heads that share it: keys are read once, not for each."""
+    batch, heads, queries, width = query.shape
+    of_keys = key.shape[1]
+    rows = query.reshape(batch, of_keys, heads // of_keys * queries, width)
+    start, stop = visible.span(0, queries)
+    mask = None if queries != 1 else _mask(visible, 0, queries, start, stop, query)
+    if mask is not None and mask.shape[1] == heads:
+        mask = mask.reshape(mask.shape[0], of_keys, heads // of_keys, mask.shape[-1])
+    boolean = mask is not None and mask.dtype == torch.bool
+    seen = Visibility(rows.shape[2], stop - start, *((mask, None) if boolean else (None, mask)))
+    key, value = key[:, :, start:stop], value[:, :, start:stop]
+    return attend_by_products(rows, key, value, seen, scale=scale).reshape(batch, heads, queries, value.shape[-1])
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, visible: Visibility, scale: float) -> Tensor:
@@ -74,9 +99,12 @@ def _is_small(query: Tensor, key: Tensor, value: Tensor, visible: Visibility) ->
 def _unfused(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     batch, heads = query.shape[:2]
     query, key, value = (x.flatten(0, 1) for x in (query, key, value))
-    unread = query.new_empty(1, 1, 1)
-    weights = torch.baddbmm(unread, query, key.mT, beta=0, alpha=scale).softmax(-1)
-    return torch.bmm(weights, value).unflatten(0, (batch, heads))
+    if 1 < query.shape[1] <= _FEW and key[0].numel() > 2 * tile_elements():
+        # measured: where a head's keys do not fit the second-level cache, the product of many rows by few is faster
+        scores = torch.bmm(key, query.mT * scale).mT.contiguous()
+    else:
+        scores = torch.baddbmm(query.new_empty(1, 1, 1), query, key.mT, beta=0, alpha=scale)
+    return torch.bmm(scores.softmax(-1), value).unflatten(0, (batch, heads))
 
 
 def _mask(visible: Visibility, first: int, end: int, start: int, stop: int, query: Tensor) -> Tensor | None:

@@ -40,6 +40,7 @@ CAPABILITIES = Capabilities(
 )
 
 _SMALL_TANH, _SMALL_SQUARES = 1 << 16, 1 << 18  # features of pairs; below them eager's few calls are faster
+_TINY = 1 << 12  # scores of a call; below them a function call more is seen in its time
 
 
 def unsupported(case: Case) -> str:
@@ -48,12 +49,30 @@ def unsupported(case: Case) -> str:
 
 
 def prepare(case: Case) -> Callable[..., Tensor]:
-    """Return the mechanism's function with what is not a tensor filled in; loops over pairs are compiled in a call."""
+    """Return the mechanism's function with what is not a tensor filled in; loops over pairs are compiled in a call.
+
+    Where there is hardly anything to compute, that is eager's function.
+    """
     names = ("causal", "positions", "scale", "score", "window")
     settings = {name: case.options[name] for name in names if name in case.options}
     if case.mechanism == "multi_head":
         settings["heads"] = case.sizes["H"]
+    if is_tiny(case):
+        return functools.partial(_output, getattr(eager, case.mechanism), **settings)
     return functools.partial(globals()[case.mechanism], **settings)
+
+
+def is_tiny(case: Case) -> bool:
+    """Return whether a case has few scores, in single precision or better, and nothing hides keys."""
+    if case.format.bytes < 4 or not set(case.options) <= {"positions", "scale", "score"}:
+        return False
+    lengths = (case.sizes.get(axis, case.sizes.get("L", 1)) for axis in ("Lq", "Lk"))
+    return math.prod(lengths) * case.sizes["B"] * case.sizes.get("H", 1) <= _TINY
+
+
+def _output(function: Callable[..., tuple[Tensor, Tensor]], **arguments: Any) -> Tensor:
+    """Return the output alone of a function that returns weights as well."""
+    return function(**arguments)[0]
 
 
 # --- products

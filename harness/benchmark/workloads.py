@@ -22,6 +22,7 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dtypes: tuple[str, ...] = ()
     directions: tuple[Direction, ...] = ("forward",)
     gated_on: str = ""
+    leaves_out: dict[str, str] = {}
 
 
 _FILE = Path(__file__).with_suffix(".toml")
@@ -34,9 +35,9 @@ def of_matrix(size: str) -> tuple[Workload, ...]:
     return tuple(one for one in WORKLOADS if one.matrix in sizes[: sizes.index(size) + 1])
 
 
-def select(names: Sequence[str]) -> tuple[Workload, ...]:
+def select(names: Sequence[str], among: Sequence[Workload] = WORKLOADS) -> tuple[Workload, ...]:
     """Return the named workloads, in the order of the names."""
-    known = {workload.name: workload for workload in WORKLOADS}
+    known = {workload.name: workload for workload in among}
     for name in names:
         if name not in known:
             raise unknown("workload", name, known)

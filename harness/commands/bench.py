@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import get_args
 
 from msgspec import structs
 
@@ -17,6 +20,8 @@ from attention_harness.benchmark.campaign import Campaign
 from attention_harness.benchmark.cell import Cell
 from attention_harness.benchmark.gate import Gate
 from attention_harness.benchmark.recorder import document
+from attention_harness.benchmark.targets import TargetFile, read_targets, results
+from attention_harness.benchmark.timing import ROUNDS
 from attention_harness.benchmark.workloads import Workload
 from attention_harness.cases.ids import parse
 from attention_harness.commands import arguments, console, gating
@@ -28,7 +33,9 @@ from attention_harness.model.measurement import DIRECTIONS, Measurement
 from attention_harness.model.pass_records import Record
 from attention_harness.model.printable import printable
 from attention_harness.model.run_facts import Noise
+from attention_harness.model.target_results import Met, TargetResult
 from attention_harness.store import Writer, encoding, now
+from attention_harness.store.layout import TARGETS
 from attention_harness.store.reading import pass_records
 
 
@@ -38,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="few workloads, forward in float32, 3 passes")
     size.add_argument("--full", action="store_true", help="all workloads, models' own lengths and the whole sweep too")
+    text = "the workloads of FILE, and which of its targets they meet; exits 1 where one is missed"
+    size.add_argument("--targets", type=Path, metavar="FILE", help=text)
     parser.add_argument("--baseline", default="eager", metavar="NAME", help="what the others are compared with")
     text = "no further passes of what is inconclusive beyond; the first ones are always made"
     parser.add_argument("--minutes", type=arguments.minutes, metavar="M", help=text)
@@ -51,8 +60,8 @@ def add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
     text = "the workloads' own if not given"
     parser.add_argument("--dtype", type=arguments.dtypes, default=(), metavar="D[,D]", help=text)
     parser.add_argument("--direction", choices=("forward", "forward_backward", "both"), default="", help=text)
-    text = "threads of one call; default 1"
-    parser.add_argument("--threads", type=arguments.counts, default=(1,), metavar="N[,N]", help=text)
+    text = "threads of one call; default 1, or what a file of targets says"
+    parser.add_argument("--threads", type=arguments.counts, default=(), metavar="N[,N]", help=text)
     parser.add_argument("--seed", type=arguments.seed, default=0, help="of the order of the calls")
     arguments.add(parser, "--memory")
 
@@ -63,7 +72,8 @@ def run(options: argparse.Namespace) -> int:
     A failure that is declared as known is refused a rank, and leaves the status at 0.
     """
     began = time.monotonic()
-    campaign, verdicts = _campaign(options), Gate()
+    wanted = read_targets(options.targets) if options.targets else None
+    campaign, verdicts = _campaign(options, wanted), Gate()
     cells = campaign.cells()
     items = gate.items(campaign.implementations, [(cell.gated_case, cell.direction) for cell in cells])
     writer, earlier = writer_of(options, campaign.implementations, items, _plan(campaign, cells))
@@ -78,11 +88,15 @@ def run(options: argparse.Namespace) -> int:
     if writer:
         writer.update(finished=now(), noise=disturbed)
         writer.write("benchmark.json", document(rows))
-    _print(options, rows, disturbed, time.monotonic() - began)
+    reached = list(results(wanted.target, rows)) if wanted else []
+    if writer and wanted:
+        writer.write(TARGETS, reached)
+    _print(options, rows, disturbed, reached, time.monotonic() - began)
     timed = _anything_timed(campaign, rows)
     if not timed:
         console.line("bench: nothing that was named was timed; every line says why")
-    return 1 if any(row.wrong for row in rows) or not timed else 0
+    missed = any(one.status == "missed" for one in reached)
+    return 1 if any(row.wrong for row in rows) or not timed or missed else 0
 
 
 def directions(options: argparse.Namespace, default: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -90,13 +104,16 @@ def directions(options: argparse.Namespace, default: tuple[str, ...] = ()) -> tu
     return {"": default, "both": DIRECTIONS}.get(options.direction, (options.direction,))
 
 
-def _campaign(options: argparse.Namespace) -> Campaign:
-    """Return the campaign of a command line."""
+def _campaign(options: argparse.Namespace, wanted: TargetFile | None = None) -> Campaign:
+    """Return the campaign of a command line. wanted: the targets that it is to measure."""
     chosen = declarations.select(options.names, options.load)
     if options.baseline not in [implementation.name for implementation in chosen]:
         chosen = [*declarations.select([options.baseline], options.load), *chosen]
     size = "quick" if options.quick else "full" if options.full else "default"
-    named = workloads.select(options.workload) if options.workload else workloads.of_matrix(size)
+    named = wanted.workload if wanted else workloads.of_matrix(size)
+    if options.workload:
+        named = workloads.select(options.workload, named if wanted else workloads.WORKLOADS)
+    passes = wanted.passes if wanted else benchmark.QUICK_PASSES if options.quick else benchmark.PASSES
     return Campaign(
         implementations=tuple(chosen),
         workloads=tuple(workload for workload in named if _wanted(workload, options)),
@@ -104,9 +121,10 @@ def _campaign(options: argparse.Namespace) -> Campaign:
         dtypes=options.dtype or (("float32",) if options.quick else ()),
         devices=("cpu", "cuda") if cuda_devices() else ("cpu",),
         directions=directions(options, ("forward",) if options.quick else ()),
-        threads=options.threads,
-        passes=benchmark.QUICK_PASSES if options.quick else benchmark.PASSES,
-        extend=not options.quick,
+        threads=options.threads or ((wanted.threads,) if wanted else (1,)),
+        passes=passes,
+        rounds=wanted.rounds if wanted else ROUNDS,
+        extend=not (options.quick or wanted),
         seed=options.seed,
         load=tuple(options.load),
         memory=options.memory,
@@ -163,12 +181,20 @@ def _anything_timed(campaign: Campaign, rows: Sequence[Measurement]) -> bool:
     return any(row.status == "measured" and (alone or row.implementation != campaign.baseline) for row in rows)
 
 
-def _print(options: argparse.Namespace, rows: Sequence[Measurement], disturbed: Noise, seconds: float) -> None:
+def _print(
+    options: argparse.Namespace,
+    rows: Sequence[Measurement],
+    disturbed: Noise,
+    reached: Sequence[TargetResult],
+    seconds: float,
+) -> None:
     if options.json:
-        about = {"baseline": options.baseline, "environment": environment(), "noise": disturbed}
+        about = {"baseline": options.baseline, "environment": environment(), "noise": disturbed, "targets": reached}
         print(encoding.document(about | {"measurements": rows}))
         return
     print(timings(rows, options.baseline))
+    if reached:
+        print(target_lines(reached))
     print(f"took {units.duration(seconds)}\n{noise_lines(disturbed)}")
     if options.out:
         print(f"run directory: {options.out}\njson: {options.out / 'benchmark.json'}")
@@ -177,6 +203,19 @@ def _print(options: argparse.Namespace, rows: Sequence[Measurement], disturbed: 
 def noise_lines(disturbed: Noise) -> str:
     """Return how disturbed the machine was, with a line for each warning."""
     return "\n".join([disturbed.line, *(f"warning: {text}" for text in disturbed.warnings)])
+
+
+def target_lines(reached: Sequence[TargetResult]) -> str:
+    """Return a line for each target: whether it was met, what was wanted and what was measured."""
+    counts = Counter(one.status for one in reached)
+    lines = ["targets: " + ", ".join(f"{counts[status]} {status}" for status in get_args(Met) if counts[status])]
+    says = ""
+    for one in reached:
+        if one.says != says:
+            says = one.says
+            lines.append(f"{one.implementation}: {says}")
+        lines.append(f"  {one.status:12} {one.of}: {one.measured}, wanted {one.wanted}")
+    return printable("\n".join(lines))
 
 
 def timings(measured: Sequence[Measurement], baseline: str) -> str:

@@ -103,7 +103,7 @@ def _campaign(new: Declared, old: Declared, load: tuple[Path, ...], options: arg
         dtypes=options.dtype or (("float32",) if "float32" in new.capabilities.dtypes else ()),
         devices=(new.device,),
         directions=directions(options, ("forward",)),
-        threads=options.threads,
+        threads=options.threads or (1,),
         extend=True,
         seed=options.seed,
         load=load,

@@ -11,6 +11,7 @@ sensitivity.jsonl    a case a line, and the smallest error that it sees
 diagnosis.json       by implementation that failed, the mutants that explain it
 reliability.json     by planted harm, what was reported and whether the rest of the run was complete
 node_cases.json      ONNX's own node cases, and what became of each in each implementation
+targets.json         the targets of a benchmark, and which of them it met
 heatmaps.json        by mechanism, the attention weights that a report draws
 self_check.json      every comparison of a self-check, and the method's error rates that follow; nothing reads it
 benchmark.json       pytest-benchmark's own format, after a benchmark; nothing here reads it
@@ -30,6 +31,7 @@ from attention_harness.model.node_cases import NodeCase
 from attention_harness.model.pass_records import Record
 from attention_harness.model.run_facts import Harm, Heatmap, RunFacts
 from attention_harness.model.stored import Name
+from attention_harness.model.target_results import TargetResult
 from attention_harness.model.verdict import Verdict
 
 RUN = "run.json"
@@ -38,6 +40,7 @@ HEATMAPS = "heatmaps.json"
 DIAGNOSIS = "diagnosis.json"
 RELIABILITY = "reliability.json"
 NODE_CASES = "node_cases.json"
+TARGETS = "targets.json"
 
 ITEMS: dict[type[Any], str] = {
     Verdict: "verdicts.jsonl",
@@ -61,5 +64,6 @@ DOCUMENTS: dict[str, Any] = {
     DIAGNOSIS: Annotated[tuple[Diagnosis, ...], Meta(max_length=10_000)],
     RELIABILITY: Annotated[tuple[Harm, ...], Meta(max_length=10_000)],
     NODE_CASES: Annotated[tuple[NodeCase, ...], Meta(max_length=100_000)],
+    TARGETS: Annotated[tuple[TargetResult, ...], Meta(max_length=10_000)],
 }
 """The type of a whole file, by file."""

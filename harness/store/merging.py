@@ -12,7 +12,7 @@ from attention_harness.model.run_facts import RunFacts
 from attention_harness.store.reading import Run
 
 _OF_FIRST = ("heatmaps", "sensitivity", "reliability", "node_cases")  # the same in every run that has them
-_OF_ALL = ("verdicts", "measurements", "diagnosis", "outcomes", "equivalence", "by_rule", "notes")
+_OF_ALL = ("verdicts", "measurements", "diagnosis", "outcomes", "equivalence", "by_rule", "targets", "notes")
 
 
 def merge(runs: Sequence[Run]) -> Run:

@@ -23,6 +23,7 @@ from attention_harness.model.mutation_results import ByRule, EquivalenceResult, 
 from attention_harness.model.node_cases import NodeCase
 from attention_harness.model.pass_records import Record
 from attention_harness.model.run_facts import FORMAT, Harm, Heatmap, RunFacts
+from attention_harness.model.target_results import TargetResult
 from attention_harness.model.verdict import Verdict
 from attention_harness.store import lock
 from attention_harness.store.encoding import WrongValue, decode
@@ -36,6 +37,7 @@ from attention_harness.store.layout import (
     PASSES,
     RELIABILITY,
     RUN,
+    TARGETS,
 )
 
 DOCUMENT_BYTES, LINES_BYTES, LINE_BYTES = 64 * 2**20, 2 * 2**30, 16 * 2**20
@@ -57,6 +59,7 @@ class Run:
     sensitivity: tuple[Sensitivity, ...] = ()
     reliability: tuple[Harm, ...] = ()
     node_cases: tuple[NodeCase, ...] = ()
+    targets: tuple[TargetResult, ...] = ()
     by_rule: tuple[ByRule, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -75,6 +78,7 @@ def load(directory: Path) -> Run:
         sensitivity=tuple(items(directory, Sensitivity)),
         reliability=read(directory / RELIABILITY, ()),
         node_cases=read(directory / NODE_CASES, ()),
+        targets=read(directory / TARGETS, ()),
         by_rule=tuple(items(directory, ByRule)),
         notes=tuple(_notes(directory)),
     )
