@@ -45,17 +45,26 @@ class PairFeatures(Protocol):
 
 
 def scores_by_spans(
-    function: Callable[..., Tensor], of_query: tuple[Tensor, ...], of_key: tuple[Tensor, ...], weight: Tensor
+    function: Callable[..., Tensor],
+    of_query: tuple[Tensor, ...],
+    of_key: tuple[Tensor, ...],
+    weight: Tensor,
+    *,
+    transposed: bool = False,
 ) -> Tensor | None:
-    """Return function(*of_query, *of_key, weight) for spans of keys that stay in cache; None if it is not compiled."""
+    """Return function(*of_query, *of_key, weight) for spans of keys that stay in cache; None if it is not compiled.
+
+    transposed: the function takes keys as (N, A, Lk), so that what lies side by side is of many keys
+    """
     keys = of_key[0].shape[1]
     weight = weight.detach().contiguous()  # each stride, and whether a gradient is asked, would be another graph
     found = []
     for start, stop in _spans(keys, of_query[0]):
         span = cut(of_key, start, stop)
-        build = built(function, of_query, span, scores=True)
+        build = built(function, of_query, span, scores=True, transposed=transposed)
         if build is None:
             return None
+        span = tuple(x.mT.contiguous() for x in span) if transposed else span
         found.append(build(*of_query, *span, weight))
     return found[0] if len(found) == 1 else torch.cat(found, -1)
 
@@ -94,7 +103,12 @@ def cut(factors: tuple[Tensor, ...], first: int, end: int) -> tuple[Tensor, ...]
 
 
 def built(
-    function: Callable[..., Any], of_query: tuple[Tensor, ...], of_key: tuple[Tensor, ...], *, scores: bool
+    function: Callable[..., Any],
+    of_query: tuple[Tensor, ...],
+    of_key: tuple[Tensor, ...],
+    *,
+    scores: bool,
+    transposed: bool = False,
 ) -> Callable[..., Any] | None:
     """Return function(*of_query, *of_key, weight or d_scores), compiled; None if it cannot or need not be."""
     count, queries, width = of_query[0].shape
@@ -103,8 +117,9 @@ def built(
         return None
     ones = tuple(length == 1 for length in (count, queries, keys, width))
     numbers = len(of_query), len(of_key)
+    features = width if transposed else 0
     with _BUILDING:
-        return _build(function, numbers, scores, of_query[0].dtype, ones, torch.get_num_threads())
+        return _build(function, numbers, scores, of_query[0].dtype, ones, torch.get_num_threads(), features)
 
 
 @functools.cache
@@ -115,8 +130,12 @@ def _build(
     dtype: torch.dtype,
     ones: tuple[bool, ...],
     threads: int,
+    features: int,
 ) -> Callable[..., Any] | None:
-    """Return the function compiled for any lengths; for lengths of 1, torch.compile makes graphs of their own."""
+    """Return the function compiled for any lengths; for lengths of 1, torch.compile makes graphs of their own.
+
+    features: where keys are transposed, their number, for which the function is unrolled; else 0
+    """
     del threads  # of which there is a graph each, too
     if not can_build():
         return None
@@ -124,8 +143,10 @@ def _build(
     own = types.FunctionType(function.__code__.replace(), function.__globals__, function.__name__)
     compiled: Callable[..., Any] = torch.compile(own, fullgraph=True, dynamic=True, options=_IN_REGISTERS)
     count, queries, keys, width = (1 if one else length for one, length in zip(ones, _TYPICAL, strict=True))
+    width = features or width
     of_query = [torch.zeros(count, queries, width, dtype=dtype) for _ in range(numbers[0])]
     of_key = [torch.zeros(count, keys, width, dtype=dtype) for _ in range(numbers[1])]
+    of_key = [x.mT.contiguous() for x in of_key] if features else of_key
     compiled(*of_query, *of_key, torch.zeros((width,) if scores else (count, queries, keys), dtype=dtype))
     return compiled
 

@@ -14,10 +14,12 @@ $$r = \max \lVert \tilde q \rVert \max \lVert \tilde k \rVert + \tfrac12 \max \l
 
 The direct form errs by u times the score, which is small for near points far from the mean. So it is computed
 
+- directly where there are few features, since this costs less, and where gradients are asked. A gradient is a sum of
+  differences q - k: where these are small or 0, the products of the expansion leave rounding errors of the size of q;
 - in float32, or in float64 for float64, where r <= 2, and in float32 for bfloat16 and float16 where r <= 64;
+- in float32, too, where no query has a key so near that its score is below r / 4, which the scores themselves tell;
 - in float64 where r <= 2^20, for all but float64: the error is below that of the direct form in float32;
-- directly otherwise, and always where gradients are asked. A gradient is a sum of differences q - k: where these are
-  small or 0, the products of the expansion leave rounding errors of the size of q.
+- directly otherwise.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from attention_harness.implementations._fused_build import cut, gradients_by_spans, scores_by_spans, tiles
-from attention_harness.implementations._fused_pairs import attend_to_pairs
+from attention_harness.implementations._fused_pairs import attend_to_pairs, block_rows, softmax
 from attention_harness.implementations._fused_products import attend_by_products
 
 if TYPE_CHECKING:
@@ -38,16 +40,22 @@ if TYPE_CHECKING:
     from attention_harness.implementations._fused_visibility import Visibility
 
 _NEAR, _NEAR_IN_HALF, _NEAR_IN_DOUBLE = 2.0, 64.0, 2.0**20  # largest r
+_CANCELLED = 4.0  # largest r over the smallest score
+_FEW = 16  # features that a compiled loop over keys adds up faster than a product does
 
 
 def attend_by_distance(query: Tensor, key: Tensor, value: Tensor, w: Tensor, visible: Visibility) -> Tensor:
     """Return softmax(-|w (q - k)|^2 / 2 + bias) V for query (B, H, Lq, D), key (B, Hk, Lk, D)."""
     narrow = torch.promote_types(query.dtype, torch.float32)
     learned = (query, key, value, w) if visible.bias is None else (query, key, value, w, visible.bias)
-    if not (torch.is_grad_enabled() and any(x.requires_grad for x in learned)):
+    if query.shape[-1] > _FEW and not (torch.is_grad_enabled() and any(x.requires_grad for x in learned)):
         spread = _spread(query, key, w)
         if spread <= (_NEAR if query.element_size() >= 4 else _NEAR_IN_HALF):
             return _expanded(query, key, value, w, visible, narrow)
+        if value.dtype == torch.float32:
+            answer = _expanded_where_far(query, key, value, w, visible)
+            if answer is not None:
+                return answer
         if spread <= _NEAR_IN_DOUBLE and narrow == torch.float32:
             return _expanded(query, key, value, w, visible, torch.float64)
     query, key, w = (x.to(narrow) for x in (query, key, w))
@@ -81,6 +89,29 @@ def _expanded(query: Tensor, key: Tensor, value: Tensor, w: Tensor, visible: Vis
     return attend_by_products(query, key, value, replace(visible, bias=bias), scale=1.0).to(given)
 
 
+def _expanded_where_far(query: Tensor, key: Tensor, value: Tensor, w: Tensor, visible: Visibility) -> Tensor | None:
+    """Return the answer by products in float32, None once a query has a key so near that its score cancels."""
+    if query.numel() == 0 or key.numel() == 0:
+        return None
+    batch, heads = query.shape[:2]
+    centre = key.mean((-3, -2), keepdim=True)
+    query, key, value = ((x * f).flatten(0, 1) for x, f in ((query - centre, w), (key - centre, w), (value, 1)))
+    column = key.square().sum(-1)[:, None] * -0.5
+    of_query, of_key = query.square().sum(-1) * 0.5, -column.amin(-1)
+    largest = 2 * (of_query * of_key).sqrt() + of_key
+    output = query.new_zeros(*query.shape[:2], value.shape[-1])
+    for first, end, start, stop in visible.blocks(block_rows(visible, batch * heads)):
+        if start == stop:
+            continue
+        scores = torch.baddbmm(column[..., start:stop], query[:, first:end], key[:, start:stop].mT)
+        nearest = of_query[:, first:end] - scores.amax(-1)
+        if not bool((nearest * _CANCELLED >= largest[:, first:end]).all()):
+            return None
+        p = softmax(scores.unflatten(0, (batch, heads)), visible, first, end, start, stop).flatten(0, 1)
+        output[:, first:end] = p @ value[:, start:stop]
+    return output.unflatten(0, (batch, heads))
+
+
 class PairSquares:
     """f = (q - k)^2."""
 
@@ -90,7 +121,8 @@ class PairSquares:
     def scores(self, weight: Tensor, first: int, end: int, start: int, stop: int) -> Tensor:
         """Return the sums."""
         of_query, of_key = cut((self.query,), first, end), cut((self.key,), start, stop)
-        found = scores_by_spans(_all_scores, of_query, of_key, weight)
+        few = self.query.shape[-1] <= _FEW
+        found = scores_by_spans(_scores_of_few if few else _all_scores, of_query, of_key, weight, transposed=few)
         if found is not None:
             return found
         (query,), (key,) = of_query, of_key
@@ -120,6 +152,15 @@ class PairSquares:
 def _all_scores(query: Tensor, key: Tensor, weight: Tensor) -> Tensor:
     difference = query[:, :, None] - key[:, None]
     return (difference * difference * weight).sum(-1)
+
+
+def _scores_of_few(query: Tensor, key: Tensor, weight: Tensor) -> Tensor:
+    """Add up feature by feature, so that a vector holds keys; they come as (N, A, Lk)."""
+    scores = query.new_zeros(())
+    for a in range(query.shape[-1]):
+        difference = query[:, :, a, None] - key[:, a, None]
+        scores = scores + difference * difference * weight[a]
+    return scores
 
 
 def _all_gradients(query: Tensor, key: Tensor, d_scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:

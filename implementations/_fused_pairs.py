@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.autograd.function import once_differentiable
 
+from attention_harness.implementations._fused_build import tile_elements
 from attention_harness.implementations._fused_tanh import PairTanh
 from attention_harness.implementations._fused_visibility import Visibility, part
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from attention_harness.implementations._fused_build import PairFeatures
 
-_SCORES = 1 << 20  # of a block, all heads together: 4 MiB in float32
+_FEWEST = 32  # queries of a block: fewer make slow products
 _BAND = 64  # queries of a block where causality or a window gives each block other keys
 
 
@@ -52,7 +53,7 @@ class _Pairs(torch.autograd.Function):
         flat_query, flat_key, flat_value = _flat(query, heads), _flat(key, heads), _flat(value.to(query.dtype), heads)
         features = kind(flat_query, flat_key)
         output = flat_query.new_zeros(batch * heads, queries, value.shape[-1])
-        for first, end, start, stop in visible.blocks(_block(visible, batch * heads)):
+        for first, end, start, stop in visible.blocks(block_rows(visible, batch * heads)):
             if start == stop:
                 continue
             p = _weights(features, weight, visible, (batch, heads), first, end, start, stop)
@@ -73,7 +74,7 @@ class _Pairs(torch.autograd.Function):
         d_query, d_key, d_value = (torch.zeros_like(x) for x in (features.query, features.key, flat_value))
         d_weight = torch.zeros_like(weight)
         d_bias = None if bias is None or not ctx.needs_input_grad[4] else bias.new_zeros(bias.shape, dtype=wide)
-        for first, end, start, stop in visible.blocks(_block(visible, batch * heads)):
+        for first, end, start, stop in visible.blocks(block_rows(visible, batch * heads)):
             if start == stop:
                 continue
             p = _weights(features, weight, visible, (batch, heads), first, end, start, stop)
@@ -99,9 +100,9 @@ class _Pairs(torch.autograd.Function):
         )
 
 
-def _block(visible: Visibility, count: int) -> int:
-    """Return how many queries a block has."""
-    size = max(1, _SCORES // max(count * visible.keys, 1))
+def block_rows(visible: Visibility, count: int) -> int:
+    """Return how many queries a block has: its scores, of all heads together, fill the second-level cache."""
+    size = max(_FEWEST, 2 * tile_elements() // max(count * visible.keys, 1))
     return min(size, _BAND) if visible.banded else size
 
 
@@ -130,10 +131,10 @@ def _weights(
 ) -> Tensor:
     """Return the weights of a block, (B * H, queries, keys); outer: B and H."""
     scores = features.scores(weight, first, end, start, stop).unflatten(0, outer)
-    return _softmax(scores, visible, first, end, start, stop).flatten(0, 1)
+    return softmax(scores, visible, first, end, start, stop).flatten(0, 1)
 
 
-def _softmax(scores: Tensor, visible: Visibility, first: int, end: int, start: int, stop: int) -> Tensor:
+def softmax(scores: Tensor, visible: Visibility, first: int, end: int, start: int, stop: int) -> Tensor:
     """Return the weights of the keys that are seen; a row that sees none is zero. May write to the scores."""
     if visible.bias is not None:
         scores = scores + part(visible.bias, first, end, start, stop)

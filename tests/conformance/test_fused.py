@@ -107,17 +107,78 @@ def test_the_features_are_never_held():
     assert max(sizes) * 100 < 4 * length * length * width
 
 
-def test_near_points_far_from_the_mean_are_not_expanded(monkeypatch):
+@pytest.mark.parametrize("guard", ["_NEAR", "_CANCELLED"])
+def test_near_points_far_from_the_mean_are_not_expanded(monkeypatch, guard):
     """The expansion in float32 would lose them: two clusters, and distances of a thousandth inside of each."""
     made = torch.Generator().manual_seed(3)
-    key = torch.randn(1, 1, 64, 8, generator=made) + 1000 * (torch.arange(64) % 2)[:, None]
+    key = 0.3 * torch.randn(1, 1, 64, 32, generator=made) + 1000 * (torch.arange(64) % 2)[:, None]
     inputs = [key + 0.3, key, torch.randn(1, 1, 64, 8, generator=made), torch.ones(1)]
     monkeypatch.setattr(fused, "_SMALL_SQUARES", -1)
     right = eager.gaussian_kernel(*(x.double() for x in inputs))[0]
     torch.testing.assert_close(fused.gaussian_kernel(*inputs).double(), right, rtol=1e-4, atol=1e-5)
-    monkeypatch.setattr(_fused_gaussian, "_NEAR", float("inf"))
+    monkeypatch.setattr(_fused_gaussian, guard, float("inf"))
     with pytest.raises(AssertionError):
         torch.testing.assert_close(fused.gaussian_kernel(*inputs).double(), right, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("conditions", CONDITIONS, ids=str)
+def test_far_points_are_expanded_in_single_precision(monkeypatch, conditions):
+    """Where every key is far enough from every query, blocks of products err no more than the direct form."""
+    made = torch.Generator().manual_seed(4)
+    inputs = [torch.randn(2, 3, 7, 64, generator=made), torch.randn(2, 3, 9, 64, generator=made)]
+    inputs += [torch.randn(2, 3, 9, 5, generator=made), torch.ones(1)]
+    answers = []
+    expanded = _fused_gaussian._expanded_where_far
+    monkeypatch.setattr(_fused_gaussian, "_expanded_where_far", lambda *of: answers.append(expanded(*of)) or answers[0])
+    monkeypatch.setattr(fused, "_SMALL_SQUARES", -1)
+    right = eager.gaussian_kernel(*(x.double() for x in inputs), **conditions)[0]
+    torch.testing.assert_close(fused.gaussian_kernel(*inputs, **conditions).double(), right, rtol=2e-5, atol=1e-6)
+    assert answers[0] is not None
+
+
+@pytest.mark.parametrize("width", [1, 2, 16])
+def test_few_features_are_added_up_by_keys(always_streamed, width):
+    """Loops whose vectors hold keys, unrolled over the features."""
+    made = torch.Generator().manual_seed(5)
+    query, key, value = (torch.randn(2, 2, n, width, dtype=torch.float64, generator=made) for n in (5, 7, 7))
+    inputs = [query, key, value, torch.ones(1, dtype=torch.float64)]
+    torch.testing.assert_close(
+        fused.gaussian_kernel(*inputs), eager.gaussian_kernel(*inputs)[0], rtol=1e-12, atol=1e-12
+    )
+
+
+SHARED = [
+    *({}, {"causal": "top_left"}, {"causal": "bottom_right"}, {"valid_lens": torch.tensor([3, 0])}),
+    *({"mask": torch.arange(2 * 4 * 9).view(2, 4, 1, 9) % 3 > 0}, {"mask": torch.arange(18).view(2, 1, 1, 9) % 3 > 0}),
+    *({"bias": torch.arange(4.0, dtype=torch.float64).view(1, 4, 1, 1)}, {"window": (2, 1), "causal": "bottom_right"}),
+]
+
+
+@pytest.mark.parametrize("queries", [1, 3])
+@pytest.mark.parametrize("conditions", SHARED, ids=str)
+def test_shared_keys_are_read_once(monkeypatch, queries, conditions):
+    """Query heads that share a key head become its queries, with their own masks; causality keeps several apart."""
+    asked = []
+    attend = _fused_products._attend
+    monkeypatch.setattr(_fused_products, "_attend", lambda *of: asked.append(of[0].shape[1]) or attend(*of))
+    monkeypatch.setattr(_fused_products, "_SMALL", 0)
+    made = torch.Generator().manual_seed(6)
+    query = torch.randn(2, 4, queries, 6, dtype=torch.float64, generator=made)
+    key, value = (torch.randn(2, 2, 9, 6, dtype=torch.float64, generator=made) for _ in range(2))
+    expected = eager.scaled_dot_product(query, key, value, **conditions)[0]
+    answer = fused.scaled_dot_product(query, key, value, **conditions)
+    torch.testing.assert_close(answer, expected, rtol=1e-12, atol=1e-12)
+    assert asked == [2 if queries == 1 or not conditions else 4]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_narrow_dtypes_are_computed_in_single_precision(dtype):
+    """But for few queries: one rounding of the answer, whatever the length."""
+    made = torch.Generator().manual_seed(7)
+    inputs = [torch.randn(1, 2, 40, 8, generator=made).to(dtype) for _ in range(3)]
+    bias = torch.randn(1, 2, 40, 40, generator=made).to(dtype)
+    right = eager.scaled_dot_product(*(x.double() for x in inputs), bias=bias.double())[0]
+    assert torch.equal(fused.scaled_dot_product(*inputs, bias=bias), right.to(dtype))
 
 
 @pytest.mark.parametrize("conditions", CONDITIONS, ids=str)
