@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from attention_harness import Arithmetic, Capabilities
 from attention_harness.implementations import eager
-from attention_harness.implementations._eager_positions import positional_encoding
 from attention_harness.implementations._upstream import onednn_tails
 
 if TYPE_CHECKING:
@@ -28,10 +27,21 @@ CAPABILITIES = Capabilities(
     mechanisms=(
         *("dot_product", "scaled_dot_product", "cosine", "additive", "concat_tanh", "tanh_gated", "gaussian_kernel"),
         *("projected", "multi_head", "self_attention", "cross_attention"),
+        *("positional_encoding", "rotary_embedding"),
     ),
     dtypes=("float64", "float32", "bfloat16", "float16"),
     options=(
-        *("bias", "causal_top_left", "causal_bottom_right", "grouped_heads", "mask", "scale", "valid_lens", "window"),
+        *("base", "bias", "causal_top_left", "causal_bottom_right", "first_position", "grouped_heads"),
+        *("interleaved_pairing", "learned_scale", "mask", "partial_rotary_factor", "past", "proportional_pairing"),
+        *(
+            "query_key_norm",
+            "rotary_half",
+            "rotary_interleaved",
+            "rotated_query_key_norm",
+            "scale",
+            "valid_lens",
+            "window",
+        ),
     ),
     gradients=True,
     # torch 2.13, CPU: the fused backward pass adds up its blocks, of 32 queries or more, in the case's dtype.
@@ -53,8 +63,11 @@ def prepare(case: Case) -> Callable[..., Tensor]:
 
     Where there is hardly anything to compute, that is eager's function.
     """
-    names = ("causal", "positions", "scale", "score", "window")
+    names = ["base", "causal", "first_position", "pairing", "partial_rotary_factor", "positions", "rotary", "scale"]
+    names += ["score", "window"]
     settings = {name: case.options[name] for name in names if name in case.options}
+    if settings.get("scale") == "learned":  # then it comes with the call
+        del settings["scale"]
     if case.mechanism == "multi_head":
         settings["heads"] = case.sizes["H"]
     if is_tiny(case):
@@ -84,11 +97,28 @@ def dot_product(query: Tensor, key: Tensor, value: Tensor, **visibility: Any) ->
 
 
 def scaled_dot_product(
-    query: Tensor, key: Tensor, value: Tensor, *, scale: float | None = None, **visibility: Any
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    scale: float | Tensor | None = None,
+    query_key_norm: Tensor | None = None,
+    past_key: Tensor | None = None,
+    past_value: Tensor | None = None,
+    **visibility: Any,
 ) -> Tensor:
-    """Score by the inner product over the square root of its length, or times a scale."""
+    """Score by the inner product over the square root of its length, or times a scale; earlier keys come first."""
+    import torch
+
     from attention_harness.implementations._fused_products import attend_by_products
 
+    if past_key is not None and past_value is not None:
+        key, value = torch.cat((past_key, key), -2), torch.cat((past_value, value), -2)
+    query, key = normed(query, key, query_key_norm)
+    if isinstance(scale, torch.Tensor):
+        if torch.is_grad_enabled() and scale.requires_grad:
+            return attend_wide(wide(query) * wide(scale), key, value, scale=1.0, **visibility)
+        scale = float(scale)
     if query.ndim == 3:  # the fused kernels take four axes alone
         query, key, value = query[:, None], key[:, None], value[:, None]
         return attend_by_products(query, key, value, visible(query, key, heads=False, **visibility), scale=scale)[:, 0]
@@ -131,12 +161,26 @@ def multi_head(
     return eager.linear(eager.merge_heads(scaled_dot_product(*split, **visibility)), W_o)
 
 
-def self_attention(sequence: Tensor, *, positions: str, **visibility: Any) -> Tensor:
-    """Attend from a sequence to itself, with or without positions added."""
-    if positions == "sinusoidal":
-        placed = positional_encoding(wide(sequence))
-        return attend_wide(placed, placed, placed, **visibility).to(sequence.dtype)
-    return scaled_dot_product(sequence, sequence, sequence, **visibility)
+def self_attention(
+    sequence: Tensor,
+    *,
+    positions: str,
+    rotary: str | None = None,
+    query_key_norm: Tensor | None = None,
+    rotated_query_key_norm: Tensor | None = None,
+    **visibility: Any,
+) -> Tensor:
+    """Attend from a sequence to itself, with or without positions added; query and key may be normed and rotated."""
+    if positions == "none" and rotary is None and query_key_norm is None and rotated_query_key_norm is None:
+        return scaled_dot_product(sequence, sequence, sequence, **visibility)
+    placed = positional_encoding(wide(sequence)) if positions == "sinusoidal" else wide(sequence)
+    query, key = normed(placed, placed, query_key_norm)
+    if rotary is not None:
+        shared = query is key
+        query = rotary_embedding(query, pairing=rotary)
+        key = query if shared else rotary_embedding(key, pairing=rotary)
+    query, key = normed(query, key, rotated_query_key_norm)
+    return attend_wide(query, key, placed, **visibility).to(sequence.dtype)
 
 
 def cross_attention(
@@ -156,6 +200,19 @@ def attend_wide(query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | Non
     return scaled_dot_product(wide(query), wide(key), wide(value), bias=bias, **others).to(value.dtype)
 
 
+def normed(query: Tensor, key: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return queries and keys over their root mean squares, each times its row of (2, D); as they are without weights.
+
+    x / sqrt(mean(x^2) + 1e-6)
+    """
+    from torch.nn.functional import rms_norm
+
+    if weights is None:
+        return query, key
+    of_query, of_key = weights.to(query.dtype)
+    return rms_norm(query, of_query.shape, of_query, 1e-6), rms_norm(key, of_key.shape, of_key, 1e-6)
+
+
 def normalise(x: Tensor) -> Tensor:
     """Return x over its length; eager's way for lengths whose square or inverse is out of range, or 0."""
     import torch
@@ -164,6 +221,23 @@ def normalise(x: Tensor) -> Tensor:
     if length.numel() and bool((length.amin() > 1e-15) & (length.amax() < 1e15)):
         return x / length
     return eager.normalise(x)
+
+
+# --- positions
+
+
+def positional_encoding(sequence: Tensor, **settings: Any) -> Tensor:
+    """Add sines and cosines of the position."""
+    from attention_harness.implementations import _fused_positions
+
+    return _fused_positions.positional_encoding(sequence, **settings)
+
+
+def rotary_embedding(sequence: Tensor, **settings: Any) -> Tensor:
+    """Rotate pairs of features by the position."""
+    from attention_harness.implementations import _fused_positions
+
+    return _fused_positions.rotary_embedding(sequence, **settings)
 
 
 # --- features of pairs
