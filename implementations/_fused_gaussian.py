@@ -19,7 +19,7 @@ The direct form errs by u times the score, which is small for near points far fr
 - in float32, or in float64 for float64, where r <= 2, and in float32 for bfloat16 and float16 where r <= 64;
 - in float32, too, where no query has a key so near that its score is below r / 4, which the scores themselves tell;
 - in float64 where r <= 2^20, for all but float64: the error is below that of the direct form in float32;
-- directly otherwise.
+- directly otherwise, and always with a softcap or sinks, to which the last term matters.
 """
 
 from __future__ import annotations
@@ -30,8 +30,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from attention_harness.implementations._fused_build import cut, gradients_by_spans, scores_by_spans, tiles
-from attention_harness.implementations._fused_pairs import attend_to_pairs, block_rows, softmax
+from attention_harness.implementations._fused_blocks import block, weigh
+from attention_harness.implementations._fused_build import (
+    cut,
+    gradients_by_spans,
+    scores_by_spans,
+    tile_elements,
+    tiles,
+)
+from attention_harness.implementations._fused_pairs import attend_to_pairs
 from attention_harness.implementations._fused_products import attend_by_products
 
 if TYPE_CHECKING:
@@ -47,8 +54,9 @@ _FEW = 16  # features that a compiled loop over keys adds up faster than a produ
 def attend_by_distance(query: Tensor, key: Tensor, value: Tensor, w: Tensor, visible: Visibility) -> Tensor:
     """Return softmax(-|w (q - k)|^2 / 2 + bias) V for query (B, H, Lq, D), key (B, Hk, Lk, D)."""
     narrow = torch.promote_types(query.dtype, torch.float32)
-    learned = (query, key, value, w) if visible.bias is None else (query, key, value, w, visible.bias)
-    if query.shape[-1] > _FEW and not (torch.is_grad_enabled() and any(x.requires_grad for x in learned)):
+    learned = [x for x in (query, key, value, w, visible.bias, visible.relative_bias) if x is not None]
+    learning = torch.is_grad_enabled() and any(x.requires_grad for x in learned)
+    if query.shape[-1] > _FEW and not visible.beyond_kernels and not learning:
         spread = _spread(query, key, w)
         if spread <= (_NEAR if query.element_size() >= 4 else _NEAR_IN_HALF):
             return _expanded(query, key, value, w, visible, narrow)
@@ -100,15 +108,15 @@ def _expanded_where_far(query: Tensor, key: Tensor, value: Tensor, w: Tensor, vi
     of_query, of_key = query.square().sum(-1) * 0.5, -column.amin(-1)
     largest = 2 * (of_query * of_key).sqrt() + of_key
     output = query.new_zeros(*query.shape[:2], value.shape[-1])
-    for first, end, start, stop in visible.blocks(block_rows(visible, batch * heads)):
+    for first, end, start, stop in visible.blocks(block(visible, batch * heads, 2 * tile_elements())):
         if start == stop:
             continue
         scores = torch.baddbmm(column[..., start:stop], query[:, first:end], key[:, start:stop].mT)
         nearest = of_query[:, first:end] - scores.amax(-1)
         if not bool((nearest * _CANCELLED >= largest[:, first:end]).all()):
             return None
-        p = softmax(scores.unflatten(0, (batch, heads)), visible, first, end, start, stop).flatten(0, 1)
-        output[:, first:end] = p @ value[:, start:stop]
+        weights, _ = weigh(scores.unflatten(0, (batch, heads)), visible, first, end, start, stop)
+        output[:, first:end] = weights.flatten(0, 1) @ value[:, start:stop]
     return output.unflatten(0, (batch, heads))
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.functional import pad, scaled_dot_product_attention
 
+from attention_harness.implementations._fused_blocks import attend_by_blocks, in_dtype
 from attention_harness.implementations._fused_build import tile_elements
-from attention_harness.implementations._fused_visibility import Visibility, part
+from attention_harness.implementations._fused_visibility import Visibility
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from attention_harness.implementations._fused_visibility import Visibility
 
 _BAND = 128  # queries of a block where causality or a window gives each block other keys
 # Scores of a head for which no fused kernel pays: where key and value have one width, the value's is larger, or smaller
@@ -32,6 +34,8 @@ def attend_by_products(
     in float32, but for few queries: torch's fused kernels take longer in bfloat16, even where the processor multiplies
     it faster.
     """
+    if visible.beyond_kernels:
+        return attend_by_blocks(query, key, value, visible, scale=scale)[0]
     width, of_value, given = query.shape[-1], value.shape[-1], value.dtype
     if scale is None:
         scale = width**-0.5 if width else 1.0
@@ -39,7 +43,7 @@ def attend_by_products(
         return _by_key_heads(query, key, value, visible, scale)
     if value.element_size() < 4 and visible.queries > _FEW:
         query, key, value = query.float(), key.float(), value.float()
-        visible = replace(visible, bias=visible.bias if visible.bias is None else visible.bias.float())
+        visible = in_dtype(visible, torch.float32)
     if _is_small(query, key, value, visible):
         return _unfused(query, key, value, scale).to(given)
     if width != of_value and width and of_value:  # else the kernel that holds all scores is taken
@@ -65,7 +69,7 @@ def _by_key_heads(query: Tensor, key: Tensor, value: Tensor, visible: Visibility
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, visible: Visibility, scale: float) -> Tensor:
     grouped = query.shape[1] != key.shape[1]
-    plain = all(x is None for x in (visible.mask, visible.bias, visible.valid_lens, visible.window))
+    plain = visible.unmasked
     if visible.queries == 0 or visible.keys == 0:
         return scaled_dot_product_attention(query, key, value, scale=scale, enable_gqa=grouped)
     if plain and (visible.causal is None or visible.offset == 0 or visible.queries == 1):
@@ -108,9 +112,9 @@ def _unfused(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
 
 
 def _mask(visible: Visibility, first: int, end: int, start: int, stop: int, query: Tensor) -> Tensor | None:
-    """Return which keys are seen, or the bias with -inf for those that are not; None if all are seen."""
+    """Return which keys are seen, or the biases with -inf for those that are not; None if all are seen."""
     seen = visible.seen(first, end, start, stop, query.device)
-    if visible.bias is None:
+    bias = visible.added(first, end, start, stop, torch.promote_types(query.dtype, torch.float32))
+    if bias is None:
         return seen
-    bias = part(visible.bias, first, end, start, stop)
     return bias if seen is None else torch.where(seen, bias, -torch.inf)

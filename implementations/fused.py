@@ -31,17 +31,11 @@ CAPABILITIES = Capabilities(
     ),
     dtypes=("float64", "float32", "bfloat16", "float16"),
     options=(
-        *("base", "bias", "causal_top_left", "causal_bottom_right", "first_position", "grouped_heads"),
-        *("interleaved_pairing", "learned_scale", "mask", "partial_rotary_factor", "past", "proportional_pairing"),
-        *(
-            "query_key_norm",
-            "rotary_half",
-            "rotary_interleaved",
-            "rotated_query_key_norm",
-            "scale",
-            "valid_lens",
-            "window",
-        ),
+        *("alibi_full", "alibi_causal", "base", "bias", "cache_lens", "causal_top_left", "causal_bottom_right"),
+        *("first_position", "grouped_heads", "interleaved_pairing", "learned_scale", "lse", "mask"),
+        *("partial_rotary_factor", "past", "proportional_pairing", "query_key_norm", "relative_bias", "rotary_half"),
+        *("rotary_interleaved", "rotated_query_key_norm", "scale", "segments_self", "segments_cross", "sinks"),
+        *("softcap", "valid_lens", "window"),
     ),
     gradients=True,
     # torch 2.13, CPU: the fused backward pass adds up its blocks, of 32 queries or more, in the case's dtype.
@@ -63,8 +57,8 @@ def prepare(case: Case) -> Callable[..., Tensor]:
 
     Where there is hardly anything to compute, that is eager's function.
     """
-    names = ["base", "causal", "first_position", "pairing", "partial_rotary_factor", "positions", "rotary", "scale"]
-    names += ["score", "window"]
+    names = ["alibi", "base", "causal", "first_position", "lse", "pairing", "partial_rotary_factor", "positions"]
+    names += ["rotary", "scale", "score", "softcap", "window"]
     settings = {name: case.options[name] for name in names if name in case.options}
     if settings.get("scale") == "learned":  # then it comes with the call
         del settings["scale"]
@@ -105,11 +99,13 @@ def scaled_dot_product(
     query_key_norm: Tensor | None = None,
     past_key: Tensor | None = None,
     past_value: Tensor | None = None,
+    lse: str | None = None,
     **visibility: Any,
-) -> Tensor:
+) -> Any:
     """Score by the inner product over the square root of its length, or times a scale; earlier keys come first."""
     import torch
 
+    from attention_harness.implementations._fused_blocks import attend_by_blocks
     from attention_harness.implementations._fused_products import attend_by_products
 
     if past_key is not None and past_value is not None:
@@ -117,12 +113,14 @@ def scaled_dot_product(
     query, key = normed(query, key, query_key_norm)
     if isinstance(scale, torch.Tensor):
         if torch.is_grad_enabled() and scale.requires_grad:
-            return attend_wide(wide(query) * wide(scale), key, value, scale=1.0, **visibility)
+            return attend_wide(wide(query) * wide(scale), key, value, scale=1.0, lse=lse, **visibility)
         scale = float(scale)
-    if query.ndim == 3:  # the fused kernels take four axes alone
-        query, key, value = query[:, None], key[:, None], value[:, None]
-        return attend_by_products(query, key, value, visible(query, key, heads=False, **visibility), scale=scale)[:, 0]
-    return attend_by_products(query, key, value, visible(query, key, **visibility), scale=scale)
+    if lse is not None:
+        output, log_sums = attend(
+            functools.partial(attend_by_blocks, scale=scale, lse=True), query, key, value, **visibility
+        )
+        return output, None, log_sums
+    return attend(functools.partial(attend_by_products, scale=scale), query, key, value, **visibility)
 
 
 def cosine(query: Tensor, key: Tensor, value: Tensor, **visibility: Any) -> Tensor:
@@ -191,13 +189,14 @@ def cross_attention(
     return sequence + scaled_dot_product(query, key, value, **visibility)
 
 
-def attend_wide(query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None = None, **others: Any) -> Tensor:
+def attend_wide(query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None = None, **others: Any) -> Any:
     """Attend in float32 or better, and store the answer alone in the value's dtype.
 
     For queries and keys that this file has computed: stored in a narrow dtype, they would be other ones.
     """
     bias = bias if bias is None else wide(bias)
-    return scaled_dot_product(wide(query), wide(key), wide(value), bias=bias, **others).to(value.dtype)
+    found = scaled_dot_product(wide(query), wide(key), wide(value), bias=bias, **others)
+    return (found[0].to(value.dtype), *found[1:]) if isinstance(found, tuple) else found.to(value.dtype)
 
 
 def normed(query: Tensor, key: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -253,7 +252,11 @@ def additive(
         return unfused(eager.additive, query, key, value, W_q, W_k, w_v, **visibility)
     query, key, W_q, W_k, w_v = (wide(x) for x in (query, key, W_q, W_k, w_v))
     query, key = eager.linear(query, W_q), eager.linear(key, W_k)
-    return attend_to_pairs(query, key, w_v, value, visible(query, key, **visibility))
+
+    def scored(q: Tensor, k: Tensor, v: Tensor, visible: Visibility) -> Tensor:
+        return attend_to_pairs(q, k, w_v, v, visible)
+
+    return attend(scored, query, key, value, **visibility)
 
 
 def concat_tanh(query: Tensor, key: Tensor, value: Tensor, W: Tensor, b: Tensor, **visibility: Any) -> Tensor:
@@ -265,7 +268,11 @@ def concat_tanh(query: Tensor, key: Tensor, value: Tensor, W: Tensor, b: Tensor,
     size = query.shape[-1]
     query, key, W, b = (wide(x) for x in (query, key, W, b))
     query, key = eager.linear(query, W[:, :size]), eager.linear(key, W[:, size:], b)
-    return attend_to_pairs(query, key, W.new_ones(len(W)), value, visible(query, key, **visibility))
+
+    def scored(q: Tensor, k: Tensor, v: Tensor, visible: Visibility) -> Tensor:
+        return attend_to_pairs(q, k, W.new_ones(len(W)), v, visible)
+
+    return attend(scored, query, key, value, **visibility)
 
 
 def gaussian_kernel(query: Tensor, key: Tensor, value: Tensor, w: Tensor, **visibility: Any) -> Tensor:
@@ -274,7 +281,11 @@ def gaussian_kernel(query: Tensor, key: Tensor, value: Tensor, w: Tensor, **visi
 
     if is_small(query, key, query.shape[-1], _SMALL_SQUARES):
         return unfused(eager.gaussian_kernel, query, key, value, w, **visibility)
-    return attend_by_distance(query, key, value, w, visible(query, key, **visibility))
+
+    def scored(q: Tensor, k: Tensor, v: Tensor, visible: Visibility) -> Tensor:
+        return attend_by_distance(q, k, v, w, visible)
+
+    return attend(scored, query, key, value, **visibility)
 
 
 # --- what they share
@@ -285,12 +296,12 @@ def is_small(query: Tensor, key: Tensor, width: int, limit: int) -> bool:
     return math.prod(query.shape[:-1]) * key.shape[-2] * width <= limit
 
 
-def unfused(
-    function: Callable[..., tuple[Tensor, Tensor]], *tensors: Tensor, bias: Tensor | None = None, **visibility: Any
-) -> Tensor:
+def unfused(function: Callable[..., tuple[Tensor, Tensor]], *tensors: Tensor, **visibility: Any) -> Tensor:
     """Return eager's answer, in float32 or better until it is stored."""
-    bias = bias if bias is None else wide(bias)
-    return function(*map(wide, tensors), bias=bias, **visibility)[0].to(tensors[0].dtype)
+    for name in ("bias", "relative_bias", "sinks"):
+        if name in visibility:
+            visibility[name] = wide(visibility[name])
+    return function(*map(wide, tensors), **visibility)[0].to(tensors[0].dtype)
 
 
 def wide(x: Tensor) -> Tensor:
@@ -298,21 +309,13 @@ def wide(x: Tensor) -> Tensor:
     return x if x.element_size() >= 4 else x.float()
 
 
-def visible(
-    query: Tensor,
-    key: Tensor,
-    *,
-    heads: bool = True,
-    mask: Tensor | None = None,
-    bias: Tensor | None = None,
-    **conditions: Any,
-) -> Visibility:
-    """Return the conditions of a call, masks and biases over (B, H, Lq, Lk)."""
-    from attention_harness.implementations._fused_visibility import Visibility
+def attend(function: Callable[..., Any], query: Tensor, key: Tensor, value: Tensor, **visibility: Any) -> Any:
+    """Return function(query, key, value, visible), segment by segment where sequences are packed."""
+    from attention_harness.implementations import _fused_visibility
 
-    def four_axes(x: Tensor | None) -> Tensor | None:
-        if x is None:
-            return None
-        return x[:, None] if x.ndim == 3 and not heads else x[(None,) * (4 - x.ndim)]
-
-    return Visibility(query.shape[-2], key.shape[-2], four_axes(mask), four_axes(bias), **conditions)
+    if query.ndim == 4:
+        visible = _fused_visibility.visibility(query, key, **visibility)
+        return _fused_visibility.packed(function, query, key, value, visible)
+    query, key, value = query[:, None], key[:, None], value[:, None]  # the fused kernels take four axes alone
+    visible = _fused_visibility.visibility(query, key, heads=False, **visibility)
+    return _fused_visibility.packed(function, query, key, value, visible)[:, 0]
