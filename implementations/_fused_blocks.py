@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from attention_harness.implementations._fused_visibility import Visibility
 
-_SCORES = 1 << 18  # of a block, all heads together: 1 MiB in float32
+_SCORES = 1 << 17  # of a block, of all query heads of a key head: 512 KiB in float32
 _BAND = 128  # queries of a block where each block sees other keys
-_FEWEST = 32  # queries of a block for which products pay
+_WORTH_HEADS = 1 << 16  # scores of all heads: fewer are not worth a product of matrices for each head
 
 
 def attend_by_blocks(
@@ -25,8 +25,8 @@ def attend_by_blocks(
 ) -> tuple[Tensor, ...]:
     """Return softmax(cap(scale * q k^T) + bias) V, in the value's dtype, and if asked for each row's log-sum-exp.
 
-    For query (B, H, Lq, D), key (B, Hk, Lk, D), value (B, Hk, Lk, Dv). Heads go one after the other where a block of
-    all of them would be few queries. The backward pass computes scores and weights of each block again.
+    For query (B, H, Lq, D), key (B, Hk, Lk, D), value (B, Hk, Lk, Dv). Key heads go one after the other: products of
+    many matrices are slower. The backward pass computes scores and weights of each block again.
     """
     given = value.dtype
     query, key, value = (x if x.element_size() >= 4 else x.float() for x in (query, key, value))
@@ -34,7 +34,7 @@ def attend_by_blocks(
     if scale is None:
         scale = max(query.shape[-1], 1) ** -0.5
     (batch, heads), of_keys = query.shape[:2], key.shape[1]
-    if batch * heads * visible.keys * _FEWEST <= _SCORES or batch * of_keys <= 1:
+    if batch * of_keys <= 1 or batch * heads * visible.queries * visible.keys <= _WORTH_HEADS:
         output, *log_sums = _of_heads(query, key, value, visible, scale, lse)
         return output.to(given), *log_sums
     group, rows = heads // of_keys, []
@@ -55,7 +55,7 @@ def _of_heads(
     factor = scale if visible.softcap is None else scale / visible.softcap
 
     def score(rows: Tensor, first: int, end: int, start: int, stop: int) -> Tensor:
-        scores = by_key_heads(rows, key.shape[1]) @ key[:, :, start:stop].mT
+        scores = product(by_key_heads(rows, key.shape[1]), key[:, :, start:stop].mT)
         scores = scores * factor if scores.requires_grad else scores.mul_(factor)
         if visible.softcap is not None:
             scores = scores.tanh() * visible.softcap if scores.requires_grad else scores.tanh_().mul_(visible.softcap)
@@ -85,7 +85,7 @@ def attend_to_scores(
     def attend(rows: Tensor, first: int, end: int, start: int, stop: int) -> tuple[Tensor, Tensor | None]:
         scores = score(rows, first, end, start, stop)
         weights, log_sum = weigh(scores, visible, first, end, start, stop, lse=lse)
-        sums = by_key_heads(weights, value.shape[1]) @ value[:, :, start:stop]
+        sums = product(by_key_heads(weights, value.shape[1]), value[:, :, start:stop])
         return sums.view(*rows.shape[:-1], value.shape[-1]), log_sum
 
     for rows, place in zip(parts, blocks, strict=True):
@@ -132,6 +132,11 @@ def weigh(
 def by_key_heads(x: Tensor, heads: int) -> Tensor:
     """Return (B, Hk, H / Hk * L, D) of (B, H, L, D): the rows of all heads that share a key head."""
     return x if x.shape[1] == heads else x.unflatten(1, (heads, -1)).flatten(2, 3)
+
+
+def product(x: Tensor, y: Tensor) -> Tensor:
+    """Return x y of four axes; torch 2.13 multiplies two matrices several times faster than a batch of one."""
+    return (x[0, 0] @ y[0, 0])[None, None] if x.shape[:2] == (1, 1) else x @ y
 
 
 def in_dtype(visible: Visibility, dtype: torch.dtype) -> Visibility:

@@ -1,8 +1,9 @@
-"""What the options do to scores, a block of queries at a time: spans of keys, masks where needed, biases. Of `fused`."""
+"""What options do to scores, a block of queries at a time: spans of keys, masks where needed, biases. Of `fused`."""
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -180,7 +181,16 @@ class Visibility:
             sinks=None if self.sinks is None else self.sinks[first:end],
         )
 
-    def of_segment(self, first: int, end: int, start: int, stop: int) -> Visibility:
+    def of_segments(self) -> list[tuple[int, int, int, int, Visibility]]:
+        """Return the segments: first query, end, first key, end, options. The last one is of queries in none."""
+        if self.segments is None:
+            return [(0, self.queries, 0, self.keys, self)]
+        of_queries, of_keys = self.segments.expand(2, -1).tolist()
+        of_queries, of_keys = [*of_queries, self.queries], [*of_keys, of_keys[-1]]
+        pairs = zip(itertools.pairwise(of_queries), itertools.pairwise(of_keys), strict=True)
+        return [(*queries, *keys, self._of_segment(*queries, *keys)) for queries, keys in pairs]
+
+    def _of_segment(self, first: int, end: int, start: int, stop: int) -> Visibility:
         """Return the options of a segment's queries and keys, whose places count in it."""
         lens = self.valid_lens
         if lens is not None:
@@ -197,10 +207,10 @@ class Visibility:
 
 
 def visibility(
-    query: Tensor,
-    key: Tensor,
+    queries: int,
+    keys: int,
+    heads: int | None,
     *,
-    heads: bool = True,
     mask: Tensor | None = None,
     bias: Tensor | None = None,
     valid_lens: Tensor | None = None,
@@ -211,12 +221,12 @@ def visibility(
     sinks: Tensor | None = None,
     **others: Any,
 ) -> Visibility:
-    """Return the options of a call, of query (B, H, Lq, D) and key (B, Hk, Lk, D); masks may lack the axis of heads."""
+    """Return the options of a call; None for the number of heads if masks and biases have no such axis."""
 
     def four_axes(x: Tensor | None) -> Tensor | None:
         if x is None:
             return None
-        return x[:, None] if x.ndim == 3 and not heads else x[(None,) * (4 - x.ndim)]
+        return x[:, None] if x.ndim == 3 and heads is None else x[(None,) * (4 - x.ndim)]
 
     def wide(x: Tensor | None) -> Tensor | None:
         return x if x is None or x.element_size() >= 4 else x.float()
@@ -225,14 +235,14 @@ def visibility(
         valid_lens = valid_lens.minimum(cache_lens if valid_lens.ndim == 1 else cache_lens[:, None])
     counted = cache_lens is not None and segments is None and others.get("causal") == "bottom_right"
     return Visibility(
-        query.shape[-2],
-        key.shape[-2],
+        queries,
+        keys,
         four_axes(mask),
         four_axes(bias),
         valid_lens=cache_lens if valid_lens is None else valid_lens,
         corners=cache_lens if counted else None,
         segments=segments,
-        slopes=None if alibi is None else _slopes(query.shape[1]),
+        slopes=None if alibi is None else _slopes(heads or 1),
         both_sides=alibi == "full",
         relative_bias=wide(relative_bias),  # a gradient from several blocks is then rounded once
         sinks=wide(sinks),
@@ -252,16 +262,14 @@ def packed(
 
     if visible.segments is None:
         return attend(query, key, value, visible)
-    of_queries, of_keys = visible.segments.expand(2, -1).tolist()
-    of_queries, of_keys = [*of_queries, visible.queries], [*of_keys, of_keys[-1]]  # who is in no segment sees no key
-    queries = query.split([end - first for first, end in zip(of_queries, of_queries[1:], strict=False)], -2)
-    of_pairs = [end - first for first, end in zip(of_keys, of_keys[1:], strict=False)]
-    keys, values = (x[..., : of_keys[-1], :].split(of_pairs, -2) for x in (key, value))
+    segments = visible.of_segments()
+    queries = query.split([end - first for first, end, *_ in segments], -2)
+    lengths = [stop - start for _, _, start, stop, _ in segments]
+    keys, values = (x[..., : sum(lengths), :].split(lengths, -2) for x in (key, value))
     found = []
     for n, (q, k, v) in enumerate(zip(queries, keys, values, strict=True)):
         if q.shape[-2] or (n == len(queries) - 1 and not found):
-            part_of = visible.of_segment(of_queries[n], of_queries[n + 1], of_keys[n], of_keys[n + 1])
-            found.append(attend(q, k, v, part_of))
+            found.append(attend(q, k, v, segments[n][-1]))
     if isinstance(found[0], tuple):
         return tuple(torch.cat(parts, 2) for parts in zip(*found, strict=True))
     return found[0] if len(found) == 1 else torch.cat(found, 2)

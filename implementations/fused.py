@@ -27,6 +27,7 @@ CAPABILITIES = Capabilities(
     mechanisms=(
         *("dot_product", "scaled_dot_product", "cosine", "additive", "concat_tanh", "tanh_gated", "gaussian_kernel"),
         *("projected", "multi_head", "self_attention", "cross_attention"),
+        *("differential_attention", "latent_attention", "location", "masked_softmax"),
         *("positional_encoding", "rotary_embedding"),
     ),
     dtypes=("float64", "float32", "bfloat16", "float16"),
@@ -43,6 +44,8 @@ CAPABILITIES = Capabilities(
     arithmetic=Arithmetic(rounded_scores=False, gradient_block=32, exp_ulp=5.0),
 )
 
+_ON_SCORES = {"alibi", "relative_bias", "sinks", "softcap"}
+_SMALL_SCORES = 1 << 14  # scores of all heads; fewer are better held where an option acts on them
 _SMALL_TANH, _SMALL_SQUARES = 1 << 16, 1 << 18  # features of pairs; below them eager's few calls are faster
 _TINY = 1 << 12  # scores of a call; below them a function call more is seen in its time
 
@@ -105,9 +108,6 @@ def scaled_dot_product(
     """Score by the inner product over the square root of its length, or times a scale; earlier keys come first."""
     import torch
 
-    from attention_harness.implementations._fused_blocks import attend_by_blocks
-    from attention_harness.implementations._fused_products import attend_by_products
-
     if past_key is not None and past_value is not None:
         key, value = torch.cat((past_key, key), -2), torch.cat((past_value, value), -2)
     query, key = normed(query, key, query_key_norm)
@@ -115,11 +115,18 @@ def scaled_dot_product(
         if torch.is_grad_enabled() and scale.requires_grad:
             return attend_wide(wide(query) * wide(scale), key, value, scale=1.0, lse=lse, **visibility)
         scale = float(scale)
-    if lse is not None:
-        output, log_sums = attend(
-            functools.partial(attend_by_blocks, scale=scale, lse=True), query, key, value, **visibility
-        )
-        return output, None, log_sums
+    if lse is not None or not _ON_SCORES.isdisjoint(visibility):
+        if is_small(query, key, 1, _SMALL_SCORES):
+            found = unfused(eager.scaled_dot_product, query, key, value, scale=scale, lse=lse, **visibility)
+            return found[0] if lse is None else found
+        if lse is not None:
+            from attention_harness.implementations._fused_blocks import attend_by_blocks
+
+            with_sums = functools.partial(attend_by_blocks, scale=scale, lse=True)
+            output, log_sums = attend(with_sums, query, key, value, **visibility)
+            return output, None, log_sums
+    from attention_harness.implementations._fused_products import attend_by_products
+
     return attend(functools.partial(attend_by_products, scale=scale), query, key, value, **visibility)
 
 
@@ -189,6 +196,78 @@ def cross_attention(
     return sequence + scaled_dot_product(query, key, value, **visibility)
 
 
+def differential_attention(
+    query_1: Tensor,
+    query_2: Tensor,
+    key_1: Tensor,
+    key_2: Tensor,
+    value: Tensor,
+    lambda_q1: Tensor,
+    lambda_k1: Tensor,
+    lambda_q2: Tensor,
+    lambda_k2: Tensor,
+    **settings: Any,
+) -> Tensor:
+    """Weigh by the difference of two softmax maps, the second one times a learned number."""
+    first, second = (
+        scaled_dot_product(query, key, value, **settings) for query, key in ((query_1, key_1), (query_2, key_2))
+    )
+    factor = (lambda_q1 * lambda_k1).sum().exp() - (lambda_q2 * lambda_k2).sum().exp() + 0.8
+    return first - factor * second
+
+
+def latent_attention(
+    query: Tensor,
+    query_rotary: Tensor,
+    latent: Tensor,
+    key_rotary: Tensor,
+    W_k: Tensor,
+    W_v: Tensor,
+    *,
+    scale: float | None = None,
+    **visibility: Any,
+) -> Tensor:
+    """Score by keys that each head makes from one latent, and by parts with positions; sum values of that latent.
+
+    In the absorbed form, each head's weights meet its query and its sum of latents, and all heads share one key of
+    C + R features; in the other form each latent becomes D features of a key and Dv of a value for each head.
+    """
+    import torch
+
+    dtype, (width, rotary) = query.dtype, (query.shape[-1], query_rotary.shape[-1])
+    scale = max(width + rotary, 1) ** -0.5 if scale is None else scale
+    query, query_rotary, latent, key_rotary, W_k, W_v = (
+        wide(x) for x in (query, query_rotary, latent[:, None], key_rotary[:, None], W_k, W_v)
+    )
+    (queries, keys), of_value, of_latent = (query.shape[-2], latent.shape[-2]), W_v.shape[1], latent.shape[-1]
+    absorbed = queries * of_latent * (width + of_value) + queries * keys * (2 * of_latent + rotary)
+    if absorbed < keys * of_latent * (width + of_value) + queries * keys * (width + rotary + of_value):
+        query = torch.cat((query @ W_k, query_rotary), -1)
+        found = attend_wide(query, torch.cat((latent, key_rotary), -1), latent, scale=scale, **visibility) @ W_v.mT
+        return found.to(dtype)
+    key = torch.cat((latent @ W_k.mT, key_rotary.expand(-1, query.shape[1], -1, -1)), -1)
+    query = torch.cat((query, query_rotary), -1)
+    return attend_wide(query, key, latent @ W_v.mT, scale=scale, **visibility).to(dtype)
+
+
+def masked_softmax(scores: Tensor, **visibility: Any) -> Tensor:
+    """Return the softmax of given scores over the visible keys."""
+    from attention_harness.implementations._fused_softmax import weights_of
+    from attention_harness.implementations._fused_visibility import visibility as options
+
+    return weights_of(scores, options(*scores.shape[-2:], scores.shape[1], **visibility))
+
+
+def location(
+    query: Tensor, key: Tensor, value: Tensor, W: Tensor, b: Tensor, W_c: Tensor, b_c: Tensor, **visibility: Any
+) -> Tensor:
+    """Score fixed positions by a layer over [query; key]; another one combines [query; context]. Eager's way.
+
+    Each score is a product with a row of weights: torch has nothing that would not make these products.
+    """
+    return unfused(eager.location, query, key, value, W, b, W_c, b_c, **visibility)[0]
+
+
 def attend_wide(query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None = None, **others: Any) -> Any:
     """Attend in float32 or better, and store the answer alone in the value's dtype.
 
@@ -204,10 +283,10 @@ def normed(query: Tensor, key: Tensor, weights: Tensor | None) -> tuple[Tensor, 
 
     x / sqrt(mean(x^2) + 1e-6)
     """
-    from torch.nn.functional import rms_norm
-
     if weights is None:
         return query, key
+    from torch.nn.functional import rms_norm
+
     of_query, of_key = weights.to(query.dtype)
     return rms_norm(query, of_query.shape, of_query, 1e-6), rms_norm(key, of_key.shape, of_key, 1e-6)
 
@@ -249,7 +328,7 @@ def additive(
     from attention_harness.implementations._fused_pairs import attend_to_pairs
 
     if is_small(query, key, len(w_v), _SMALL_TANH):
-        return unfused(eager.additive, query, key, value, W_q, W_k, w_v, **visibility)
+        return unfused(eager.additive, query, key, value, W_q, W_k, w_v, **visibility)[0]
     query, key, W_q, W_k, w_v = (wide(x) for x in (query, key, W_q, W_k, w_v))
     query, key = eager.linear(query, W_q), eager.linear(key, W_k)
 
@@ -264,7 +343,7 @@ def concat_tanh(query: Tensor, key: Tensor, value: Tensor, W: Tensor, b: Tensor,
     from attention_harness.implementations._fused_pairs import attend_to_pairs
 
     if is_small(query, key, len(b), _SMALL_TANH):
-        return unfused(eager.concat_tanh, query, key, value, W, b, **visibility)
+        return unfused(eager.concat_tanh, query, key, value, W, b, **visibility)[0]
     size = query.shape[-1]
     query, key, W, b = (wide(x) for x in (query, key, W, b))
     query, key = eager.linear(query, W[:, :size]), eager.linear(key, W[:, size:], b)
@@ -280,7 +359,7 @@ def gaussian_kernel(query: Tensor, key: Tensor, value: Tensor, w: Tensor, **visi
     from attention_harness.implementations._fused_gaussian import attend_by_distance
 
     if is_small(query, key, query.shape[-1], _SMALL_SQUARES):
-        return unfused(eager.gaussian_kernel, query, key, value, w, **visibility)
+        return unfused(eager.gaussian_kernel, query, key, value, w, **visibility)[0]
 
     def scored(q: Tensor, k: Tensor, v: Tensor, visible: Visibility) -> Tensor:
         return attend_by_distance(q, k, v, w, visible)
@@ -296,12 +375,13 @@ def is_small(query: Tensor, key: Tensor, width: int, limit: int) -> bool:
     return math.prod(query.shape[:-1]) * key.shape[-2] * width <= limit
 
 
-def unfused(function: Callable[..., tuple[Tensor, Tensor]], *tensors: Tensor, **visibility: Any) -> Tensor:
-    """Return eager's answer, in float32 or better until it is stored."""
+def unfused(function: Callable[..., Any], *tensors: Tensor, **visibility: Any) -> tuple[Any, ...]:
+    """Return eager's output, in float32 or better until it is stored, None, and what it returns beside its weights."""
     for name in ("bias", "relative_bias", "sinks"):
-        if name in visibility:
+        if visibility.get(name) is not None:
             visibility[name] = wide(visibility[name])
-    return function(*map(wide, tensors), **visibility)[0].to(tensors[0].dtype)
+    output, _, *others = function(*map(wide, tensors), **visibility)
+    return output.to(tensors[0].dtype), None, *others
 
 
 def wide(x: Tensor) -> Tensor:
@@ -314,8 +394,8 @@ def attend(function: Callable[..., Any], query: Tensor, key: Tensor, value: Tens
     from attention_harness.implementations import _fused_visibility
 
     if query.ndim == 4:
-        visible = _fused_visibility.visibility(query, key, **visibility)
+        visible = _fused_visibility.visibility(query.shape[-2], key.shape[-2], query.shape[1], **visibility)
         return _fused_visibility.packed(function, query, key, value, visible)
     query, key, value = query[:, None], key[:, None], value[:, None]  # the fused kernels take four axes alone
-    visible = _fused_visibility.visibility(query, key, heads=False, **visibility)
+    visible = _fused_visibility.visibility(query.shape[-2], key.shape[-2], None, **visibility)
     return _fused_visibility.packed(function, query, key, value, visible)[:, 0]
