@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+_FEW = 32  # keys; to leave some out costs more than to compute them
+
 
 @dataclass(frozen=True)
 class Visibility:
@@ -85,8 +87,8 @@ class Visibility:
 
     @functools.cached_property
     def longest(self) -> int:
-        """How many keys any query may see by valid_lens."""
-        if self.valid_lens is None or self.valid_lens.numel() == 0:
+        """How many keys any query may see by valid_lens; all, where that is too few to look."""
+        if self.valid_lens is None or self.valid_lens.numel() == 0 or self.keys <= _FEW:
             return self.keys
         return max(0, min(self.keys, int(self.valid_lens.max())))
 
@@ -119,6 +121,8 @@ class Visibility:
             lens = self.valid_lens if self.valid_lens.ndim == 2 else self.valid_lens[:, None]  # (B, Lq or 1)
             lens = lens if lens.shape[1] == 1 else lens[:, first:end]
             conditions.append(key < lens[:, None, :, None])
+        if self.causal is None and self.window is None:
+            return functools.reduce(torch.logical_and, conditions) if conditions else None
         least, most = self.offsets
         place = torch.arange(first, end, device=device)[:, None] + self._offset_by_batch((-1, 1, 1, 1))
         last = stop - 1

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from attention_harness import Arithmetic, Capabilities
 from attention_harness.implementations import eager
+from attention_harness.implementations._fused_small import is_small, output_of, unfused, wide
 from attention_harness.implementations._upstream import onednn_tails
 
 if TYPE_CHECKING:
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
     from attention_harness import Case
     from attention_harness.implementations._fused_visibility import Visibility
 
+_OF_NOTES = (
+    *("dot_product", "scaled_dot_product", "cosine", "additive", "concat_tanh", "tanh_gated", "gaussian_kernel"),
+    *("projected", "multi_head", "self_attention", "cross_attention"),
+)
 CAPABILITIES = Capabilities(
     mechanisms=(
-        *("dot_product", "scaled_dot_product", "cosine", "additive", "concat_tanh", "tanh_gated", "gaussian_kernel"),
-        *("projected", "multi_head", "self_attention", "cross_attention"),
+        *_OF_NOTES,
         *("differential_attention", "latent_attention", "location", "masked_softmax"),
         *("positional_encoding", "rotary_embedding"),
     ),
@@ -68,21 +72,17 @@ def prepare(case: Case) -> Callable[..., Tensor]:
     if case.mechanism == "multi_head":
         settings["heads"] = case.sizes["H"]
     if is_tiny(case):
-        return functools.partial(_output, getattr(eager, case.mechanism), **settings)
+        return functools.partial(output_of, getattr(eager, case.mechanism), **settings)
     return functools.partial(globals()[case.mechanism], **settings)
 
 
 def is_tiny(case: Case) -> bool:
     """Return whether a case has few scores, in single precision or better, and nothing hides keys."""
-    if case.format.bytes < 4 or not set(case.options) <= {"positions", "scale", "score"}:
+    plain = set(case.options) <= {"positions", "scale", "score"} and case.options.get("scale") != "learned"
+    if case.mechanism not in _OF_NOTES or case.format.bytes < 4 or not plain:
         return False
     lengths = (case.sizes.get(axis, case.sizes.get("L", 1)) for axis in ("Lq", "Lk"))
     return math.prod(lengths) * case.sizes["B"] * case.sizes.get("H", 1) <= _TINY
-
-
-def _output(function: Callable[..., tuple[Tensor, Tensor]], **arguments: Any) -> Tensor:
-    """Return the output alone of a function that returns weights as well."""
-    return function(**arguments)[0]
 
 
 # --- products
@@ -370,32 +370,13 @@ def gaussian_kernel(query: Tensor, key: Tensor, value: Tensor, w: Tensor, **visi
 # --- what they share
 
 
-def is_small(query: Tensor, key: Tensor, width: int, limit: int) -> bool:
-    """Return whether there are so few features of pairs that they are better held than streamed."""
-    return math.prod(query.shape[:-1]) * key.shape[-2] * width <= limit
-
-
-def unfused(function: Callable[..., Any], *tensors: Tensor, **visibility: Any) -> tuple[Any, ...]:
-    """Return eager's output, in float32 or better until it is stored, None, and what it returns beside its weights."""
-    for name in ("bias", "relative_bias", "sinks"):
-        if visibility.get(name) is not None:
-            visibility[name] = wide(visibility[name])
-    output, _, *others = function(*map(wide, tensors), **visibility)
-    return output.to(tensors[0].dtype), None, *others
-
-
-def wide(x: Tensor) -> Tensor:
-    """Return x in float32, or in float64 if that is what it is in."""
-    return x if x.element_size() >= 4 else x.float()
-
-
 def attend(function: Callable[..., Any], query: Tensor, key: Tensor, value: Tensor, **visibility: Any) -> Any:
     """Return function(query, key, value, visible), segment by segment where sequences are packed."""
-    from attention_harness.implementations import _fused_visibility
+    from attention_harness.implementations._fused_visibility import packed
+    from attention_harness.implementations._fused_visibility import visibility as options
 
-    if query.ndim == 4:
-        visible = _fused_visibility.visibility(query.shape[-2], key.shape[-2], query.shape[1], **visibility)
-        return _fused_visibility.packed(function, query, key, value, visible)
-    query, key, value = query[:, None], key[:, None], value[:, None]  # the fused kernels take four axes alone
-    visible = _fused_visibility.visibility(query.shape[-2], key.shape[-2], None, **visibility)
-    return _fused_visibility.packed(function, query, key, value, visible)[:, 0]
+    heads = query.shape[1] if query.ndim == 4 else None
+    visible = options(query.shape[-2], key.shape[-2], heads, **visibility)
+    if heads is not None:
+        return packed(function, query, key, value, visible)
+    return packed(function, *(x[:, None] for x in (query, key, value)), visible)[:, 0]  # the kernels take four axes
