@@ -1,133 +1,187 @@
-"""What this machine can do at most, measured beside the benchmark in the process of a pass.
+"""What this machine can do at most, measured as an arm of each cell: on the same machine in the same second.
 
-The method is that of `BENCHMARKING` section 4: operations of 0.2 to 2 ms; the 95th percentile of the rate, since others
-only ever lower it; for each dtype and number of threads; at the start and at the end of the campaign; on the clock that
-the arm's own time rests on.
+At the start of a pass every operation of its cells is timed for a moment (`Survey`), which says what may bind a cell
+and which of several operations is the fastest. Those are then an arm of the cell's rounds (`CeilingArm`), and what
+slows the implementations slows it as well. A ceiling that is measured minutes before or after stood 16 % too low.
 
-    matrix product   the fastest of scores' shape, the weighted sum's shape and a square one, in operations a second
-    copy             bytes read and written a second, at the cache that holds the problem: L2, LLC, or DRAM
-    softmax, tanh    elements a second
+The rate of an operation is the 95th percentile of its samples in the rounds of the cell; of fewer than 20, the best.
+It stands against the median of an arm's time. Others only ever lower a rate, so this is the bound that a call at the
+ceiling does not pass by noise, as it would half of the time if both sides were medians. What it costs: where a large
+part of the samples is disturbed, the share is too low by as much as the median is from the undisturbed; 1 to 9 % on a
+quiet machine (`BENCHMARKING` section 4). Never too high.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from attention_harness.benchmark.timing import Call
-from attention_harness.benchmark.timing_host import Host, repeated
-from attention_harness.model.dtypes import DTYPES
+from attention_harness.benchmark.costs import BYTES, amount, cost, kinds
+from attention_harness.benchmark.operations import Operation, cache_sizes, operations
+from attention_harness.benchmark.timing import Call, Sample, Warmed
+from attention_harness.benchmark.timing_host import BLOCK_S, Host, repeated
+from attention_harness.cases.ids import parse
+from attention_harness.model.errors import describe
 from attention_harness.model.pass_records import Ceiling
 
-if TYPE_CHECKING:
-    import torch
+CEILING = "#ceiling"
+"""The name of the arm in the rounds of a cell. No implementation has it: theirs are names of files."""
 
-SECONDS, LEAST = 0.06, 20  # for each operation, and samples of it: on a busy machine few of them are undisturbed
-LEAST_S = 0.2e-3  # of one call; four times larger at most is 2 ms or less
 PERCENTILE = 0.95
-BYTES = "bytes"  # in place of a dtype, of what is copied
-CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+LEAST_S = 0.2e-3  # of one call; four times larger at most is 2 ms or less
+SECONDS, LEAST = 8e-3, 8  # of a first look at an operation, and samples of it
+NEAR, ALIKE = 0.7, 0.9  # of the binding time, and of the fastest rate: what a first look does not tell apart
+MOST = 4  # operations of an arm: each is sampled in every fourth round
 
 
-def measure(dtypes: Sequence[str], *, threads: int, number: int = 0, when: Any = "start") -> Iterator[Ceiling]:
-    """Yield every ceiling; the larger of wall and CPU rates is no mistake: CPU time leaves waiting out."""
-    caches = cache_sizes()
+@dataclass(frozen=True)
+class Look:
+    """A first look at an operation: the size at which a call takes long enough, and its rate in units a second."""
 
-    def ceiling(kind: str, dtype: str, units: float, call: Call) -> Ceiling:
-        samples = repeated(call, SECONDS, LEAST)
-        wall = _percentile([units / sample.wall_s for sample in samples])
-        cpu = _percentile([units / sample.cpu_s for sample in samples if sample.cpu_s > 0]) if threads == 1 else None
-        which: dict[str, Any] = {"number": number, "threads": threads, "when": when}
-        return Ceiling(**which, kind=kind, dtype=dtype, wall=wall, cpu=cpu, caches=caches if dtype == BYTES else {})
-
-    for name, units, call in _copies(caches):
-        yield ceiling(name, BYTES, units, call)
-    for dtype in dtypes:
-        for kind, makers in _operations(dtype).items():
-            for make in makers:
-                yield ceiling(kind, dtype, *_fitted(make))
+    operation: Operation
+    size: int
+    rate: float
 
 
-def _percentile(rates: Sequence[float]) -> float | None:
-    return sorted(rates)[min(int(PERCENTILE * len(rates)), len(rates) - 1)] if rates else None
+class Survey:
+    """First looks at the operations of a pass, each made once. clock: which of a sample's times counts, `cpu_s`, ..."""
+
+    def __init__(self, threads: int) -> None:
+        self.caches = cache_sizes()
+        self.clock = "cpu_s" if threads == 1 else "wall_s"
+        self._fastest: dict[tuple[str, str], Look] = {}
+        self._looks: dict[tuple[str, str], Look | str] = {}
+
+    def binding(self, case_id: str, direction: str) -> list[Look] | str:
+        """Return the operations that may bind a call on a case, the likeliest first; or why there is no ceiling."""
+        case = parse(case_id)
+        counted = cost(case, direction)
+        found: list[tuple[float, list[Look]]] = []
+        for kind in kinds(counted, self.caches):
+            looks = [self._look(operation) for operation in operations(kind, case, self.caches)]
+            known = sorted((look for look in looks if isinstance(look, Look)), key=lambda look: -look.rate)
+            if not known:
+                return f"{kind} in {case.dtype}: {'; '.join(dict.fromkeys(map(str, looks)))}"
+            best, key = known[0], (kind, known[0].operation.dtype)
+            self._fastest[key] = max(self._fastest.get(key, best), best, key=lambda look: look.rate)
+            found.append(
+                (amount(counted, kind) / best.rate, [look for look in known if look.rate >= ALIKE * best.rate])
+            )
+        found.sort(key=lambda one: -one[0])
+        near = [looks for seconds, looks in found if seconds >= NEAR * found[0][0]]
+        turns = itertools.chain.from_iterable(itertools.zip_longest(*near))  # the best of each kind, then the second
+        return [look for look in turns if look is not None][:MOST]
+
+    def records(self, which: Mapping[str, Any]) -> Iterator[Ceiling]:
+        """Yield what was found: of each kind and dtype the fastest operation. which: pass and threads"""
+        for (kind, dtype), look in self._fastest.items():
+            rates: dict[str, Any] = {"wall": None, "cpu": None} | {self.clock.removesuffix("_s"): look.rate}
+            about: dict[str, Any] = {**which, "when": "start", "operation": look.operation.name}
+            yield Ceiling(**about, **rates, kind=kind, dtype=dtype, caches=self.caches if dtype == BYTES else {})
+
+    def _look(self, operation: Operation) -> Look | str:
+        """Return a look at an operation, or what it raised."""
+        key = operation.kind, operation.name
+        if key not in self._looks:
+            try:
+                self._looks[key] = self._first(operation)
+            except Exception as error:  # such as a dtype that it does not know, or no memory
+                self._looks[key] = describe(error)
+        found = self._looks[key]
+        # float32's is that of narrower dtypes too
+        return found if isinstance(found, str) else replace(found, operation=operation)
+
+    def _first(self, operation: Operation) -> Look:
+        size, units, call = _fitted(operation)
+        times = [getattr(sample, self.clock) for sample in repeated(call, SECONDS, LEAST)]
+        return Look(operation, size, units / max(min(times), 1e-9))
 
 
-Make = Callable[[int], tuple[float, Call]]
-
-
-def _fitted(make: Make) -> tuple[float, Call]:
-    """Return the operation at the size at which a call takes 0.2 to 2 ms."""
+def _fitted(operation: Operation) -> tuple[int, float, Call]:
+    """Return the size at which a call takes 0.2 to 2 ms, the units of a call, and the call."""
     size = 1
     while True:
-        units, call = make(size)
+        units, call = operation.make(size)
         fastest = min(Host().once(call, {}) for _ in range(3))
-        if fastest >= LEAST_S or size >= 256:
-            return units, call
+        if fastest >= LEAST_S or size >= operation.largest:
+            return size, units, call
         size *= 4 if fastest < LEAST_S / 8 else 2
 
 
-def _operations(dtype: str) -> dict[str, list[Make]]:
-    """Return what makes each operation at a size: operations or elements of a call, and the call."""
-    import torch
+@dataclass
+class _Turn:
+    """An operation of an arm. units: of a call; warmed: says how many calls are a sample"""
 
-    kind = getattr(torch, DTYPES[dtype].torch)
+    operation: Operation
+    units: float
+    call: Call
+    warmed: Warmed
+    samples: list[Sample] = field(default_factory=list)
 
-    def product(rows: int, inner: int, columns: int) -> Make:
-        def make(size: int) -> tuple[float, Call]:
-            left, right = _random(kind, size, rows, inner), _random(kind, size, inner, columns)
-            out = torch.empty(size, rows, columns, dtype=kind)
-            return 2.0 * size * rows * inner * columns, lambda: torch.bmm(left, right, out=out)
-
-        return make
-
-    def square(size: int) -> tuple[float, Call]:
-        side = 96 * round(size**0.5)
-        left, right, out = _random(kind, side, side), _random(kind, side, side), torch.empty(side, side, dtype=kind)
-        return 2.0 * side**3, lambda: torch.mm(left, right, out=out)
-
-    def elements(function: Callable[..., Any]) -> Make:
-        def make(size: int) -> tuple[float, Call]:
-            inputs = _random(kind, 64 * size, 256)
-            out = torch.empty_like(inputs)
-            return float(inputs.numel()), lambda: function(inputs, out)
-
-        return make
-
-    return {
-        "matrix product": [product(128, 64, 128), product(128, 128, 64), square],
-        "softmax": [elements(lambda inputs, out: torch.softmax(inputs, -1, out=out))],
-        "tanh": [elements(lambda inputs, out: torch.tanh(inputs, out=out))],
-    }
+    def rate(self, clock: str) -> float:
+        """Return the 95th percentile of the units a second, of fewer than 20 samples the best; 0 of none."""
+        rates = sorted(self.units / time for sample in self.samples if (time := getattr(sample, clock)) > 0)
+        return rates[min(int(PERCENTILE * len(rates)), len(rates) - 1)] if rates else 0.0
 
 
-def _random(kind: torch.dtype, *shape: int) -> torch.Tensor:
-    import torch
+class CeilingArm:
+    """The operations that bind a cell, as one arm of its rounds: they take turns. What raises is called no more.
 
-    return torch.randn(*shape).to(kind)
+    reason  what was raised, or why there are no operations
+    warmed  as of an arm that leaves it to the others when rounds end
+    """
 
+    def __init__(self, looks: Iterable[Look] | str) -> None:
+        self.reason = looks if isinstance(looks, str) else ""
+        self.warmed = Warmed(one_thread=True)
+        self.turns: list[_Turn] = []
+        self._next = 0
+        for look in () if isinstance(looks, str) else looks:
+            try:
+                units, call = look.operation.make(look.size)
+                fastest = min(Host().once(call, {}) for _ in range(3))
+            except Exception as error:  # such as no memory
+                self.reason = f"{look.operation.name}: {describe(error)}"
+                continue
+            calls = max(1, math.ceil(BLOCK_S / max(fastest, 1e-9)))
+            self.turns.append(_Turn(look.operation, units, call, Warmed(calls, one_thread=True)))
 
-def _copies(caches: Mapping[str, int]) -> Iterator[tuple[str, float, Call]]:
-    """Yield a copy within each level. Read and written bytes both count. DRAM: four times the last cache."""
-    import torch
+    def sample(self) -> Sample:
+        """Take a sample of the operation whose turn it is; one of no time where none is left."""
+        nothing = Sample(0.0, 0.0, 0.0)
+        if not self.turns:
+            return nothing
+        turn = self.turns[self._next % len(self.turns)]
+        self._next += 1
+        self.warmed = turn.warmed
+        try:
+            sample = Host().sample(turn.call, {}, turn.warmed.calls)
+        except Exception as error:
+            self.reason = f"{turn.operation.name}: {describe(error)}"
+            self.turns.remove(turn)
+            return nothing
+        turn.samples.append(sample)
+        return sample
 
-    largest = max(caches.values(), default=32 << 20)
-    for name, size in {**{n: s // 4 for n, s in caches.items()}, "DRAM": min(4 * largest, 512 << 20)}.items():
-        source = torch.ones(max(size, 1 << 12), dtype=torch.uint8)
-        out = torch.empty_like(source)
-        yield f"copy in {name}", 2.0 * source.numel(), lambda source=source, out=out: out.copy_(source)  # type: ignore[misc]
+    def records(self, which: Mapping[str, Any], cell: str) -> Iterator[Ceiling]:
+        """Yield the ceiling of each kind, that of its fastest operation; or why there is none. which: pass and threads
 
-
-def cache_sizes(folder: Path = CACHES) -> dict[str, int]:
-    """Return the bytes of the second and the last cache level, or {} where the kernel does not tell."""
-    found = {}
-    try:
-        for index in sorted(folder.glob("index*")):
-            if (index / "type").read_text().strip() in ("Data", "Unified"):
-                size = (index / "size").read_text().strip()
-                unit = {"K": 1 << 10, "M": 1 << 20}.get(size[-1:], 1)
-                found[int((index / "level").read_text())] = int(size.rstrip("KM")) * unit
-    except (OSError, ValueError):
-        return {}
-    levels = {level: size for level, size in sorted(found.items()) if level > 1}
-    return {"LLC" if level == max(levels) else f"L{level}": size for level, size in levels.items()}
+        CPU time counts the work of one thread alone.
+        """
+        about: dict[str, Any] = {**which, "when": "cell", "cell": cell}
+        by_kind: dict[tuple[str, str], list[_Turn]] = {}
+        for turn in self.turns:
+            if turn.samples:
+                by_kind.setdefault((turn.operation.kind, turn.operation.dtype), []).append(turn)
+        for (kind, dtype), turns in by_kind.items():
+            wall, cpu = (max(turn.rate(clock) for turn in turns) for clock in ("wall_s", "cpu_s"))
+            name = max(turns, key=lambda turn: turn.rate("wall_s")).operation.name
+            rates: dict[str, Any] = {"wall": wall, "cpu": cpu if cpu and which["threads"] == 1 else None}
+            yield Ceiling(**about, **rates, kind=kind, dtype=dtype, operation=name)
+        if not by_kind:
+            yield Ceiling(
+                **about, kind="", dtype="", wall=None, cpu=None, reason=self.reason or "no operation binds it"
+            )

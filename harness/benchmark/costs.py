@@ -15,6 +15,7 @@ bytes             compulsory traffic: every input read once, the output written 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from attention_harness.cases import inputs
@@ -24,6 +25,11 @@ from attention_harness.reference.specification import Mechanism
 from attention_harness.registry import mechanisms
 
 BACKWARD_OF_PAIRS, BACKWARD_OF_PROJECTIONS = 2.5, 2.0
+PRODUCT, SOFTMAX, TANH = "matrix product", "softmax", "tanh"
+COPY = "copy in "
+"""Begins the kind of a copy; the memory that holds it follows."""
+BYTES = "bytes"
+"""In place of a dtype, of what is copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,19 @@ class Cost:
     def flops(self) -> float:
         """Operations of all matrix products."""
         return self.pairs + self.projections
+
+
+def amount(counted: Cost, kind: str) -> float:
+    """Return how much of a kind of work a call has to do: operations, elements or bytes."""
+    if kind.startswith(COPY):
+        return counted.moved
+    return {PRODUCT: counted.flops, SOFTMAX: counted.softmax, TANH: counted.tanh}[kind]
+
+
+def kinds(counted: Cost, caches: Mapping[str, int]) -> Iterator[str]:
+    """Yield the kinds of work of a call. caches: bytes of each level, of which a copy holds half: it has two sides."""
+    level = next((name for name, size in caches.items() if counted.footprint <= size / 2), "DRAM")
+    yield from (kind for kind in (PRODUCT, SOFTMAX, TANH, COPY + level) if amount(counted, kind))
 
 
 def cost(case: Case, direction: str = "forward") -> Cost:

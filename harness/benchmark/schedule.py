@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from attention_harness.benchmark import manager
 from attention_harness.benchmark.arms import AA_CONTROL
@@ -24,6 +24,7 @@ NO_TIME = "not extended: no time was left"
 _CALLS_FLOPS = 1e10  # operations a second that a call is taken to do, roughly: of one core of 2025
 _STARTING_S = 4.0  # of a process: torch is imported
 _PREPARING_S = 0.25  # for an arm: prepare, first call, warm-up, with compiled code found on disk
+_LOOKING_S = 0.05  # for the ceiling of a cell on the CPU: a first look at operations
 
 
 class Schedule:
@@ -74,7 +75,7 @@ class Schedule:
                 show("preparing")
                 if left:
                     began = time.monotonic()
-                    manager.run_pass(self._plan(number, count, numbers, left), note)
+                    manager.run_pass(self._plan(number, count, left), note)
                     seconds, timed = seconds + time.monotonic() - began, timed + len(left)
                 for cell in here:
                     cell.add_pass(self._of_pass(number, count))
@@ -83,11 +84,8 @@ class Schedule:
     def _of_pass(self, number: int, threads: int) -> list[Record]:
         return [record for record in self.records if (record.number, record.threads) == (number, threads)]
 
-    def _plan(self, number: int, threads: int, numbers: range, cells: tuple[CellPlan, ...]) -> PassPlan:
+    def _plan(self, number: int, threads: int, cells: tuple[CellPlan, ...]) -> PassPlan:
         campaign = self.campaign
-        when: Literal["", "start", "end"] = "start" if number == numbers.start else ""
-        if number == numbers.stop - 1 and number != numbers.start:
-            when = "end"
         return PassPlan(
             number=number,
             threads=threads,
@@ -97,7 +95,7 @@ class Schedule:
             rounds=campaign.rounds,
             load=tuple(path.resolve() for path in campaign.load),
             memory=campaign.memory or memory_per_worker(1),
-            ceilings=when,
+            ceilings=True,
             peak=number == 0,
             spot_check=number == 0,
         )
@@ -115,6 +113,8 @@ def expected_s(campaign: Campaign, cells: Sequence[Cell]) -> float:
         arms = 1 + sum(not one.refuses(cell.case) and not one.unavailable() for one in campaign.implementations)
         call_s = cost(cell.case, cell.direction).flops / _CALLS_FLOPS
         seconds += arms * (_PREPARING_S + max(campaign.time_per_arm_s, campaign.rounds * call_s))
+        if cell.case.device == "cpu":  # its ceiling is one more arm, of short calls
+            seconds += _LOOKING_S + campaign.time_per_arm_s
     return seconds
 
 

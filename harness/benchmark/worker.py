@@ -14,7 +14,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 
@@ -44,7 +44,7 @@ class PassPlan(Struct, frozen=True, kw_only=True):
     time_per_arm_s    of each cell, at least; rounds: as many, at least
     load              files of implementations
     memory            bytes that the process may take
-    ceilings          when the machine's ceilings are measured, if at all
+    ceilings          whether each cell on the CPU has an arm that measures its ceiling
     peak              whether the arms' memory is read
     spot_check        whether their answers are judged after the timing
     """
@@ -57,7 +57,7 @@ class PassPlan(Struct, frozen=True, kw_only=True):
     rounds: int
     load: tuple[Path, ...] = ()
     memory: int
-    ceilings: Literal["", "start", "end"] = ""
+    ceilings: bool = False
     peak: bool = False
     spot_check: bool = False
 
@@ -88,7 +88,7 @@ class _Pass:
         self.implementations = registry.implementations(plan.load)
         about: dict[str, Any] = {"process": os.getpid(), "allocator_pinned": pinned}
         self._read_machine("start", about)
-        self._measure_ceilings("start")
+        self._survey()
         # In the same order in each pass: what torch.compile makes of a case depends on the cases before it, and only
         # the same sequence finds its compiled code on disk (measured: 10 s instead of 35 s for 17 cells).
         cells = [(cell, self._prepare(cell)) for cell in plan.cells]
@@ -97,19 +97,22 @@ class _Pass:
         self.rng.shuffle(cells)
         for cell, arms in cells:
             self._time(cell, arms)
-        self._measure_ceilings("end")
         self._read_machine("end", about)
 
     def _read_machine(self, when: Any, about: dict[str, Any]) -> None:
         self.write(MachineRead(**self.which, **about, when=when, **noise.reading()))
 
-    def _measure_ceilings(self, when: Any) -> None:
-        """Measure what the machine can do, for the dtypes of the cells that run on the CPU."""
-        if self.plan.ceilings != when:
+    def _survey(self) -> None:
+        """Look for what may bind each cell that runs on the CPU, before anything of an implementation is there."""
+        self.binding: dict[str, list[ceilings.Look] | str] = {}
+        if not self.plan.ceilings:
             return
-        cases = [parse(cell.case) for cell in self.plan.cells]
-        dtypes = sorted({case.dtype for case in cases if case.device == "cpu"})
-        for ceiling in ceilings.measure(dtypes, when=when, **self.which):
+        survey = ceilings.Survey(self.plan.threads)
+        for cell in self.plan.cells:
+            if parse(cell.case).device == "cpu":
+                self.binding[cell.cell] = survey.binding(cell.case, cell.direction)
+                self.beat()
+        for ceiling in survey.records(self.which):
             self.write(ceiling)
 
     def _prepare(self, cell: CellPlan) -> dict[str, Arm]:
@@ -131,8 +134,12 @@ class _Pass:
         for arm in arms.values():
             arm.warm()
             self.beat()
+        ceiling = ceilings.CeilingArm(self.binding[cell.cell]) if arms and cell.cell in self.binding else None
         effort: dict[str, Any] = {"time_per_arm": self.plan.time_per_arm_s, "rng": self.rng, "beat": self.beat}
-        samples = timing.rounds(arms, least=self.plan.rounds, **effort)
+        every: dict[str, timing.Timed] = {**arms, **({ceilings.CEILING: ceiling} if ceiling else {})}
+        samples = timing.rounds(every, least=self.plan.rounds, **effort)
+        for record in ceiling.records(self.which, cell.cell) if ceiling else ():
+            self.write(record)
         on_device = {} if parse(cell.case).device == "cpu" else _on_device(arms, effort)
         for name, arm in arms.items():
             if doubt := self._doubt(arm):

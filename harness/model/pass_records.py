@@ -31,13 +31,25 @@ class MachineRead(PassRecord, frozen=True, kw_only=True, tag="machine"):
 
 
 class Ceiling(PassRecord, frozen=True, kw_only=True, tag="ceiling"):
-    """The best rate of an operation. wall, cpu: units a second on that clock; caches: bytes of each level."""
+    """The best rate of an operation.
 
-    when: Literal["start", "end"]
+    when       in the rounds of a cell, or at the start of a pass: a first look. At the end: of older runs
+    cell       of which cell
+    kind       of work, such as matrix product; dtype: bytes of a copy
+    wall, cpu  units a second on that clock; None where it is not known
+    caches     bytes of each level
+    operation  which one was the fastest of its kind
+    reason     why a cell has none; then kind and dtype are empty
+    """
+
+    when: Literal["start", "end", "cell"]
     kind: Name
     dtype: Name
     wall: Amount | None
     cpu: Amount | None
+    cell: Text = ""
+    operation: Name = ""
+    reason: Text = ""
     caches: Annotated[dict[Name, Count], Meta(max_length=100)] = field(default_factory=dict)
 
 

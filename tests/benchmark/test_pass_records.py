@@ -34,7 +34,7 @@ def test_what_a_real_pass_writes_is_read_again(tmp_path: Path, writer: store.Wri
     facts: dict[str, Any] = {"number": 0, "threads": 1, "seed": "0", "time_per_arm_s": 0.0, "rounds": 15}
     cells = (CellPlan(SMALL, SMALL, "forward", ("eager", "absent", "eager" + AA_CONTROL)),)
     records: list[Record] = []
-    run_pass(PassPlan(cells=cells, memory=2**34, peak=True, ceilings="start", **facts), records.append)
+    run_pass(PassPlan(cells=cells, memory=2**34, peak=True, ceilings=True, **facts), records.append)
     sample = next(record for record in records if isinstance(record, Sampled))
     records.append(replace(sample, number=1, cut=(0, 14)))  # on a quiet machine no sample was cut
     ceiling = {"when": "end", "kind": "copy in L2", "dtype": "bytes", "wall": 1.0, "cpu": None}
