@@ -8,7 +8,7 @@ The rate of an operation is the 95th percentile of its samples in the rounds of 
 It stands against the median of an arm's time. Others only ever lower a rate, so this is the bound that a call at the
 ceiling does not pass by noise, as it would half of the time if both sides were medians. What it costs: where a large
 part of the samples is disturbed, the share is too low by as much as the median is from the undisturbed; 1 to 9 % on a
-quiet machine (`BENCHMARKING` section 4). Never too high.
+quiet machine (`BENCHMARKING` section 4). It is not too high.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from attention_harness.cases.ids import parse
 from attention_harness.model.errors import describe
 from attention_harness.model.pass_records import Ceiling
 
-CEILING = "#ceiling"
-"""The name of the arm in the rounds of a cell. No implementation has it: theirs are names of files."""
+CEILING = "#ceiling of torch/oneDNN"
+"""The name of the arm in the rounds of a cell. No implementation has it: theirs are names of files, without a slash."""
 
 PERCENTILE = 0.95
 LEAST_S = 0.2e-3  # of one call; four times larger at most is 2 ms or less

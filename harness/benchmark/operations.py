@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,16 +68,16 @@ def operations(kind: str, case: Case, caches: Mapping[str, int]) -> Iterator[Ope
 
 def _products(dtype: str, case: Case) -> Iterator[tuple[str, Make]]:
     """Yield the products of a dtype by name: in the shapes of the case, and square."""
-    shapes = {f"{rows} x {inner} x {columns}": (rows, inner, columns) for rows, inner, columns in _shapes(case)}
-    packed = _onednn()
-    for name, shape in shapes.items():
-        yield f"bmm {name}", _batched(dtype, *shape)
-        if packed:
-            yield f"oneDNN {name}", _onednn_product(dtype, packed, lambda size, s=shape: (size * s[0], s[1], s[2]))
+    space = _onednn()
+    for rows, inner, columns in _shapes(case):
+        name = f"{rows} x {inner} x {columns}"
+        yield f"bmm {name}", _batched(dtype, rows, inner, columns)
+        if space:
+            yield f"oneDNN {name}", _onednn_product(dtype, space, partial(_taller, rows, inner, columns))
     for name, scale in (("square", 1.0), ("larger square", 1.5)):
         yield f"mm {name}", _square(dtype, scale)
-        if packed:
-            yield f"oneDNN {name}", _onednn_product(dtype, packed, lambda size, s=scale: (_side(size, s),) * 3)
+        if space:
+            yield f"oneDNN {name}", _onednn_product(dtype, space, partial(_sides, scale))
 
 
 def _shapes(case: Case) -> Iterator[tuple[int, int, int]]:
@@ -100,16 +101,22 @@ def _batched(dtype: str, rows: int, inner: int, columns: int) -> Make:
     return make
 
 
-def _side(size: int, scale: float) -> int:
-    """Return the side of a square product: a multiple of 64, since odd sizes are slower; 128 at size 1."""
-    return 64 * round(2 * scale * size**0.5)
+def _taller(rows: int, inner: int, columns: int, size: int) -> tuple[int, int, int]:
+    """Return the shape of as many heads on top of each other, with one right factor."""
+    return rows * size, inner, columns
+
+
+def _sides(scale: float, size: int) -> tuple[int, int, int]:
+    """Return the shape of a square product: 128 at size 1; multiples of 64, since odd sizes are slower."""
+    side = 64 * round(2 * scale * size**0.5)
+    return side, side, side
 
 
 def _square(dtype: str, scale: float) -> Make:
     def make(size: int) -> tuple[float, Call]:
         import torch
 
-        side = _side(size, scale)
+        side, _, _ = _sides(scale, size)
         left, right = _random(dtype, side, side), _random(dtype, side, side)
         out = torch.empty(side, side, dtype=left.dtype)
         return 2.0 * side**3, lambda: torch.mm(left, right, out=out)
@@ -125,15 +132,15 @@ def _onednn() -> Any:
     return namespace if hasattr(namespace, "_linear_pointwise") else None
 
 
-def _onednn_product(dtype: str, namespace: Any, shape: Callable[[int], tuple[int, int, int]]) -> Make:
+def _onednn_product(dtype: str, space: Any, shape: Callable[[int], tuple[int, int, int]]) -> Make:
     """Make x w^T by oneDNN; w is laid out beforehand where torch can do that, as libraries do with constants."""
 
     def make(size: int) -> tuple[float, Call]:
         rows, inner, columns = shape(size)
         left, right = _random(dtype, rows, inner), _random(dtype, columns, inner)
-        if hasattr(namespace, "_reorder_linear_weight"):
-            right = namespace._reorder_linear_weight(right, rows)
-        return 2.0 * rows * inner * columns, lambda: namespace._linear_pointwise(left, right, None, "none", [], "")
+        if hasattr(space, "_reorder_linear_weight"):
+            right = space._reorder_linear_weight(right, rows)
+        return 2.0 * rows * inner * columns, lambda: space._linear_pointwise(left, right, None, "none", [], "")
 
     return make
 

@@ -62,8 +62,8 @@ class Measurement(Stored, frozen=True):
     flops, moved_bytes     operations of matrix products, and compulsory traffic, counted from the formula
     least_bytes            memory that no call can avoid to add; written_bytes: of the largest intermediate if written
                            out, such as the scores. To be read beside peak_bytes
-    ceiling, ceiling_share which of this machine's ceilings binds, and the part of it that is reached; above 1 the
-                           ceiling was measured too low
+    ceiling, ceiling_share which of this machine's ceilings binds, and the part of it that is reached, over the same
+                           passes and rounds; above 1 the count of the work or the ceiling is at fault
     """
 
     implementation: Name
