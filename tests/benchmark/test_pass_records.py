@@ -45,6 +45,20 @@ def test_what_a_real_pass_writes_is_read_again(tmp_path: Path, writer: store.Wri
     assert set(get_args(Record)) == set(map(type, records))
     assert sample.peak_bytes is not None
     assert records == list(pass_records(tmp_path))
+    places = {type(one): place for place, one in enumerate(records) if getattr(one, "cell", "") == SMALL}
+    [own] = [place for place, one in enumerate(records) if isinstance(one, Ceiling) and one.when == "cell"]
+    assert own < places[Ended]
+    assert SMALL == records[own].cell  # type: ignore[union-attr]
+    assert {"eager", "eager" + AA_CONTROL} == {one.arm for one in records if isinstance(one, Sampled)}
+
+
+def test_ceilings_of_an_older_run_are_read(tmp_path: Path) -> None:
+    """Those were of no cell, at the start and at the end."""
+    line = '{"event": "ceiling", "pass": 0, "threads": 1, "when": "end", "kind": "tanh", "dtype": "float32", '
+    (tmp_path / PASSES).write_text(line + '"wall": 2.0, "cpu": null}\n')
+    [read] = pass_records(tmp_path)
+    assert isinstance(read, Ceiling)
+    assert ("end", "", "", "") == (read.when, read.cell, read.operation, read.reason)
 
 
 def test_a_reason_that_no_file_can_hold_is_written(tmp_path: Path, writer: store.Writer) -> None:

@@ -1,4 +1,4 @@
-"""Which ceiling binds, how near a time comes to it, and how ceilings are measured."""
+"""Which ceiling binds and how near a time comes to it, where ceilings were read at the start and the end of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from attention_harness.benchmark import ceilings
+from attention_harness.benchmark import operations
 from attention_harness.benchmark.costs import Cost
 from attention_harness.benchmark.roofline import Ceilings, with_ceilings
 from attention_harness.model.measurement import Measurement
@@ -76,21 +76,13 @@ def test_a_share_rests_on_the_clock_of_the_time() -> None:
     assert wall.reason == ""
 
 
-def test_more_than_everything_is_warned_of_and_not_clipped() -> None:
-    """Then the ceiling was measured while others held the machine."""
+def test_more_than_everything_is_said_and_not_clipped() -> None:
+    """Also in a run whose ceilings were measured at its start and its end."""
     [row] = with_ceilings([structs.replace(ROW, wall_s=((1e-5,),))], MACHINE)
 
     assert row.ceiling_share is not None
     assert row.ceiling_share > 1
-    assert "stale or contended" in row.reason
-
-
-def test_ceilings_are_measured_for_each_dtype() -> None:
-    """Every kind has a positive rate on this machine, on both clocks of one thread."""
-    found = list(ceilings.measure(("float32",), threads=1))
-
-    assert {"matrix product", "softmax", "tanh", "copy in DRAM"} <= {one.kind for one in found}
-    assert all(one.wall and one.cpu for one in found)
+    assert "fault of the harness's model" in row.reason
 
 
 def test_cache_sizes_come_from_the_kernel(tmp_path: Path) -> None:
@@ -101,5 +93,5 @@ def test_cache_sizes_come_from_the_kernel(tmp_path: Path) -> None:
         for name, text in (("level", level), ("type", kind), ("size", size)):
             (folder / name).write_text(f"{text}\n")
 
-    assert {"L2": 1 << 20, "LLC": 32 << 20} == ceilings.cache_sizes(tmp_path)
-    assert {} == ceilings.cache_sizes(tmp_path / "nowhere")
+    assert {"L2": 1 << 20, "LLC": 32 << 20} == operations.cache_sizes(tmp_path)
+    assert {} == operations.cache_sizes(tmp_path / "nowhere")

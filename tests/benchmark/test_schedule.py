@@ -143,7 +143,7 @@ def test_an_extension_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_a_pass_is_expected_to_take() -> None:
-    """Its start, and three arms that are prepared and timed: so long at least, or the rounds of slow calls."""
+    """Its start, three arms that are prepared and timed, so long at least or the rounds of slow calls; a ceiling."""
     known = registry.implementations()
     both = (known["eager"], known["torch_sdpa"])
 
@@ -151,7 +151,7 @@ def test_what_a_pass_is_expected_to_take() -> None:
         campaign = Campaign(implementations=both, workloads=(Workload("w", "made up", case),))
         return schedule.expected_s(campaign, campaign.cells())
 
-    assert seconds(SMALL) == pytest.approx(4 + 3 * (0.25 + 0.1))
+    assert seconds(SMALL) == pytest.approx(4 + 3 * (0.25 + 0.1) + 0.05 + 0.1)
     long = "dot_product-B1H8Hk8Lq8192Lk8192D64Dv64-float32-plain-ordinary-contiguous"
     flops = 8 * 4 * 64 * 8192**2
-    assert seconds(long) == pytest.approx(4 + 3 * (0.25 + 15 * flops / 1e10))
+    assert seconds(long) == pytest.approx(4 + 3 * (0.25 + 15 * flops / 1e10) + 0.05 + 0.1)

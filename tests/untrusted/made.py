@@ -80,7 +80,7 @@ def passes(text: str = "") -> list[Record]:
     looked = {"process": 7, "allocator_pinned": True, "cores": 2, "load": 0.5, "steal": 0}
     return [
         Sampled(**where, **arm, **times, **facts, **on_device),
-        Ceiling(**where, when="end", **rate),
+        Ceiling(**where, when="cell", **rate, cell=arm["cell"], operation=text or "copy_", reason=text),
         MachineRead(**where, when="start", pressure=0.5, **looked),
         Failed(**where, **arm, reason=text or "because"),
         Begun(**where, **arm),
