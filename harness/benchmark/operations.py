@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _LONGEST = 256  # positions of a product in a cell's shape: it grows by heads
 _GROWTH = 256  # the largest size of an operation
+LEAST_S, LONGER_S = 0.2e-3, 0.5e-3  # of one call; four times larger at most is 2 ms or less
 _PIECE = 4 << 20  # bytes of a copy in DRAM: 0.2 ms at 40 GB/s, read and written
 _LAST_CACHE = 32 << 20  # bytes, where the kernel does not tell
 
@@ -45,7 +46,7 @@ class Operation:
 
     kind, dtype   of the ceiling; of a copy the dtype is BYTES
     name          tells it from the others of its kind; equal ones have one name
-    make          makes it at a size; largest: the largest of them
+    make          makes it at a size, the largest at most; least_s: the seconds that a call should take at least
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Operation:
     name: str
     make: Make
     largest: int = _GROWTH
+    least_s: float = LEAST_S
 
 
 def operations(kind: str, case: Case, caches: Mapping[str, int]) -> Iterator[Operation]:
@@ -63,7 +65,8 @@ def operations(kind: str, case: Case, caches: Mapping[str, int]) -> Iterator[Ope
     makers = {PRODUCT: _products, SOFTMAX: _softmax, TANH: _tanh}[kind]
     for dtype in dict.fromkeys((case.dtype, case.dtype if case.format.single else "float32")):
         for name, make in makers(dtype, case):
-            yield Operation(kind, case.dtype, f"{name} in {dtype}", make)
+            least_s = LONGER_S if name.endswith("larger square") else LEAST_S
+            yield Operation(kind, case.dtype, f"{name} in {dtype}", make, least_s=least_s)
 
 
 def _products(dtype: str, case: Case) -> Iterator[tuple[str, Make]]:
@@ -74,7 +77,7 @@ def _products(dtype: str, case: Case) -> Iterator[tuple[str, Make]]:
         yield f"bmm {name}", _batched(dtype, rows, inner, columns)
         if space:
             yield f"oneDNN {name}", _onednn_product(dtype, space, partial(_taller, rows, inner, columns))
-    for name, scale in (("square", 1.0), ("larger square", 1.5)):
+    for name, scale in (("square", 1.0), ("larger square", 1.25)):
         yield f"mm {name}", _square(dtype, scale)
         if space:
             yield f"oneDNN {name}", _onednn_product(dtype, space, partial(_sides, scale))

@@ -155,18 +155,20 @@ def look(call: Callable[[], Any], kind: str = PRODUCT, name: str = "one", units:
 
 
 def test_operations_take_turns_in_the_rounds_of_the_cell() -> None:
-    """Two operations have half of the rounds each, and the other arm has all."""
+    """Two operations have half of the rounds each, and the other arm has all. A call precedes each sample."""
     calls: list[str] = []
     arm = CeilingArm([look(lambda: calls.append("a"), name="a"), look(lambda: calls.append("b"), SOFTMAX, "b")])
     for turn in arm.turns:
-        turn.warmed = timing.Warmed(one_thread=True)
+        turn.calls = 1
     calls.clear()
     other = Named("kernel", calls)
     arms: dict[str, timing.Timed] = {"kernel": other, CEILING: arm}
     found = timing.rounds(arms, time_per_arm=0.0, rng=random.Random(0), least=20)
     assert (20, 20) == (len(found["kernel"]), len(found[CEILING]))
-    assert (10, 10) == (calls.count("a"), calls.count("b"))
-    assert all({"kernel", "ab"[place % 2]} == set(calls[2 * place : 2 * place + 2]) for place in range(20))
+    rounds = [calls[3 * place : 3 * place + 3] for place in range(20)]
+    assert all(sorted(["kernel", *2 * "ab"[place % 2]]) == sorted(one) for place, one in enumerate(rounds))
+    assert (10, 10) == tuple(len(turn.samples) for turn in arm.turns)
+    assert 2 == arm.warmed.calls  # both count as time of the arm
     assert {PRODUCT, SOFTMAX} == {record.kind for record in arm.records(WHICH, CASE)}
 
 
