@@ -1,4 +1,4 @@
-"""What the ONNX implementations share: export an eager function, open a session, run it in torch's own memory."""
+"""What the implementations by ONNX share: export an eager function, open a session, run it in torch's own memory."""
 
 from __future__ import annotations
 
@@ -74,10 +74,18 @@ _REDUCE_PAIRS = ("additive", "concat_tanh", "gaussian_kernel")
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 Axes = tuple[tuple[str, tuple["str | int", ...]], ...]
+Sizes = dict[str, tuple[int, ...]]
+Session = Any  # of a runtime
+Run = Callable[[dict[str, "torch.Tensor"]], Any]
 
 
-def prepare(case: Case, open_session: Callable[[bytes, str], onnxruntime.InferenceSession]) -> Callable[..., Any]:
+def prepare(
+    case: Case, open_session: Callable[[bytes, str], Session], run_in: Callable[[Session, Sizes], Run] | None = None
+) -> Callable[..., Any]:
     """Return the mechanism as an ONNX graph, for any batch and lengths.
+
+    open_session   opens a serialised graph in a runtime, in a dtype
+    run_in         makes of that a function of tensors by name, which have the given shapes; ONNX Runtime's without it
 
     The graph is built at the first call, as torch.compile does it, and kept: along which axes a mask or bias is
     broadcast shows in the tensors alone.
@@ -86,9 +94,9 @@ def prepare(case: Case, open_session: Callable[[bytes, str], onnxruntime.Inferen
     settings = tuple(function.keywords.items())
 
     @functools.lru_cache(maxsize=1024)
-    def graph(shapes: Shapes) -> Graph:
+    def graph(shapes: Shapes) -> Run:
         model = export(function.func, settings, axes_of(case.mechanism, shapes), case.dtype)
-        return Graph(open_session(model, case.dtype), dict(shapes))
+        return (run_in or Graph)(open_session(model, case.dtype), dict(shapes))
 
     def call(**tensors: torch.Tensor) -> Any:
         return graph(tuple((name, x.shape) for name, x in tensors.items()))(tensors)
@@ -207,9 +215,9 @@ def session_options(dtype: str) -> onnxruntime.SessionOptions:
     return options
 
 
-def missing(extra: str) -> str:
+def missing(extra: str, runtime: str = "onnxruntime") -> str:
     """Return which package is missing and how to get it, or ""."""
-    names = ("torch", "onnx", "onnxscript", "onnxruntime")
+    names = ("torch", "onnx", "onnxscript", runtime)
     absent = [name for name in names if importlib.util.find_spec(name) is None]
     return f"{', '.join(absent)} not installed: pip install attention-harness[{extra}]" if absent else ""
 
