@@ -15,7 +15,14 @@ from pathlib import Path
 
 NAME = "attention-harness"
 ROOT = Path(__file__).resolve().parents[3]
-EXTRAS = {"onnx": "the ONNX implementations", "report": "the verb report", "cuda": "onnx_cuda"}
+EXTRAS = {
+    "onnx": "the ONNX implementations",
+    "report": "the verb report",
+    "cuda": "onnx_cuda",
+    "jax": "jax",
+    "keops": "keops",
+    "openvino": "openvino",
+}
 """What a user may want, and what it is for; the other extras are for who works on the harness."""
 
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)\s*(?:\[[^]]*\])?\s*([^;\s]*)\s*(?:;.*extra == ['\"]([\w-]+)['\"].*)?")
