@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
     from attention_harness import Case
 
+# float64 is left out: the CPU plugin computes it in float32. float16 it computes in float32 too, for the hint below.
 CAPABILITIES = replace(_onnx.CAPABILITIES, devices=("cpu",), dtypes=("float32", "float16"))
+
+# softmax((0, -87)) has a second weight of 1.6e-38 there, which is a normal number, and becomes 0; Exp(-87) does not.
+# Found by this suite; of the same kind as openvinotoolkit/openvino#35931, where Softplus underflows.
+_UNDERFLOW = "OpenVINO 2026.4, CPU: its softmax takes weights below 1.8e-38 for 0, and numbers are normal from 1.2e-38"
+KNOWN_FAILURES = {"weights:self_attention-B2L64E1-float32-positions=sinusoidal-outlier-contiguous": _UNDERFLOW}
 
 
 def unavailable() -> str:
