@@ -3,7 +3,9 @@
     matrix product   two numbers' product and its addition are 2 operations. The cell's own shapes, a square one and a
                      larger one; by torch's products (MKL on x86), and by oneDNN where torch has its operator. On some
                      processors either reaches half of the other. The fastest is the ceiling.
-    softmax, tanh    elements
+    softmax          elements
+    tanh             elements; of a sum of two it is n / (n + 2), where n is a product of exponentials of either alone. So
+                     the rate is that of torch's tanh or of its reciprocal, whichever is faster.
     copy             bytes read and written, at the cache that holds the problem: L2, LLC, or DRAM
 
 In a dtype narrower than float32, float32's operations count as well: who converts first may use them, and on processors
@@ -158,6 +160,7 @@ def _tanh(dtype: str, case: Case) -> Iterator[tuple[str, Make]]:
     import torch
 
     yield "tanh", _elements(dtype, lambda inputs, out: torch.tanh(inputs, out=out))
+    yield "reciprocal", _elements(dtype, lambda inputs, out: torch.reciprocal(inputs, out=out))
 
 
 def _elements(dtype: str, function: Callable[..., Any]) -> Make:
