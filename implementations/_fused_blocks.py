@@ -112,21 +112,24 @@ def weigh(
     A row that sees no key has zero weights, and -inf.
     """
     added = visible.added(first, end, start, stop, scores.dtype)
+    seen = visible.seen(first, end, start, stop, scores.device)
+    if seen is not None:  # as a sum: torch 2.13 adds what is broadcast much faster than it fills by it
+        zero = scores.new_zeros(()) if added is None else added
+        added = torch.where(seen, zero, -torch.inf)
     if added is not None:
         scores = scores + added if scores.requires_grad or added.requires_grad else scores.add_(added)
-    seen = visible.seen(first, end, start, stop, scores.device)
-    if seen is not None:
-        scores = scores.masked_fill_(~seen, -torch.inf)
     if visible.sinks is not None:  # one more key to each row, whose weight is dropped; no row is fully masked
         sinks = visible.sinks[:, None, None].expand(*scores.shape[:-1], 1)
         scores = torch.cat((scores, sinks), -1)
     log_sums = scores.detach().logsumexp(-1) if lse else None
     if visible.sinks is not None:
         return scores.softmax(-1)[..., :-1], log_sums
-    if not visible.conditional or start == stop:
+    if added is None or start == stop:
         return scores.softmax(-1), log_sums
-    empty = scores.detach().amax(-1, keepdim=True) == -torch.inf
-    return scores.masked_fill_(empty, 0.0).softmax(-1).masked_fill(empty, 0.0), log_sums
+    empty = added.detach().amax(-1, keepdim=True) == -torch.inf
+    if not empty.any():
+        return scores.softmax(-1), log_sums
+    return scores.masked_fill(empty, 0.0).softmax(-1).masked_fill(empty, 0.0), log_sums
 
 
 def by_key_heads(x: Tensor, heads: int) -> Tensor:

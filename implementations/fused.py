@@ -3,6 +3,8 @@
 - Products of queries and keys go to torch's fused attention, with as few masks as can be.
 - The Gaussian kernel goes there as well, by an expansion of its square, where that loses nothing.
 - Sums of tanh over pairs are streamed: compiled loops that hold no tensor of (Lq, Lk, hidden).
+- Soft caps, sinks and log-sum-exps, which fused attention lacks, go block by block of queries.
+- Linear attention goes chunk by chunk; positions come from tables that are kept.
 """
 
 from __future__ import annotations
@@ -32,11 +34,12 @@ CAPABILITIES = Capabilities(
     mechanisms=(
         *_OF_NOTES,
         *("differential_attention", "latent_attention", "location", "masked_softmax"),
-        *("positional_encoding", "rotary_embedding"),
+        *("linear_attention", "positional_encoding", "rotary_embedding"),
     ),
     dtypes=("float64", "float32", "bfloat16", "float16"),
     options=(
         *("alibi_full", "alibi_causal", "base", "bias", "cache_lens", "causal_top_left", "causal_bottom_right"),
+        *("feature_decay", "head_decay", "update_rate"),
         *("first_position", "grouped_heads", "interleaved_pairing", "learned_scale", "lse", "mask"),
         *("partial_rotary_factor", "past", "proportional_pairing", "query_key_norm", "relative_bias", "rotary_half"),
         *("rotary_interleaved", "rotated_query_key_norm", "scale", "segments_self", "segments_cross", "sinks"),
@@ -49,6 +52,10 @@ CAPABILITIES = Capabilities(
 )
 
 _ON_SCORES = {"alibi", "relative_bias", "sinks", "softcap"}
+_HIDING = {"cache_lens", "causal", "mask", "segments", "valid_lens", "window"}
+_ARITHMETIC = {"alibi", "bias", "relative_bias", "softcap"}  # on scores, which narrow dtypes would round
+_SMALL_WEIGHTS = 1 << 16  # scores of all heads; fewer are not worth blocks
+_SMALL_DIFFERENCE = 1 << 21
 _SMALL_SCORES = 1 << 14  # scores of all heads; fewer are better held where an option acts on them
 _SMALL_TANH, _SMALL_SQUARES = 1 << 16, 1 << 18  # features of pairs; below them eager's few calls are faster
 _TINY = 1 << 12  # scores of a call; below them a function call more is seen in its time
@@ -209,6 +216,9 @@ def differential_attention(
     **settings: Any,
 ) -> Tensor:
     """Weigh by the difference of two softmax maps, the second one times a learned number."""
+    if _HIDING.isdisjoint(settings) and is_small(query_1, key_1, 1, _SMALL_DIFFERENCE):  # one product with values
+        tensors = (query_1, query_2, key_1, key_2, value, lambda_q1, lambda_k1, lambda_q2, lambda_k2)
+        return unfused(eager.differential_attention, *tensors, **settings)[0]
     first, second = (
         scaled_dot_product(query, key, value, **settings) for query, key in ((query_1, key_1), (query_2, key_2))
     )
@@ -227,31 +237,22 @@ def latent_attention(
     scale: float | None = None,
     **visibility: Any,
 ) -> Tensor:
-    """Score by keys that each head makes from one latent, and by parts with positions; sum values of that latent.
+    """Score by keys that each head makes from one latent, and by parts with positions; sum values of that latent."""
+    from attention_harness.implementations._fused_latent import keyed
 
-    In the absorbed form, each head's weights meet its query and its sum of latents, and all heads share one key of
-    C + R features; in the other form each latent becomes D features of a key and Dv of a value for each head.
-    """
-    import torch
-
-    dtype, (width, rotary) = query.dtype, (query.shape[-1], query_rotary.shape[-1])
-    scale = max(width + rotary, 1) ** -0.5 if scale is None else scale
-    query, query_rotary, latent, key_rotary, W_k, W_v = (
-        wide(x) for x in (query, query_rotary, latent[:, None], key_rotary[:, None], W_k, W_v)
-    )
-    (queries, keys), of_value, of_latent = (query.shape[-2], latent.shape[-2]), W_v.shape[1], latent.shape[-1]
-    absorbed = queries * of_latent * (width + of_value) + queries * keys * (2 * of_latent + rotary)
-    if absorbed < keys * of_latent * (width + of_value) + queries * keys * (width + rotary + of_value):
-        query = torch.cat((query @ W_k, query_rotary), -1)
-        found = attend_wide(query, torch.cat((latent, key_rotary), -1), latent, scale=scale, **visibility) @ W_v.mT
-        return found.to(dtype)
-    key = torch.cat((latent @ W_k.mT, key_rotary.expand(-1, query.shape[1], -1, -1)), -1)
-    query = torch.cat((query, query_rotary), -1)
-    return attend_wide(query, key, latent @ W_v.mT, scale=scale, **visibility).to(dtype)
+    tensors = (query, query_rotary, latent, key_rotary, W_k, W_v)
+    scale = max(query.shape[-1] + query_rotary.shape[-1], 1) ** -0.5 if scale is None else scale
+    *vectors, last = keyed(*map(wide, tensors))
+    output = attend_wide(*vectors, scale=scale, **visibility)
+    return (output if last is None else output @ last).to(query.dtype)
 
 
 def masked_softmax(scores: Tensor, **visibility: Any) -> Tensor:
-    """Return the softmax of given scores over the visible keys."""
+    """Return the softmax of given scores over the visible keys; eager's, where no condition hides any of many keys."""
+    if scores.numel() <= _SMALL_WEIGHTS or _HIDING.isdisjoint(visibility):
+        if _ARITHMETIC.isdisjoint(visibility):
+            return eager.masked_softmax(scores, **visibility)[0]
+        return unfused(eager.masked_softmax, scores, **visibility)[0]
     from attention_harness.implementations._fused_softmax import weights_of
     from attention_harness.implementations._fused_visibility import visibility as options
 
@@ -299,6 +300,16 @@ def normalise(x: Tensor) -> Tensor:
     if length.numel() and bool((length.amin() > 1e-15) & (length.amax() < 1e15)):
         return x / length
     return eager.normalise(x)
+
+
+# --- a state
+
+
+def linear_attention(query: Tensor, key: Tensor, value: Tensor, **settings: Any) -> Tensor:
+    """Read a state that decays, and to which each position adds; chunk by chunk but for short and for exact ones."""
+    from attention_harness.implementations import _fused_linear
+
+    return _fused_linear.linear_attention(query, key, value, **settings)
 
 
 # --- positions
