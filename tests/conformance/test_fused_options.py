@@ -26,6 +26,7 @@ CONDITIONS = [
     {"cache_lens": torch.tensor([3, 9])},
     {"cache_lens": torch.tensor([3, 9]), "causal": "bottom_right"},
     {"cache_lens": torch.tensor([2, 7]), "causal": "bottom_right", "window": (2, 0), "alibi": "full"},
+    {"cache_lens": torch.tensor([3, 9]), "valid_lens": torch.tensor([5, 4])},
     {"segments": torch.tensor([0, 3, 3, 6])},
     {"segments": torch.tensor([[0, 2, 5, 7], [0, 4, 4, 9]]), "causal": "bottom_right", "alibi": "causal"},
     {"segments": torch.tensor([[0, 2, 3, 6], [0, 4, 7, 8]]), "valid_lens": torch.tensor([5, 8]), "window": (1, 2)},
