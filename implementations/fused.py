@@ -51,11 +51,11 @@ CAPABILITIES = Capabilities(
     arithmetic=Arithmetic(rounded_scores=False, gradient_block=32, exp_ulp=5.0),
 )
 
-_ON_SCORES = {"alibi", "relative_bias", "sinks", "softcap"}
+_ON_SCORES = {"alibi", "cache_lens", "relative_bias", "sinks", "softcap"}
 _HIDING = {"cache_lens", "causal", "mask", "segments", "valid_lens", "window"}
 _ARITHMETIC = {"alibi", "bias", "relative_bias", "softcap"}  # on scores, which narrow dtypes would round
 _SMALL_WEIGHTS = 1 << 16  # scores of all heads; fewer are not worth blocks
-_SMALL_DIFFERENCE = 1 << 21
+_SMALL_DIFFERENCE, _SMALL_LATENT = 1 << 21, 1 << 11
 _SMALL_SCORES = 1 << 14  # scores of all heads; fewer are better held where an option acts on them
 _SMALL_TANH, _SMALL_SQUARES = 1 << 16, 1 << 18  # features of pairs; below them eager's few calls are faster
 _TINY = 1 << 12  # scores of a call; below them a function call more is seen in its time
@@ -242,6 +242,8 @@ def latent_attention(
 
     tensors = (query, query_rotary, latent, key_rotary, W_k, W_v)
     scale = max(query.shape[-1] + query_rotary.shape[-1], 1) ** -0.5 if scale is None else scale
+    if is_small(query, latent, 1, _SMALL_LATENT):
+        return unfused(eager.latent_attention, *tensors, scale=scale, **visibility)[0]
     *vectors, last = keyed(*map(wide, tensors))
     output = attend_wide(*vectors, scale=scale, **visibility)
     return (output if last is None else output @ last).to(query.dtype)

@@ -66,7 +66,12 @@ def agree(name: str, inputs: list[torch.Tensor], learned: dict[str, torch.Tensor
 @pytest.fixture
 def always_in_blocks(monkeypatch):
     """Hold no scores of small problems either, with blocks of two queries, and key heads one after the other."""
-    for module, name in ((fused, "_SMALL_SCORES"), (fused, "_SMALL_WEIGHTS"), (fused, "_SMALL_DIFFERENCE")):
+    for module, name in (
+        (fused, "_SMALL_SCORES"),
+        (fused, "_SMALL_WEIGHTS"),
+        (fused, "_SMALL_DIFFERENCE"),
+        (fused, "_SMALL_LATENT"),
+    ):
         monkeypatch.setattr(module, name, -1)
     monkeypatch.setattr(_fused_products, "_WORTH_BLOCKS", 0)
     monkeypatch.setattr(_fused_products, "_BAND", 2)
@@ -108,7 +113,7 @@ def test_differences_agree_with_eager(always_in_blocks, conditions):
 
 @pytest.mark.parametrize(("queries", "of_latent", "absorbed"), [(1, 6, True), (7, 40, False)])
 @pytest.mark.parametrize("conditions", [{}, {"causal": "bottom_right"}, {"alibi": "full"}], ids=str)
-def test_both_forms_of_latent_attention_agree_with_eager(queries, of_latent, absorbed, conditions):
+def test_both_forms_of_latent_attention_agree_with_eager(always_in_blocks, queries, of_latent, absorbed, conditions):
     """One query absorbs its weights; many of a wide latent do not."""
     shapes = (
         (2, 4, queries, 6),
