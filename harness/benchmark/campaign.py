@@ -139,7 +139,7 @@ def _admit(cell: Cell, implementation: Declared, conforms: Conforms, withheld: s
 
 def _exclusion(cell: Cell, implementation: Declared, conforms: Conforms, withheld: str) -> tuple[str, str]:
     declared = implementation.capabilities
-    if reason := cell.workload.leaves_out.get(implementation.name):
+    if reason := dict(cell.workload.leaves_out).get(implementation.name):
         return "unsupported", f"left out of this workload: {reason}"
     device = cell.case.device if cell.case.device in declared.devices else implementation.device
     if refusal := implementation.refuses(cell.case.on(device)):

@@ -22,7 +22,7 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dtypes: tuple[str, ...] = ()
     directions: tuple[Direction, ...] = ("forward",)
     gated_on: str = ""
-    leaves_out: dict[str, str] = {}
+    leaves_out: tuple[tuple[str, str], ...] = ()
 
 
 _FILE = Path(__file__).with_suffix(".toml")

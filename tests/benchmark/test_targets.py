@@ -160,7 +160,7 @@ def test_the_targets_of_fused_are_of_cases_that_it_takes() -> None:
     for workload in wanted.workload:
         assert workload.cites
         assert not any(fused.refuses(parse(case)) for case in (workload.case, workload.gated_on) if case)
-        assert all(workload.leaves_out.values())
+        assert all(reason for _, reason in workload.leaves_out)
 
 
 def test_lines_say_what_was_met() -> None:
@@ -181,7 +181,7 @@ def test_a_workload_leaves_out_with_a_reason() -> None:
     """What it leaves out is not timed there, and says why."""
     from attention_harness.benchmark.campaign import Campaign, measure
 
-    workload = Workload("short", "made up", SHORT, leaves_out={"eager": "no memory"})
+    workload = Workload("short", "made up", SHORT, leaves_out=(("eager", "no memory"),))
     chosen = tuple(registry.implementations()[name] for name in ("eager",))
     [left] = measure(Campaign(implementations=chosen, workloads=(workload,)), lambda *of: "", lambda *done: None)
     assert (left.status, left.reason) == ("unsupported", "left out of this workload: no memory")
