@@ -270,7 +270,7 @@ def packed(
     queries = query.split([end - first for first, end, *_ in segments], -2)
     lengths = [stop - start for _, _, start, stop, _ in segments]
     keys, values = (x[..., : sum(lengths), :].split(lengths, -2) for x in (key, value))
-    found = []
+    found: list[Any] = []
     for n, (q, k, v) in enumerate(zip(queries, keys, values, strict=True)):
         if q.shape[-2] or (n == len(queries) - 1 and not found):
             found.append(attend(q, k, v, segments[n][-1]))

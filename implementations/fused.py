@@ -258,7 +258,7 @@ def masked_softmax(scores: Tensor, **visibility: Any) -> Tensor:
     from attention_harness.implementations._fused_softmax import weights_of
     from attention_harness.implementations._fused_visibility import visibility as options
 
-    return weights_of(scores, options(*scores.shape[-2:], scores.shape[1], **visibility))
+    return weights_of(scores, options(scores.shape[2], scores.shape[3], scores.shape[1], **visibility))
 
 
 def location(
