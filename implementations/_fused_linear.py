@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 from attention_harness.implementations import eager
 
 _FEW_STEPS = 16  # positions that are taken one by one
-_CHUNK, _SHORT_CHUNK = 32, 8  # positions
+_CHUNK, _SHORT_CHUNK = 64, 8  # positions
 _STRONGEST = -300.0  # sum of decays in a chunk; the exponential of its opposite squared is within float64
 
 
