@@ -8,7 +8,8 @@ $$S_t = e^{G_t} S + \sum_{s \le t} e^{G_t - G_s} k_s u_s^\top, \quad u_t = b_t \
 So the updates U solve a triangular system, and without a rate they are the values. Each exponential of a difference is
 a product, $e^{G_t} e^{-G_s}$, so that the pairs' products are those of matrices. In float32 this would lose what the
 sums are large by, and overflow: with a decay or a rate everything is computed in float64, where a chunk's decays sum to
--300 at least. For stronger ones, and for float64 itself, eager's steps are taken.
+-300 at least. For stronger ones, and for float64 itself, eager's steps are taken. So they are for gradients of decays:
+a chunk's would be sums of large terms that cancel, where a strong decay's is small and the first one's is 0.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ def linear_attention(
 ) -> Tensor:
     """Return what each query reads of the state, (B, H, L, Dv), in the query's dtype."""
     is_gated = decay is not None or update_rate is not None
-    if query.shape[-2] <= _FEW_STEPS or query.numel() == 0 or (is_gated and query.dtype == torch.float64):
+    stepwise = is_gated and query.dtype == torch.float64
+    stepwise |= decay is not None and decay.requires_grad and torch.is_grad_enabled()
+    if stepwise or query.shape[-2] <= _FEW_STEPS or query.numel() == 0:
         return eager.linear_attention(query, key, value, scale=scale, decay=decay, update_rate=update_rate)
     inner = torch.float64 if is_gated else torch.promote_types(query.dtype, torch.float32)
 

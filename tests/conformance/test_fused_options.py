@@ -175,8 +175,12 @@ def test_chunks_of_linear_attention_agree_with_eager(strength, gates):
     sources = [query, key, value, *settings.values()]
     right = eager.linear_attention(query, key, value, **settings)
     single = [x.detach().float().requires_grad_() for x in sources]
-    got = fused.linear_attention(*single[:3], **dict(zip(settings, single[3:], strict=True)))
-    torch.testing.assert_close(got.double(), right, rtol=1e-5, atol=1e-5)
+    of_settings = dict(zip(settings, single[3:], strict=True))
+    got = fused.linear_attention(*single[:3], **of_settings)
+    with torch.no_grad():
+        unrecorded = fused.linear_attention(*single[:3], **of_settings)
+    for output in (got, unrecorded):
+        torch.testing.assert_close(output.double(), right, rtol=1e-5, atol=1e-5)
     for one, other in zip(
         torch.autograd.grad(got.sum(), single), torch.autograd.grad(right.sum(), sources), strict=True
     ):
