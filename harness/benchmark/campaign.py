@@ -48,6 +48,7 @@ class Campaign:
     until            `time.monotonic()` by which the extension has to be done; cells that it leaves no time for say so
     load             files of implementations, which the processes of the passes import
     memory           bytes that the process of a pass may take; 0 for a share of the machine's
+    spot_check       whether answers are judged after the timing; not of what is timed beside attentions
     """
 
     implementations: tuple[Declared, ...]
@@ -65,6 +66,7 @@ class Campaign:
     seed: int = 0
     load: tuple[Path, ...] = ()
     memory: int = 0
+    spot_check: bool = True
 
     def __post_init__(self) -> None:
         if self.passes < 2 or min(self.threads, default=0) < 1 or not self.time_per_arm_s >= 0:

@@ -97,7 +97,7 @@ class Schedule:
             memory=campaign.memory or memory_per_worker(1),
             ceilings=True,
             peak=number == 0,
-            spot_check=number == 0,
+            spot_check=number == 0 and campaign.spot_check,
         )
 
     def _planned(self, cell: Cell) -> CellPlan:
