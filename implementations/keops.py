@@ -36,7 +36,6 @@ CAPABILITIES = Capabilities(
 )
 
 
-
 def _tanh(x: str) -> str:
     """Return the formula of tanh(x), which KeOps 2.3 does not have.
 

@@ -4,8 +4,8 @@
                      larger one; by torch's products (MKL on x86), and by oneDNN where torch has its operator. On some
                      processors either reaches half of the other. The fastest is the ceiling.
     softmax          elements
-    tanh             elements. That of a sum of two is n / (n + 2), where n is made of exponentials of either alone. So the
-                     rate is that of torch's tanh or of its reciprocal, whichever is faster.
+    tanh             elements. That of a sum of two is n / (n + 2), where n is made of exponentials of either alone. So
+                     the rate is that of torch's tanh or of its reciprocal, whichever is faster.
     copy             bytes read and written, at the cache that holds the problem: L2, LLC, or DRAM
 
 In a dtype narrower than float32, float32's operations count as well: who converts first may use them, and on processors

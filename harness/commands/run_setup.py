@@ -96,7 +96,9 @@ def digest_of(parts: Iterable[object]) -> str:
 
 def _tier(options: argparse.Namespace) -> str:
     sizes: Iterator[str] = (size for size in ("quick", "full") if getattr(options, size, False))
-    return str(getattr(options, "tier", next(sizes, "default")))
+    tier = str(getattr(options, "tier", next(sizes, "default")))
+    sample = getattr(options, "sample", 0)
+    return f"{tier}, {sample} cases of each implementation drawn from seed {options.seed or 0}" if sample else tier
 
 
 def mechanism_facts(names: Iterable[str]) -> dict[str, MechanismFacts]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import random
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -49,17 +50,35 @@ def plan_items(
     implementations: Sequence[Declared],
     cases: Iterable[Case],
     cases_for_declaration: Callable[[Declared], Iterable[Case]] = lambda implementation: (),
+    sample: Callable[[int], Sequence[int]] | None = None,
 ) -> Iterator[Item]:
     """Yield an item for every case and implementation that declares its mechanism, then for those it adds itself.
 
-    Where nothing can run the item says why.
+    Where nothing can run the item says why. sample: which of so many cases of an implementation, in place of all
     """
     shared = ((one, case, False) for case in cases for one in implementations)
     added = ((one, case, True) for one in implementations for case in cases_for_declaration(one))
     absent = functools.cache(Declared.unavailable)
-    for implementation, case, row in itertools.chain(shared, added):
-        if case.mechanism in implementation.capabilities.mechanisms:
-            yield plan_item(implementation, case, absent, row=row)
+    wanted = (one for one in itertools.chain(shared, added) if one[1].mechanism in one[0].capabilities.mechanisms)
+    for implementation, case, row in wanted if sample is None else _sampled(wanted, sample):
+        yield plan_item(implementation, case, absent, row=row)
+
+
+def sampler(count: int, seed: int) -> Callable[[int], Sequence[int]]:
+    """Return what draws so many places of a number of them, in order: all, if there are no more."""
+    return lambda among: sorted(random.Random(seed).sample(range(among), min(count, among)))
+
+
+Pair = tuple[Declared, Case, bool]
+
+
+def _sampled(pairs: Iterable[Pair], sample: Callable[[int], Sequence[int]]) -> Iterator[Pair]:
+    """Yield a sample of the cases of each implementation; nothing is asked of the others, which takes minutes."""
+    of_each: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        of_each.setdefault(pair[0].name, []).append(pair)
+    for found in of_each.values():
+        yield from (found[place] for place in sample(len(found)))
 
 
 def plan_item(

@@ -96,7 +96,7 @@ def test_another_run_is_not_gone_on_with(harness, mistake, tmp_path, other):
     [
         (("--fuzz", 3, "--quick"), "--fuzz draws its own cases"),
         (("--fuzz", 3, "--case", "x"), "--fuzz draws its own cases"),
-        (("--seed", 3), "--seed is that of drawn cases: give --fuzz N with it"),
+        (("--seed", 3), "--seed is that of drawn cases: give --fuzz N or --sample N with it"),
         (("--fuzz", 3, "--mechanism", "cosin"), "Did you mean 'cosine'"),
     ],
 )

@@ -16,6 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add(parser, "--case", "tier")
     text = "N cases drawn at random, not a tier's"
     parser.add_argument("--fuzz", type=arguments.number_of_cases, default=0, metavar="N", help=text)
+    text = "N cases of each implementation, drawn at random from the tier's"
+    parser.add_argument("--sample", type=arguments.number_of_cases, default=0, metavar="N", help=text)
     parser.add_argument("--seed", type=arguments.seed, metavar="S", help="of the drawn cases; default 0")
     text = "begin no further case once so many have failed"
     parser.add_argument("--max-failures", type=arguments.count, default=0, metavar="N", help=text)

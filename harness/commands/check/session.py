@@ -41,7 +41,7 @@ def check(options: argparse.Namespace) -> int:
 
 def _narrowed(options: argparse.Namespace) -> bool:
     """Return whether the user chose less than the whole of what is declared."""
-    return bool(options.case or options.mechanism or options.fuzz) or options.tier == "quick"
+    return bool(options.case or options.mechanism or options.fuzz or options.sample) or options.tier == "quick"
 
 
 class Session:
@@ -184,6 +184,9 @@ class Session:
             named = [one for one in declared if not self.options.mechanism or one not in registry.mechanisms()]
             if named and not self.options.case:
                 print(f"{name}: not asked in this narrowed run, though declared: {', '.join(named)}")
+        if count := self.options.sample:
+            tier, seed = self.options.tier, self.options.seed or 0
+            print(f"sample: {count} cases of each implementation, of all of the tier {tier}, drawn from seed {seed}")
         if count := self.options.fuzz:
             seed = self.options.seed or 0
             print(f"fuzz: {count} cases of seed {seed}; the same and as many more: --seed {seed} --fuzz {2 * count}")
