@@ -189,7 +189,9 @@ def scaled_dot_product(
     else:
         mask = _seen(queries, keys, 4, mask, valid_lens)
     output = dot_product_attention(
-        *(jnp.swapaxes(x, 1, 2) for x in (query, key, value)),
+        jnp.swapaxes(query, 1, 2),
+        jnp.swapaxes(key, 1, 2),
+        jnp.swapaxes(value, 1, 2),
         bias,
         mask,
         scale=scale,
@@ -237,7 +239,7 @@ def _attend(scores: Any, value: Any, *, bias: Any = None, mask: Any = None, **co
     bias, mask = _finite(bias, mask)
     if bias is not None:
         scores = scores + _wide(bias)
-    seen = _seen(*scores.shape[-2:], scores.ndim, mask, **conditions)
+    seen = _seen(scores.shape[-2], scores.shape[-1], scores.ndim, mask, **conditions)
     if seen is not None:
         scores = jnp.where(seen, scores, -0.7 * jnp.finfo(scores.dtype).max)
     output = jax.nn.softmax(scores, axis=-1) @ _repeated(_wide(value), scores)

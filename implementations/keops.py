@@ -31,6 +31,7 @@ CAPABILITIES = Capabilities(
     requires=("Lk >= 1",),
     gradients=True,
     builds=True,
+    thread_safe=False,  # KeOps 2.3 keeps a call's addresses in the object of its formula: calls that overlap crash
     # its softmax is an online one, whose maximum may change with every key
     arithmetic=Arithmetic(rounded_scores=False, split_keys=True, block=1),
 )
