@@ -13,6 +13,7 @@ import importlib.util
 import io
 import os
 import shutil
+import threading
 from typing import TYPE_CHECKING, Any
 
 from attention_harness import Arithmetic, Capabilities
@@ -31,7 +32,6 @@ CAPABILITIES = Capabilities(
     requires=("Lk >= 1",),
     gradients=True,
     builds=True,
-    thread_safe=False,  # KeOps 2.3 keeps a call's addresses in the object of its formula: calls that overlap crash
     # its softmax is an online one, whose maximum may change with every key
     arithmetic=Arithmetic(rounded_scores=False, split_keys=True, block=1),
 )
@@ -207,21 +207,23 @@ def _bridge() -> Any:
 
 
 _built: set[Any] = set()
+_one_at_a_time = threading.Lock()
 
 
 @contextlib.contextmanager
 def _alone(structure: Any) -> Iterator[None]:
-    """Let no other process compile during the first call of a structure.
+    """Let no other thread call KeOps, and during the first call of a structure no other process compile.
 
-    KeOps 2.3 takes a library that another process is still writing for a finished one.
+    KeOps 2.3 keeps the addresses of a call's tensors in the object of its formula: calls that overlap write into each
+    other's memory. And it takes a library that another process is still writing for a finished one.
     """
-    if structure in _built:
-        yield
-        return
-    import fcntl
-    import tempfile
+    with contextlib.ExitStack() as held:
+        held.enter_context(_one_at_a_time)
+        if structure not in _built:
+            import fcntl
+            import tempfile
 
-    with open(os.path.join(tempfile.gettempdir(), f"attention_harness_keops_{os.getuid()}.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+            path = os.path.join(tempfile.gettempdir(), f"attention_harness_keops_{os.getuid()}.lock")
+            fcntl.flock(held.enter_context(open(path, "w")), fcntl.LOCK_EX)  # until it is closed
         yield
-    _built.add(structure)
+        _built.add(structure)
