@@ -32,8 +32,8 @@ CAPABILITIES = Capabilities(
     requires=("Lk >= 1",),
     gradients=True,
     builds=True,
-    # its softmax is an online one, whose maximum may change with every key
-    arithmetic=Arithmetic(rounded_scores=False, split_keys=True, block=1),
+    # its softmax is an online one, whose maximum may change with every key; exp_ulp: of the tanh below, in float32
+    arithmetic=Arithmetic(rounded_scores=False, split_keys=True, block=1, exp_ulp=6.0),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import math
 import re
 import shutil
 import tomllib
@@ -67,3 +68,19 @@ def test_the_first_and_last_key_that_keops_shows_are_right(causal, window):
                 continue
             seen = (ends[..., :1] <= position) & (position <= ends[..., 1:])
             assert torch.equal(visible.expand(2, 1, queries, keys)[:, 0], seen.expand(2, queries, keys))
+
+
+@pytest.mark.parametrize(("low", "high"), [(1e-6, 0.01), (0.01, 0.625), (0.6, 0.65), (0.6, 20.0)])
+def test_the_tanh_of_keops_errs_as_declared(low, high):
+    """Its fraction near 0 and its exponential beyond, in float32 steps, and the change from one to the other."""
+    x = torch.empty(100_000).uniform_(math.log(low), math.log(high), generator=torch.Generator().manual_seed(1)).exp()
+    square = x * x
+    above, below = (
+        sum(number * square**power for power, number in enumerate(numbers)) for numbers in (keops._ABOVE, keops._BELOW)
+    )
+    got = torch.where(25 - 64 * square >= 0, x * above / below, 1 - 2 / ((2 * x).exp() + 1)).double()
+    right = x.double().tanh()
+    unit = 2.0 ** (right.log2().floor() - 23)
+    assert ((got - right).abs() <= keops.CAPABILITIES.arithmetic.exp_ulp * unit).all()
+    for text in keops._SCORES.values():
+        assert "Tanh" not in text, "KeOps 2.3 has none"
