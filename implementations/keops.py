@@ -41,15 +41,20 @@ def _tanh(x: str) -> str:
     """Return the formula of tanh(x), which KeOps 2.3 does not have.
 
     Near 0 it is a fraction of x^2, Lambert's continued one down to 15: it errs by 7e-18 of tanh where x is 5/8, the
-    farthest. Beyond it is 1 - 2 / (e^2x + 1), and there tanh(20) is 1 in float64.
+    farthest. Beyond it is 1 - 2 / (e^2x + 1), and there tanh(20) is 1 in float64. A step of 0 or 1 takes one of them:
+    the derivative of KeOps's IfElse by what it does not depend on has "dimensions that are not compatible".
     """
-    square = f"Square({x})"
-    terms = [f"IntCst({number}){f' * Pow({square}, {power})' if power else ''}" for power, number in enumerate(_ABOVE)]
-    above = " + ".join(terms)
-    terms = [f"IntCst({number}){f' * Pow({square}, {power})' if power else ''}" for power, number in enumerate(_BELOW)]
-    below = " + ".join(terms)
-    far = f"(IntCst(1) - IntCst(2) / (Exp(IntCst(2) * ClampInt({x}, -20, 20)) + IntCst(1)))"
-    return f"IfElse(IntCst(25) - IntCst(64) * {square}, {x} * ({above}) / ({below}), {far})"
+    near, far = f"ClampInt({x}, -1, 1)", f"Exp(IntCst(2) * ClampInt({x}, -20, 20))"
+    above, below = (
+        " + ".join(
+            f"IntCst({n}) * Pow(Square({near}), {power})" if power else f"IntCst({n})"
+            for power, n in enumerate(numbers)
+        )
+        for numbers in (_ABOVE, _BELOW)
+    )
+    step = f"Step(IntCst(25) - IntCst(64) * Square({x}))"
+    fraction = f"{near} * ({above}) / ({below})"
+    return f"({step} * ({fraction}) + (IntCst(1) - {step}) * (IntCst(1) - IntCst(2) / ({far} + IntCst(1))))"
 
 
 _ABOVE, _BELOW = (2027025, 270270, 6930, 36), (2027025, 945945, 51975, 630, 1)
