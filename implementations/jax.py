@@ -34,9 +34,11 @@ CAPABILITIES = Capabilities(
 )
 
 _PRODUCTS = ("dot_product", "scaled_dot_product")
+# jax-ml/jax#34114 is about the float64 that becomes float32 there; jax-ml/jax#24047 brought the precision that a CPU
+# lacks, and keras-team/keras-hub#2354 met it.
 _REFUSED = {
     "float64": "jax.nn.dot_product_attention computes its softmax in float32, whatever the dtype",
-    "float16": "jax 0.10 on a CPU: The precision 'F16_F16_F32' is not supported by dot_general",
+    "float16": "jax 0.10.2 on a CPU: The precision 'F16_F16_F32' is not supported by dot_general",
 }
 
 

@@ -220,7 +220,8 @@ def _alone(structure: Any) -> Iterator[None]:
     """Let no other thread call KeOps, and during the first call of a structure no other process compile.
 
     KeOps 2.3 keeps the addresses of a call's tensors in the object of its formula: calls that overlap write into each
-    other's memory. And it takes a library that another process is still writing for a finished one.
+    other's memory. And it takes a library that another process is still writing for a finished one: see
+    getkeops/keops#168.
     """
     with contextlib.ExitStack() as held:
         held.enter_context(_one_at_a_time)
