@@ -65,7 +65,8 @@ class Model:
 
     def __init__(self, compiled: openvino.CompiledModel, shapes: _onnx.Sizes) -> None:
         self.compiled = compiled
-        self.inputs = [given.get_any_name() for given in compiled.inputs]
+        # what an input is cast or expanded to can have its own name for the same tensor
+        self.inputs = [next(name for name in given.get_names() if name in shapes) for given in compiled.inputs]
         self.idle: list[openvino.InferRequest] = []
 
     def __call__(self, tensors: dict[str, torch.Tensor]) -> Any:
