@@ -48,3 +48,12 @@ def test_calls_that_overlap_take_a_request_each():
     taken = model.idle.pop()
     model({name: torch.rand(shape) for name, shape in SHAPES.items()})
     assert taken not in model.idle
+
+
+def test_an_input_has_the_name_that_calls_give_it():
+    """OpenVINO names the tensor of an input after what it is expanded to as well, where that is the input itself."""
+    case = parse("dot_product-B2H2Hk2Lq5Lk7D16Dv8-float32-segments=cross-ordinary-contiguous")
+    given = {name: torch.rand(shape) for name, shape in SHAPES.items()}
+    given["segments"] = torch.tensor([[0, 2, 2, 5], [0, 3, 5, 7]])
+    output, _ = row.prepare(case)(**given)
+    torch.testing.assert_close(output, eager.dot_product(**given)[0], rtol=1e-5, atol=1e-5)
