@@ -31,11 +31,12 @@ from attention_harness.model.run_facts import (
     Smallest,
     TimeAccount,
 )
+from attention_harness.model.target_results import TargetResult
 from attention_harness.model.verdict import NOT_CHECKED, Status, Verdict
 from attention_harness.store import Writer
 from attention_harness.store.encoding import encode
 from attention_harness.store.files import append
-from attention_harness.store.layout import DIAGNOSIS, HEATMAPS, NODE_CASES, PASSES, RELIABILITY
+from attention_harness.store.layout import DIAGNOSIS, HEATMAPS, NODE_CASES, PASSES, RELIABILITY, TARGETS
 
 CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float32-plain-ordinary-contiguous"
 VALUES = ((0.25, 0.75), (1.0, None))
@@ -142,6 +143,8 @@ def everything(directory: Path, text: str = "") -> Path:
     writer.write(
         NODE_CASES, [NodeCase(text or "test_a", text or "Attention", text or "eager", own[1].status, "because")]
     )
+    of = text or "long, time over eager's"
+    writer.write(TARGETS, [TargetResult(text or "fast", text or "mine", of, text or "at most 1", "met", 0.5, 0.4, 0.6)])
     panel = Heatmap(text or CASE, text or "weights", text or "query", text or "key", VALUES)
     writer.write(HEATMAPS, {text or "cosine": [panel]})
     return directory

@@ -151,6 +151,7 @@ def test_what_is_written_comes_back(tmp_path, text):
     assert verdicts(text) == list(run.verdicts)
     assert (3, 2, 1, 1) == tuple(map(len, (run.measurements, run.outcomes, run.equivalence, run.sensitivity)))
     assert (2, 1, 1, 1) == tuple(map(len, (run.diagnosis, run.reliability, run.node_cases, run.heatmaps)))
+    assert len(run.targets) == 1
 
 
 def test_the_heatmaps_of_every_mechanism_are_valid(no_work):
