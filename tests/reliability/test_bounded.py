@@ -72,6 +72,7 @@ def judged(monkeypatch, tmp_path, count: int, *, json_: bool, out: bool) -> tupl
     monkeypatch.setattr("sys.stdout", written)
     options = SimpleNamespace(
         fuzz=0,
+        sample=0,
         max_failures=None,
         mechanism=[],
         tier="default",
