@@ -392,4 +392,4 @@ def attend(function: Callable[..., Any], query: Tensor, key: Tensor, value: Tens
     visible = options(query.shape[-2], key.shape[-2], heads, **visibility)
     if heads is not None:
         return packed(function, query, key, value, visible)
-    return packed(function, *(x[:, None] for x in (query, key, value)), visible)[:, 0]  # the kernels take four axes
+    return packed(function, query[:, None], key[:, None], value[:, None], visible)[:, 0]  # kernels take four axes

@@ -92,6 +92,10 @@ class TargetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 )
 
 
+Rows = Mapping[tuple[str, str, str, str], Measurement]
+"""Implementation, workload, direction and dtype -> measurement."""
+
+
 def read_targets(path: Path) -> TargetFile:
     """Return the targets of a file in TOML: `[[workload]]` as in workloads.toml, and `[[target]]`, fields as above."""
     try:
@@ -102,7 +106,7 @@ def read_targets(path: Path) -> TargetFile:
 
 def results(targets: Sequence[Target], rows: Sequence[Measurement]) -> Iterator[TargetResult]:
     """Yield a result for each target whose workloads have rows: by workload and implementation that is compared."""
-    found = {(row.implementation, row.workload, row.direction, row.dtype): row for row in rows}
+    found: Rows = {(row.implementation, row.workload, row.direction, row.dtype): row for row in rows}
     threads = {row.threads for row in rows}
     if len(threads) > 1:
         raise HarnessError(f"targets: give one number of threads, not {', '.join(map(str, sorted(threads)))}")
@@ -123,9 +127,6 @@ def results(targets: Sequence[Target], rows: Sequence[Measurement]) -> Iterator[
             for name in target.over:
                 other = _row(found, target, workload, name)
                 yield _beside(target, row, other, workload, name)
-
-
-Rows = Mapping[tuple[str, str, str, str], Measurement]
 
 
 def _row(found: Rows, target: Target, workload: str, name: str = "", dtype: str = "") -> Measurement | str:
