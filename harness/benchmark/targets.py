@@ -112,12 +112,12 @@ def results(targets: Sequence[Target], rows: Sequence[Measurement]) -> Iterator[
         raise HarnessError(f"targets: give one number of threads, not {', '.join(map(str, sorted(threads)))}")
     timed = {row.workload for row in rows}
     for target in targets:
-        if not timed.issuperset(filter(None, (*target.workloads, target.over_workload))):
-            continue  # the user chose other workloads
+        chosen = [name for name in target.workloads if name in timed]  # the user may have left out others
         if target.quantity == "growth":
-            yield _growth(target, [_row(found, target, name) for name in target.workloads])
+            if len(chosen) > 1:
+                yield _growth(target, [_row(found, target, name) for name in chosen], chosen)
             continue
-        for workload in target.workloads:
+        for workload in chosen if target.over_workload in ("", *timed) else ():
             row = _row(found, target, workload)
             if target.quantity == "ceiling":
                 yield _ceiling(target, row, workload)
@@ -149,8 +149,7 @@ def _beside(target: Target, row: Measurement | str, other: Measurement | str, wo
             return _missing(target, of, "peak memory cannot be read on this machine")
         ratio = mine / theirs
         return _result(target, of, ratio, ratio, ratio)
-    clock = "cpu_s" if row.clock == other.clock == "cpu" else "wall_s"
-    mine_s, theirs_s = getattr(row, clock), getattr(other, clock)
+    mine_s, theirs_s = _samples(row, other)
     pairs = [(a, b) for a, b in zip(mine_s, theirs_s, strict=False) if len(a) == len(b)]
     if len(mine_s) != len(theirs_s) or len(pairs) < len(mine_s):
         return _missing(target, of, f"passes were lost: {row.reason or other.reason}")
@@ -163,9 +162,7 @@ def _elsewhere(target: Target, row: Measurement | str, other: Measurement | str,
     of = f"{workload}{_direction(target)}, time over that of {than}"
     if isinstance(row, str) or isinstance(other, str):
         return _missing(target, of, row, other)
-    logs = [
-        math.log(statistics.median(a) / statistics.median(b)) for a, b in zip(row.wall_s, other.wall_s, strict=False)
-    ]
+    logs = [math.log(statistics.median(a) / statistics.median(b)) for a, b in zip(*_samples(row, other), strict=False)]
     return _from_logs(target, of, logs, row, other)
 
 
@@ -181,8 +178,8 @@ def _ceiling(target: Target, row: Measurement | str, workload: str) -> TargetRes
     return _from_logs(target, of, [math.log(row.ceiling_share * middle / one) for one in medians], row)
 
 
-def _growth(target: Target, rows: Sequence[Measurement | str]) -> TargetResult:
-    of = f"{', '.join(target.workloads)}{_direction(target)}, exponent of memory over length"
+def _growth(target: Target, rows: Sequence[Measurement | str], names: Sequence[str]) -> TargetResult:
+    of = f"{', '.join(names)}{_direction(target)}, exponent of memory over length"
     lengths, peaks = [], []
     for row in rows:
         if isinstance(row, str):
@@ -195,6 +192,13 @@ def _growth(target: Target, rows: Sequence[Measurement | str]) -> TargetResult:
         peaks.append(math.log(peak))
     slope = max(statistics.linear_regression(lengths, peaks).slope, 0.0)
     return _result(target, of, slope, slope, slope)
+
+
+def _samples(row: Measurement, other: Measurement) -> tuple[Sequence[Sequence[float]], Sequence[Sequence[float]]]:
+    """Return the samples by pass of both, in seconds: CPU time where both answers rest on it."""
+    if row.clock == other.clock == "cpu":
+        return row.cpu_s, other.cpu_s
+    return row.wall_s, other.wall_s
 
 
 def _beyond_output(row: Measurement) -> float | None:

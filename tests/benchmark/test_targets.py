@@ -29,7 +29,8 @@ def row(name: str, seconds: float | tuple[float, ...], workload: str = "short", 
     passes = seconds if isinstance(seconds, tuple) else (seconds,) * 3
     case = LONG if workload == "long" else SHORT
     samples = tuple((one,) * 5 for one in passes)
-    return Measurement(name, "dot_product", workload, case, 1, "measured", calls_per_sample=1, wall_s=samples, **more)
+    facts = {"cpu_s": samples if more.get("clock") == "cpu" else (), **more}
+    return Measurement(name, "dot_product", workload, case, 1, "measured", calls_per_sample=1, wall_s=samples, **facts)
 
 
 def target(**changed: Any) -> Target:
@@ -81,6 +82,26 @@ def test_a_ratio_to_another_workload_is_one_of_medians() -> None:
     assert (found.status, found.value) == ("met", pytest.approx(0.5))
 
 
+def test_cpu_time_counts_where_both_answers_rest_on_it() -> None:
+    """On a busy machine the wall says nothing."""
+    wanted = target(quantity="time", over_workload="long", at_most=0.65)
+    cpu = {
+        "baseline": "yours",
+        "ratio": 0.5,
+        "low": 0.4,
+        "high": 0.6,
+        "level": 0.95,
+        "clock": "cpu",
+        "answer": "faster",
+    }
+    rows = [
+        Measurement(**_fields(row("mine", (9.0, 0.1, 5.0), name, **cpu)) | {"cpu_s": ((seconds,) * 5,) * 3})
+        for name, seconds in (("short", 0.3), ("long", 0.6))
+    ]
+    [found] = results([wanted], rows)
+    assert (found.status, found.value) == ("met", pytest.approx(0.5))
+
+
 def test_a_ceiling_is_reached_from_below() -> None:
     """The share is that of the median pass; the interval that of the passes."""
     wanted = target(quantity="ceiling", at_least=0.6)
@@ -116,6 +137,9 @@ def test_what_was_not_measured_says_why() -> None:
     [found] = results([TARGET], [row("mine", 0.4), absent])
     assert (found.status, found.reason) == ("not measured", "yours on short: unavailable: not installed")
     assert [] == list(results([TARGET], [row("mine", 0.4, "long")]))  # other workloads were chosen
+    both = target(quantity="time", over=("yours",), workloads=("short", "long"), at_most=0.5)
+    [found] = results([both], [row("mine", 0.4, "long"), row("yours", 1.0, "long")])
+    assert (found.status, found.of) == ("met", "long, time over yours's")
 
 
 @pytest.mark.parametrize(
