@@ -61,7 +61,8 @@ def _of_heads(
             scores = scores.tanh() * visible.softcap if scores.requires_grad else scores.tanh_().mul_(visible.softcap)
         return scores.view(*rows.shape[:-1], stop - start)
 
-    return attend_to_scores(score, query, value, visible, block(visible, query.shape[0] * query.shape[1]), lse=lse)
+    size = block(visible, query.shape[0] * query.shape[1])
+    return attend_to_scores(score, query, value, visible, size, sources=(query, key), lse=lse)
 
 
 def attend_to_scores(
@@ -71,12 +72,14 @@ def attend_to_scores(
     visible: Visibility,
     size: int,
     *,
+    sources: tuple[Tensor, ...],
     lse: bool = False,
 ) -> tuple[Tensor, ...]:
     """Return softmax(S) V, in blocks of so many queries; and each row's log-sum-exp if it is asked for.
 
-    score   (query's rows (B, H, q, D), first, end, start, stop) -> S of a block before biases, a new tensor
-    value   (B, Hk, Lk, Dv) in the dtype of the scores
+    score    (query's rows (B, H, q, D), first, end, start, stop) -> S of a block before biases, a new tensor
+    value    (B, Hk, Lk, Dv) in the dtype of the scores
+    sources  what the score is computed from: if nothing is learned, nothing is recorded for a backward pass
     """
     blocks = list(visible.blocks(size))
     parts = query.split([end - first for first, end, _, _ in blocks], -2) if blocks else ()
@@ -88,8 +91,10 @@ def attend_to_scores(
         sums = product(by_key_heads(weights, value.shape[1]), value[:, :, start:stop])
         return sums.view(*rows.shape[:-1], value.shape[-1]), log_sum
 
+    learned = (*sources, value, visible.bias, visible.relative_bias, visible.sinks)
+    learning = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in learned)
     for rows, place in zip(parts, blocks, strict=True):
-        if len(blocks) > 1 and torch.is_grad_enabled():  # else autograd would keep the weights of all blocks
+        if len(blocks) > 1 and learning:  # else autograd would keep the weights of all blocks
             output, log_sum = checkpoint(attend, rows, *place, use_reentrant=False, preserve_rng_state=False)
         else:
             output, log_sum = attend(rows, *place)

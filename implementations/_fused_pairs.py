@@ -45,7 +45,8 @@ def attend_to_pairs(
 
     size = min(block(visible, batch * heads, 2 * tile_elements()), _BAND if visible.banded else visible.queries)
     visible = in_dtype(visible, query.dtype)
-    return attend_to_scores(score, query, value.to(query.dtype), visible, size)[0].to(value.dtype)
+    output, *_ = attend_to_scores(score, query, value.to(query.dtype), visible, size, sources=(query, key, weight))
+    return output.to(value.dtype)
 
 
 class _Scores(torch.autograd.Function):

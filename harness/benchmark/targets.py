@@ -84,12 +84,15 @@ class TargetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rounds: Annotated[int, Meta(ge=1, le=1000)] = 15
 
     def __post_init__(self) -> None:
-        known = {one.name for one in self.workload}
+        dtypes = {one.name: one.dtypes for one in self.workload}
         for target in self.target:
-            for name in {*target.workloads, *filter(None, [target.over_workload])} - known:
-                raise ValueError(
-                    f"{target.says!r}: no workload {name!r} in this file; it has {', '.join(sorted(known))}"
-                )
+            for name in filter(None, (*target.workloads, target.over_workload)):
+                if name not in dtypes:
+                    has = ", ".join(sorted(dtypes))
+                    raise ValueError(f"{target.says!r}: no workload {name!r} in this file; it has {has}")
+                if len(dtypes[name]) > 1 and not target.dtype:
+                    of = " or ".join(dtypes[name])
+                    raise ValueError(f"{target.says!r}: {name} is timed in several dtypes; give dtype, {of}")
 
 
 Rows = Mapping[tuple[str, str, str, str], Measurement]

@@ -163,6 +163,8 @@ def test_a_target_that_means_nothing_is_refused(wrong: dict[str, Any], says: str
         ("workload = 3", "is no file of targets"),
         ('workload = []\n[[target]]\nsays = "s"\nimplementation = "a"\nworkloads = ["b"]\nquantity = "time"\n'
          'over = ["c"]\nat_most = 1', "no workload 'b' in this file"),
+        ('[[workload]]\nname = "b"\ncites = "c"\ncase = "d"\ndtypes = ["float32", "float64"]\n[[target]]\nsays = "s"\n'
+         'implementation = "a"\nworkloads = ["b"]\nquantity = "ceiling"\nat_least = 1', "b is timed in several dtypes"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_none_is_an_error(tmp_path: Path, text: str, says: str) -> None:

@@ -107,6 +107,25 @@ def test_the_features_are_never_held():
     assert max(sizes) * 100 < 4 * length * length * width
 
 
+@pytest.mark.parametrize("name", ["additive", "concat_tanh", "gaussian_kernel", "softcap"])
+def test_no_weights_are_kept(name):
+    """Of a forward pass that is to be followed by a backward one, less than an eighth of (Lq, Lk) numbers is kept."""
+    length = 2048
+    inputs = [torch.randn(1, 1, length, 4, requires_grad=True) for _ in range(3)]
+    more = {"additive": [(4, 4), (4, 4), (4,)], "concat_tanh": [(4, 8), (4,)], "gaussian_kernel": [(1,)], "softcap": []}
+    inputs += [torch.randn(shape).requires_grad_() for shape in more[name]]
+    kept = []
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        kept.append(x.numel())
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        output = fused.scaled_dot_product(*inputs, softcap=2.0) if name == "softcap" else getattr(fused, name)(*inputs)
+    assert output.requires_grad
+    assert 0 < sum(kept) < length * length / 8
+
+
 @pytest.mark.parametrize("guard", ["_NEAR", "_CANCELLED"])
 def test_near_points_far_from_the_mean_are_not_expanded(monkeypatch, guard):
     """The expansion in float32 would lose them: two clusters, and distances of a thousandth inside of each."""

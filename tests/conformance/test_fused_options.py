@@ -14,15 +14,10 @@ from attention_harness.implementations import (
     eager,
     fused,
 )
+from tests.conformance.test_fused import CONDITIONS as SPANS
 
 CONDITIONS = [
-    {},
-    {"causal": "top_left"},
-    {"causal": "bottom_right"},
-    {"window": (3, 1)},
-    {"causal": "bottom_right", "window": (2, 0)},
-    {"valid_lens": torch.tensor([3, 0])},
-    {"valid_lens": torch.tensor([3, 7]), "causal": "top_left"},
+    *SPANS,
     {"cache_lens": torch.tensor([3, 9])},
     {"cache_lens": torch.tensor([3, 9]), "causal": "bottom_right"},
     {"cache_lens": torch.tensor([2, 7]), "causal": "bottom_right", "window": (2, 0), "alibi": "full"},
