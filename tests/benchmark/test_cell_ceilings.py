@@ -226,6 +226,15 @@ def test_products_are_torchs_and_onednns(monkeypatch: pytest.MonkeyPatch, onednn
     assert bool(onednn) is any(name.startswith("oneDNN") for name in names)
 
 
+def test_the_tanh_of_a_sum_may_be_a_quotient() -> None:
+    """Of exponentials of either alone: one reciprocal, which is many times faster than a tanh."""
+    names = [one.name for one in operations.operations(TANH, parse(CASE), {})]
+    assert names == ["tanh in float32", "reciprocal in float32"]
+    for one in operations.operations(TANH, parse(CASE), {}):
+        units, call = one.make(1)
+        assert call().numel() == units
+
+
 def test_narrow_dtypes_may_be_computed_in_float32() -> None:
     """Where float16 has no arithmetic, who converts is 30 times faster. Of wide ones there is no other way."""
 

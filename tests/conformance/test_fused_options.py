@@ -89,6 +89,14 @@ def test_options_agree_with_eager(always_in_blocks, name, conditions, learned):
     agree(name, inputs, {each: tensors[each] for each in learned}, **conditions)
 
 
+@pytest.mark.parametrize("causal", [None, "bottom_right"])
+def test_far_places_have_buckets_of_their_own(always_in_blocks, causal):
+    """Beyond 8 or 16 places a bucket holds several distances, up to 128 and more."""
+    inputs = draws((1, 2, 7, 4), (1, 2, 300, 4), (1, 2, 300, 4))
+    [table] = draws((32, 2))
+    agree("scaled_dot_product", inputs, {"relative_bias": table}, **({"causal": causal} if causal else {}))
+
+
 @pytest.mark.parametrize("conditions", CONDITIONS, ids=str)
 def test_the_log_sum_exp_agrees_with_eager(always_in_blocks, conditions):
     """Minus infinity where a row sees no key."""

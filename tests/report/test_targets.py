@@ -37,7 +37,8 @@ def test_both_formats_tell_them(tmp_path, verdict):
 
 
 @pytest.mark.parametrize(
-    ("value", "status", "reason"), [(None, "met", ""), (1.0, "not measured", "why"), (1.0, "met", "why")]
+    ("value", "status", "reason"),
+    [(None, "met", ""), (None, "met", "why"), (1.0, "not measured", ""), (1.0, "met", "why")],
 )
 def test_a_result_has_a_value_or_a_reason(value, status, reason):
     """What was not measured is neither met nor missed."""
