@@ -24,7 +24,7 @@ from attention_harness.model import units
 from attention_harness.model.measurement import FAR_BEHIND, Measurement
 from attention_harness.model.pass_records import Record
 from attention_harness.registry import Declared
-from attention_harness.report.changes import incomparable
+from attention_harness.report.compare.changes import incomparable
 from attention_harness.store import Writer, encoding, load, now
 
 FAR = 10.0  # what takes so many times the fastest's time in a first look is not timed any closer

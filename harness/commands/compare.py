@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print what changed from one run to the other; 1 when something is confirmed to be worse, or nothing compares."""
-    from attention_harness.report import changes_text
-    from attention_harness.report.changes import compare
+    from attention_harness.report.compare import text as changes_text
+    from attention_harness.report.compare.changes import compare
     from attention_harness.store import load
     from attention_harness.store.encoding import document
     from attention_harness.store.files import replaced

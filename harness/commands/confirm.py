@@ -15,7 +15,7 @@ from attention_harness.execution import declarations
 from attention_harness.execution.machine import environment
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
-from attention_harness.report.changes import Changes, CostChange, incomparable, settled
+from attention_harness.report.compare.changes import Changes, CostChange, incomparable, settled
 from attention_harness.store import Run
 
 Key = tuple[str, str, str, str, int]

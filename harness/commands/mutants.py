@@ -81,7 +81,7 @@ def _planned(options: argparse.Namespace) -> tuple[Campaign, str]:
 def _print(options: argparse.Namespace, results: Sequence[Outcome | EquivalenceResult]) -> int:
     from attention_harness.model.mutation_results import Outcome, count
     from attention_harness.mutation.families import GENERALISES
-    from attention_harness.report import mutation
+    from attention_harness.report.content import mutation
     from attention_harness.store.encoding import document
 
     outcomes = [result for result in results if isinstance(result, Outcome)]

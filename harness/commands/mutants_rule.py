@@ -17,7 +17,7 @@ def run(options: argparse.Namespace) -> int:
     from attention_harness.mutation.campaign import select
     from attention_harness.mutation.patched import source_of_eager
     from attention_harness.mutation.rules import RULES
-    from attention_harness.report import mutation
+    from attention_harness.report.content import mutation
     from attention_harness.store import now
     from attention_harness.store.encoding import document
 

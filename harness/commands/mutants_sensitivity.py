@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     from attention_harness.commands.run_setup import digest_of
     from attention_harness.model.mutation_results import Sensitivity
     from attention_harness.mutation import sensitivity
-    from attention_harness.report import mutation
+    from attention_harness.report.content import mutation
     from attention_harness.store import now
     from attention_harness.store.encoding import document
 

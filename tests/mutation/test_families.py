@@ -11,7 +11,7 @@ from attention_harness.mutation import families
 from attention_harness.mutation.campaign import plan_generalisation
 from attention_harness.mutation.catalogue import mutants
 from attention_harness.mutation.declared import Suite, levels
-from attention_harness.report.mutation import generalisation_lines
+from attention_harness.report.content.mutation import generalisation_lines
 
 
 def test_families_and_levels_are_those_that_there_are():

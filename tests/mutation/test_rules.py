@@ -16,7 +16,7 @@ from attention_harness.mutation.patched import Mutant
 from attention_harness.mutation.rivals import reaching
 from attention_harness.mutation.rules import MECHANISM, RULES, Answer, accusation
 from attention_harness.report import build, markdown, page
-from attention_harness.report.mutation import rule_lines
+from attention_harness.report.content.mutation import rule_lines
 
 CHEAP = ("onnx", "tosa")
 

@@ -23,7 +23,7 @@ from attention_harness.mutation.judging import (
     judge_variants,
 )
 from attention_harness.mutation.patched import EquivalentVariant, Mutant, eager
-from attention_harness.report.mutation import score_lines
+from attention_harness.report.content.mutation import score_lines
 
 CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float64-plain-ordinary-contiguous"
 OTHER = "masked_softmax-B1H1Lq2Lk3-float64-plain-ordinary-contiguous"

@@ -22,7 +22,7 @@ from attention_harness.model.run_facts import (
 )
 from attention_harness.model.verdict import Status
 from attention_harness.report import build, markdown, page, write
-from attention_harness.report.figures import formula
+from attention_harness.report.charts.figures import formula
 from attention_harness.store import Writer
 
 HOSTILE = "<script>alert(1)</script> | a\nb `c` $d$ [e](http://f) \"g\" 'h' & _i_ "

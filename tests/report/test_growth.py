@@ -7,7 +7,9 @@ import math
 import pytest
 from msgspec.structs import replace
 
-from attention_harness.report import build, figures, growth, markdown, page
+from attention_harness.report import build, markdown, page
+from attention_harness.report.charts import figures
+from attention_harness.report.content import growth
 from tests.benchmark.test_noise import QUIET
 from tests.report.test_timings import svg
 

@@ -8,7 +8,7 @@ from attention_harness import HarnessError, report
 from attention_harness.model.node_cases import NodeCase
 from attention_harness.model.run_facts import RunFacts
 from attention_harness.model.verdict import Status
-from attention_harness.report import node_cases
+from attention_harness.report.content import node_cases
 from attention_harness.store import Run, Writer, load, merge
 from attention_harness.store.layout import NODE_CASES
 

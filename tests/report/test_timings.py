@@ -8,7 +8,8 @@ import re
 import pytest
 
 from attention_harness.model.verdict import Status
-from attention_harness.report import build, figures, markdown, page
+from attention_harness.report import build, markdown, page
+from attention_harness.report.charts import figures
 
 
 def svg(image: figures.Image) -> str:

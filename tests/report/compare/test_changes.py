@@ -10,7 +10,7 @@ from msgspec import structs
 
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.run_facts import CudaDevice, ImplementationFacts, Processor
-from attention_harness.report.changes import compare, difference, incomparable, settled
+from attention_harness.report.compare.changes import compare, difference, incomparable, settled
 from tests.report.compare.conftest import CASE, environment, measured, run_of, verdict
 
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from pathlib import Path
 
-from attention_harness.report import figures, growth, mutation, node_cases, templates, words
-from attention_harness.report.content import Content
-from attention_harness.report.timings import COSTS
+from attention_harness.report import templating, words
+from attention_harness.report.charts import figures
+from attention_harness.report.content import Content, growth, mutation, node_cases
+from attention_harness.report.content.timings import COSTS
 
 
 def render(content: Content) -> str:
     """Return the page. Whatever comes from a run is escaped; the style sheet alone is markup."""
-    environment = templates.environment(autoescape=True)
+    environment = templating.environment(Path(__file__).parent, autoescape=True)
     from markupsafe import Markup, escape
 
     environment.filters["slug"] = lambda text: re.sub(r"[^a-z]+", "-", text.lower()).strip("-") or "none"
     environment.filters["soft"] = lambda text: Markup(str(escape(text)).replace("_", "_<wbr>"))
-    style = (templates.FOLDER / "page.css").read_text(encoding="utf-8")
+    style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
     return environment.get_template("page.html.j2").render(
         content=content,
         costs=COSTS,

@@ -19,8 +19,9 @@ from attention_harness.model.run_facts import Heatmap, ImplementationFacts, Mech
 from attention_harness.model.shared_facts import SharedFacts, shared_facts
 from attention_harness.model.support import Support, SupportTable
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
-from attention_harness.report import growth, timings, words
-from attention_harness.report.matrix import Matrix, MatrixCell, matrix
+from attention_harness.report import words
+from attention_harness.report.content import growth, timings
+from attention_harness.report.content.matrix import Matrix, MatrixCell, matrix
 from attention_harness.store import Run
 
 SEVERITY = (

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from pathlib import Path
 
-from attention_harness.report import mutation, node_cases, templates, words
-from attention_harness.report.content import Content
-from attention_harness.report.growth import HEADER
-from attention_harness.report.timings import COSTS
+from attention_harness.report import templating, words
+from attention_harness.report.content import Content, mutation, node_cases
+from attention_harness.report.content.growth import HEADER
+from attention_harness.report.content.timings import COSTS
 
 QUIET = ("pass", "none", "unsupported", "unavailable", "not_asked")
 """States that are not set in bold."""
@@ -22,7 +23,9 @@ class Raw(str):
 
 def render(content: Content) -> str:
     """Return the report."""
-    environment = templates.environment(finalize=lambda value: value if isinstance(value, Raw) else escaped(str(value)))
+    environment = templating.environment(
+        Path(__file__).parent, finalize=lambda value: value if isinstance(value, Raw) else escaped(str(value))
+    )
     environment.filters |= {
         "block": block,
         "code": code,

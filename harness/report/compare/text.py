@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from attention_harness.report import words
-from attention_harness.report.changes import NEWLY_WRONG, Changes, CostChange
+from attention_harness.report.compare.changes import NEWLY_WRONG, Changes, CostChange
 
 Row = tuple[str, str, str, str]
 """A change in words: its kind, the implementation, where, and what changed."""

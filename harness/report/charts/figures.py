@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from attention_harness.model import units
 from attention_harness.model.run_facts import Heatmap
-from attention_harness.report.growth import Sweep
-from attention_harness.report.timings import Panel
+from attention_harness.report.content.growth import Sweep
+from attention_harness.report.content.timings import Panel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

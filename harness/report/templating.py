@@ -10,17 +10,15 @@ from attention_harness.model.errors import HarnessError
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-FOLDER = Path(__file__).parent
 
-
-def environment(**options: Any) -> Environment:
-    """Return an environment that finds the templates, and in which an undefined name is an error."""
+def environment(folder: Path, **options: Any) -> Environment:
+    """Return an environment that finds the templates of a folder, and in which an undefined name is an error."""
     try:
         import jinja2
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise HarnessError("a report needs matplotlib and Jinja2: pip install attention-harness[report]") from error
-    loader = jinja2.FileSystemLoader(FOLDER)
+    loader = jinja2.FileSystemLoader(folder)
     return jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options
     )
