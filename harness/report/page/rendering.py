@@ -12,15 +12,20 @@ from attention_harness.report.charts import figures
 from attention_harness.report.content import Content, growth, mutation, node_cases
 from attention_harness.report.content.timings import COSTS
 
+_FOLDER = Path(__file__).parent
+STYLES = ("page.css",)
+SCRIPTS: tuple[str, ...] = ()
+"""Files of this folder that the page holds whole, in this order."""
+
 
 def render(content: Content) -> str:
-    """Return the page. Whatever comes from a run is escaped; the style sheet alone is markup."""
-    environment = templating.environment(Path(__file__).parent, autoescape=True)
+    """Return the page. Whatever comes from a run is escaped; styles and scripts of this folder alone are markup."""
+    environment = templating.environment(_FOLDER, autoescape=True)
     from markupsafe import Markup, escape
 
     environment.filters["slug"] = lambda text: re.sub(r"[^a-z]+", "-", text.lower()).strip("-") or "none"
     environment.filters["soft"] = lambda text: Markup(str(escape(text)).replace("_", "_<wbr>"))
-    style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+    styles, scripts = ([(_FOLDER / name).read_text("utf-8") for name in names] for names in (STYLES, SCRIPTS))
     return environment.get_template("page.html.j2").render(
         content=content,
         costs=COSTS,
@@ -29,8 +34,20 @@ def render(content: Content) -> str:
         limits=figures.limits(content.timing.panels),
         mutation=mutation,
         nodes=node_cases,
-        style=Markup(style),
-        # what a content-security policy calls a text: this style sheet applies, and no other
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        policy=_policy(styles, scripts),
+        scripts=[Markup(script) for script in scripts],
+        styles=[Markup(style) for style in styles],
         words=words,
     )
+
+
+def _policy(styles: list[str], scripts: list[str]) -> str:
+    """Return the page's content-security policy: these texts apply and run, and no other; nothing is loaded."""
+    allowed = {"style-src": styles, "script-src": scripts}
+    terms = [" ".join([name, *map(_digest, texts)]) for name, texts in allowed.items() if texts]
+    return "; ".join(["default-src 'none'", *terms, "img-src data:", "base-uri 'none'", "form-action 'none'"])
+
+
+def _digest(text: str) -> str:
+    """Return what a policy calls a text."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
