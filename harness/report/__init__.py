@@ -18,14 +18,17 @@ __all__ = ["Content", "build", "write"]
 _NOTHING: SupportTable = MappingProxyType({})
 
 
-def build(run: Run, support: SupportTable = _NOTHING) -> Content:
-    """Return what the report of a run says. support: what is known of each option in each implementation."""
-    return assemble(shown(run), support)
+def build(run: Run, support: SupportTable = _NOTHING, base: Run | None = None) -> Content:
+    """Return what the report of a run says.
+
+    support: what is known of each option in each implementation; base: a run that it is compared with
+    """
+    return assemble(shown(run), support, shown(base) if base else None)
 
 
-def write(run: Run, directory: Path, support: SupportTable = _NOTHING) -> tuple[Path, Path]:
+def write(run: Run, directory: Path, support: SupportTable = _NOTHING, base: Run | None = None) -> tuple[Path, Path]:
     """Write `report.md` and `index.html` into the directory, each as a whole, and return their paths."""
-    content = build(run, support)
+    content = build(run, support, base)
     texts = {"report.md": markdown.render(content), "index.html": page.render(content)}
     try:
         directory.mkdir(parents=True, exist_ok=True)

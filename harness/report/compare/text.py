@@ -22,29 +22,30 @@ RULES = (
 
 def text(changes: Changes, confirm: str) -> str:
     """Return the changes as lines; `confirm` is what to do about suspects."""
-    lines, kinds = [_headline(changes, confirm)], dict[str, list[Row]]()
-    for row in _rows(changes):
+    lines, kinds = [headline(changes, confirm)], dict[str, list[Row]]()
+    for row in named(changes):
         kinds.setdefault(row[0], []).append(row)
     for kind, found in kinds.items():
         lines.append(f"{kind}: {len(found)}")
         lines += [f"  {implementation}, {where}: {what}" for _, implementation, where, what in found[:_SHOWN]]
         if len(found) > _SHOWN:
             lines.append(f"  {len(found) - _SHOWN} more; --markdown and --json have all")
-    return "\n".join([*lines, *_limits(changes)])
+    return "\n".join([*lines, *limits(changes)])
 
 
 def markdown(changes: Changes, confirm: str) -> str:
     """Return the changes for a pull request's comment."""
-    parts, rows = [f"**attention-harness: {_headline(changes, confirm)}**"], _rows(changes)
+    parts, rows = [f"**attention-harness: {headline(changes, confirm)}**"], named(changes)
     if rows:
         parts.append(_table(rows[:_SHOWN]))
     if rows[_SHOWN:]:
         parts.append(_folded(f"{len(rows) - _SHOWN} more changes", _table(rows[_SHOWN:])))
-    parts.append(_folded("What was compared, and the rules", "\n".join(_limits(changes))))
+    parts.append(_folded("What was compared, and the rules", "\n".join(limits(changes))))
     return "\n\n".join(parts) + "\n"
 
 
-def _headline(changes: Changes, confirm: str) -> str:
+def headline(changes: Changes, confirm: str) -> str:
+    """Return the answer in a few words."""
     if count := len(changes.regressions):
         return words.counted(count, "regression")
     if suspected := sum(one.worse for one in changes.suspects):
@@ -57,7 +58,7 @@ def _headline(changes: Changes, confirm: str) -> str:
     return "no regression in verdicts; no time could be compared" if untold else "no regression"
 
 
-def _rows(changes: Changes) -> list[Row]:
+def named(changes: Changes) -> list[Row]:
     """Return what is named, the most urgent first."""
     verdicts = sorted((one for one in changes.verdicts if one.kind in _NAMED), key=lambda one: _NAMED.index(one.kind))
     rows = [
@@ -84,7 +85,7 @@ def _cost(one: CostChange) -> Row:
     return "slower" if one.worse else "faster", one.implementation, where, what
 
 
-def _limits(changes: Changes) -> list[str]:
+def limits(changes: Changes) -> list[str]:
     """Return what was compared and what was not, kinds of changes that are counted alone, and the rules."""
     compared = changes.compared
     counts = Counter((one.kind, one.implementation) for one in changes.verdicts if one.kind not in _NAMED)

@@ -1,4 +1,4 @@
-"""What a report says, as tables of text: rows in, content out. Nothing is read, drawn or written here.
+"""A run -> all that its report says.
 
 Nothing that was not run may look as if it had been: a cell without a verdict says so, verdicts are counted against the
 plan, and a skipped check keeps its reason.
@@ -20,7 +20,10 @@ from attention_harness.model.shared_facts import SharedFacts, shared_facts
 from attention_harness.model.support import Support, SupportTable
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 from attention_harness.report import words
-from attention_harness.report.content import growth, timings
+from attention_harness.report.compare.changes import compare
+from attention_harness.report.compare.text import headline, limits, named
+from attention_harness.report.content import growth, summary, timings
+from attention_harness.report.content.disagreements import Disagreements, disagreements
 from attention_harness.report.content.matrix import Matrix, MatrixCell, matrix
 from attention_harness.store import Run
 
@@ -93,14 +96,26 @@ class Mechanism:
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """What changed since a base run: in a few words, each named change, and what limits the comparison."""
+
+    base: str
+    headline: str
+    rows: tuple[tuple[str, str, str, str], ...]
+    limits: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """All that a report shows: tables made of the run, and the run for what stands in it as it is shown.
 
     support      option -> what is known of it in each of `support_columns`; what none declares is left out
     behaviours   behaviour -> implementation -> its verdict; measured: those implementations
+    verdicts     one for each check; cause: which of `failures`, then of `known`, each belongs to
     """
 
     run: Run
+    verdicts: Sequence[Verdict]
     headline: Headline
     statuses: tuple[tuple[str, int], ...]
     totals: tuple[Total, ...]
@@ -121,26 +136,33 @@ class Content:
     mechanisms: tuple[Mechanism, ...]
     machine: tuple[tuple[str, str], ...]
     dates: tuple[tuple[str, str], ...]
+    disagreements: Disagreements
+    lines: tuple[summary.Line, ...]
+    unrun: tuple[summary.Unrun, ...]
+    queries: tuple[tuple[str, str], ...]
+    machines: tuple[str, ...]
+    changed: Changed | None = None
 
 
-def assemble(run: Run, support: SupportTable) -> Content:
-    """Return what the report of a run says."""
+def assemble(run: Run, support: SupportTable, base: Run | None = None) -> Content:
+    """Return what the report of a run says, and what changed since a base run if there is one."""
     verdicts, different = settled(run.verdicts)
     twice = f"{words.counted(different, 'check')} ran twice, with different verdicts; the worst counts."
-    headline = _headline(verdicts, run.facts, (*run.notes, *([twice] if different else [])))
+    answer = _headline(verdicts, run.facts, (*run.notes, *([twice] if different else [])))
     declared, mechanisms = run.facts.implementations, run.facts.mechanisms
     names = _union(declared, (v.implementation for v in verdicts), (m.implementation for m in run.measurements))
     formulas = _union(mechanisms, (v.mechanism for v in verdicts))
     table = matrix(verdicts, formulas, names)
     behaviours, tried = _behaviours(verdicts), run.outcomes or run.equivalence
     present = [status for status in SEVERITY[::-1] if any(v.status is status for v in verdicts)]
+    absent = ImplementationFacts()
+    totals = tuple(_total(name, declared.get(name, absent), verdicts, present, answer.whole) for name in names)
     return Content(
         run=run,
-        headline=headline,
+        verdicts=verdicts,
+        headline=answer,
         statuses=tuple((s.replace("_", " "), sum(v.status is s for v in verdicts)) for s in Status),
-        totals=tuple(
-            _total(name, declared.get(name, ImplementationFacts()), verdicts, present, headline.whole) for name in names
-        ),
+        totals=totals,
         matrix=table,
         worst=tuple(cell for _, cells in table.rows for cell in cells if cell.worst),
         support_columns=tuple(support),
@@ -161,7 +183,24 @@ def assemble(run: Run, support: SupportTable) -> Content:
         ),
         machine=tuple(words.flattened(msgspec.to_builtins(run.facts.environment))),
         dates=tuple(_dates(run.facts)),
+        disagreements=disagreements(verdicts),
+        lines=tuple(_line(total, declared.get(total.implementation, absent), verdicts) for total in totals),
+        unrun=summary.unrun(verdicts),
+        queries=summary.queries(verdicts),
+        machines=summary.machines(run.facts, {}),
+        changed=_changed(base, run) if base else None,
     )
+
+
+def _line(total: Total, about: ImplementationFacts, verdicts: Sequence[Verdict]) -> summary.Line:
+    found = [v for v in verdicts if v.implementation == total.implementation]
+    return summary.line(total.implementation, total.word, total.tone, found, total.worst, about.unavailable)
+
+
+def _changed(base: Run, head: Run) -> Changed:
+    changes = compare(base, head)
+    confirm = "compare --confirm measures them again"
+    return Changed(str(base.directory), headline(changes, confirm), tuple(named(changes)), tuple(limits(changes)))
 
 
 def _support_rows(found: SupportTable) -> dict[str, list[Support]]:

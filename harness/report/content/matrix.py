@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
 from attention_harness.report import words
+
+GLYPHS = {
+    "pass": "✓",
+    "fail": "✗",
+    "error": "✗",
+    "crash": "✗",
+    "timeout": "✗",
+    "unexpected_pass": "✗",
+    "known_failure": "◐",
+    "unsupported": "–",
+    "unavailable": "∅",
+    "not_asked": "?",
+    "none": "·",
+}
+"""State -> a sign, so that no colour is needed to tell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +35,7 @@ class MatrixCell:
     extras  what else is true of the cell, e.g. "12 unsupported"
     notes   numbers of the reasons, in `Matrix.notes`
     worst   the verdict with the largest error ratio
+    counts  status -> how many verdicts; vacuous: passes that zeros or means would have passed as well
     """
 
     mechanism: str
@@ -28,6 +45,33 @@ class MatrixCell:
     extras: tuple[str, ...] = ()
     notes: tuple[int, ...] = ()
     worst: Verdict | None = None
+    counts: Mapping[Status, int] = field(default_factory=dict)
+    vacuous: int = 0
+
+    @property
+    def glyph(self) -> str:
+        """The state as a sign."""
+        return GLYPHS[self.state]
+
+    @property
+    def number(self) -> str:
+        """What stands beside the sign: the worst error ratio of what passed, else how many there are."""
+        if self.state == Status.PASS:
+            return self.error_ratio
+        return f"{self.counts[Status(self.state)]:,}" if self.state in self.counts else ""
+
+    @property
+    def informative(self) -> str:
+        """The part of the passes that zeros or means would have failed."""
+        passed = self.counts.get(Status.PASS, 0)
+        return f"{math.floor(100 * (passed - self.vacuous) / passed)} %" if passed else ""
+
+    @property
+    def said(self) -> str:
+        """The cell in words."""
+        informative = f"{self.informative} of its passes informative" if self.informative else ""
+        words_of = ", ".join(filter(None, (self.text, *self.extras, informative)))
+        return f"{self.mechanism} on {self.implementation}: {words_of}"
 
     @property
     def error_ratio(self) -> str:
@@ -81,7 +125,9 @@ def _cell(
     if vacuous := sum(v.uninformative for v in found):
         extras = (*extras, f"{vacuous} uninformative")
     cited = {numbers[v.implementation, str(v.status), v.reason] for v in found if v.status in NOT_CHECKED}
-    return MatrixCell(mechanism, implementation, state, text, extras, tuple(sorted(cited)), worst)
+    return MatrixCell(
+        mechanism, implementation, state, text, extras, tuple(sorted(cited)), worst, dict(counts), vacuous
+    )
 
 
 def parts(counts: Counter[Status], error_ratio: str) -> tuple[str, str, tuple[str, ...]]:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from attention_harness.report import templating, words
 from attention_harness.report.charts import figures
-from attention_harness.report.content import Content, growth, mutation, node_cases
+from attention_harness.report.content import Content, growth, mutation, node_cases, plain, summary
 from attention_harness.report.content.timings import COSTS
+from attention_harness.report.page.packed import packed
 
 _FOLDER = Path(__file__).parent
-STYLES = ("page.css",)
-SCRIPTS: tuple[str, ...] = ()
+STYLES = ("page.css", "view.css")
+SCRIPTS = ("query.js", "view.js")
 """Files of this folder that the page holds whole, in this order."""
 
 
@@ -25,13 +26,16 @@ def render(content: Content) -> str:
 
     environment.filters["slug"] = lambda text: re.sub(r"[^a-z]+", "-", text.lower()).strip("-") or "none"
     environment.filters["soft"] = lambda text: Markup(str(escape(text)).replace("_", "_<wbr>"))
+    environment.filters |= {"line": plain.line, "folded": plain.folded, "anchor": anchor}
     styles, scripts = ([(_FOLDER / name).read_text("utf-8") for name in names] for names in (STYLES, SCRIPTS))
     return environment.get_template("page.html.j2").render(
         content=content,
+        data=packed(content),
         costs=COSTS,
         figures=figures,
         growth=growth,
         limits=figures.limits(content.timing.panels),
+        most_causes=summary.MOST,
         mutation=mutation,
         nodes=node_cases,
         policy=_policy(styles, scripts),
@@ -39,6 +43,11 @@ def render(content: Content) -> str:
         styles=[Markup(style) for style in styles],
         words=words,
     )
+
+
+def anchor(mechanism: str) -> str:
+    """Return the id of a mechanism's section."""
+    return "of-" + re.sub(r"[^a-z0-9]+", "-", mechanism.lower()).strip("-")
 
 
 def _policy(styles: list[str], scripts: list[str]) -> str:
