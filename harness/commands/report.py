@@ -13,6 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the verb takes."""
     parser.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="run directories")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write; the first run directory if not given")
+    parser.add_argument("--base", type=Path, metavar="DIR", help="an earlier run: what changed since stands at the top")
     arguments.add(parser, "--json")
 
 
@@ -27,7 +28,8 @@ def run(options: argparse.Namespace) -> int:
         console.line(note)
     declared = {name: about.options for name, about in merged.facts.implementations.items() if about.options}
     found = support.table(declared, settled(merged.verdicts)[0])
-    markdown, page = report.write(merged, options.out or options.directories[0], found)
+    base = store.load(options.base) if options.base else None
+    markdown, page = report.write(merged, options.out or options.directories[0], found, base)
     if options.json:
         print(json.dumps({"markdown": str(markdown), "html": str(page)}, indent=1))
         return 0

@@ -12,6 +12,7 @@ diagnosis.json       by implementation that failed, the mutants that explain it
 reliability.json     by planted harm, what was reported and whether the rest of the run was complete
 node_cases.json      ONNX's own node cases, and what became of each in each implementation
 targets.json         the targets of a benchmark, and which of them it met
+error_maps.json      of failing cases, where the errors lie
 heatmaps.json        by mechanism, the attention weights that a report draws
 self_check.json      every comparison of a self-check, and the method's error rates that follow; nothing reads it
 benchmark.json       pytest-benchmark's own format, after a benchmark; nothing here reads it
@@ -25,6 +26,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from attention_harness.model.diagnosis import Diagnosis
+from attention_harness.model.error_maps import ErrorMap
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.mutation_results import ByRule, EquivalenceResult, Outcome, Sensitivity
 from attention_harness.model.node_cases import NodeCase
@@ -38,6 +40,7 @@ RUN = "run.json"
 PASSES = "passes.jsonl"
 HEATMAPS = "heatmaps.json"
 DIAGNOSIS = "diagnosis.json"
+ERROR_MAPS = "error_maps.json"
 RELIABILITY = "reliability.json"
 NODE_CASES = "node_cases.json"
 TARGETS = "targets.json"
@@ -62,6 +65,7 @@ DOCUMENTS: dict[str, Any] = {
         Meta(max_length=100),
     ],
     DIAGNOSIS: Annotated[tuple[Diagnosis, ...], Meta(max_length=10_000)],
+    ERROR_MAPS: Annotated[tuple[ErrorMap, ...], Meta(max_length=1_000)],
     RELIABILITY: Annotated[tuple[Harm, ...], Meta(max_length=10_000)],
     NODE_CASES: Annotated[tuple[NodeCase, ...], Meta(max_length=100_000)],
     TARGETS: Annotated[tuple[TargetResult, ...], Meta(max_length=10_000)],

@@ -17,12 +17,13 @@ from typing import Any, BinaryIO
 import msgspec
 
 from attention_harness.model.diagnosis import Diagnosis
+from attention_harness.model.error_maps import ErrorMap
 from attention_harness.model.errors import HarnessError
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.mutation_results import ByRule, EquivalenceResult, Outcome, Sensitivity, ordered
 from attention_harness.model.node_cases import NodeCase
 from attention_harness.model.pass_records import Record
-from attention_harness.model.run_facts import FORMAT, Harm, Heatmap, RunFacts
+from attention_harness.model.run_facts import FORMAT, Environment, Harm, Heatmap, RunFacts
 from attention_harness.model.target_results import TargetResult
 from attention_harness.model.verdict import Verdict
 from attention_harness.store import lock
@@ -30,6 +31,7 @@ from attention_harness.store.encoding import WrongValue, decode
 from attention_harness.store.layout import (
     DIAGNOSIS,
     DOCUMENTS,
+    ERROR_MAPS,
     HEATMAPS,
     ITEMS,
     LINES,
@@ -46,7 +48,10 @@ DOCUMENT_BYTES, LINES_BYTES, LINE_BYTES = 64 * 2**20, 2 * 2**30, 16 * 2**20
 
 @dataclass(frozen=True)
 class Run:
-    """The content of a run directory. notes: what a reader of it has to know, such as that somebody still writes."""
+    """The content of a run directory. notes: what a reader of it has to know, such as that somebody still writes.
+
+    machines: of merged runs, label -> any machine but the first, whose facts are `facts.environment`
+    """
 
     directory: Path
     facts: RunFacts
@@ -54,6 +59,7 @@ class Run:
     measurements: tuple[Measurement, ...] = ()
     heatmaps: Mapping[str, tuple[Heatmap, ...]] = field(default_factory=dict)
     diagnosis: tuple[Diagnosis, ...] = ()
+    error_maps: tuple[ErrorMap, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     equivalence: tuple[EquivalenceResult, ...] = ()
     sensitivity: tuple[Sensitivity, ...] = ()
@@ -62,6 +68,7 @@ class Run:
     targets: tuple[TargetResult, ...] = ()
     by_rule: tuple[ByRule, ...] = ()
     notes: tuple[str, ...] = ()
+    machines: Mapping[str, Environment] = field(default_factory=dict)
 
 
 def load(directory: Path) -> Run:
@@ -73,6 +80,7 @@ def load(directory: Path) -> Run:
         measurements=tuple(items(directory, Measurement)),
         heatmaps=read(directory / HEATMAPS, {}),
         diagnosis=read(directory / DIAGNOSIS, ()),
+        error_maps=read(directory / ERROR_MAPS, ()),
         outcomes=tuple(ordered(items(directory, Outcome))),
         equivalence=tuple(ordered(items(directory, EquivalenceResult))),
         sensitivity=tuple(items(directory, Sensitivity)),

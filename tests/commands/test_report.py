@@ -58,12 +58,34 @@ def test_a_corrupt_line_is_named_by_its_number(mistake, tmp_path, name, junk):
     assert f"line {number}: not a {'verdict' if good else 'measurement'}" in line
 
 
-def test_two_machines_are_not_one_report(mistake, tmp_path):
-    """Runs of different machines are told apart and not mixed."""
-    for name, cores in (("a", 2), ("b", 64)):
-        Writer.start(tmp_path / name, RunFacts(environment=Environment(cores=cores)))
-    line = mistake("report", tmp_path / "a", tmp_path / "b")
-    assert "come from different machines or versions" in line
+def said(status):
+    return "" if status is Status.PASS else "because"
+
+
+def test_two_machines_stand_beside_each_other(harness, tmp_path):
+    """Runs of different machines make one report, in which their names differ."""
+    for name, cores, status in (("a", 2, Status.PASS), ("b", 64, Status.FAIL)):
+        with Writer.start(tmp_path / name, RunFacts(planned=1, environment=Environment(cores=cores))) as writer:
+            writer.add(Verdict("eager", "cosine", "cosine-B1", "accuracy", status, 0.5, reason=said(status)))
+    assert harness("report", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "out").status == 0
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "| `eager` |" in text
+    assert "eager@machine2" in text
+    assert "machine2: 64 cores" in text
+
+
+def test_a_base_run_says_what_changed(harness, tmp_path):
+    """What was right and is wrong stands at the top of the page and of the Markdown."""
+    for name, status in (("before", Status.PASS), ("after", Status.FAIL)):
+        with Writer.start(tmp_path / name, RunFacts(planned=1, finished="2026-01-01")) as writer:
+            writer.add(Verdict("eager", "cosine", "cosine-B1", "accuracy", status, 0.5, reason=said(status)))
+    assert harness("report", tmp_path / "after", "--base", tmp_path / "before").status == 0
+    markdown, page = ((tmp_path / "after" / name).read_text() for name in ("report.md", "index.html"))
+    for text in (markdown, page):
+        assert "1 regression" in text
+        assert (
+            text.index("newly wrong") < text.index("scaled_dot_product" if "scaled_dot" in text else "cosine-B1") + 1000
+        )
 
 
 def test_no_directory_is_usage(harness):

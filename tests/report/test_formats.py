@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from urllib.parse import parse_qs
 
 import pytest
 from msgspec.structs import replace
@@ -23,11 +24,12 @@ from attention_harness.model.run_facts import (
 from attention_harness.model.verdict import Status
 from attention_harness.report import build, markdown, page, write
 from attention_harness.report.charts.figures import formula
+from attention_harness.report.page import rendering
 from attention_harness.store import Writer
 
 HOSTILE = "<script>alert(1)</script> | a\nb `c` $d$ [e](http://f) \"g\" 'h' & _i_ "
 HEATMAP = Heatmap("a", "weights", "query", "key", ((0.25, 0.75), (1.0, 0.0)))
-VOID = {"meta", "br", "wbr", "img"}
+VOID = {"meta", "br", "wbr", "img", "input"}
 
 
 class Page(HTMLParser):
@@ -128,7 +130,9 @@ def test_the_page_escapes_every_text(hostile):
     """It has no script and no picture but its own, and its elements nest."""
     found = Page(page.render(build(hostile)))
     assert found.open == []
-    assert not [tag for tag, _ in found.found if tag in ("script", "iframe", "object", "link", "base", "form")]
+    assert not [tag for tag, _ in found.found if tag in ("iframe", "object", "link", "base", "form")]
+    runs = [attributes for tag, attributes in found.found if tag == "script" and "type" not in attributes]
+    assert runs == [{}] * len(rendering.SCRIPTS)
     assert all({"src", "alt"} == set(attributes) for tag, attributes in found.found if tag == "img")
     assert not [name for _, attributes in found.found for name in attributes if name.startswith("on")]
 
@@ -147,7 +151,8 @@ def test_the_page_loads_nothing(hostile, run, measurement):
         assert "@import" not in text
         policy = next(a["content"] or "" for t, a in found.found if a.get("http-equiv") == "Content-Security-Policy")
         assert "default-src 'none'" in policy
-        assert "script" not in policy
+        assert re.search(rf"script-src( 'sha256-[\w+/]{{43}}='){{{len(rendering.SCRIPTS)}}};", policy)
+        assert "unsafe" not in policy
 
 
 def test_ids_are_unique_and_every_fragment_has_its_target(run, verdict, measurement):
@@ -158,7 +163,10 @@ def test_ids_are_unique_and_every_fragment_has_its_target(run, verdict, measurem
     ids = [attributes["id"] for _, attributes in found.found if "id" in attributes]
     assert len(ids) == len(set(ids))
     targets = [(a["href"] or "")[1:] for _, a in found.found if (a.get("href") or "").startswith("#")]
-    assert set(targets) <= set(ids)
+    queries = [parse_qs(target) for target in targets if target.startswith("q=")]
+    assert queries
+    assert {one["at"][0] for one in queries if "at" in one} == {"results"}
+    assert {target for target in targets if not target.startswith("q=")} | {"results"} <= set(ids)
 
 
 def test_tables_and_figures_are_readable_by_name(run, verdict, measurement):

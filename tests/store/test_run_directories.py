@@ -139,9 +139,14 @@ def test_a_failure_survives_a_merge(tmp_path, order):
         None,
     ],
 )
-def test_runs_of_two_machines_do_not(tmp_path, other):
-    """Another processor, device or version is refused, and so is a run that does not say."""
-    written(tmp_path / "a")
-    written(tmp_path / "b", environment=structs.replace(HERE, **other) if other else Environment())
-    with pytest.raises(HarnessError, match="come from different machines or versions"):
-        store.merge([store.load(tmp_path / name) for name in ("a", "b")])
+def test_what_comes_from_another_machine_says_so(tmp_path, other):
+    """Another processor, device or version has a label in each name, and so has a run that does not say."""
+    there = structs.replace(HERE, **other) if other else Environment()
+    for name, environment in (("a", HERE), ("b", there), ("c", there), ("d", HERE)):
+        store.Writer.start(tmp_path / name, RunFacts(planned=1, environment=environment)).add(FAR)
+    merged = store.merge([store.load(tmp_path / name) for name in "abcd"])
+    assert merged.machines == {"machine2": there}
+    assert merged.facts.environment == HERE
+    one = FAR.implementation
+    assert [verdict.implementation for verdict in merged.verdicts] == [one, f"{one}@machine2", f"{one}@machine2", one]
+    assert merged.facts.planned == 2

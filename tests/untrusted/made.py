@@ -8,6 +8,7 @@ from msgspec import structs
 
 from attention_harness.execution.machine import environment
 from attention_harness.model.diagnosis import Diagnosis, Match
+from attention_harness.model.error_maps import ErrorMap
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.mutation_results import ByRule, EquivalenceResult, Outcome, Sensitivity
 from attention_harness.model.node_cases import NodeCase
@@ -36,7 +37,7 @@ from attention_harness.model.verdict import NOT_CHECKED, Status, Verdict
 from attention_harness.store import Writer
 from attention_harness.store.encoding import encode
 from attention_harness.store.files import append
-from attention_harness.store.layout import DIAGNOSIS, HEATMAPS, NODE_CASES, PASSES, RELIABILITY, TARGETS
+from attention_harness.store.layout import DIAGNOSIS, ERROR_MAPS, HEATMAPS, NODE_CASES, PASSES, RELIABILITY, TARGETS
 
 CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float32-plain-ordinary-contiguous"
 VALUES = ((0.25, 0.75), (1.0, None))
@@ -136,6 +137,8 @@ def everything(directory: Path, text: str = "") -> Path:
     match = Match(text or "mutant", text or "score", text, 1, 0.5, 2, 3)
     causes = [Diagnosis(text or "eager", (match,)), Diagnosis(text or "mine", (), text or "none explains it")]
     writer.write(DIAGNOSIS, causes)
+    where = text or "output", text or "query", 1, text or "column", 2, ((0.5, None), (2.0, 0.0))
+    writer.write(ERROR_MAPS, [ErrorMap(text or "eager", text or CASE, *where)])
     seen = Sensitivity(text or CASE, text or "float32", text or "ordinary", 3, 0.1, None, 0.2, None, text or "weak")
     writer.add(seen, ByRule(text or "onnx", text or "mutant", False, text or "output"))
     append(directory / PASSES, b"".join(encode(record) + b"\n" for record in passes(text)))

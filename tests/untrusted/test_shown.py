@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +18,11 @@ from attention_harness.model.errors import HarnessError
 from attention_harness.model.printable import one_line, printable
 from attention_harness.model.run_facts import RunFacts
 from attention_harness.report import build, markdown, page
+from attention_harness.report.page import rendering
 from tests.untrusted.inside import HOSTILE, answer
 from tests.untrusted.made import everything, measurements, verdicts
 
+FOLDER = Path(rendering.__file__).parent
 STEERING = {chr(n) for n in (*range(9), *range(11, 32), *range(127, 160), 0x202E, 0x2066, 0xD800)} - {"\n", "\t"}
 
 
@@ -54,7 +57,9 @@ def html(told):
 def test_the_page_shows_every_text_as_text(html):
     """No element, attribute or reference comes from the run; template braces stay as they are."""
     found = Page(html)
-    assert not {tag for tag, _ in found.tags} & {"script", "iframe", "object", "embed", "link", "base", "form", "input"}
+    assert not {tag for tag, _ in found.tags} & {"iframe", "object", "embed", "link", "base", "form"}
+    data = [attributes["type"] for tag, attributes in found.tags if tag == "script" and attributes]
+    assert set(data) <= {"application/octet-stream", "application/json"}  # blocks of data, which no browser runs
     names = {name for _, attributes in found.tags for name in attributes}
     assert not {name for name in names if name.startswith("on")} | {"style", "srcset", "action", "formaction"} & names
     shown = " ".join(found.texts)
@@ -70,7 +75,7 @@ def test_the_page_shows_every_text_as_text(html):
 
 
 def test_the_page_loads_nothing_and_its_policy_says_so(html):
-    """Each reference is a fragment or data; one style sheet, by its hash; no script, no frame, no form."""
+    """Each reference is a fragment or data; styles and scripts are the package's, by hash; no frame, no form."""
     found = Page(html)
     references = [
         value for _, attributes in found.tags for name, value in attributes.items() if name in ("src", "href")
@@ -78,10 +83,17 @@ def test_the_page_loads_nothing_and_its_policy_says_so(html):
     assert references
     assert all(value.startswith(("#", "data:image/svg+xml;base64,")) for value in references)
     assert all(value.startswith("#") for value in re.findall(r"url\(([^)]*)\)", html))
-    [style] = re.findall(r"<style>(.*?)</style>", html, re.S)
     [policy] = [a["content"] for _, a in found.tags if a.get("http-equiv") == "Content-Security-Policy"]
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    expected = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+    terms = {}
+    for tag, files in (("style", rendering.STYLES), ("script", rendering.SCRIPTS)):
+        held = re.findall(f"<{tag}>(.*?)</{tag}>", html, re.S)
+        assert held == [(FOLDER / name).read_text("utf-8") for name in files]
+        digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in held]
+        terms[tag] = " ".join(f"'sha256-{digest}'" for digest in digests)
+    expected = (
+        f"default-src 'none'; style-src {terms['style']}; script-src {terms['script']}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
     assert expected == policy
     assert html.index("Content-Security-Policy") < html.index("<style>") < html.index("<title>") + 500
 

@@ -11,6 +11,7 @@ from typing import Any
 from attention_harness import registry
 from attention_harness.commands import console
 from attention_harness.commands.check.cases import plan
+from attention_harness.commands.check.error_maps import error_maps
 from attention_harness.commands.check.summary import behaviours, conforms, summary
 from attention_harness.commands.run_setup import writer_of
 from attention_harness.execution import fuzz, pool
@@ -25,7 +26,7 @@ from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Verdict
 from attention_harness.mutation.diagnosis import diagnose_run
 from attention_harness.store import Writer, now
 from attention_harness.store.encoding import document
-from attention_harness.store.layout import DIAGNOSIS
+from attention_harness.store.layout import DIAGNOSIS, ERROR_MAPS
 from attention_harness.store.reading import read
 
 
@@ -80,6 +81,8 @@ class Session:
         smallest = self._smallest(self.drawn, whole) if self.drawn else []
         self._print_shared()
         causes = [] if self.options.no_diagnosis else self._causes(whole)
+        if self.writer and not whole:
+            self._map_errors(self.writer)
         account = self.costs.summary() if self.costs.checks else None
         if self.writer and not self.writer.facts.finished:
             self.writer.update(finished=now(), time=account or self.writer.facts.time)
@@ -136,6 +139,13 @@ class Session:
             if self.writer:
                 self.writer.write(DIAGNOSIS, found)
         return found
+
+    def _map_errors(self, writer: Writer) -> None:
+        """Keep where the errors of the worst failing cases lie."""
+        ordered = [self.verdicts[key] for item in self.items for key in item.keys if key in self.verdicts]
+        found = list(error_maps(ordered, self.items, self.options.load, self.limits))
+        if found:
+            writer.write(ERROR_MAPS, found)
 
     def _smallest(self, drawn: fuzz.DrawnCases, whole: bool) -> list[Smallest]:
         """Return, print and keep the smallest cases that the failures of a fuzz shrink to."""

@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from attention_harness.bounds import ErrorBound
 from attention_harness.checks import Subject
 from attention_harness.checks.form import to_array, wrong_form
+from attention_harness.model.error_maps import COLUMNS, ROWS
 from attention_harness.registry import mechanisms
-
-ROWS, COLUMNS = 24, 72
-"""Cells that a map has at most; more rows or columns are drawn in blocks."""
 
 LEVELS = (
     (0.5, "within half of the error bound"),

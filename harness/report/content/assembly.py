@@ -187,7 +187,7 @@ def assemble(run: Run, support: SupportTable, base: Run | None = None) -> Conten
         lines=tuple(_line(total, declared.get(total.implementation, absent), verdicts) for total in totals),
         unrun=summary.unrun(verdicts),
         queries=summary.queries(verdicts),
-        machines=summary.machines(run.facts, {}),
+        machines=summary.machines(run.facts, run.machines),
         changed=_changed(base, run) if base else None,
     )
 
