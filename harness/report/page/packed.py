@@ -35,8 +35,9 @@ def packed(content: Content) -> str:
         "check": lambda v: v.check,
         "status": lambda v: v.status.value,
         "ratio": lambda v: words.error_ratio(v.error_ratio),
-        "error": lambda v: words.amount(v.error),
-        "where": lambda v: "" if v.where is None else f"[{', '.join(map(str, v.where))}]",
+        # of a pass the error ratio says it all: what every verdict has is most of a page
+        "error": lambda v: "" if v.status is Status.PASS else words.amount(v.error),
+        "where": lambda v: "" if v.where is None or v.status is Status.PASS else f"[{', '.join(map(str, v.where))}]",
         "said": lambda v: v.reason or (f"{v.finding}; declares {v.declared}" if v.declared else v.finding),
         "replay": lambda v: v.replay.replace(v.case, CASE),
         "informative": lambda v: "no" if v.uninformative else "yes",

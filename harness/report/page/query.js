@@ -132,6 +132,25 @@ window.attentionQuery = (() => {
       return found;
     }
 
+    /** Return the number of each verdict's implementation and case, and how many such there are. */
+    get groups() {
+      if (!this.grouped) {
+        const numbers = new Map(), of = new Uint32Array(this.length), rows = [];
+        for (let row = 0; row < this.length; row++) {
+          const key = this.columns.implementation[row] * this.tables.case.length + this.columns.case[row];
+          if (!numbers.has(key)) { numbers.set(key, numbers.size); rows.push([]); }
+          of[row] = numbers.get(key);
+          rows[of[row]].push(row);
+        }
+        this.grouped = { of, rows, size: numbers.size };
+      }
+      return this.grouped;
+    }
+
+    rowsOf(group) {
+      return this.groups.rows[group];
+    }
+
     /** Return, for each verdict, the number of its case and check. */
     get questions() {
       if (!this.asked) {

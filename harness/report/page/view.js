@@ -6,7 +6,10 @@
   const MOST = 60;  // cases that are shown before somebody asks for more
   const $ = (id) => document.getElementById(id);
   const box = $('query');
-  let verdicts, cells, columns, causes, shown = MOST, groups = [], last = null;
+  let verdicts, cells, lines, columns, causes, left, shown = MOST, groups = [], last = null;
+
+  const thousands = new Intl.NumberFormat('en');
+  const number = (count) => thousands.format(count);
 
   /** Return an element with attributes and children; a child that is no element is text. */
   function make(tag, attributes = {}, ...children) {
@@ -62,6 +65,7 @@
       window.attentionCharts?.filter(keeps);
     }
     document.body.dataset.milliseconds = (performance.now() - began).toFixed(1);
+    document.body.dataset.answered = query;
   }
 
   /** Each cell says what the query leaves of it; without a query it says what the page was written with. */
@@ -97,29 +101,28 @@
           text = { state: 'left-out', glyph: '', number: '', note: '', label: `${one.label}: nothing left by the query` };
         } else {
           const name = statuses[state], passes = of[passed];
-          const number = state === passed ? (worstText[cell] < 0 ? '' : verdicts.tables.ratio[worstText[cell]])
-            : of[state].toLocaleString('en');
+          const beside = state === passed ? (worstText[cell] < 0 ? '' : verdicts.tables.ratio[worstText[cell]])
+            : number(of[state]);
           const share = passes ? `${Math.floor(100 * (passes - uninformative[cell]) / passes)} %` : '';
-          const all = of.map((n, place) => n && `${n.toLocaleString('en')} ${statuses[place].replaceAll('_', ' ')}`);
-          text = { state: name.replaceAll('_', '-'), glyph: verdicts.statuses[name].glyph, number,
+          const all = of.map((n, place) => n && `${number(n)} ${statuses[place].replaceAll('_', ' ')}`);
+          text = { state: name.replaceAll('_', '-'), glyph: verdicts.statuses[name].glyph, number: beside,
             note: state === passed ? share : '', label: `${one.label}: ${all.filter(Boolean).join(', ')}` };
         }
       }
       write(one, text);
     }
-    const left = cells.filter((one) => !query || !one.now.startsWith('left-out'));
-    hide(left, 'mechanism', (one) => [one.link.closest('tr')]);
-    hide(left, 'implementation', (one) => columns.get(one.link.dataset.implementation));
+    const kept = cells.filter((one) => !query || !one.now.startsWith('left-out'));
+    hide(kept, 'row', lines);
+    hide(kept, 'column', columns);
   }
 
   /** Hide the rows or columns of which a query leaves nothing, so that a small screen shows what is left. */
-  function hide(left, name, parts) {
-    const kept = new Set(left.map((one) => one.link.dataset[name]));
-    const first = new Map(cells.map((one) => [one.link.dataset[name], one]));
-    for (const [text, one] of first) {
-      const hidden = kept.size > 0 && !kept.has(text);
-      for (const part of parts(one)) if (part.hidden !== hidden) part.hidden = hidden;
-    }
+  function hide(cellsLeft, name, parts) {
+    const kept = new Set(cellsLeft.map((one) => one[name]));
+    parts.forEach((elements, n) => {
+      const hidden = kept.size > 0 && !kept.has(n);
+      for (const one of elements) if (one.hidden !== hidden) one.hidden = hidden;
+    });
   }
 
   function write(one, text) {
@@ -136,7 +139,8 @@
 
   function failures(mask, query) {
     const kept = new Set();
-    for (let row = 0; row < mask.length; row++) if (mask[row]) kept.add(verdicts.text('cause', row));
+    const { cause } = verdicts.columns;
+    for (let row = 0; row < mask.length; row++) if (mask[row]) kept.add(verdicts.tables.cause[cause[row]]);
     let hidden = 0;
     for (const article of causes) {
       article.hidden = Boolean(query) && !kept.has(article.dataset.cause);
@@ -148,23 +152,25 @@
   // --- cases, and their checks
 
   function results(mask, count, query) {
-    const found = new Map();
+    const { status, ratio } = verdicts.columns, { of, size } = verdicts.groups;
     const severity = Object.keys(verdicts.statuses);
+    const places = verdicts.tables.status.map((name) => severity.indexOf(name));
+    const place = new Uint8Array(size).fill(255), worst = new Float64Array(size).fill(-1);
     for (let row = 0; row < mask.length; row++) {
       if (!mask[row]) continue;
-      const key = verdicts.columns.implementation[row] * verdicts.tables.case.length + verdicts.columns.case[row];
-      const place = severity.indexOf(verdicts.text('status', row));
-      const value = verdicts.ratios[verdicts.columns.ratio[row]];
-      const group = found.get(key) ?? { rows: [], place: Infinity, ratio: -1 };
-      group.rows.push(row);
-      group.place = Math.min(group.place, place);
-      if (value > group.ratio) group.ratio = value;
-      found.set(key, group);
+      const group = of[row], value = verdicts.ratios[ratio[row]];
+      if (places[status[row]] < place[group]) place[group] = places[status[row]];
+      if (value > worst[group]) worst[group] = value;
     }
-    groups = [...found.values()].sort((a, b) => a.place - b.place || b.ratio - a.ratio);
+    groups = [];
+    for (let group = 0; group < size; group++) {
+      if (place[group] < 255) groups.push({ group, place: place[group], ratio: worst[group] });
+    }
+    groups.sort((a, b) => a.place - b.place || b.ratio - a.ratio);
+    left = mask;
     $('counted').textContent = query
-      ? `${count.toLocaleString('en')} of ${verdicts.length.toLocaleString('en')} verdicts, in ${groups.length.toLocaleString('en')} cases`
-      : `${verdicts.length.toLocaleString('en')} verdicts, in ${groups.length.toLocaleString('en')} cases; the worst first`;
+      ? `${number(count)} of ${number(verdicts.length)} verdicts, in ${number(groups.length)} cases`
+      : `${number(verdicts.length)} verdicts, in ${number(groups.length)} cases; the worst first`;
     list();
   }
 
@@ -176,7 +182,8 @@
   }
 
   function caseOf(group, open) {
-    const [row] = group.rows;
+    const rows = verdicts.rowsOf(group.group).filter((row) => left[row]);
+    const [row] = rows;
     const status = Object.keys(verdicts.statuses)[group.place];
     const ratio = group.ratio >= 0 ? ` ${verdicts.tables.ratio[verdicts.ratios.indexOf(group.ratio)]}` : '';
     const summary = make('summary', {},
@@ -184,7 +191,7 @@
         `${verdicts.statuses[status].glyph} ${status.replaceAll('_', ' ')}${ratio}`), ' ',
       make('b', {}, verdicts.text('implementation', row)), ' ', make('code', {}, verdicts.text('case', row)));
     const details = make('details', {}, summary);
-    const fill = () => { if (details.children.length === 1) details.append(...checks(group.rows)); };
+    const fill = () => { if (details.children.length === 1) details.append(...checks(rows)); };
     details.addEventListener('toggle', fill, { once: true });
     if (open) { details.open = true; fill(); }
     return details;
@@ -228,9 +235,11 @@
       written: { state: one.className.replace('cell ', ''), glyph: one.children[0].textContent,
         number: one.children[1].textContent, note: one.children[2].textContent, label: one.getAttribute('aria-label') },
     }));
+    const rows = [...document.querySelectorAll('#matrix-table tbody tr')];
     const titles = [...document.querySelectorAll('#matrix-table thead th')].slice(1);
-    columns = new Map(titles.map((title, n) => [title.dataset.implementation,
-      [title, ...[...document.querySelectorAll('#matrix-table tbody tr')].map((row) => row.children[n + 1])]]));
+    lines = rows.map((row) => [row]);
+    columns = titles.map((title, n) => [title, ...rows.map((row) => row.children[n + 1])]);
+    cells.forEach((one, n) => { one.row = Math.floor(n / titles.length); one.column = n % titles.length; });
     causes = [...document.querySelectorAll('article[data-cause]')];
     $('search').hidden = false;
     $('results').hidden = false;
