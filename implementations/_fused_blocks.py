@@ -93,18 +93,23 @@ def attend_to_scores(
 
     learned = (*sources, value, visible.bias, visible.relative_bias, visible.sinks)
     learning = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in learned)
+    # Made first: a small result of each block between large scores would keep the allocator from using their memory again.
+    whole = None if learning or len(blocks) < 2 else value.new_empty(*query.shape[:-1], value.shape[-1])
     for rows, place in zip(parts, blocks, strict=True):
         if len(blocks) > 1 and learning:  # else autograd would keep the weights of all blocks
             output, log_sum = checkpoint(attend, rows, *place, use_reentrant=False, preserve_rng_state=False)
         else:
             output, log_sum = attend(rows, *place)
-        outputs.append(output)
+        if whole is None:
+            outputs.append(output)
+        else:
+            whole[..., place[0] : place[1], :] = output
         log_sums.append(log_sum)
     if not blocks:
         output = query.new_zeros(*query.shape[:-1], value.shape[-1])
         log_sum = query.new_zeros(query.shape[:-1]) if lse else None
     else:
-        output = outputs[0] if len(blocks) == 1 else torch.cat(outputs, -2)
+        output = whole if whole is not None else outputs[0] if len(blocks) == 1 else torch.cat(outputs, -2)
         log_sum = torch.cat([x for x in log_sums if x is not None], -1) if lse else None
     return (output,) if log_sum is None else (output, log_sum)
 

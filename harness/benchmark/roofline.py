@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from attention_harness.benchmark.costs import BYTES, COPY, Cost, amount, cost, kinds
+from attention_harness.benchmark.costs import BYTES, COPY, SOFTMAX, TANH, Cost, amount, cost, kinds
 from attention_harness.cases.ids import parse
 from attention_harness.model.measurement import Measurement
 from attention_harness.model.pass_records import Begun, Ceiling, Failed, Record, Sampled
@@ -21,6 +21,10 @@ ABOVE = "above its ceiling: the count of its work or the ceiling is at fault, wh
 TOO_FAST = "faster than this machine's ceiling allows, by more than the ceiling is uncertain: no such time is believed"
 UNCERTAIN = 1.5
 """A ceiling is the best that torch's own operations reached meanwhile. Others may be better by so much at least."""
+AHEAD = "faster than torch's own {kind} of as many numbers"
+OF_ELEMENTS, OTHER_ARITHMETIC = (TANH, SOFTMAX), 8.0
+"""A product of matrices and a reading of memory are what the machine does. A tanh or a softmax is made of others: of
+divisions, or of the multiplications that approximate them, of which processors do eight times as many a second."""
 
 
 class Ceilings:
@@ -167,6 +171,9 @@ def _with_share(row: Measurement, kind: str, reached: float, uncertain: float) -
     uncertain: by which factor the ceiling may be too low
     """
     why = ABOVE if reached > 1 else ""
+    if kind in OF_ELEMENTS:
+        why = AHEAD.format(kind=kind) if reached > 1 else ""
+        uncertain = max(uncertain, OTHER_ARITHMETIC)
     if reached > uncertain and row.answer not in ("", "baseline"):
         row, why = replace(row, answer="unreliable", reason=_and(row.reason, TOO_FAST)), ""
     return replace(row, ceiling=kind, ceiling_share=reached, reason=_and(row.reason, why))

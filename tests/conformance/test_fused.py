@@ -191,13 +191,42 @@ def test_shared_keys_are_read_once(monkeypatch, queries, conditions):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_narrow_dtypes_are_computed_in_single_precision(dtype):
+def test_narrow_dtypes_are_computed_in_single_precision(monkeypatch, dtype):
     """But for few queries: one rounding of the answer, whatever the length."""
+    monkeypatch.setattr(_fused_products, "multiplies_by_amx", lambda: False)
     made = torch.Generator().manual_seed(7)
     inputs = [torch.randn(1, 2, 40, 8, generator=made).to(dtype) for _ in range(3)]
     bias = torch.randn(1, 2, 40, 40, generator=made).to(dtype)
     right = eager.scaled_dot_product(*(x.double() for x in inputs), bias=bias.double())[0]
     assert torch.equal(fused.scaled_dot_product(*inputs, bias=bias), right.to(dtype))
+
+
+@pytest.mark.parametrize("tiles", [False, True])
+def test_bfloat16_stays_itself_where_the_processor_multiplies_tiles(monkeypatch, tiles):
+    """There torch's kernel takes less than half of float32's time; float16 is converted everywhere."""
+    monkeypatch.setattr(_fused_products, "multiplies_by_amx", lambda: tiles)
+    asked = []
+
+    def attend(query, key, value, **_):
+        asked.append(query.dtype)
+        return value
+
+    monkeypatch.setattr(_fused_products, "scaled_dot_product_attention", attend)
+    for dtype in (torch.bfloat16, torch.float16):
+        x = torch.ones(1, 2, 256, 8, dtype=dtype)
+        assert fused.scaled_dot_product(x, x, x).dtype == dtype
+    assert asked == [torch.bfloat16 if tiles else torch.float32, torch.float32]
+
+
+def test_blocks_that_lie_alike_share_a_mask(monkeypatch):
+    """Of a window, all but those at the ends."""
+    made, seen = [], Visibility.seen
+    monkeypatch.setattr(Visibility, "seen", lambda *about: made.append(about[1:]) or seen(*about))
+    x = torch.randn(1, 1, 1024, 8)
+    answer = fused.scaled_dot_product(x, x, x, causal="top_left", window=(100, 0))
+    assert len(made) == 2
+    right = eager.scaled_dot_product(*[x.double()] * 3, causal="top_left", window=(100, 0))[0]
+    torch.testing.assert_close(answer, right.float(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("conditions", CONDITIONS, ids=str)
