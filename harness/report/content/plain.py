@@ -13,7 +13,7 @@ _NOISE = (
     (re.compile(r"(?<![\w/])/(?:[\w.+-]+/)+([\w.+-]+)"), r"\1"),  # folders of the machine that built it
     (re.compile(r"\s*\(declares [^)]*\)"), ""),  # what else a file declares is no part of the reason
     (re.compile(r"\b(?:const|virtual|static|__cdecl)\s+"), ""),
-    (re.compile(r"\(\s*(?:[A-Za-z_][\w<>,* &:]*[*&]\s*\w*\s*,?\s*)+\)"), "()"),  # the parameters of a signature
+    (re.compile(r"\([^()]*\w\s*[&*]+\s*\w[^()]*\)"), "()"),  # the parameters of a signature
     (re.compile(r"\s+"), " "),
 )
 

@@ -52,7 +52,7 @@
     const query = box.value.trim();
     const { mask, count, problems } = verdicts.select(query);
     for (const one of document.querySelectorAll('[data-query]')) {
-      one.setAttribute('aria-pressed', String(one.dataset.query === query));
+      one.setAttribute('aria-current', String(one.dataset.query === query));
     }
     $('problems').replaceChildren(...problems.map((text) => make('li', {}, text)));
     matrix(mask, query);
