@@ -16,8 +16,11 @@ def environment(folder: Path, **options: Any) -> Environment:
     try:
         import jinja2
         import matplotlib  # noqa: F401
+        import vl_convert  # noqa: F401
     except ImportError as error:
-        raise HarnessError("a report needs matplotlib and Jinja2: pip install attention-harness[report]") from error
+        raise HarnessError(
+            "a report needs vl-convert, matplotlib and Jinja2: pip install attention-harness[report]"
+        ) from error
     loader = jinja2.FileSystemLoader(folder)
     return jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options

@@ -141,7 +141,19 @@ def test_known_failures_match_check_and_case(tmp_path):
 
 
 MAPPED = (attention_harness.implementations, attention_harness.reference)  # folders beside harness/ in the checkout
-HEAVY = {"torch", "onnx", "onnxruntime", "onnxscript", "triton", "jax", "matplotlib", "openvino", "pykeops", "scipy"}
+HEAVY = {
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "triton",
+    "jax",
+    "matplotlib",
+    "vl_convert",
+    "openvino",
+    "pykeops",
+    "scipy",
+}
 
 
 def python(script: str, *options: str, path: Sequence[Path] = ()) -> subprocess.CompletedProcess[str]:

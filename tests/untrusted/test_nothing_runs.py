@@ -22,6 +22,7 @@ MODULES = (
     "numpy",
     "jinja2",
     "matplotlib",
+    "vl_convert",
     "torch",
     "msgspec",
     "rich",

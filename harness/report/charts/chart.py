@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attention_harness.report.charts.picture import packed, small
+from attention_harness.report.charts.style import LEGEND, columns
 
 VEGA_LITE = "6.4"
 """The version of Vega-Lite that the specifications are written in."""
 
-LARGEST_SVG = 40_000
+LARGEST_SVG = 90_000
 """Characters of a picture's SVG above which a PNG takes less room: many small cells."""
 
 Row = Mapping[str, Any]
@@ -34,11 +35,13 @@ class Kind:
     name    names it in the page
     spec    Vega-Lite; its data are named `rows`. A title that begins with = names the signal that holds the text
     scales  scale -> what it takes from signals, such as {"color": {"domain": "names"}}, which Vega-Lite cannot say
+    legend  it has a legend of the series
     """
 
     name: str
     spec: Json
     scales: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    legend: bool = False
 
     @functools.cache  # noqa: B019 - kinds are constants of modules
     def compiled(self) -> Json:
@@ -51,10 +54,17 @@ class Kind:
             scale.update({part: {"signal": signal} for part, signal in wanted.items()})
             if "domain" in wanted:
                 scale.pop("sort", None)
+        if self.legend:
+            vega["legends"] = [LEGEND]
         known = {signal["name"] for signal in vega.setdefault("signals", [])}
         named = {signal for parts in self.scales.values() for signal in parts.values()} | _named_titles(vega)
         vega["signals"] += [{"name": name, "value": []} for name in sorted(named - known)]
         return vega
+
+    @property
+    def json(self) -> str:
+        """Return the Vega specification as JSON that can stand inside a script element."""
+        return embedded(self.compiled())
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +86,10 @@ class Chart:
     @property
     def json(self) -> str:
         """What the page's script needs of it, as JSON that can stand inside a script element."""
-        columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        rows = [[row.get(name) for name in columns] for row in self.rows]
+        fields = list(dict.fromkeys(name for row in self.rows for name in row))
+        rows = [[row.get(name) for name in fields] for row in self.rows]
         return embedded(
-            {"kind": self.kind.name, "text": self.text, "values": self.values, "columns": columns, "rows": rows}
+            {"kind": self.kind.name, "text": self.text, "values": self.values, "fields": fields, "rows": rows}
         )
 
     @property
@@ -96,11 +106,13 @@ class Chart:
 def compiled(chart: Chart) -> Json:
     """Return the Vega specification of a chart, its data in it."""
     vega = copy.deepcopy(chart.kind.compiled())
+    names = chart.values.get("names", ())
+    values = {"columns": columns(names, vega.get("width", 0)), **chart.values}
     next(data for data in vega["data"] if data["name"] == "rows")["values"] = list(map(dict, chart.rows))
     for signal in vega["signals"]:
-        if signal["name"] in chart.values:
+        if signal["name"] in values:
             signal.pop("update", None)
-            signal["value"] = chart.values[signal["name"]]
+            signal["value"] = values[signal["name"]]
     return vega
 
 

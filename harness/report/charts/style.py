@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 INK = "currentColor"
 WIDTH = 680
 """Width in pixels of a static chart; in the page it is that of its column."""
 
-COLOURS = ("#3d85c8", "#d9661f", "#139a76", "#c46a9f", "#b3881a", "#7d6bd0", "#808791")
+COLOURS = ("#3d85c8", "#d9661f", "#139a76", "#c46a9f", "#b3881a", "#7d6bd0", "#808791", "#25a3bd")
 """Each stands out on a light page and on a dark one; readers of any colour vision tell them apart by tone."""
 SHAPES = (
     "circle",
@@ -19,9 +19,8 @@ SHAPES = (
     "triangle-down",
     "cross",
     "triangle-right",
-    "triangle-left",
 )
-"""As many as have no common divisor with the colours, so that the pairs repeat late."""
+"""Seven marks for eight colours: of 56 implementations no two look the same."""
 
 _TEXT = {"labelColor": INK, "titleColor": INK, "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal"}
 CONFIG: dict[str, Any] = {
@@ -56,18 +55,52 @@ def specification(**parts: Any) -> dict[str, Any]:
         "config": CONFIG,
         "data": {"name": "rows"},
         "padding": 2,
+        "params": [{"name": "columns", "value": 4}],
     } | parts
 
 
-def series(names: Iterable[str], order: Iterable[str] = ()) -> dict[str, list[str]]:
-    """Return the signals that give each name its colour and mark, by its place in `order` if it stands there."""
-    shown = list(dict.fromkeys(names))
-    places = {name: place for place, name in enumerate(dict.fromkeys([*order, *shown]))}
+def log_axis(channel: str, title: str, label: str, **parts: Any) -> dict[str, Any]:
+    """Return the axis of a logarithmic scale over decades: 1, 2 and 5 of each have a label, 1 a line as well.
+
+    label: an expression for the text at `datum.value`. Over less than a decade every tick has its label.
+    """
+    digit = "round(100 * datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)))"
+    narrow = f"domain('{channel}')[1] < 8 * domain('{channel}')[0]"
+    shown = f"({narrow} || {digit} == 100 || {digit} == 200 || {digit} == 500)"
     return {
-        "names": shown,
+        "title": title,
+        "labelExpr": f"{shown} ? {label} : ''",
+        "labelOverlap": "greedy",
+        "grid": True,
+        "gridOpacity": {"condition": {"test": f"{narrow} || {digit} == 100", "value": 1}, "value": 0},
+        "tickOpacity": {"condition": {"test": shown, "value": 1}, "value": 0},
+    } | parts
+
+
+def prefixed(unit: str) -> str:
+    """Return the expression for a value with a decimal prefix before its unit: 1.5 ms."""
+    return f"replace(format(datum.value, '~s'), regexp('([^0-9.]*)$'), ' $1') + '{unit}'"
+
+
+def series(names: Iterable[str], order: Iterable[str] = (), labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the signals that give each name its colour and mark, by its place in `order` if it stands there.
+
+    labels: what the data call a name, where that is more than the name
+    """
+    found = dict.fromkeys(names)
+    places = {name: place for place, name in enumerate(dict.fromkeys([*order, *found]))}
+    shown = sorted(found, key=places.__getitem__)
+    said = [labels[name] if labels else name for name in shown]
+    return {
+        "names": said,
         "colours": [COLOURS[places[name] % len(COLOURS)] for name in shown],
         "shapes": [SHAPES[places[name] % len(SHAPES)] for name in shown],
     }
+
+
+def columns(names: Sequence[str], width: int) -> int:
+    """Return how many columns of a legend have room."""
+    return max(1, width // (36 + 6 * max(map(len, names), default=0)))
 
 
 BY_SERIES = {
@@ -75,3 +108,16 @@ BY_SERIES = {
     "shape": {"domain": "names", "range": "shapes"},
 }
 """The scales that take their names, colours and marks from the signals of `series`."""
+
+LEGEND: dict[str, Any] = {
+    "shape": "shape",
+    "fill": "color",
+    "stroke": "color",
+    "orient": "top",
+    "direction": "horizontal",
+    "columns": {"signal": "columns"},
+    "symbolSize": 50,
+    "offset": 6,
+    "columnPadding": 14,
+}
+"""The legend of the series, in Vega: Vega-Lite has one for the colours and another for the marks."""

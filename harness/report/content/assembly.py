@@ -22,7 +22,7 @@ from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, 
 from attention_harness.report import words
 from attention_harness.report.compare.changes import compare
 from attention_harness.report.compare.text import headline, limits, named
-from attention_harness.report.content import growth, summary, timings
+from attention_harness.report.content import choice, growth, payback, roofline, summary, timings
 from attention_harness.report.content.disagreements import Disagreements, disagreements
 from attention_harness.report.content.matrix import Matrix, MatrixCell, matrix
 from attention_harness.store import Run
@@ -133,6 +133,10 @@ class Content:
     timing: timings.Timing
     sweeps: tuple[growth.Sweep, ...]
     fronts: tuple[growth.Front, ...]
+    choices: tuple[choice.Choice, ...]
+    fastest: tuple[choice.Fastest, ...]
+    rooflines: tuple[roofline.Roofline, ...]
+    paybacks: tuple[payback.Total, ...]
     mechanisms: tuple[Mechanism, ...]
     machine: tuple[tuple[str, str], ...]
     dates: tuple[tuple[str, str], ...]
@@ -154,6 +158,8 @@ def assemble(run: Run, support: SupportTable, base: Run | None = None) -> Conten
     formulas = _union(mechanisms, (v.mechanism for v in verdicts))
     table = matrix(verdicts, formulas, names)
     behaviours, tried = _behaviours(verdicts), run.outcomes or run.equivalence
+    timed = timings.timing(run.measurements, verdicts)
+    ranked = timed.rows
     present = [status for status in SEVERITY[::-1] if any(v.status is status for v in verdicts)]
     absent = ImplementationFacts()
     totals = tuple(_total(name, declared.get(name, absent), verdicts, present, answer.whole) for name in names)
@@ -174,9 +180,13 @@ def assemble(run: Run, support: SupportTable, base: Run | None = None) -> Conten
         failures=_groups([v for v in verdicts if v.status in NONCONFORMING]),
         shared=tuple(shared_facts(verdicts)),
         known=_groups([v for v in verdicts if v.status is Status.KNOWN_FAILURE]),
-        timing=timings.timing(run.measurements, verdicts),
-        sweeps=growth.sweeps(run.measurements),
-        fronts=growth.fronts(run.measurements),
+        timing=timed,
+        sweeps=growth.sweeps(ranked),
+        fronts=growth.fronts(ranked),
+        choices=choice.choices(timed),
+        fastest=choice.fastest(timed),
+        rooflines=roofline.rooflines(ranked),
+        paybacks=payback.totals(payback.paybacks(ranked)),
         mechanisms=tuple(
             Mechanism(name, mechanisms.get(name, MechanismFacts()), run.heatmaps.get(name, ()))
             for name in _union(formulas, run.heatmaps)

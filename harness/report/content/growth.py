@@ -21,12 +21,17 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """quantity ~ length ** exponent over `lengths`; low and high: Student's interval from the residuals."""
+    """factor * length ** exponent over `lengths`; low and high: Student's interval of the exponent, from residuals."""
 
     exponent: float
     low: float | None
     high: float | None
     lengths: tuple[int, ...]
+    factor: float
+
+    def at(self, length: int) -> float:
+        """Return the fit's value at a length."""
+        return self.factor * length**self.exponent
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +47,22 @@ class Curve:
         """Name, exponent of time and of memory with intervals, and the lengths that they rest on."""
         time, memory = growth(self.seconds), growth(self.bytes)
         lengths = ", ".join(map(str, time.lengths)) if time else words.NOTHING
-        return self.implementation, _exponent(time), _exponent(memory), lengths
+        return self.implementation, exponent(time), exponent(memory), lengths
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """The curves of one mechanism, dtype, direction and number of threads. least: length -> bytes that all need."""
+    """The curves of one mechanism, dtype, direction and number of threads.
+
+    least, written  length -> bytes that all need, and that the scores take
+    placed          the rows, each with its length
+    """
 
     title: str
     curves: tuple[Curve, ...]
     least: Mapping[int, float]
     written: Mapping[int, float]
+    placed: tuple[tuple[Measurement, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,9 @@ class Front:
     title: str
     workloads: tuple[str, ...]
     spots: tuple[Spot, ...]
+    mechanism: str
+    dtype: str
+    direction: str
 
 
 def growth(values: Mapping[int, float]) -> Growth | None:
@@ -87,14 +100,15 @@ def growth(values: Mapping[int, float]) -> Growth | None:
     slope, intercept = statistics.linear_regression(x, y)
     freedom = len(lengths) - 2
     if freedom < 1:
-        return Growth(slope, None, None, tuple(lengths))
+        return Growth(slope, None, None, tuple(lengths), math.exp(intercept))
     squares = sum((b - intercept - slope * a) ** 2 for a, b in zip(x, y, strict=True))
     spread = sum((a - statistics.fmean(x)) ** 2 for a in x)
     half = student_quantile(LEVEL, freedom) * math.sqrt(squares / freedom / spread)
-    return Growth(slope, slope - half, slope + half, tuple(lengths))
+    return Growth(slope, slope - half, slope + half, tuple(lengths), math.exp(intercept))
 
 
-def _exponent(found: Growth | None) -> str:
+def exponent(found: Growth | None) -> str:
+    """Return an exponent with its interval."""
     if found is None:
         return words.NOTHING
     if found.low is None or found.high is None:
@@ -126,7 +140,7 @@ def _sweep(title: str, rows: Sequence[Measurement]) -> Sweep:
     curves = tuple(
         Curve(
             name,
-            {n: _seconds(row) for n, row in measured.items()},
+            {n: seconds(row) for n, row in measured.items()},
             {n: float(row.peak_bytes or 0) for n, row in measured.items()},
         )
         for name, measured in by_name.items()
@@ -135,17 +149,22 @@ def _sweep(title: str, rows: Sequence[Measurement]) -> Sweep:
     ordered = sorted(rows, key=_length)
     least = {_length(row): row.least_bytes for row in ordered if row.least_bytes}
     written = {_length(row): row.written_bytes for row in ordered if row.written_bytes}
-    return Sweep(title, curves, least, written)
+    return Sweep(title, curves, least, written, tuple((row, _length(row)) for row in ordered))
 
 
 def _length(row: Measurement) -> int:
     return Case.from_id(row.case).sizes["Lk"]
 
 
-def _seconds(row: Measurement) -> float:
-    """Return the time of one call: the geometric mean of the passes' medians, on the clock that its answer rests on."""
-    passes = row.cpu_s if row.clock == "cpu" and row.cpu_s else row.wall_s
-    return statistics.geometric_mean(statistics.median(samples) for samples in passes)
+def seconds(row: Measurement) -> float:
+    """Return the time of one call: the geometric mean of the passes' medians, on the clock that its answer rests on.
+
+    Where that clock was too coarse to move at all, it is the wall clock.
+    """
+    medians = [statistics.median(samples) for samples in row.cpu_s] if row.clock == "cpu" else []
+    if not medians or min(medians) <= 0:
+        medians = [statistics.median(samples) for samples in row.wall_s]
+    return statistics.geometric_mean(medians)
 
 
 def fronts(rows: Sequence[Measurement]) -> tuple[Front, ...]:
@@ -166,7 +185,9 @@ def _front(title: str, rows: Sequence[Measurement]) -> Front:
     shared = [w for w in next(iter(whole.values())) if all(w in measured for measured in whole.values())]
     spots = [_spot(name, [measured[w] for w in shared]) for name, measured in whole.items()] if shared else []
     marked = [replace(one, ahead=not any(_beats(other, one) for other in spots)) for one in spots]
-    return Front(title, tuple(shared), tuple(sorted(marked, key=lambda spot: spot.ratio)))
+    first = rows[0]
+    ordered = tuple(sorted(marked, key=lambda spot: spot.ratio))
+    return Front(title, tuple(shared), ordered, first.mechanism, first.dtype, first.direction)
 
 
 def _spot(name: str, rows: Sequence[Measurement]) -> Spot:

@@ -110,6 +110,11 @@ class Timing:
             grouped.setdefault(panel.mechanism, []).append(panel)
         return grouped
 
+    @property
+    def rows(self) -> tuple[Measurement, ...]:
+        """The rows of all lines: what does not conform on its case is refused in them, whatever it was measured at."""
+        return tuple(line.row for panel in self.panels for line in panel.lines)
+
 
 def timing(measurements: Sequence[Measurement], verdicts: Sequence[Verdict] = ()) -> Timing:
     """Return the tables of the measurements; `verdicts` withhold the rank of what went wrong on the same case."""
@@ -138,11 +143,12 @@ def _panel(
         for row in rows
     ]
     caption = "; ".join(_caption(rows, baseline, (baseline, first.case) in wrong))
-    described = _kind(first), first.mechanism, first.case, baseline, caption
+    described = kind(first), first.mechanism, first.case, baseline, caption
     return Panel(first.workload, *described, tuple(sorted(lines, key=_rank)))
 
 
-def _kind(row: Measurement) -> str:
+def kind(row: Measurement) -> str:
+    """Return dtype, and direction and threads where they are not the usual."""
     both = "forward and backward" if row.direction != "forward" else ""
     threads = words.counted(row.threads, "thread") if row.threads > 1 else ""
     return ", ".join(filter(None, (row.dtype, both, threads)))

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from attention_harness.report import templating, words
-from attention_harness.report.content import Content, mutation, node_cases
+from attention_harness.report.content import Content, choice, mutation, node_cases, payback, roofline
 from attention_harness.report.content.growth import HEADER
 from attention_harness.report.content.timings import COSTS
 
@@ -36,12 +36,15 @@ def render(content: Content) -> str:
     }
     environment.globals |= {"rule": rule, "counted": words.counted}
     text = environment.get_template("report.md.j2").render(
+        choice=choice,
         content=content,
         costs=COSTS,
         growth=HEADER,
         mutation=mutation,
         nodes=node_cases,
+        payback=payback,
         quiet=QUIET,
+        roofline=roofline,
         words=words,
     )
     return re.sub(r"\n{3,}", "\n\n", text).rstrip("\n") + "\n"

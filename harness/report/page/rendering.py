@@ -1,4 +1,4 @@
-"""Content as one HTML page that loads nothing: no script, no font, no picture from elsewhere."""
+"""Content as one HTML page that loads nothing: it holds its styles, its scripts and its data."""
 
 from __future__ import annotations
 
@@ -8,14 +8,24 @@ import re
 from pathlib import Path
 
 from attention_harness.report import templating, words
-from attention_harness.report.charts import figures
-from attention_harness.report.content import Content, growth, mutation, node_cases, plain, summary
+from attention_harness.report.charts import KINDS, figures, performance
+from attention_harness.report.content import (
+    Content,
+    choice,
+    growth,
+    mutation,
+    node_cases,
+    payback,
+    plain,
+    roofline,
+    summary,
+)
 from attention_harness.report.content.timings import COSTS
 from attention_harness.report.page.packed import packed
 
 _FOLDER = Path(__file__).parent
-STYLES = ("page.css", "view.css")
-SCRIPTS = ("query.js", "view.js")
+STYLES = ("page.css", "charts.css", "view.css")
+SCRIPTS = ("vendor/vega.min.js", "vendor/vega-interpreter.js", "charts.js", "query.js", "view.js")
 """Files of this folder that the page holds whole, in this order."""
 
 
@@ -29,16 +39,20 @@ def render(content: Content) -> str:
     environment.filters |= {"line": plain.line, "folded": plain.folded, "anchor": anchor}
     styles, scripts = ([(_FOLDER / name).read_text("utf-8") for name in names] for names in (STYLES, SCRIPTS))
     return environment.get_template("page.html.j2").render(
+        choice=choice,
         content=content,
         data=packed(content),
         costs=COSTS,
+        drawn=performance.charts(content),
         figures=figures,
         growth=growth,
-        limits=figures.limits(content.timing.panels),
+        kinds=[(kind.name, kind.json) for kind in KINDS],
         most_causes=summary.MOST,
         mutation=mutation,
         nodes=node_cases,
+        payback=payback,
         policy=_policy(styles, scripts),
+        roofline=roofline,
         scripts=[Markup(script) for script in scripts],
         styles=[Markup(style) for style in styles],
         words=words,

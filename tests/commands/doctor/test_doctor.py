@@ -95,7 +95,7 @@ def test_no_framework_is_imported():
     code = (
         "import sys; sys.modules['torch'] = sys.modules['onnxruntime'] = None\n"
         "from attention_harness.commands.main import main; status = main(['doctor'])\n"
-        "assert not {'onnx', 'matplotlib', 'jinja2'} & set(sys.modules); sys.exit(10 + status)"
+        "assert not {'onnx', 'matplotlib', 'jinja2', 'vl_convert'} & set(sys.modules); sys.exit(10 + status)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode in (10, 11), done.stderr
@@ -104,7 +104,9 @@ def test_no_framework_is_imported():
 @pytest.fixture
 def versions(monkeypatch):
     """Return versions that stand for what is installed."""
-    found = dict.fromkeys((*BASE, "onnx", "onnxscript", "onnxruntime", "matplotlib", "jinja2"), "99.0")
+    found = dict.fromkeys(
+        (*BASE, "onnx", "onnxscript", "onnxruntime", "matplotlib", "jinja2", "vl-convert-python"), "99.0"
+    )
     monkeypatch.setattr(packages, "version", lambda name: found.get(name, ""))
     monkeypatch.setattr(machine, "version", lambda name: found.get(name, ""))
     return found
