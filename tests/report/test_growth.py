@@ -8,10 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from attention_harness.report import build, markdown, page
-from attention_harness.report.charts import figures
+from attention_harness.report.charts import scaling, svg
 from attention_harness.report.content import growth
 from tests.benchmark.test_noise import QUIET
-from tests.report.test_timings import svg
 
 CASE = "scaled_dot_product-B1H1Hk1Lq{n}Lk{n}D64Dv64-float32-plain-ordinary-contiguous"
 
@@ -78,7 +77,7 @@ def test_both_formats_tell_growth_front_and_noise(swept, run):
 def test_figures_draw_what_was_measured_alone(swept):
     """Both curves, the least possible memory, and no trace of what was refused."""
     [sweep] = growth.sweeps(swept)
-    time, memory = (figures.scaling(sweep, memory) for memory in (False, True))
+    time, memory = (scaling.scaling(sweep, memory) for memory in (False, True))
     for drawn in (time, memory):
         for text in (drawn.text, svg(drawn)):
             assert ("eager" in text, "fused" in text, "wrong" in text) == (True, True, False)

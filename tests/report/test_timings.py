@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import re
 
 import pytest
 
 from attention_harness.model.verdict import Status
 from attention_harness.report import build, markdown, page
-from attention_harness.report.charts import figures
-
-
-def svg(image: figures.Image) -> str:
-    """Return the markup of a figure."""
-    return base64.b64decode(image.source.partition(",")[2]).decode()
-
+from attention_harness.report.charts import ratios, svg
 
 CASE = "cosine-B1H1Hk1Lq2Lk3D2Dv2-float32-plain-ordinary-contiguous"
 
@@ -29,7 +22,7 @@ def test_what_was_not_timed_is_shown_and_never_ranked(run, measurement, status):
     assert [line.implementation for line in panel.lines] == ["other", "eager", "absent"]
     assert [line.implementation for line in panel.plotted] == ["other", "eager"]
     assert (status, None, "–") == (panel.lines[2].answer, panel.lines[2].point, panel.lines[2].ratio)
-    drawn = figures.intervals(panel, figures.limits([panel]))
+    drawn = ratios.intervals("cosine", [panel])
     for text in (drawn.text, svg(drawn)):
         assert ("other" in text, "absent" in text) == (True, False)
     assert f"| `absent` | – | {status} | – | – | – | – | – | – | told why |" in markdown.render(told)
@@ -108,6 +101,6 @@ def test_an_axis_has_few_ticks_and_one_among_them(run, measurement, low, high):
     """1 is the baseline: a reader looks for it first."""
     row = measurement("other", ratio=0.5 * (low + high), low=low, high=high, answer="inconclusive")
     panel = build(run(measurements=[measurement(), row])).timing.panels[0]
-    ticks = re.findall(r">([\d.]+(?:e[-+]\d+)?)</text>", svg(figures.intervals(panel, figures.limits([panel]))))
+    ticks = re.findall(r">([\d.]+(?:e[-+]\d+)?)</text>", svg(ratios.intervals("cosine", [panel])))
     assert "1" in ticks
     assert 2 <= len(ticks) <= 12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from attention_harness.model.measurement import Measurement
@@ -26,5 +27,5 @@ def of_line(line: Line) -> dict[str, Any]:
 
 
 def digits(value: float | None) -> float | None:
-    """Return a number with five significant digits, which is more than a picture shows."""
-    return None if value is None else float(f"{value:.5g}")
+    """Return a number with five significant digits, which is more than a picture shows; None if it is not finite."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.5g}")

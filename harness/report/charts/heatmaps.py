@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from attention_harness.model.run_facts import Heatmap
 from attention_harness.report.charts.chart import Chart, Kind
+from attention_harness.report.charts.facts import digits
 from attention_harness.report.charts.style import INK, specification
 
 LARGEST, SMALLEST, ROOM = 26, 4, 240  # pixels: of a cell's side, and of a panel's width
@@ -102,7 +102,7 @@ def _heatmap(panel: Heatmap, kind: Kind) -> Chart | None:
         title=panel.title,
         text=f"Heatmap, {panel.title}: {size}, {span}; case {panel.case}",
         kind=SIGNED if low < 0 else kind,  # with a sign, 0 is in the middle
-        rows=[{"row": place, "cells": list(map(_digits, line))} for place, line in enumerate(panel.values)],
+        rows=[{"row": place, "cells": list(map(digits, line))} for place, line in enumerate(panel.values)],
         values={
             "across": panel.columns,
             "down": panel.rows,
@@ -111,8 +111,3 @@ def _heatmap(panel: Heatmap, kind: Kind) -> Chart | None:
             "y_step": step,
         },
     )
-
-
-def _digits(value: float | None) -> float | None:
-    """Return a number with four significant digits, which is more than a colour shows."""
-    return None if value is None or not math.isfinite(value) else float(f"{value:.4g}")

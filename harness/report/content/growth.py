@@ -21,17 +21,20 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """factor * length ** exponent over `lengths`; low and high: Student's interval of the exponent, from residuals."""
+    """quantity ~ length ** exponent over `lengths`; low and high: Student's interval from the residuals.
+
+    intercept  log of the quantity that the fit has at length 1
+    """
 
     exponent: float
     low: float | None
     high: float | None
     lengths: tuple[int, ...]
-    factor: float
+    intercept: float
 
     def at(self, length: int) -> float:
         """Return the fit's value at a length."""
-        return self.factor * length**self.exponent
+        return math.exp(self.intercept + self.exponent * math.log(length))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +103,11 @@ def growth(values: Mapping[int, float]) -> Growth | None:
     slope, intercept = statistics.linear_regression(x, y)
     freedom = len(lengths) - 2
     if freedom < 1:
-        return Growth(slope, None, None, tuple(lengths), math.exp(intercept))
+        return Growth(slope, None, None, tuple(lengths), intercept)
     squares = sum((b - intercept - slope * a) ** 2 for a, b in zip(x, y, strict=True))
     spread = sum((a - statistics.fmean(x)) ** 2 for a in x)
     half = student_quantile(LEVEL, freedom) * math.sqrt(squares / freedom / spread)
-    return Growth(slope, slope - half, slope + half, tuple(lengths), math.exp(intercept))
+    return Growth(slope, slope - half, slope + half, tuple(lengths), intercept)
 
 
 def exponent(found: Growth | None) -> str:

@@ -6,6 +6,7 @@ the attained rate over that share: at the intensity of this cell, in operations 
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,6 +96,13 @@ def _point(row: Measurement) -> Point | None:
     """Return where a row stands, None where it was not measured or its work was not counted."""
     if row.status != "measured" or not row.flops or not row.moved_bytes:
         return None
-    attained = row.flops / seconds(row)
-    ceiling = attained / row.ceiling_share if row.ceiling_share and row.ceiling else None
-    return Point(row, row.flops / row.moved_bytes, attained, ceiling)
+    intensity, attained = row.flops / row.moved_bytes, row.flops / seconds(row)
+    if not (_plain(intensity) and _plain(attained)):
+        return None
+    ceiling = attained / row.ceiling_share if row.ceiling_share and row.ceiling else 0.0
+    return Point(row, intensity, attained, ceiling if _plain(ceiling) and _plain(ceiling / intensity) else None)
+
+
+def _plain(value: float) -> bool:
+    """Whether a quotient of what a run states is a number that has a place on a logarithmic axis."""
+    return 0 < value < math.inf
