@@ -11,6 +11,8 @@ from attention_harness.reference.scalars import Scalars
 from attention_harness.reference.specification import (
     ATTENTION,
     BY_HEAD,
+    SUM,
+    WEIGHTS,
     Example,
     Mechanism,
     Work,
@@ -69,6 +71,13 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
     features="A",
+    steps=(
+        "W_q q_i",
+        "W_k k_j",
+        r"S_{ij} = w_v^\top \tanh(W_q q_i + W_k k_j)",
+        WEIGHTS,
+        SUM,
+    ),
     source="notes 003 and 004",
     algebra=Algebra(decided=_decided),
     options=(*ATTENTION, *BY_HEAD),

@@ -8,7 +8,16 @@ import numpy as np
 from attention_harness.reference.algebra import SIDE, Algebra, Decided, Patterns
 from attention_harness.reference.core import attend, linear
 from attention_harness.reference.scalars import Scalars
-from attention_harness.reference.specification import ATTENTION, BY_HEAD, Mechanism, Work, parameter, tensor
+from attention_harness.reference.specification import (
+    ATTENTION,
+    BY_HEAD,
+    SUM,
+    WEIGHTS,
+    Mechanism,
+    Work,
+    parameter,
+    tensor,
+)
 
 
 def concat_tanh(query: Any, key: Any, value: Any, W: Any, b: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -60,6 +69,12 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
     features="A",
+    steps=(
+        "",
+        r"S_{ij} = \textstyle\sum_a \tanh(W [q_i; k_j] + b)_a",
+        WEIGHTS,
+        SUM,
+    ),
     source="note 001",
     algebra=Algebra(decided=_decided),
     options=(*ATTENTION, *BY_HEAD),

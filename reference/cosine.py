@@ -6,7 +6,16 @@ from typing import Any
 from attention_harness.reference.algebra import Algebra
 from attention_harness.reference.core import attend, normalise, repeat_heads
 from attention_harness.reference.scalars import Scalars
-from attention_harness.reference.specification import ATTENTION, BY_HEAD, Erratum, Mechanism, product_and_sum, tensor
+from attention_harness.reference.specification import (
+    ATTENTION,
+    BY_HEAD,
+    SUM,
+    WEIGHTS,
+    Erratum,
+    Mechanism,
+    product_and_sum,
+    tensor,
+)
 
 
 def cosine(query: Any, key: Any, value: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -40,6 +49,11 @@ MECHANISM = Mechanism(
     ),
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
+    steps=(
+        r"S_{ij} = \frac{q_i \cdot k_j}{\lVert q_i \rVert \lVert k_j \rVert}",
+        WEIGHTS,
+        SUM,
+    ),
     source="note 000",
     algebra=Algebra(checks=("relation.cosine_scaling",)),
     options=(*ATTENTION, *BY_HEAD, "grouped_heads"),

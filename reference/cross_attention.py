@@ -7,7 +7,14 @@ from attention_harness.reference.algebra import Algebra, Arrays, Decided, Fetche
 from attention_harness.reference.core import linear
 from attention_harness.reference.scalars import Scalars, table
 from attention_harness.reference.scaled_dot_product import scaled_dot_product
-from attention_harness.reference.specification import ATTENTION, Mechanism, Work, parameter, tensor
+from attention_harness.reference.specification import (
+    ATTENTION,
+    WEIGHTS,
+    Mechanism,
+    Work,
+    parameter,
+    tensor,
+)
 
 
 def cross_attention(sequence: Any, context: Any, W_q: Any, W_k: Any, W_v: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -56,14 +63,22 @@ MECHANISM = Mechanism(
     exact=_exact,
     work=_work,
     inputs=(
-        tensor("sequence", "B Lq E", "embeddings that are updated; they ask"),
-        tensor("context", "B Lk E", "embeddings of the other sequence; they answer"),
+        tensor("sequence", "B Lq E", "embeddings that are updated; they ask", symbol="E"),
+        tensor("context", "B Lk E", "embeddings of the other sequence; they answer", symbol="C"),
         parameter("W_q", "D E", "query projection"),
         parameter("W_k", "D E", "key projection"),
         parameter("W_v", "E E", "value projection"),
     ),
     output=("B", "Lq", "E"),
     scores=("B", "Lq", "Lk"),
+    steps=(
+        r"Q = E W_q^\top",
+        r"K = C W_k^\top",
+        r"V = C W_v^\top",
+        r"S = \frac{Q K^\top}{\sqrt{D}}",
+        WEIGHTS,
+        r"\hat E = E + P\, V",
+    ),
     source="note 000",
     algebra=Algebra(checks=("relation.cross_with_itself",), linear="W_v", fetched=_fetched, decided=_decided),
     options=ATTENTION,

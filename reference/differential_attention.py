@@ -9,7 +9,15 @@ import numpy as np
 from attention_harness.reference.algebra import Algebra, Decided, Fetched, Patterns
 from attention_harness.reference.core import attend_by_difference, computed, repeat_heads, stored
 from attention_harness.reference.scalars import Scalars, table
-from attention_harness.reference.specification import ATTENTION, BY_HEAD, Mechanism, Work, parameter, tensor
+from attention_harness.reference.specification import (
+    ATTENTION,
+    BY_HEAD,
+    SUM,
+    Mechanism,
+    Work,
+    parameter,
+    tensor,
+)
 
 LAMBDA_INIT = 0.8
 """What the paper's $0.8 - 0.6 e^{-0.3 l}$ tends to in deep layers, and its second choice for all of them."""
@@ -99,18 +107,24 @@ MECHANISM = Mechanism(
     exact=_exact,
     work=lambda sizes, pairs: Work(2 * pairs * (2 * sizes["D"] + sizes["Dv"])),
     inputs=(
-        tensor("query_1", "B H Lq D", "what is looked for"),
-        tensor("query_2", "B H Lq D", "what is looked for by the map that is subtracted"),
-        tensor("key_1", "B Hk Lk D", "what the first query is compared with"),
-        tensor("key_2", "B Hk Lk D", "what the second query is compared with"),
+        tensor("query_1", "B H Lq D", "what is looked for", symbol="Q_1"),
+        tensor("query_2", "B H Lq D", "what is looked for by the map that is subtracted", symbol="Q_2"),
+        tensor("key_1", "B Hk Lk D", "what the first query is compared with", symbol="K_1"),
+        tensor("key_2", "B Hk Lk D", "what the second query is compared with", symbol="K_2"),
         tensor("value", "B Hk Lk Dv", "what is fetched"),
-        parameter("lambda_q1", "D", "a factor of the exponent that is added to lambda"),
-        parameter("lambda_k1", "D", "the other factor of that exponent"),
-        parameter("lambda_q2", "D", "a factor of the exponent that is subtracted from lambda"),
-        parameter("lambda_k2", "D", "the other factor of that exponent"),
+        parameter("lambda_q1", "D", "a factor of the exponent that is added to lambda", symbol=r"\lambda_{q_1}"),
+        parameter("lambda_k1", "D", "the other factor of that exponent", symbol=r"\lambda_{k_1}"),
+        parameter("lambda_q2", "D", "a factor of the exponent that is subtracted from lambda", symbol=r"\lambda_{q_2}"),
+        parameter("lambda_k2", "D", "the other factor of that exponent", symbol=r"\lambda_{k_2}"),
     ),
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
+    steps=(
+        r"S_1 = \frac{Q_1 K_1^\top}{\sqrt{D}}",
+        r"S_2 = \frac{Q_2 K_2^\top}{\sqrt{D}}",
+        r"P = \operatorname{softmax}(S_1) - \lambda \operatorname{softmax}(S_2)",
+        SUM,
+    ),
     source="beyond the notes: Ye et al. 2024",
     options=(*ATTENTION, *BY_HEAD, "scale", "learned_scale", "grouped_heads"),
     requires=(("H", "Hk"),),

@@ -4,7 +4,16 @@ from typing import Any
 
 from attention_harness.reference.algebra import Algebra
 from attention_harness.reference.core import attend, repeat_heads
-from attention_harness.reference.specification import ATTENTION, BY_HEAD, Example, Mechanism, product_and_sum, tensor
+from attention_harness.reference.specification import (
+    ATTENTION,
+    BY_HEAD,
+    SUM,
+    WEIGHTS,
+    Example,
+    Mechanism,
+    product_and_sum,
+    tensor,
+)
 
 
 def dot_product(query: Any, key: Any, value: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -32,6 +41,11 @@ MECHANISM = Mechanism(
     ),
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
+    steps=(
+        r"S = Q K^\top",
+        WEIGHTS,
+        SUM,
+    ),
     source="note 003, two-dimensional sample",
     algebra=Algebra(decided=lambda p, options: p.matched("query", "key", 1.0)),
     options=(*ATTENTION, *BY_HEAD, "grouped_heads"),
@@ -45,7 +59,8 @@ MECHANISM = Mechanism(
                 "key": [[[[51, 70], [56, 82], [56, 82]]]],
                 "value": [[[[40, 155], [43, 159], [48, 162]]]],
             },
-            # Q K^T = ((8717, 9998, 9998), (8125, 9312, 9312)): the first key's weight is exp(-1187) or less.
+            scores=[[[[8717, 9998, 9998], [8125, 9312, 9312]]]],
+            # The first key's weight is exp(-1187) or less.
             output=[[[[45.5, 160.5], [45.5, 160.5]]]],
             weights=[[[[0.0, 0.5, 0.5], [0.0, 0.5, 0.5]]]],
         ),

@@ -11,6 +11,8 @@ from attention_harness.reference.scalars import Scalars
 from attention_harness.reference.specification import (
     ATTENTION,
     BY_HEAD,
+    SUM,
+    WEIGHTS,
     Erratum,
     Example,
     Mechanism,
@@ -54,6 +56,11 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
     features="D",
+    steps=(
+        r"S_{ij} = -\tfrac12 \lVert w\,(q_i - k_j) \rVert^2",
+        WEIGHTS,
+        SUM,
+    ),
     source="notes 003 and 004",
     algebra=Algebra(
         checks=("relation.gaussian_translation", "training"),
@@ -70,7 +77,9 @@ MECHANISM = Mechanism(
                 "value": [[[[40], [43], [48]]]],
                 "w": [1],
             },
+            weights=[[[[0, 0.5, 0.5]]]],
             # The note rounds to 45.5; the far key's exp(-18) takes 6.9e-8 off.
+            scores=[[[[-18, -0.5, -0.5]]]],
             output=[[[[45.5]]]],
             digits=1,
         ),
@@ -83,6 +92,7 @@ MECHANISM = Mechanism(
                 "value": [[[[1], [0], [0]]]],
                 "w": [1],
             },
+            scores=[[[[-18, -0.5, -0.5]]]],
             output=[[[[_FAR / _TOTAL]]]],
             weights=[[[[_FAR / _TOTAL, _NEAR / _TOTAL, _NEAR / _TOTAL]]]],
         ),

@@ -80,6 +80,13 @@ MECHANISM = Mechanism(
     ),
     output=("B", "Lq", "O"),
     scores=("B", "Lq", "P"),
+    steps=(
+        "",
+        "S = W [Q; K] + b",
+        "",
+        r"P = \operatorname{softmax}(S)",
+        r"O = W_c [Q; P\, V] + b_c",
+    ),
     source="note 001",
     algebra=Algebra(shifted="b", fetched=_fetched, decided=_decided),
     options=SCORED,

@@ -58,6 +58,11 @@ MECHANISM = Mechanism(
     inputs=(tensor("scores", "B H Lq Lk", "one score for each query and key"),),
     output=("B", "H", "Lq", "Lk"),
     scores=("B", "H", "Lq", "Lk"),
+    steps=(
+        "",
+        r"P_{ij} = \frac{\exp S_{ij}}{\sum_{j' \in \mathcal{N}(i)} \exp S_{ij'}}",
+        "",
+    ),
     source="note 003",
     algebra=Algebra(shifted="scores", linear="", fetched=_fetched, decided=_decided),
     options=(*VISIBILITY, *BY_HEAD),

@@ -12,6 +12,7 @@ from attention_harness.reference.scalars import Scalars
 from attention_harness.reference.scaled_dot_product import scaled_dot_product
 from attention_harness.reference.specification import (
     ATTENTION,
+    WEIGHTS,
     Erratum,
     Example,
     Mechanism,
@@ -87,6 +88,14 @@ MECHANISM = Mechanism(
     ),
     output=("B", "Lq", "Dv"),
     scores=("B", "Lq", "Lk"),
+    steps=(
+        r"Q W_q^\top",
+        r"K W_k^\top",
+        r"V W_v^\top",
+        r"S = \operatorname{score}(Q W_q^\top,\; K W_k^\top)",
+        WEIGHTS,
+        r"O = P\, V W_v^\top",
+    ),
     source="notes 000 and 002",
     algebra=Algebra(fetched=_fetched, decided=_decided),
     options=ATTENTION,

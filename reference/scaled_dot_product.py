@@ -14,6 +14,8 @@ from attention_harness.reference.scalars import Scalars, table
 from attention_harness.reference.specification import (
     ATTENTION,
     BY_HEAD,
+    SUM,
+    WEIGHTS,
     Erratum,
     Example,
     Mechanism,
@@ -116,6 +118,11 @@ MECHANISM = Mechanism(
     ),
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
+    steps=(
+        r"S = \frac{Q K^\top}{\sqrt{D}}",
+        WEIGHTS,
+        SUM,
+    ),
     source="notes 001 and 003",
     algebra=Algebra(decided=_decided),
     options=(

@@ -11,7 +11,13 @@ from attention_harness.reference.positional_encoding import exact_encoding, posi
 from attention_harness.reference.rotary_embedding import exact_rotation, rotary_embedding
 from attention_harness.reference.scalars import Scalars
 from attention_harness.reference.scaled_dot_product import EPSILON, exact_norm, scaled_dot_product
-from attention_harness.reference.specification import ATTENTION, Mechanism, Work, tensor
+from attention_harness.reference.specification import (
+    ATTENTION,
+    WEIGHTS,
+    Mechanism,
+    Work,
+    tensor,
+)
 
 
 def self_attention(
@@ -85,6 +91,11 @@ MECHANISM = Mechanism(
     inputs=(tensor("sequence", "B L E", "the one sequence that is query, key and value"),),
     output=("B", "L", "E"),
     scores=("B", "L", "L"),
+    steps=(
+        r"S = \frac{R(Z) R(Z)^\top}{\sqrt{E}}",
+        WEIGHTS,
+        r"O = P\, Z",
+    ),
     source="notes 001, 003 and 004; Su et al. 2021 for rotary positions",
     algebra=Algebra(
         breaks={"sinusoidal": _BY_POSITION},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,25 +28,37 @@ ATTENTION = capabilities(Group.SCORES, Group.PAIRS, Group.SUMS)
 """What every mechanism takes that also sums values by weights."""
 
 
+SYMBOLS = {"query": "Q", "key": "K", "value": "V", "sequence": "X", "scores": "S"}
+"""What formulas call the tensors whose names are words, in LaTeX; other names are symbols already, such as W_q."""
+
+WEIGHTS = r"P = \operatorname{softmax}(S)"
+SUM = r"O = P\, V"
+"""The last two steps of most mechanisms."""
+
+
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A named tensor. `axes` are letters shared between the inputs of a mechanism: equal letter, equal length."""
+    """A named tensor. `axes` are letters shared between the inputs of a mechanism: equal letter, equal length.
+
+    symbol  what the formula calls it, in LaTeX
+    """
 
     name: str
     axes: tuple[str, ...]
     meaning: str
     parameter: bool = False
     short: bool = False
+    symbol: str = ""
 
 
-def tensor(name: str, axes: str, meaning: str, *, short: bool = False) -> Input:
+def tensor(name: str, axes: str, meaning: str, *, short: bool = False, symbol: str = "") -> Input:
     """Declare a tensor that comes with every call. short: its vectors are drawn shorter than 1."""
-    return Input(name, tuple(axes.split()), meaning, short=short)
+    return Input(name, tuple(axes.split()), meaning, short=short, symbol=symbol or SYMBOLS.get(name, name))
 
 
-def parameter(name: str, axes: str, meaning: str) -> Input:
+def parameter(name: str, axes: str, meaning: str, *, symbol: str = "") -> Input:
     """Declare a learned tensor."""
-    return Input(name, tuple(axes.split()), meaning, parameter=True)
+    return Input(name, tuple(axes.split()), meaning, parameter=True, symbol=symbol or name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,7 @@ class Example:
     """A worked example of the notes: inputs, options, and what the note says must come out.
 
     output, weights   expected numbers, or None where the note states shapes alone
+    scores            expected numbers before the softmax, or None
     shapes            expected shapes, by "output" and "weights"
     digits            decimals to which the note prints its numbers: the only slack an example has
     """
@@ -63,6 +77,7 @@ class Example:
     options: Mapping[str, Any] = field(default_factory=dict)
     output: Any = None
     weights: Any = None
+    scores: Any = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     digits: int = 12
 
@@ -112,6 +127,8 @@ class Mechanism:
     choices    variants of the formula: option -> values, every case names one
     settings   keyword of `evaluate` -> the size axis that holds it, e.g. {"heads": "H"}
     requires   (axis, axis) pairs in which the first length is a multiple of the second
+    steps      what the formula computes on the way, in LaTeX: each `linear` and the scores of each softmax in their
+               order, then the weights, if there are any, and the output; "" is not shown
     letters    size letters that no other mechanism has: letter -> (the letter whose length it follows, how much longer)
     algebra    what the formula promises, for checks that need no oracle
     """
@@ -130,6 +147,7 @@ class Mechanism:
     settings: Mapping[str, str] = field(default_factory=dict)
     requires: tuple[tuple[str, str], ...] = ()
     letters: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    steps: tuple[str, ...] = ()
     algebra: Algebra = field(default_factory=Algebra)
     examples: tuple[Example, ...] = ()
     errata: tuple[Erratum, ...] = ()
@@ -159,6 +177,11 @@ class Mechanism:
         if found is None:
             raise ValueError(f"the docstring of {self.name} states no $$formula$$")
         return " ".join(found[1].split())
+
+    @property
+    def specification(self) -> str:
+        """The docstring behind the formula: shapes, edge rules and sources in words."""
+        return (inspect.getdoc(self.evaluate) or "").split("$$")[-1].strip()
 
     def example(self, name: str) -> Example:
         """Return a worked example by name."""

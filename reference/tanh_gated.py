@@ -8,7 +8,17 @@ import numpy as np
 from attention_harness.reference.algebra import LARGE, SIDE, Algebra, Decided, Patterns
 from attention_harness.reference.core import attend, linear
 from attention_harness.reference.scalars import Scalars
-from attention_harness.reference.specification import ATTENTION, BY_HEAD, Erratum, Mechanism, Work, parameter, tensor
+from attention_harness.reference.specification import (
+    ATTENTION,
+    BY_HEAD,
+    SUM,
+    WEIGHTS,
+    Erratum,
+    Mechanism,
+    Work,
+    parameter,
+    tensor,
+)
 
 
 def tanh_gated(query: Any, key: Any, value: Any, W: Any, **visibility: Any) -> tuple[Any, Any]:
@@ -57,6 +67,12 @@ MECHANISM = Mechanism(
     ),
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
+    steps=(
+        "W k_j",
+        r"S_{ij} = \tanh(W k_j) \cdot q_i",
+        WEIGHTS,
+        SUM,
+    ),
     source="note 002",
     algebra=Algebra(decided=_decided),
     options=(*ATTENTION, *BY_HEAD),

@@ -1,46 +1,74 @@
-"""The attention weights that the report draws: one panel or more for every mechanism, from the reference."""
+"""The attention weights that the report draws: every mechanism on the notes' numbers and on a trained model's."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from attention_harness.cases import inputs
-from attention_harness.cases.anchors import shown_cases
+from attention_harness.cases.anchors import example_cases, recorded_cases
+from attention_harness.cases.notes_sample import sample
+from attention_harness.cases.real_sample import TITLE, real_sample
 from attention_harness.model.case import Case
 from attention_harness.model.run_facts import Heatmap
-from attention_harness.options import required
+from attention_harness.reference.specification import Mechanism
 from attention_harness.registry import mechanisms
 
 _LARGEST = 64  # rows and columns that a panel can show
+_HEADS = 4  # panels of one mechanism that differ in the head alone
 
 
 def heatmaps() -> dict[str, list[Heatmap]]:
     """Return, by mechanism, panels of numbers: queries down, keys across; for the encoding, positions and columns."""
-    panels: dict[str, list[Heatmap]] = {name: [] for name in mechanisms()}
-    for case in _shown():
-        panels[case.mechanism].append(_panel(case))
+    panels: dict[str, list[Heatmap]] = {}
+    for name, known in mechanisms().items():
+        drawn = {(one.values, one.input): one for one in [*_of_notes(known), *_of_real_input(known)][::-1]}
+        panels[name] = [*drawn.values()][::-1]  # of panels that are alike, the first
     return panels
 
 
-def _shown() -> list[Case]:
-    """Return, for each mechanism, its plain cases, its recorded inputs and its worked examples."""
-    wanted = [case for case in shown_cases() if case.dtype == "float32" and min(case.sizes.values()) > 0]
-    plain = [case for case in wanted if case.content == "ordinary" and not required(case) and case.draw == 0]
-    special = [case for case in wanted if case.content.startswith(("example.valid", "example.waist", "recorded."))]
-    return [*plain, *special]
+def _of_notes(known: Mechanism) -> Iterator[Heatmap]:
+    """Yield the notes' examples that have numbers, and their sample where no example is made of it."""
+    cases = [one for one in example_cases() if one.mechanism == known.name and one.dtype == "float64"]
+    for case in cases:
+        if known.example(case.content.removeprefix("example.")).output is not None:
+            yield from _of_case(known, case, "notes")
+    arrays, arguments = sample(known)
+    if arrays and not any(case.content.startswith("example.waist") for case in cases):
+        yield from _panels(known, arrays, arguments, "the notes' two-dimensional sample", "notes")
 
 
-def _panel(case: Case) -> Heatmap:
-    known = mechanisms()[case.mechanism]
-    output, weights = known.evaluate(**inputs.exact(inputs.tensors(case)), **inputs.arguments(case))
-    shown = output if weights is None else weights
-    head = shown.reshape(-1, *shown.shape[-2:])[0][:_LARGEST, :_LARGEST]
-    axes = ("position", "column") if weights is None else ("query", "key")
-    title = "encoded sequence" if weights is None else "weights of the first batch and head"
-    values = tuple(tuple(map(_shown_number, row)) for row in np.round(head, 6).tolist())
-    return Heatmap(case=case.id, title=title, rows=axes[0], columns=axes[1], values=values)
+def _of_real_input(known: Mechanism) -> Iterator[Heatmap]:
+    """Yield the first tokens of a recording through every variant of the mechanism, and the whole recordings of it."""
+    for said, arrays, arguments in real_sample(known):
+        yield from _panels(known, arrays, arguments, f"{TITLE}{said}", "recorded")
+    for case in recorded_cases():
+        if case.mechanism == known.name and case.dtype == "float32":
+            yield from _of_case(known, case, "recorded")
+
+
+def _of_case(known: Mechanism, case: Case, source: Any) -> Iterator[Heatmap]:
+    """Yield the panel of a case's first batch and head."""
+    title = case.content.replace(".", ": ").replace("_", " ")
+    arrays = inputs.exact(inputs.tensors(case))
+    yield next(_panels(known, arrays, inputs.arguments(case), title, source, case.id))
+
+
+def _panels(
+    known: Mechanism, arrays: Mapping[str, Any], arguments: Mapping[str, Any], title: str, source: Any, case: str = ""
+) -> Iterator[Heatmap]:
+    """Yield a panel for each head of the first batch."""
+    output, weights = known.evaluate(**arrays, **arguments)
+    axes = ("query", "key") if weights is not None else ("position", "column")
+    shown = np.asarray(output if weights is None else weights)[0]
+    heads = shown.reshape(-1, *shown.shape[-2:])[:_HEADS, :_LARGEST, :_LARGEST]
+    for place, head in enumerate(heads):
+        of_head = f", head {place + 1}" if len(heads) > 1 and not case else ""
+        values = tuple(tuple(map(_shown_number, row)) for row in np.round(head, 6).tolist())
+        yield Heatmap(case, f"{title}{of_head}", axes[0], axes[1], values, source)
 
 
 def _shown_number(value: float) -> float | None:

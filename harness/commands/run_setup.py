@@ -15,7 +15,8 @@ from attention_harness import registry
 from attention_harness.commands import console
 from attention_harness.execution.plan import Item
 from attention_harness.model.errors import HarnessError
-from attention_harness.model.run_facts import ErratumFacts, ImplementationFacts, MechanismFacts, RunFacts
+from attention_harness.model.mechanism_facts import ErratumFacts, MechanismFacts
+from attention_harness.model.run_facts import ImplementationFacts, RunFacts
 from attention_harness.model.verdict import Verdict
 from attention_harness.store import Writer, now
 from attention_harness.store.layout import HEATMAPS
@@ -103,6 +104,8 @@ def _tier(options: argparse.Namespace) -> str:
 
 def mechanism_facts(names: Iterable[str]) -> dict[str, MechanismFacts]:
     """Return what a report says of the mechanisms, in the order of the registry, so that it is rebuilt from files."""
+    from attention_harness.cases.worked_examples import input_facts, worked_examples
+
     concerned = set(names)
     known = {name: one for name, one in registry.mechanisms().items() if name in concerned}
     return {
@@ -111,6 +114,9 @@ def mechanism_facts(names: Iterable[str]) -> dict[str, MechanismFacts]:
             formula=one.formula,
             source=one.source,
             errata=tuple(ErratumFacts(e.source, e.says, e.right, e.shown_by) for e in one.errata),
+            specification=one.specification,
+            inputs=input_facts(one),
+            examples=worked_examples(one),
         )
         for name, one in known.items()
     }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from attention_harness.model.mechanism_facts import MechanismFacts
 from attention_harness.model.stored import Amount, Count, Name, Positive, Seconds, Stored, Text, Whole
 from attention_harness.model.verdict import Verdict
 
@@ -17,7 +18,8 @@ FORMAT = 3
 2  msgspec structs with a generated schema (`docs/run-directory.schema.json`); what is not finite is null;
    `run.json` describes the mechanisms.
 3  Verdicts and sensitivities say whether a pass is uninformative; what other projects' rules say of mutants is kept;
-   implementations have the options that they declare; what became of ONNX's own node cases is kept.
+   implementations have the options that they declare; what became of ONNX's own node cases is kept; mechanisms have
+   their inputs and worked examples, and heatmaps say what their input is.
 """
 
 
@@ -81,24 +83,6 @@ class ImplementationFacts(Stored, frozen=True):
     unavailable: Text = ""
     sha256: Name = ""
     options: Annotated[tuple[Name, ...], Meta(max_length=1000)] = ()
-
-
-class ErratumFacts(Stored, frozen=True):
-    """A disagreement within the notes: what they say, what is right, and the test that shows it."""
-
-    source: Text
-    says: Text
-    right: Text
-    shown_by: Text
-
-
-class MechanismFacts(Stored, frozen=True):
-    """A formula that the run concerns, as its reference describes it. formula: LaTeX without the dollars."""
-
-    summary: Text = ""
-    formula: Text = ""
-    source: Text = ""
-    errata: Annotated[tuple[ErratumFacts, ...], Meta(max_length=1000)] = ()
 
 
 class Smallest(Stored, frozen=True):
@@ -185,13 +169,18 @@ class RunFacts(Stored, frozen=True, kw_only=True):
 
 
 class Heatmap(Stored, frozen=True):
-    """A panel of `heatmaps.json`: rows down, columns across; None where there is no number."""
+    """A panel of `heatmaps.json`: rows down, columns across; None where there is no number.
+
+    case   whose weights these are; "" where the matrix has no such case
+    input  whose numbers went in: those of the notes, those recorded of a trained model, or drawn ones
+    """
 
     case: Name
     title: Name
     rows: Name
     columns: Name
     values: Annotated[tuple[Annotated[tuple[float | None, ...], Meta(max_length=64)], ...], Meta(max_length=64)]
+    input: Literal["notes", "recorded", "drawn"] = "drawn"
 
     def __post_init__(self) -> None:
         if len({len(row) for row in self.values}) > 1:

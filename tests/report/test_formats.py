@@ -15,13 +15,12 @@ import pytest
 from msgspec.structs import replace
 
 from attention_harness.model.errors import HarnessError
+from attention_harness.model.mechanism_facts import ErratumFacts, MechanismFacts
 from attention_harness.model.run_facts import (
     CudaDevice,
     Environment,
-    ErratumFacts,
     Heatmap,
     ImplementationFacts,
-    MechanismFacts,
 )
 from attention_harness.model.verdict import Status
 from attention_harness.report import build, markdown, page, write

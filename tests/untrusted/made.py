@@ -10,6 +10,7 @@ from attention_harness.execution.machine import environment
 from attention_harness.model.diagnosis import Diagnosis, Match
 from attention_harness.model.error_maps import ErrorMap
 from attention_harness.model.measurement import Measurement
+from attention_harness.model.mechanism_facts import ErratumFacts, MechanismFacts
 from attention_harness.model.mutation_results import ByRule, EquivalenceResult, Outcome, Sensitivity
 from attention_harness.model.node_cases import NodeCase
 from attention_harness.model.pass_records import (
@@ -22,11 +23,9 @@ from attention_harness.model.pass_records import (
     Sampled,
 )
 from attention_harness.model.run_facts import (
-    ErratumFacts,
     Harm,
     Heatmap,
     ImplementationFacts,
-    MechanismFacts,
     Noise,
     RunFacts,
     Smallest,

@@ -15,7 +15,8 @@ import msgspec
 
 from attention_harness.model import mutation_results
 from attention_harness.model.causes import by_cause
-from attention_harness.model.run_facts import Heatmap, ImplementationFacts, MechanismFacts, RunFacts
+from attention_harness.model.mechanism_facts import MechanismFacts
+from attention_harness.model.run_facts import Heatmap, ImplementationFacts, RunFacts
 from attention_harness.model.shared_facts import SharedFacts, shared_facts
 from attention_harness.model.support import Support, SupportTable
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
