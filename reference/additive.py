@@ -71,6 +71,7 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
     features="A",
+    kind="scores",
     steps=(
         "W_q q_i",
         "W_k k_j",

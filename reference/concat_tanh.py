@@ -69,6 +69,7 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
     features="A",
+    kind="scores",
     steps=(
         "",
         r"S_{ij} = \textstyle\sum_a \tanh(W [q_i; k_j] + b)_a",

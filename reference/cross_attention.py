@@ -71,6 +71,7 @@ MECHANISM = Mechanism(
     ),
     output=("B", "Lq", "E"),
     scores=("B", "Lq", "Lk"),
+    kind="layers",
     steps=(
         r"Q = E W_q^\top",
         r"K = C W_k^\top",

@@ -119,6 +119,7 @@ MECHANISM = Mechanism(
     ),
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
+    kind="beyond",
     steps=(
         r"S_1 = \frac{Q_1 K_1^\top}{\sqrt{D}}",
         r"S_2 = \frac{Q_2 K_2^\top}{\sqrt{D}}",

@@ -41,6 +41,7 @@ MECHANISM = Mechanism(
     ),
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
+    kind="scores",
     steps=(
         r"S = Q K^\top",
         WEIGHTS,

@@ -56,6 +56,7 @@ MECHANISM = Mechanism(
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
     features="D",
+    kind="scores",
     steps=(
         r"S_{ij} = -\tfrac12 \lVert w\,(q_i - k_j) \rVert^2",
         WEIGHTS,
@@ -77,11 +78,11 @@ MECHANISM = Mechanism(
                 "value": [[[[40], [43], [48]]]],
                 "w": [1],
             },
-            weights=[[[[0, 0.5, 0.5]]]],
-            # The note rounds to 45.5; the far key's exp(-18) takes 6.9e-8 off.
             scores=[[[[-18, -0.5, -0.5]]]],
+            weights=[[[[0, 0.5, 0.5]]]],
             output=[[[[45.5]]]],
             digits=1,
+            remark="The note rounds the weight of the far key, exp(-18) over the sum, to 0.",
         ),
         Example(
             name="waist_weights",

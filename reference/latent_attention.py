@@ -99,6 +99,7 @@ MECHANISM = Mechanism(
     ),
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
+    kind="beyond",
     steps=(
         r"S_h = \frac{Q_h K_h^\top + Q^R_h {K^R}^\top}{\sqrt{D + R}}",
         r"P_h = \operatorname{softmax}(S_h)",

@@ -95,6 +95,7 @@ MECHANISM = Mechanism(
     ),
     output=("B", "H", "L", "Dv"),
     scores=(),
+    kind="beyond",
     steps=(r"O_t = \frac{1}{\sqrt{D}} S_t^\top q_t",),
     source="beyond the notes: Katharopoulos et al. 2020, Schlag et al. 2021, Yang et al. 2025; ONNX LinearAttention-27",
     options=("scale", "learned_scale", "grouped_heads", "head_decay", "feature_decay", "update_rate"),

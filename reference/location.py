@@ -80,6 +80,7 @@ MECHANISM = Mechanism(
     ),
     output=("B", "Lq", "O"),
     scores=("B", "Lq", "P"),
+    kind="scores",
     steps=(
         "",
         "S = W [Q; K] + b",

@@ -58,6 +58,7 @@ MECHANISM = Mechanism(
     inputs=(tensor("scores", "B H Lq Lk", "one score for each query and key"),),
     output=("B", "H", "Lq", "Lk"),
     scores=("B", "H", "Lq", "Lk"),
+    kind="softmax",
     steps=(
         "",
         r"P_{ij} = \frac{\exp S_{ij}}{\sum_{j' \in \mathcal{N}(i)} \exp S_{ij'}}",

@@ -94,6 +94,7 @@ MECHANISM = Mechanism(
     ),
     output=("B", "Lq", "O"),
     scores=("B", "H", "Lq", "Lk"),
+    kind="layers",
     steps=(
         r"[Q_1; \dots; Q_H] = Q W_q^\top",
         r"[K_1; \dots; K_H] = K W_k^\top",

@@ -67,6 +67,7 @@ MECHANISM = Mechanism(
     inputs=(tensor("sequence", "B L E", "one embedding for each position"),),
     output=("B", "L", "E"),
     scores=(),
+    kind="positions",
     steps=("Y = X + P",),
     source="note 004",
     options=("base", "first_position"),

@@ -88,6 +88,7 @@ MECHANISM = Mechanism(
     ),
     output=("B", "Lq", "Dv"),
     scores=("B", "Lq", "Lk"),
+    kind="layers",
     steps=(
         r"Q W_q^\top",
         r"K W_k^\top",

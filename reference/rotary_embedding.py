@@ -88,6 +88,7 @@ MECHANISM = Mechanism(
     inputs=(tensor("sequence", "B H L D", "the vectors of each head, one for each position"),),
     output=("B", "H", "L", "D"),
     scores=(),
+    kind="positions",
     steps=(r"y_a = x_a \cos\theta - x_b \sin\theta, \quad y_b = x_a \sin\theta + x_b \cos\theta",),
     source="beyond the notes: Su et al. 2021",
     options=("base", "first_position", "interleaved_pairing", "partial_rotary_factor", "proportional_pairing"),

@@ -118,6 +118,7 @@ MECHANISM = Mechanism(
     ),
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
+    kind="scores",
     steps=(
         r"S = \frac{Q K^\top}{\sqrt{D}}",
         WEIGHTS,

@@ -91,6 +91,7 @@ MECHANISM = Mechanism(
     inputs=(tensor("sequence", "B L E", "the one sequence that is query, key and value"),),
     output=("B", "L", "E"),
     scores=("B", "L", "L"),
+    kind="layers",
     steps=(
         r"S = \frac{R(Z) R(Z)^\top}{\sqrt{E}}",
         WEIGHTS,

@@ -31,6 +31,9 @@ ATTENTION = capabilities(Group.SCORES, Group.PAIRS, Group.SUMS)
 SYMBOLS = {"query": "Q", "key": "K", "value": "V", "sequence": "X", "scores": "S"}
 """What formulas call the tensors whose names are words, in LaTeX; other names are symbols already, such as W_q."""
 
+KINDS = ("scores", "softmax", "layers", "positions", "beyond")
+"""How queries and keys are compared, weights from scores, layers around them, positions, what is beyond the notes."""
+
 WEIGHTS = r"P = \operatorname{softmax}(S)"
 SUM = r"O = P\, V"
 """The last two steps of most mechanisms."""
@@ -69,6 +72,7 @@ class Example:
     scores            expected numbers before the softmax, or None
     shapes            expected shapes, by "output" and "weights"
     digits            decimals to which the note prints its numbers: the only slack an example has
+    remark            why these and the exact ones differ, as a sentence
     """
 
     name: str
@@ -80,6 +84,7 @@ class Example:
     scores: Any = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     digits: int = 12
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,7 @@ class Mechanism:
     inputs     its tensors, in call order
     output     axes of the output
     scores     axes of the scores and weights; empty for an operator without any
+    kind       which question it answers: a name of `KINDS`
     features   the axis that each pair of query and key has before it is summed to a score; "" where none is formed
     options    which of the harness's options it takes
     choices    variants of the formula: option -> values, every case names one
@@ -140,6 +146,7 @@ class Mechanism:
     inputs: tuple[Input, ...]
     output: tuple[str, ...]
     scores: tuple[str, ...]
+    kind: str
     source: str
     features: str = ""
     options: tuple[str, ...] = ()

@@ -67,6 +67,7 @@ MECHANISM = Mechanism(
     ),
     output=("B", "H", "Lq", "Dv"),
     scores=("B", "H", "Lq", "Lk"),
+    kind="scores",
     steps=(
         "W k_j",
         r"S_{ij} = \tanh(W k_j) \cdot q_i",

@@ -18,7 +18,7 @@ from attention_harness.cases.recordings import recorded
 from attention_harness.reference.specification import Mechanism
 
 _RECORDING, _HEAD, _OTHER, _TOKENS = "minilm_layer0", 4, 5, 24
-TITLE = f"MiniLM, layer 0, head {_HEAD + 1}, {_TOKENS} tokens"
+TITLE = f"{_TOKENS} tokens of the Gettysburg Address, MiniLM layer 0, head {_HEAD + 1}"
 
 Array = NDArray[np.float64]
 

@@ -74,6 +74,7 @@ def _of_notes(known: Mechanism, example: Example) -> WorkedExample:
         steps=_steps(known, example.inputs, example.options, expected),
         options=_in_words(example.options),
         digits=example.digits,
+        remark=example.remark,
     )
 
 

@@ -114,6 +114,7 @@ def mechanism_facts(names: Iterable[str]) -> dict[str, MechanismFacts]:
             formula=one.formula,
             source=one.source,
             errata=tuple(ErratumFacts(e.source, e.says, e.right, e.shown_by) for e in one.errata),
+            kind=one.kind,
             specification=one.specification,
             inputs=input_facts(one),
             examples=worked_examples(one),

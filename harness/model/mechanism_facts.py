@@ -87,6 +87,7 @@ class WorkedExample(Stored, frozen=True):
     source    where in the notes, or what ours is made of
     options   such as "valid_lens = [2, 6]"
     digits    decimals to which the notes print what is expected
+    remark    why the expected numbers and the computed ones differ
     """
 
     name: Name
@@ -96,11 +97,13 @@ class WorkedExample(Stored, frozen=True):
     steps: Annotated[tuple[Step, ...], Meta(max_length=20)]
     options: Text = ""
     digits: Count = 12
+    remark: Text = ""
 
 
 class MechanismFacts(Stored, frozen=True):
     """A formula that the run concerns, as its reference describes it. formula: LaTeX without the dollars.
 
+    kind           which question it answers: scores, softmax, layers, positions, beyond
     specification  shapes, edge rules and sources in words
     """
 
@@ -108,6 +111,7 @@ class MechanismFacts(Stored, frozen=True):
     formula: Text = ""
     source: Text = ""
     errata: Annotated[tuple[ErratumFacts, ...], Meta(max_length=1000)] = ()
+    kind: Name = ""
     specification: Text = ""
     inputs: Annotated[tuple[InputFacts, ...], Meta(max_length=100)] = ()
     examples: Annotated[tuple[WorkedExample, ...], Meta(max_length=100)] = ()

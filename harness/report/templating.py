@@ -15,12 +15,11 @@ def environment(folder: Path, **options: Any) -> Environment:
     """Return an environment that finds the templates of a folder, and in which an undefined name is an error."""
     try:
         import jinja2
-        import matplotlib  # noqa: F401
+        import latex2mathml  # noqa: F401
         import vl_convert  # noqa: F401
     except ImportError as error:
-        raise HarnessError(
-            "a report needs vl-convert, matplotlib and Jinja2: pip install attention-harness[report]"
-        ) from error
+        needed = "vl-convert, Jinja2 and latex2mathml"
+        raise HarnessError(f"a report needs {needed}: pip install attention-harness[report]") from error
     loader = jinja2.FileSystemLoader(folder)
     return jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options

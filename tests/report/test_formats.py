@@ -15,7 +15,16 @@ import pytest
 from msgspec.structs import replace
 
 from attention_harness.model.errors import HarnessError
-from attention_harness.model.mechanism_facts import ErratumFacts, MechanismFacts
+from attention_harness.model.mechanism_facts import (
+    ErratumFacts,
+    Given,
+    InputFacts,
+    Matrix,
+    MechanismFacts,
+    Numbers,
+    Step,
+    WorkedExample,
+)
 from attention_harness.model.run_facts import (
     CudaDevice,
     Environment,
@@ -25,7 +34,6 @@ from attention_harness.model.run_facts import (
 from attention_harness.model.verdict import Status
 from attention_harness.report import build, markdown, page, write
 from attention_harness.report.charts import KINDS
-from attention_harness.report.charts.figures import formula
 from attention_harness.report.page.rendering import SCRIPTS, STYLES
 from attention_harness.store import Writer
 
@@ -62,6 +70,23 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+def hostile_mechanism() -> MechanismFacts:
+    """Return a mechanism in which every text is hostile."""
+    numbers = Numbers((2, 2), (Matrix(HOSTILE, HEATMAP.values),))
+    step = Step(HOSTILE, HOSTILE, numbers, Numbers((2, 2), (Matrix(HOSTILE, ((0.5, None), (1.0, 0.0))),)))
+    example = WorkedExample(
+        HOSTILE, True, HOSTILE, (Given(HOSTILE, HOSTILE, numbers),), (step,), HOSTILE, remark=HOSTILE
+    )
+    return MechanismFacts(
+        *[HOSTILE] * 3,
+        errata=(ErratumFacts(*[HOSTILE] * 4),),
+        kind=HOSTILE,
+        specification=HOSTILE,
+        inputs=(InputFacts(*[HOSTILE] * 4),),
+        examples=(example, example),
+    )
+
+
 @pytest.fixture
 def hostile(run, verdict, measurement):
     """Return a run in which every text that a run can hold is hostile."""
@@ -86,7 +111,7 @@ def hostile(run, verdict, measurement):
         finished=HOSTILE,
         environment=Environment(HOSTILE, HOSTILE, packages={HOSTILE: HOSTILE}, cuda=(CudaDevice(HOSTILE, 1, HOSTILE),)),
         implementations={HOSTILE: ImplementationFacts(HOSTILE, HOSTILE)},
-        mechanisms={HOSTILE: MechanismFacts(HOSTILE, HOSTILE, HOSTILE, (ErratumFacts(*[HOSTILE] * 4),))},
+        mechanisms={HOSTILE: hostile_mechanism()},
     )
 
 
@@ -192,19 +217,14 @@ def test_tables_and_figures_are_readable_by_name(run, verdict, measurement):
 
 
 def test_every_mechanism_has_its_formula_source_and_heatmap(run):
-    """mathtext reads all our formulas; a run without heatmaps says so for each."""
+    """All our formulas are typeset; a run without heatmaps says so for each."""
     told = build(run(heatmaps={"cosine": [HEATMAP]}))
     text = page.render(told)
-    assert len(told.mechanisms) == text.count('<div class="formula">') > 10
+    assert '<pre class="formula">' not in text
+    assert len(told.mechanisms) == len(re.findall(r'class="summary">.*?</p>\s*<div class="formula">', text)) > 10
     assert len(told.mechanisms) - 1 == text.count("No heatmap was stored in this run.")
     assert len(told.mechanisms) == text.count("Source: note") + text.count("Source: beyond the notes")
     assert sum(len(m.about.errata) for m in told.mechanisms) == text.count("<b>Erratum</b>") > 3
-
-
-def test_a_formula_that_mathtext_cannot_read_is_shown_as_its_source():
-    """No part of it is drawn, so that none is missing."""
-    assert formula(r"a, \quad \nosuchword{x}") == ()
-    assert ["a,", "b"] == [image.text for image in formula(r"a, \quad b")]
 
 
 @pytest.mark.parametrize("values", [(), ((),), ((None, 1.0),), ((0.0,),), ((-1.0, None),)])
@@ -231,7 +251,7 @@ def test_a_directory_that_cannot_be_made_is_one_line(run, tmp_path):
         write(run(), tmp_path / "file")
 
 
-@pytest.mark.parametrize("missing", ["matplotlib", "jinja2", "vl_convert"])
+@pytest.mark.parametrize("missing", ["vl_convert", "jinja2", "latex2mathml"])
 def test_what_is_not_installed_is_named(run, verdict, monkeypatch, tmp_path, missing):
     """With the command that installs it, and before anything is written."""
     monkeypatch.setitem(sys.modules, missing, None)
@@ -264,12 +284,5 @@ def test_importing_the_report_loads_no_framework():
     """Neither torch nor NumPy nor a worker pool nor what draws, which come with the first report."""
     program = "import sys, attention_harness.report; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    assert not {
-        "torch",
-        "numpy",
-        "pebble",
-        "matplotlib",
-        "jinja2",
-        "vl_convert",
-        "attention_harness.checks",
-    }.intersection(loaded)
+    heavy = {"torch", "numpy", "pebble", "vl_convert", "jinja2", "latex2mathml", "attention_harness.checks"}
+    assert not heavy.intersection(loaded)

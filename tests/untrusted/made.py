@@ -10,7 +10,16 @@ from attention_harness.execution.machine import environment
 from attention_harness.model.diagnosis import Diagnosis, Match
 from attention_harness.model.error_maps import ErrorMap
 from attention_harness.model.measurement import Measurement
-from attention_harness.model.mechanism_facts import ErratumFacts, MechanismFacts
+from attention_harness.model.mechanism_facts import (
+    ErratumFacts,
+    Given,
+    InputFacts,
+    Matrix,
+    MechanismFacts,
+    Numbers,
+    Step,
+    WorkedExample,
+)
 from attention_harness.model.mutation_results import ByRule, EquivalenceResult, Outcome, Sensitivity
 from attention_harness.model.node_cases import NodeCase
 from attention_harness.model.pass_records import (
@@ -89,6 +98,24 @@ def passes(text: str = "") -> list[Record]:
     ]
 
 
+def mechanism(text: str = "") -> MechanismFacts:
+    """Return what a run says of a mechanism, with a worked example whose expected numbers differ."""
+    numbers = Numbers((2, 2), (Matrix(text, VALUES),))
+    step = Step(text or "weights", text or "P", numbers, Numbers((2, 2), (Matrix(text, ((0.5, 0.5), (1.0, None))),)))
+    given = (Given(text or "query", text or "Q", numbers),)
+    example = WorkedExample(text or "waist", True, text or "note 003", given, (step,), text, 1, text)
+    return MechanismFacts(
+        text or "A.",
+        text or "x",
+        text,
+        (ErratumFacts(*[text] * 4),),
+        text or "scores",
+        text or "Shapes: one.",
+        (InputFacts(text or "query", text or "Q", text or "B H Lq D", text or "what is looked for"),),
+        (example,),
+    )
+
+
 def everything(directory: Path, text: str = "") -> Path:
     """Write the run; text: stands wherever a run can hold a text."""
     own = verdicts(text)
@@ -101,7 +128,7 @@ def everything(directory: Path, text: str = "") -> Path:
         plan=text or "a1",
         environment=structs.replace(environment(), packages={text or "numpy": text or "2.0"}, platform=text or "Linux"),
         implementations={text or "eager": ImplementationFacts(text or "Mine.", text, text or "00", (text or "mask",))},
-        mechanisms={text or "cosine": MechanismFacts(text or "A.", text and "x", text, (ErratumFacts(*[text] * 4),))},
+        mechanisms={text or "cosine": mechanism(text)},
         smallest=(Smallest(own[1], 2),),
         self_check=(text or "a line",),
         time=TimeAccount(1.5, 2, 30.5, {text or "harness": 0.25}),

@@ -15,8 +15,7 @@ import msgspec
 
 from attention_harness.model import mutation_results
 from attention_harness.model.causes import by_cause
-from attention_harness.model.mechanism_facts import MechanismFacts
-from attention_harness.model.run_facts import Heatmap, ImplementationFacts, RunFacts
+from attention_harness.model.run_facts import ImplementationFacts, RunFacts
 from attention_harness.model.shared_facts import SharedFacts, shared_facts
 from attention_harness.model.support import Support, SupportTable
 from attention_harness.model.verdict import NONCONFORMING, NOT_CHECKED, Status, Verdict
@@ -26,6 +25,7 @@ from attention_harness.report.compare.text import headline, limits, named
 from attention_harness.report.content import choice, growth, payback, roofline, summary, timings
 from attention_harness.report.content.disagreements import Disagreements, disagreements
 from attention_harness.report.content.matrix import Matrix, MatrixCell, matrix
+from attention_harness.report.content.mechanisms import Chapter, Mechanism, chapters
 from attention_harness.store import Run
 
 SEVERITY = (
@@ -88,15 +88,6 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Mechanism:
-    """A mechanism: what the run says of it, and what its weights look like."""
-
-    name: str
-    about: MechanismFacts
-    panels: Sequence[Heatmap]
-
-
-@dataclass(frozen=True, slots=True)
 class Changed:
     """What changed since a base run: in a few words, each named change, and what limits the comparison."""
 
@@ -138,7 +129,7 @@ class Content:
     fastest: tuple[choice.Fastest, ...]
     rooflines: tuple[roofline.Roofline, ...]
     paybacks: tuple[payback.Total, ...]
-    mechanisms: tuple[Mechanism, ...]
+    chapters: tuple[Chapter, ...]
     machine: tuple[tuple[str, str], ...]
     dates: tuple[tuple[str, str], ...]
     disagreements: Disagreements
@@ -147,6 +138,11 @@ class Content:
     queries: tuple[tuple[str, str], ...]
     machines: tuple[str, ...]
     changed: Changed | None = None
+
+    @property
+    def mechanisms(self) -> list[Mechanism]:
+        """Every mechanism, in the order of the chapters."""
+        return [one for chapter in self.chapters for one in chapter.mechanisms]
 
 
 def assemble(run: Run, support: SupportTable, base: Run | None = None) -> Content:
@@ -188,10 +184,7 @@ def assemble(run: Run, support: SupportTable, base: Run | None = None) -> Conten
         fastest=choice.fastest(timed),
         rooflines=roofline.rooflines(ranked),
         paybacks=payback.totals(payback.paybacks(ranked)),
-        mechanisms=tuple(
-            Mechanism(name, mechanisms.get(name, MechanismFacts()), run.heatmaps.get(name, ()))
-            for name in _union(formulas, run.heatmaps)
-        ),
+        chapters=chapters(_union(formulas, run.heatmaps), mechanisms, run.heatmaps, table, answer.whole),
         machine=tuple(words.flattened(msgspec.to_builtins(run.facts.environment))),
         dates=tuple(_dates(run.facts)),
         disagreements=disagreements(verdicts),

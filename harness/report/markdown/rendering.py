@@ -6,8 +6,9 @@ import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from attention_harness.model.mechanism_facts import Numbers, Step, WorkedExample
 from attention_harness.report import templating, words
-from attention_harness.report.content import Content, choice, mutation, node_cases, payback, roofline
+from attention_harness.report.content import Content, choice, examples, mutation, node_cases, payback, roofline
 from attention_harness.report.content.growth import HEADER
 from attention_harness.report.content.timings import COSTS
 
@@ -29,6 +30,10 @@ def render(content: Content) -> str:
     environment.filters |= {
         "block": block,
         "code": code,
+        "math": math,
+        "expected": expected,
+        "given": given,
+        "worked": worked,
         "codes": lambda names: Raw(words.listed([code(name) for name in names])),
         "marked": lambda text, state: Raw(text if state in QUIET else f"**{text}**"),
         "number": words.number,
@@ -39,6 +44,7 @@ def render(content: Content) -> str:
         choice=choice,
         content=content,
         costs=COSTS,
+        examples=examples,
         growth=HEADER,
         mutation=mutation,
         nodes=node_cases,
@@ -71,6 +77,37 @@ def block(text: str | Iterable[str], language: str = "") -> Raw:
     longest = max((len(run) for line in lines for run in re.findall(r"`+", line)), default=0)
     fence = "`" * max(3, longest + 1)
     return Raw("\n".join([f"{fence}{language}", *lines, fence]))
+
+
+def math(latex: str) -> Raw:
+    r"""Return a block that GitHub typesets. It refuses \operatorname, and sets the same name as \mathrm."""
+    return block(" ".join(latex.replace(r"\operatorname", r"\mathrm").split()), "math")
+
+
+def given(example: WorkedExample) -> Raw:
+    """Return what goes into an example as such a block."""
+    return math(r", \quad ".join(f"{one.symbol} = {_tensor(one.numbers)}" for one in example.given))
+
+
+def worked(step: Step, whole: bool = False) -> Raw:
+    """Return a step's formula and its numbers as such a block."""
+    return math(rf"{step.formula}: \quad {_tensor(step.computed, whole)}")
+
+
+def expected(step: Step) -> Raw:
+    """Return the numbers that the notes expect of a step as such a block."""
+    return math(_tensor(step.expected, True) if step.expected else "")
+
+
+def _tensor(numbers: Numbers, whole: bool = False) -> str:
+    """Return a tensor in LaTeX, its matrices side by side; of a large one the shape alone."""
+    if not numbers.matrices or examples.large(numbers):
+        return rf"\text{{{examples.size(numbers)} numbers}}"
+    terms = []
+    for matrix in numbers.matrices:
+        label, term = re.sub(r"[^\w ,]", "", matrix.label), examples.latex(matrix, whole)
+        terms.append(rf"\underset{{\text{{{label}}}}}{{{term}}}" if label else term)
+    return r" \quad ".join(terms)
 
 
 def rule(columns: Collection[object]) -> Raw:

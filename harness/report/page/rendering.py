@@ -8,11 +8,13 @@ import re
 from pathlib import Path
 
 from attention_harness.report import templating, words
-from attention_harness.report.charts import KINDS, figures, performance
+from attention_harness.report.charts import KINDS, performance, weights
 from attention_harness.report.content import (
     Content,
     choice,
+    examples,
     growth,
+    mechanisms,
     mutation,
     node_cases,
     payback,
@@ -21,10 +23,11 @@ from attention_harness.report.content import (
     summary,
 )
 from attention_harness.report.content.timings import COSTS
+from attention_harness.report.page import mathml
 from attention_harness.report.page.packed import packed
 
 _FOLDER = Path(__file__).parent
-STYLES = ("page.css", "charts.css", "view.css")
+STYLES = ("page.css", "charts.css", "mechanisms.css", "view.css")
 SCRIPTS = ("vendor/vega.min.js", "vendor/vega-interpreter.js", "charts.js", "query.js", "view.js")
 """Files of this folder that the page holds whole, in this order."""
 
@@ -44,10 +47,12 @@ def render(content: Content) -> str:
         data=packed(content),
         costs=COSTS,
         drawn=performance.charts(content),
-        figures=figures,
+        examples=examples,
         growth=growth,
         kinds=[(kind.name, kind.json) for kind in KINDS],
         most_causes=summary.MOST,
+        letters=mechanisms.letters,
+        mathml=mathml,
         mutation=mutation,
         nodes=node_cases,
         payback=payback,
@@ -55,6 +60,7 @@ def render(content: Content) -> str:
         roofline=roofline,
         scripts=[Markup(script) for script in scripts],
         styles=[Markup(style) for style in styles],
+        weights=weights,
         words=words,
     )
 
