@@ -1,4 +1,4 @@
-"""Formulas as MathML: those of the registry are typeset, and what anybody wrote comes out as mathematics or not at all."""
+"""Formulas as MathML: ours are typeset, and what anybody wrote comes out as mathematics or not at all."""
 
 from __future__ import annotations
 

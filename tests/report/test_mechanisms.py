@@ -35,7 +35,7 @@ def told():
     from attention_harness.store import Run
 
     content = build(Run(Path("run"), RunFacts(mechanisms=FACTS), heatmaps={name: panels(name) for name in NAMES}))
-    html = re.split(r'<article class="mechanism"', page.render(content))[1:]
+    html = re.findall(r'<article class="mechanism".*?</article>', page.render(content), re.S)
     text = re.split(r"^### ", markdown.render(content).split("## The notes, illustrated")[1], flags=re.M)[1:]
     names = [one.name for one in content.mechanisms]
     return content, dict(zip(names, html, strict=True)), dict(zip(names, text, strict=True))
