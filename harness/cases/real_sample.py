@@ -64,8 +64,8 @@ def _tensor(known: Mechanism, name: str) -> Array:
 def _parameter(known: Mechanism, name: str) -> Array:
     """Return a learned tensor: drawn, so that a layer keeps the size of its input; w is 1."""
     declared = next(one for one in known.inputs if one.name == name)
-    width = _recorded("value").shape[-1]
-    lengths = {"P": _TOKENS, "H": 1, "1": 1}
+    width: int = _recorded("value").shape[-1]
+    lengths: dict[str, int] = {"P": _TOKENS, "H": 1, "1": 1}
     shape = tuple(sum(lengths.get(part, width) for part in axis.split("+")) for axis in declared.axes)
     if name == "w":
         return np.ones(shape)

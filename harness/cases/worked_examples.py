@@ -43,7 +43,7 @@ def observed(
 ) -> tuple[list[tuple[str, Any]], Any, Any]:
     """Return what a formula computes on the way, by kind and in its order, then its output and weights."""
     seen: list[tuple[str, Any]] = []
-    views = {}
+    views: dict[str, Any] = {}
     for name, array in arrays.items():
         views[name] = np.array(array, np.float64).view(Observed)
         views[name].seen = seen
