@@ -25,7 +25,8 @@ def heatmaps() -> dict[str, list[Heatmap]]:
     """Return, by mechanism, panels of numbers: queries down, keys across; for the encoding, positions and columns."""
     panels: dict[str, list[Heatmap]] = {}
     for name, known in mechanisms().items():
-        drawn = {(one.values, one.input): one for one in [*_of_notes(known), *_of_real_input(known)][::-1]}
+        found = [*_of_notes(known), *_of_real_input(known), *_of_zeros(known)]
+        drawn = {(one.values, one.input): one for one in found[::-1]}
         panels[name] = [*drawn.values()][::-1]  # of panels that are alike, the first
     return panels
 
@@ -48,6 +49,13 @@ def _of_real_input(known: Mechanism) -> Iterator[Heatmap]:
     for case in recorded_cases():
         if case.mechanism == known.name and case.dtype == "float32":
             yield from _of_case(known, case, "recorded")
+
+
+def _of_zeros(known: Mechanism) -> Iterator[Heatmap]:
+    """Yield what a mechanism without scores adds to its input, if it adds anything: the encoding of positions."""
+    arrays = {one.name: np.zeros((1,) * (len(one.axes) - 2) + (_LARGEST, 32)) for one in known.inputs}
+    if not known.scores and np.any(known.evaluate(**arrays)[0]):
+        yield from _panels(known, arrays, {}, "a sequence of zeros: what is added", "drawn")
 
 
 def _of_case(known: Mechanism, case: Case, source: Any) -> Iterator[Heatmap]:

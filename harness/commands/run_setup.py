@@ -117,6 +117,8 @@ def mechanism_facts(names: Iterable[str]) -> dict[str, MechanismFacts]:
             kind=one.kind,
             specification=one.specification,
             inputs=input_facts(one),
+            output=" ".join(one.output),
+            weights=" ".join(one.scores),
             examples=worked_examples(one),
         )
         for name, one in known.items()

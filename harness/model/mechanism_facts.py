@@ -105,6 +105,7 @@ class MechanismFacts(Stored, frozen=True):
 
     kind           which question it answers: scores, softmax, layers, positions, beyond
     specification  shapes, edge rules and sources in words
+    output         axes of the output; weights: of the weights, "" where there are none
     """
 
     summary: Text = ""
@@ -114,4 +115,6 @@ class MechanismFacts(Stored, frozen=True):
     kind: Name = ""
     specification: Text = ""
     inputs: Annotated[tuple[InputFacts, ...], Meta(max_length=100)] = ()
+    output: Name = ""
+    weights: Name = ""
     examples: Annotated[tuple[WorkedExample, ...], Meta(max_length=100)] = ()

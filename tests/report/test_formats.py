@@ -84,6 +84,8 @@ def hostile_mechanism() -> MechanismFacts:
         specification=HOSTILE,
         inputs=(InputFacts(*[HOSTILE] * 4),),
         examples=(example, example),
+        output=HOSTILE,
+        weights=HOSTILE,
     )
 
 

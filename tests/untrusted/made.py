@@ -112,6 +112,8 @@ def mechanism(text: str = "") -> MechanismFacts:
         text or "scores",
         text or "Shapes: one.",
         (InputFacts(text or "query", text or "Q", text or "B H Lq D", text or "what is looked for"),),
+        text or "B H Lq Dv",
+        text or "B H Lq Lk",
         (example,),
     )
 

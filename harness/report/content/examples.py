@@ -20,8 +20,10 @@ _NAMES = {"projection": "Project", "scores": "Compare: scores", "weights": "Soft
 _ROUNDING = 1e-11  # relative; stored numbers have 12 digits
 
 
-def title(step: Step) -> str:
-    """Return what a step does, in words."""
+def title(step: Step, example: WorkedExample) -> str:
+    """Return what a step does, in words; without weights there is no sum."""
+    if step.name == "output" and not any(one.name == "weights" for one in example.steps):
+        return "Output"
     return _NAMES.get(step.name, step.name)
 
 

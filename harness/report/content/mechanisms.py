@@ -73,6 +73,11 @@ class Mechanism:
     without: Mapping[str, tuple[str, ...]]
 
     @property
+    def weighs(self) -> bool:
+        """Whether its panels are weights: keys across."""
+        return any(panel.columns == "key" for panel in self.panels)
+
+    @property
     def of_notes(self) -> list[Heatmap]:
         return [panel for panel in self.panels if panel.input == "notes"]
 
@@ -142,5 +147,7 @@ def _word(cell: MatrixCell, whole: bool) -> str:
 
 def letters(mechanism: Mechanism) -> list[tuple[str, str]]:
     """Return the letters of a mechanism's shapes that are known, and what each counts."""
-    used = {letter for one in mechanism.about.inputs for axis in one.axes.split() for letter in axis.split("+")}
+    about = mechanism.about
+    shapes = [*(one.axes for one in about.inputs), about.output, about.weights]
+    used = {letter for axes in shapes for axis in axes.split() for letter in axis.split("+")}
     return [(letter, meaning) for letter, meaning in AXES.items() if letter in used]
