@@ -9,7 +9,7 @@ import pytest
 
 from attention_harness.commands.main import VERBS, parse, parser
 
-HEAVY = ("torch", "numpy", "pebble", "matplotlib", "jinja2", "vl_convert")
+HEAVY = ("torch", "numpy", "pebble", "latex2mathml", "jinja2", "vl_convert")
 LIGHT = tuple(verb for verb in VERBS if not verb.startswith(("bench", "choose")))
 
 

@@ -148,7 +148,7 @@ HEAVY = {
     "onnxscript",
     "triton",
     "jax",
-    "matplotlib",
+    "latex2mathml",
     "vl_convert",
     "openvino",
     "pykeops",

@@ -21,7 +21,7 @@ from tests.untrusted.made import everything
 MODULES = (
     "numpy",
     "jinja2",
-    "matplotlib",
+    "latex2mathml",
     "vl_convert",
     "torch",
     "msgspec",

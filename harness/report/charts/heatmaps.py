@@ -100,7 +100,7 @@ def _heatmap(panel: Heatmap, kind: Kind) -> Chart | None:
     return Chart(
         name=kind.name,
         title=panel.title,
-        text=f"Heatmap, {panel.title}: {size}, {span}; case {panel.case}",
+        text=f"Heatmap, {panel.title}: {size}, {span}{f'; case {panel.case}' if panel.case else ''}",
         kind=SIGNED if low < 0 else kind,  # with a sign, 0 is in the middle
         rows=[{"row": place, "cells": list(map(digits, line))} for place, line in enumerate(panel.values)],
         values={

@@ -95,7 +95,7 @@ def test_no_framework_is_imported():
     code = (
         "import sys; sys.modules['torch'] = sys.modules['onnxruntime'] = None\n"
         "from attention_harness.commands.main import main; status = main(['doctor'])\n"
-        "assert not {'onnx', 'matplotlib', 'jinja2', 'vl_convert'} & set(sys.modules); sys.exit(10 + status)"
+        "assert not {'onnx', 'latex2mathml', 'jinja2', 'vl_convert'} & set(sys.modules); sys.exit(10 + status)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode in (10, 11), done.stderr
@@ -105,7 +105,7 @@ def test_no_framework_is_imported():
 def versions(monkeypatch):
     """Return versions that stand for what is installed."""
     found = dict.fromkeys(
-        (*BASE, "onnx", "onnxscript", "onnxruntime", "matplotlib", "jinja2", "vl-convert-python"), "99.0"
+        (*BASE, "onnx", "onnxscript", "onnxruntime", "latex2mathml", "jinja2", "vl-convert-python"), "99.0"
     )
     monkeypatch.setattr(packages, "version", lambda name: found.get(name, ""))
     monkeypatch.setattr(machine, "version", lambda name: found.get(name, ""))
@@ -114,7 +114,7 @@ def versions(monkeypatch):
 
 def test_a_package_out_of_its_range(harness, versions):
     """What a default run needs is missing then; what an extra brings is too old."""
-    versions |= {"torch": "2.5.1+cpu", "matplotlib": "3.8.9"}
+    versions |= {"torch": "2.5.1+cpu", "latex2mathml": "3.8.0"}
     answer = harness("doctor", "--json")
     found = findings(answer)
     assert answer.status == 1
@@ -122,7 +122,7 @@ def test_a_package_out_of_its_range(harness, versions):
         "missing",
         "2.5.1+cpu, not >=2.6",
     )
-    assert found["packages", "matplotlib"]["state"] == "too old"
+    assert found["packages", "latex2mathml"]["state"] == "too old"
     assert not [key for key in found if key[0] == "implementations"]  # they cannot be imported
 
 
