@@ -93,7 +93,7 @@ def attend_to_scores(
 
     learned = (*sources, value, visible.bias, visible.relative_bias, visible.sinks)
     learning = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in learned)
-    # Made first: a small result of each block between large scores would keep the allocator from using their memory again.
+    # Made first: small results between large scores would keep the allocator from using the memory of scores again.
     whole = None if learning or len(blocks) < 2 else value.new_empty(*query.shape[:-1], value.shape[-1])
     for rows, place in zip(parts, blocks, strict=True):
         if len(blocks) > 1 and learning:  # else autograd would keep the weights of all blocks

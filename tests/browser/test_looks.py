@@ -13,7 +13,10 @@ CUT = """() => {
     const style = getComputedStyle(one);
     if (!one.offsetParent || one.closest('svg')) continue;
     const box = one.getBoundingClientRect();
-    const scrolls = one.closest('.scroll, pre');
+    let scrolls = false;
+    for (let around = one; around; around = around.parentElement) {
+      scrolls ||= ['auto', 'scroll'].includes(getComputedStyle(around).overflowX) && around !== root && around !== document.body;
+    }
     if (!scrolls && (box.right > root.clientWidth + 1 || box.left < -1)) problems.push(`${one.tagName} ${one.className} at ${box.right}`);
     if (['hidden', 'clip'].includes(style.overflowX) && one.scrollWidth > one.clientWidth + 1 && one.clientWidth) {
       problems.push(`${one.tagName} ${one.className} cuts ${one.scrollWidth} to ${one.clientWidth}: ${one.textContent.slice(0, 40)}`);

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from attention_harness.model.error_maps import ErrorMap
 from attention_harness.model.run_facts import Heatmap
 from attention_harness.report import build, charts, page
 from attention_harness.report.charts import performance, ratios
@@ -119,11 +120,21 @@ def test_a_heatmap_has_a_cell_for_each_number():
 )
 def test_a_heatmap_with_a_sign_has_zero_in_its_middle(values, span):
     """Both halves of the scale are equally long; a panel of zeros, or of nothing, has a scale as well."""
-    for made in (charts.weights, charts.errors):
-        chart = made(Heatmap("c", "t", "query", "key", values))
-        assert span == chart.values["span"]
-        assert ("signed" == chart.kind.name) == (span[0] < 0)
-        assert charts.svg(chart)
+    chart = charts.weights(Heatmap("c", "t", "query", "key", values))
+    assert span == chart.values["span"]
+    assert ("signed" == chart.kind.name) == (span[0] < 0)
+    assert charts.svg(chart)
+
+
+def test_a_map_of_errors_is_one_of_powers_of_ten():
+    """Within the error bound is below 0, what is beyond a million is a million, what has no number is left out."""
+    found = ErrorMap("mine", "case", "output", "query", 2, "column", 1, ((0.0, 0.1, 1.0), (1000.0, 1e12, None)))
+    chart = charts.errors(found)
+    assert [row["cells"] for row in chart.rows] == [[-6.0, -1.0, 0.0], [3.0, 6.0, None]]
+    assert (chart.values["span"], chart.values["down"], chart.values["across"]) == (
+        [-6.0, 6.0], "query, 2 to a cell", "column"
+    )  # fmt: skip
+    assert charts.errors(ErrorMap("mine", "case", "output", "query", 1, "column", 1, ())) is None
 
 
 @pytest.mark.parametrize("values", [(), ((),)])

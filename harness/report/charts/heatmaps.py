@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from attention_harness.model.error_maps import ErrorMap
 from attention_harness.model.run_facts import Heatmap
 from attention_harness.report.charts.chart import Chart, Kind
 from attention_harness.report.charts.facts import digits
 from attention_harness.report.charts.style import INK, specification
 
+LEAST = 6.0  # powers of ten, beyond which an error ratio has the last colour
 LARGEST, SMALLEST, ROOM = 26, 4, 240  # pixels: of a cell's side, and of a panel's width
 
 
@@ -73,8 +76,7 @@ def _axis(title: str, orient: str) -> dict[str, Any]:
 
 WEIGHTS = _kind("weights", "viridis")
 SIGNED = _kind("signed", "blueorange")
-ERRORS = _kind("errors", "inferno")
-KINDS = (WEIGHTS, SIGNED, ERRORS)
+KINDS = (WEIGHTS, SIGNED)
 
 
 def weights(panel: Heatmap) -> Chart | None:
@@ -82,9 +84,17 @@ def weights(panel: Heatmap) -> Chart | None:
     return _heatmap(panel, WEIGHTS)
 
 
-def errors(panel: Heatmap) -> Chart | None:
-    """Return a map of errors with its scale; None where the panel holds no numbers."""
-    return _heatmap(panel, ERRORS)
+def errors(one: ErrorMap) -> Chart | None:
+    """Return a map of error ratios by their power of ten: below 0 is within the error bound. None without numbers."""
+    values = tuple(
+        tuple(None if x is None else min(max(math.log10(x), -LEAST), LEAST) if x > 0 else -LEAST for x in row)
+        for row in one.values
+    )
+    names = (
+        f"{name}, {each} to a cell" if each > 1 else name
+        for name, each in ((one.rows, one.rows_each), (one.columns, one.columns_each))
+    )
+    return _heatmap(Heatmap(one.case, one.title, *names, values), SIGNED)
 
 
 def _heatmap(panel: Heatmap, kind: Kind) -> Chart | None:

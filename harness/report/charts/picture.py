@@ -13,13 +13,21 @@ _UNREAD = re.compile(r' (?:class|role|aria-[a-z]+|pointer-events|xmlns:xlink|ver
 _FONT = re.compile(r' font-family="[^"]*"')
 _LONG = re.compile(r"\d+\.\d{3,}")
 _COLOUR = re.compile(r'"rgb\((\d+), ?(\d+), ?(\d+)\)"')
+_ID = re.compile(r"\b(gradient_|clip)\d+\b")
 _EMPTY = re.compile(r"<g[^<>]*/>|<path[^<>]*d=\"M0,0h[\d.]+v[\d.]+h-[\d.]+Z\"/>")
 
 
 def small(svg: str) -> str:
-    """Return an SVG that looks the same: without classes and roles, its font named once, hundredths of a pixel."""
-    font = _FONT.search(svg)
-    drawn = _TAG.sub(_short, svg)
+    """Return an SVG that looks the same: without classes and roles, its font named once, hundredths of a pixel.
+
+    Ids are numbered from 0: Vega counts them from picture to picture, and the same chart has to be the same bytes.
+    """
+    font, numbers = _FONT.search(svg), dict[str, int]()
+
+    def own(found: re.Match[str]) -> str:
+        return f"{found[1]}{numbers.setdefault(found[0], len(numbers))}"
+
+    drawn = _TAG.sub(lambda found: _ID.sub(own, _short(found)), svg)
     drawn = drawn.replace("<g></g>", "")
     return drawn.replace("<svg", f"<svg{font[0]}", 1) if font else drawn
 

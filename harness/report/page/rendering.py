@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from attention_harness.report import templating, words
-from attention_harness.report.charts import KINDS, performance, weights
+from attention_harness.report.charts import KINDS, errors, performance, weights
 from attention_harness.report.content import (
     Content,
     choice,
@@ -39,7 +39,7 @@ def render(content: Content) -> str:
 
     environment.filters["slug"] = lambda text: re.sub(r"[^a-z]+", "-", text.lower()).strip("-") or "none"
     environment.filters["soft"] = lambda text: Markup(str(escape(text)).replace("_", "_<wbr>"))
-    environment.filters |= {"line": plain.line, "folded": plain.folded, "anchor": anchor}
+    environment.filters |= {"line": plain.line, "folded": plain.folded}
     styles, scripts = ([(_FOLDER / name).read_text("utf-8") for name in names] for names in (STYLES, SCRIPTS))
     return environment.get_template("page.html.j2").render(
         choice=choice,
@@ -47,6 +47,7 @@ def render(content: Content) -> str:
         data=packed(content),
         costs=COSTS,
         drawn=performance.charts(content),
+        errors=errors,
         examples=examples,
         growth=growth,
         kinds=[(kind.name, kind.json) for kind in KINDS],
@@ -55,6 +56,7 @@ def render(content: Content) -> str:
         mathml=mathml,
         mutation=mutation,
         nodes=node_cases,
+        numbers={one.name: one.number for one in content.mechanisms},
         payback=payback,
         policy=_policy(styles, scripts),
         roofline=roofline,
@@ -63,11 +65,6 @@ def render(content: Content) -> str:
         weights=weights,
         words=words,
     )
-
-
-def anchor(mechanism: str) -> str:
-    """Return the id of a mechanism's section."""
-    return "of-" + re.sub(r"[^a-z0-9]+", "-", mechanism.lower()).strip("-")
 
 
 def _policy(styles: list[str], scripts: list[str]) -> str:

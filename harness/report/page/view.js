@@ -214,8 +214,13 @@
       .map((row) => verdicts.text('replay', row).replaceAll(verdicts.wholeCase, id)))];
     const links = make('p', { class: 'small' },
       make('a', { href: link(`implementation:${quoted(named)} case:${quoted(id)}`, 'results') }, 'link to this case'));
+    for (const one of document.querySelectorAll('.map')) {
+      if (one.dataset.implementation === named && one.dataset.case === id) {
+        links.append(' · ', make('a', { href: link(box.value, one.id) }, 'where its errors lie'));
+      }
+    }
     for (const cause of new Set(rows.map((row) => verdicts.text('cause', row)).filter(Boolean))) {
-      links.append(' · ', make('a', { href: link(box.value, `cause${cause}`) }, 'its cause and error map'));
+      links.append(' · ', make('a', { href: link(box.value, `cause${cause}`) }, 'its cause'));
     }
     return [make('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `Checks of ${id}` }, table),
       ...replays.map((text) => make('pre', {}, make('code', {}, text))), links];
