@@ -27,7 +27,8 @@ def test_both_formats_tell_them(tmp_path, verdict):
     assert RESULTS == merged.targets
     markdown, page = (path.read_text() for path in report.write(merged, tmp_path))
     assert "| fast | `mine` | short, time over eager's | at most 0.5 | 0.7 \\[0.69, 0.71\\] | **missed** |" in markdown
-    assert '<td class="nowrap">at most 0.5</td><td>0.7 [0.69, 0.71]</td><td class="nowrap">missed</td>' in page
+    assert '<span class="mark bad">missed</span></td><td>short, time over eager&#39;s</td><td>at most 0.5</td>' in page
+    assert "fast: 1 of 3 met, 1 missed, 1 not measured" in page
     for text in (markdown, page):
         assert "2 of 4 met. Open: the bound lies inside the interval." in text
         assert "<b>'s" not in text.split("Targets", 1)[1].split("</table>")[0]

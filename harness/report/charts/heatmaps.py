@@ -116,7 +116,7 @@ def _heatmap(panel: Heatmap, kind: Kind) -> Chart | None:
         values={
             "across": panel.columns,
             "down": panel.rows,
-            "span": [-peak if low < 0 else 0, peak],
+            "span": [-peak if low < 0 or kind is SIGNED else 0, peak],
             "x_step": step,
             "y_step": step,
         },

@@ -65,6 +65,7 @@ class Fastest:
     second             the next implementation, "" if there is none; second_ratio: its mean
     order              one of `ORDERS`
     left_out           implementations that were measured on too few of the workloads to compare
+    withheld           implementations whose answers are unreliable, so that they may be faster
     """
 
     mechanism: str
@@ -81,13 +82,25 @@ class Fastest:
     second_ratio: float | None
     order: str
     left_out: tuple[str, ...]
+    withheld: tuple[str, ...] = ()
+
+    @property
+    def brief(self) -> str:
+        """The answer in a line: by how much, over how many workloads."""
+        over = f"{self.workloads} of {words.counted(self.measured, 'workload')}"
+        said = words.ratio(self.ratio, self.low, self.high)
+        brief = "the baseline" if self.implementation == self.baseline else f"{said} of {self.baseline}'s time"
+        unsure = f"; {words.listed(self.withheld)} not ranked: unreliable" if self.withheld else ""
+        close = f"; {self.second} may be as fast" if self.second and self.order == "overlapping" else ""
+        return f"{brief}, over {over}{close}{unsure}"
 
     @property
     def says(self) -> str:
         """One sentence: by how much, over how many workloads, and how sure it is."""
         over = f"{self.workloads} of {words.counted(self.measured, 'workload')}"
         if self.implementation == self.baseline:
-            return f"no other is faster than the baseline, {self.baseline}, over {over}"
+            first = f"no other is faster than the baseline, {self.baseline}, over {over}"
+            return first + (f"; not ranked, since unreliable: {words.listed(self.withheld)}" if self.withheld else "")
         spread = "" if self.workloads == 1 else f", {words.ratio(self.least)} to {words.ratio(self.most)} on each"
         said = f"{words.ratio(self.ratio, self.low, self.high)} of the time of {self.baseline} over {over}{spread}"
         if not self.second:
@@ -127,6 +140,8 @@ def fastest(timing: Timing) -> tuple[Fastest, ...]:
 
 def _choice(panel: Panel) -> Choice:
     first = ranked(panel)
+    if len(first) == 1 and first[0].answer == "baseline" and any(x.answer == "unreliable" for x in panel.lines):
+        first = ()  # the baseline alone is left of what was measured: that makes it no choice
     names = {line.implementation for line in first}
     others = (
         f"{x.implementation}: {x.answer}{', ' + x.remark if x.remark else ''}"
@@ -196,6 +211,9 @@ def _fastest(mechanism: str, panels: Sequence[Panel]) -> Fastest | None:
     shared = [lines for lines in placed if all(name in lines for name in names)]
     if not shared:
         return None
+    withheld = sorted({x.implementation for p in panels for x in p.lines if x.answer == "unreliable"} - set(names))
+    if names == [baseline] and withheld:
+        return None  # what was measured beside it has no answer
     means = {name: _mean([lines[name] for lines in shared]) for name in names}
     first, *rest = sorted(names, key=lambda name: means[name][0])
     ratios = [lines[first].row.ratio or 1.0 for lines in shared]
@@ -216,6 +234,7 @@ def _fastest(mechanism: str, panels: Sequence[Panel]) -> Fastest | None:
         means[second][0] if second else None,
         _order(interval, means[second][1]) if second else "alone",
         tuple(sorted(counts.keys() - set(names))),
+        tuple(withheld),
     )
 
 
