@@ -88,8 +88,12 @@ def _of_implementation(name: str, verdicts: Sequence[Verdict]) -> Iterator[Share
         return
     named = [set(one.facts) for one in whole.conjunctions]
     found: dict[tuple[object, ...], SharedFacts] = {}
+    concerned: dict[str, list[Verdict]] = {}
+    for one in verdicts:
+        for kind in {_kind(one), one.check}:
+            concerned.setdefault(kind, []).append(one)
     for kind in sorted({_kind(one) for one in verdicts if one.status in NONCONFORMING}):
-        part = _separated(name, [kind], [one for one in verdicts if kind in (_kind(one), one.check)], kind)
+        part = _separated(name, [kind], concerned[kind], kind)
         if part is None or not part.exact or not part.conjunctions:
             continue
         facts = set(part.conjunctions[0].facts)

@@ -46,6 +46,11 @@ def _check_tables(run: Run) -> None:
             raise HarnessError(f"{run.directory} names {len(names)} {kind}; a report has room for {MOST[kind]}")
 
 
+def _plain(value: Any) -> bool:
+    """Say that a value is printable by a look at it; of what holds others it is not known."""
+    return value.isprintable() if isinstance(value, str) else value is None or isinstance(value, int | float)
+
+
 def _printable(value: Any) -> Any:
     """Return a value with every text in it printable, the value itself where all of it is."""
     if isinstance(value, Enum) or value is None:
@@ -53,6 +58,8 @@ def _printable(value: Any) -> Any:
     if isinstance(value, str):
         return value if value.isprintable() else printable(value)
     if isinstance(value, Stored):
+        if all(map(_plain, structs.astuple(value))):  # of a hundred thousand verdicts nearly all
+            return value
         values = {name: getattr(value, name) for name in value.__struct_fields__}
         changed = {name: new for name, old in values.items() if (new := _printable(old)) is not old}
         return structs.replace(value, **changed) if changed else value
