@@ -33,6 +33,7 @@ def _spec() -> dict[str, Any]:
             }
         },
         layer=[
+            *({"mark": {"type": "rule", "opacity": 0}, "encoding": {"x": {"datum": n}, "y": None}} for n in (1, 10)),
             {
                 "transform": [paid],
                 "mark": {"type": "point", "filled": True, "size": 48, "opacity": 0.7},

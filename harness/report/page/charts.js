@@ -20,8 +20,9 @@
     return copy(kinds.get(kind));
   }
 
-  /* A row that no implementation stands behind, such as a bound or a cell of a heatmap, stays. */
-  const kept = (rows) => rows.filter((row) => row.implementation === undefined || keep(row));
+  /* What no implementation stands behind, such as a bound or a cell of a heatmap, stays. */
+  const asked = (row) => row.implementation !== undefined;
+  const kept = (rows) => rows.filter((row) => !asked(row) || keep(row));
 
   function columns(names, width) {
     const longest = Math.max(0, ...names.map((name) => name.length));
@@ -39,7 +40,12 @@
       const held = JSON.parse(this.figure.querySelector('script[type="application/json"]').textContent);
       const row = (values) => Object.fromEntries(held.fields.map((name, i) => [name, values[i]]).filter((x) => x[1] !== null));
       Object.assign(this, { kind: held.kind, text: held.text, values: held.values, rows: held.rows.map(row) });
-      this.about = this.rows.some((one) => one.implementation !== undefined);
+    }
+
+    /* The rows to draw. Of a chart with nothing left there are none: it is hidden as it was, for scales need data. */
+    left() {
+      const rows = kept(this.rows);
+      return rows.some(asked) || !this.rows.some(asked) ? rows : null;
     }
 
     /* The signals of the rows that are kept: names without a row leave the legend. */
@@ -69,7 +75,8 @@
       this.room = room;
 
       const spec = specification(this.kind);
-      const rows = kept(this.rows);
+      const left = this.left();
+      const rows = left || this.rows;
       this.responsive = spec.autosize && spec.autosize.type === "fit-x";
       const signals = this.signals(rows);
       for (const signal of spec.signals) {
@@ -90,7 +97,7 @@
       });
       this.fit();
       this.view.run();
-      this.tell(rows);
+      this.show(left !== null);
       if (this.responsive && window.ResizeObserver) {
         const fitted = () => this.fit() && this.view.run();
         new ResizeObserver(() => requestAnimationFrame(fitted)).observe(room);
@@ -103,27 +110,26 @@
       if (!this.responsive || !width || width === this.width) return false;
       this.width = width;
       this.view.width(width);
-      if (this.values.names) this.view.signal("columns", columns(this.signals(kept(this.rows)).names, width));
+      if (this.values.names) this.view.signal("columns", columns(this.signals(this.left() || this.rows).names, width));
       return true;
     }
 
-    tell(rows) {
-      const empty = this.about && !rows.some((row) => row.implementation !== undefined);
-      this.note.hidden = !empty;
-      this.room.hidden = empty;
+    show(whether) {
+      this.note.hidden = whether;
+      this.room.hidden = !whether;
     }
 
     filter() {
       if (!this.view) return;
-      const rows = kept(this.rows);
+      const rows = this.left();
+      this.show(rows !== null);
+      if (!rows) return;
       const signals = this.signals(rows);
       for (const name of ["names", "colours", "shapes", "slots"]) {
         if (name in signals) this.view.signal(name, signals[name]);
       }
       const fresh = rows.map((row) => ({ ...row }));
-      this.view.change("rows", vega.changeset().remove(vega.truthy).insert(fresh));
-      this.tell(rows);
-      this.view.run();
+      this.view.change("rows", vega.changeset().remove(vega.truthy).insert(fresh)).run();
     }
   }
 
