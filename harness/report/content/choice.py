@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from attention_harness.model.case import Case
@@ -131,8 +132,8 @@ def shape(case_id: str) -> str:
 def fastest(timing: Timing) -> tuple[Fastest, ...]:
     """Return the fastest conforming implementation of each mechanism.
 
-    Over forward calls where there are any: fewer implementations have a backward pass. Implementations that were ranked
-    on at least half as many workloads as the baseline compare, over the workloads that all of them share.
+    Over forward calls where there are any: fewer implementations have a backward pass. Means compare over the workloads
+    that all of them share. Until these are half of the workloads, who was ranked on the fewest is left out.
     """
     found = (_fastest(mechanism, panels) for mechanism, panels in timing.groups.items())
     return tuple(one for one in found if one is not None)
@@ -202,20 +203,15 @@ def _fastest(mechanism: str, panels: Sequence[Panel]) -> Fastest | None:
     baselines = {line.implementation for lines in placed for line in lines.values() if line.answer == "baseline"}
     if len(baselines) != 1:
         return None  # nothing was compared, or not with one baseline: no mean of such ratios says anything
-    counts: dict[str, int] = {}
-    for lines in placed:
-        for name in lines:
-            counts[name] = counts.get(name, 0) + 1
     baseline = baselines.pop()
-    names = [name for name, count in counts.items() if 2 * count >= counts[baseline]]
-    shared = [lines for lines in placed if all(name in lines for name in names)]
+    names, shared = _sharing(placed, baseline)
     if not shared:
         return None
-    withheld = sorted({x.implementation for p in panels for x in p.lines if x.answer == "unreliable"} - set(names))
-    if names == [baseline] and withheld:
+    withheld = sorted({x.implementation for p in panels for x in p.lines if x.answer == "unreliable"} - names)
+    if names == {baseline} and withheld:
         return None  # what was measured beside it has no answer
     means = {name: _mean([lines[name] for lines in shared]) for name in names}
-    first, *rest = sorted(names, key=lambda name: means[name][0])
+    first, *rest = sorted(names, key=lambda name: (means[name][0], name))
     ratios = [lines[first].row.ratio or 1.0 for lines in shared]
     ratio, interval = means[first]
     second = rest[0] if rest else ""
@@ -233,9 +229,21 @@ def _fastest(mechanism: str, panels: Sequence[Panel]) -> Fastest | None:
         second,
         means[second][0] if second else None,
         _order(interval, means[second][1]) if second else "alone",
-        tuple(sorted(counts.keys() - set(names))),
+        tuple(sorted({name for lines in placed for name in lines} - names)),
         tuple(withheld),
     )
+
+
+def _sharing(placed: Sequence[Mapping[str, Line]], baseline: str) -> tuple[set[str], list[Mapping[str, Line]]]:
+    """Return the implementations that compare, the baseline among them, and the workloads that all of them share."""
+    counts = Counter(name for lines in placed for name in lines)
+    alone = {name: _mean([lines[name] for lines in placed if name in lines])[0] for name in counts}
+    names = set(counts)
+    while True:
+        shared = [lines for lines in placed if names <= lines.keys()]
+        if 2 * len(shared) >= len(placed) or len(names) <= 2:
+            return names, shared
+        names.remove(min(names - {baseline}, key=lambda name: (counts[name], -alone[name], name)))
 
 
 def _mean(lines: Sequence[Line]) -> tuple[float, Interval | None]:
