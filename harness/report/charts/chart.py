@@ -120,15 +120,20 @@ def svg(chart: Chart) -> str:
     """Return the chart as an SVG. Its ink is that of the text around it, black where nothing says otherwise."""
     import vl_convert
 
-    return small(vl_convert.vega_to_svg(compiled(chart), allowed_base_urls=[]))
+    return small(vl_convert.vega_to_svg(_still(chart), allowed_base_urls=[]))
 
 
 def png(chart: Chart, scale: float = 2) -> bytes:
     """Return the chart as a PNG on white."""
     import vl_convert
 
-    drawn = vl_convert.vega_to_svg(compiled(chart) | {"background": "white"}, allowed_base_urls=[])
+    drawn = vl_convert.vega_to_svg(_still(chart) | {"background": "white"}, allowed_base_urls=[])
     return packed(vl_convert.svg_to_png(drawn, scale=scale))
+
+
+def _still(chart: Chart) -> Json:
+    """Return its Vega specification for a picture, which takes the room that it needs: one layout in place of two."""
+    return compiled(chart) | {"autosize": "pad"}
 
 
 def embedded(value: Any) -> str:
