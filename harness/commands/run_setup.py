@@ -104,6 +104,7 @@ def _tier(options: argparse.Namespace) -> str:
 
 def mechanism_facts(names: Iterable[str]) -> dict[str, MechanismFacts]:
     """Return what a report says of the mechanisms, in the order of the registry, so that it is rebuilt from files."""
+    from attention_harness.cases.notice import NOTICE
     from attention_harness.cases.worked_examples import input_facts, worked_examples
 
     concerned = set(names)
@@ -119,6 +120,7 @@ def mechanism_facts(names: Iterable[str]) -> dict[str, MechanismFacts]:
             inputs=input_facts(one),
             output=" ".join(one.output),
             weights=" ".join(one.scores),
+            notice=NOTICE.get(one.name, ""),
             examples=worked_examples(one),
         )
         for name, one in known.items()

@@ -104,6 +104,7 @@ class MechanismFacts(Stored, frozen=True):
     """A formula that the run concerns, as its reference describes it. formula: LaTeX without the dollars.
 
     kind           which question it answers: scores, softmax, layers, positions, beyond
+    notice         what to see in its weights
     specification  shapes, edge rules and sources in words
     output         axes of the output; weights: of the weights, "" where there are none
     """
@@ -117,4 +118,5 @@ class MechanismFacts(Stored, frozen=True):
     inputs: Annotated[tuple[InputFacts, ...], Meta(max_length=100)] = ()
     output: Name = ""
     weights: Name = ""
+    notice: Text = ""
     examples: Annotated[tuple[WorkedExample, ...], Meta(max_length=100)] = ()

@@ -86,6 +86,7 @@ def hostile_mechanism() -> MechanismFacts:
         examples=(example, example),
         output=HOSTILE,
         weights=HOSTILE,
+        notice=HOSTILE,
     )
 
 

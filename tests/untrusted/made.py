@@ -114,6 +114,7 @@ def mechanism(text: str = "") -> MechanismFacts:
         (InputFacts(text or "query", text or "Q", text or "B H Lq D", text or "what is looked for"),),
         text or "B H Lq Dv",
         text or "B H Lq Lk",
+        text or "There are columns.",
         (example,),
     )
 
