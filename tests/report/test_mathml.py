@@ -107,3 +107,35 @@ def test_a_part_that_cannot_be_set_takes_the_others_with_it():
     """So that none is missing unseen; parts stand by themselves otherwise."""
     assert mathml.parts(r"a, \quad \nosuchword{x}") == ()
     assert ["a,", "b"] == [ElementTree.fromstring(part).get("alttext") for part in mathml.parts(r"a, \quad b")]
+
+
+class Everything:
+    """A list that every command is on."""
+
+    def __contains__(self, command: object) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    "latex",
+    [
+        r"\href{javascript:alert(1)}{x}",
+        r"\style{color:red}{x}",
+        r"\class{top}{x}",
+        r"\color{red}x",
+        r"\phantom{x}",
+        r"\begin{matrix}a\end{matrix}",
+        r"\unicode{x202E}",
+        r"\nosuchword{x}",
+    ],
+)
+def test_elements_attributes_and_texts_are_held_to_their_lists_too(monkeypatch, latex):
+    """Were a command let through by mistake, its element, attribute or text would not be."""
+    monkeypatch.setattr(mathml, "COMMANDS", Everything())
+    assert mathml._math(latex, "block") is None
+
+
+@pytest.mark.parametrize("latex", [rf"\text{{{'a' * 1000}}}", "x" * 1000, "{" * 60 + "x" + "}" * 60])
+def test_length_number_and_depth_are_bounded(latex):
+    """Each by itself: a long text is one element, many letters are short, braces lie deep."""
+    assert mathml._math(latex, "block") is None
