@@ -242,14 +242,19 @@ class Weights(Difference):
             shares = np.divide(w, total, out=np.zeros_like(w), where=total > 0)
             b1 = total * np.sqrt(weighted_spread(shares, values.value, out)) / self.lowest
             b2 = theta * (grown @ magnitude) / self.lowest
-            seen = self.visible.astype(np.float64)
-            b3 = self._half_spacing * (seen @ magnitude) + seen @ self._vanishing(magnitude)
+            weighed = self._weighed.astype(np.float64)
+            b3 = self._half_spacing * (weighed @ magnitude) + weighed @ self._vanishing(magnitude)
             bound = b1 + b2 + b3
             cap = magnitude.max(-2, keepdims=True, initial=0.0) * (1 + theta) + np.abs(out)
             if not isinstance(values.bound, float):
                 bound = bound + (1 + theta) * (grown @ values.bound) / self.lowest
                 cap = cap + (1 + theta) * np.max(values.bound, -2, keepdims=True, initial=0.0)
             return np.minimum(np.nan_to_num(bound, nan=np.inf, posinf=np.inf), cap)
+
+    @property
+    def _weighed(self) -> NDArray[np.bool_]:
+        """The keys whose products a row's sum has: those that it sees, or all where it sees none and is their mean."""
+        return np.asarray(self.visible | (self.value > 0))
 
     def _vanishing(self, magnitude: Array) -> Array:
         """Return what a term of a weighted sum loses where its product is below the smallest number."""
@@ -287,7 +292,7 @@ class Weights(Difference):
         variance = variance + sum_variance(n, squares @ v**2, out, model.acc) + self._of_normaliser * out**2
         # Many kernels flush products below the smallest normal number to 0: these errors have one sign, and add up.
         flushed = np.minimum(
-            np.nan_to_num(self.value) @ np.abs(v), self.visible.sum(-1, keepdims=True) * model.acc.smallest
+            np.nan_to_num(self.value) @ np.abs(v), self._weighed.sum(-1, keepdims=True) * model.acc.smallest
         )
         variance = variance + flushed**2
         return variance if isinstance(values.bound, float) else variance + squares @ values.variance

@@ -80,6 +80,11 @@ def test_a_correct_variant_is_not_accused(name):
             "fully masked rows are the mean by masks, NaN by biases, as declared",
             "gaussian_kernel-B2H2Lq5Lk7D16Dv16-float64-bias=full+causal=bottom_right+mask=full+valid_lens=query-large-offset",
         ),
+        # A hidden row's mean, twenty keys of which cancel to less than the smallest normal number on the way.
+        (
+            "fully masked rows are the mean, sums below the normal numbers are zero, as declared",
+            "gaussian_kernel-B2H2Lq16Lk17D6Dv8-float32-valid_lens=batch-both_ends-stepped",
+        ),
         # Of 521 exponentials many are e^-0.3, added one after the other: their roundings are alike, and add up.
         (
             "softmax of the transposed scores",
@@ -88,10 +93,25 @@ def test_a_correct_variant_is_not_accused(name):
     ],
 )
 def test_what_was_accused_once_is_not(name, case):
-    """Found by whole campaigns: these six ways are all in which they accused a correct variant."""
+    """Found by whole campaigns, and in the row `jax`: these are all the ways in which a correct answer was accused."""
     found = list(verdicts(variant(name), [parse(case)]))
     assert [] == [f"{v.check}: {v.reason}" for v in found if v.status in ACCUSES]
     assert any(v.error_ratio for v in found)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("return scores.softmax(-1)", "return scores.softmax(-1).masked_fill(empty, 0.0)"),
+        ("return output.to(value.dtype)", "return output.to(value.dtype).masked_fill(output.abs() < 1e-35, 0.0)"),
+    ],
+)
+def test_room_for_flushed_sums_is_no_room_for_zeros(right, wrong):
+    """Zeros in place of a hidden row's mean are seen, and in place of its channels near the smallest number alone."""
+    sound = variant("fully masked rows are the mean, sums below the normal numbers are zero, as declared")
+    mistaken = replace(sound, patches=(*sound.patches, (right, wrong)))
+    case = parse("gaussian_kernel-B2H2Lq16Lk17D6Dv8-float32-valid_lens=batch-both_ends-stepped")
+    assert "accuracy" in {v.check for v in verdicts(mistaken, [case]) if v.status in ACCUSES}
 
 
 @pytest.mark.parametrize("name", ["softmax summed key after key", "softmax by exponentials of base two"])

@@ -134,6 +134,11 @@ def softmax(scores: Any) -> Any:
     return core.softmax(scores, everything(scores))
 
 
+def hidden(scores: Any) -> Any:
+    """Return the weights of rows that see no key, and are the mean of the values."""
+    return core.softmax(scores, ~everything(scores), "mean")
+
+
 N = 64
 ONES = np.ones((3, 4))
 LONG = decaying(N)
@@ -296,6 +301,12 @@ OPERATIONS: dict[str, Scenario] = {
             ([Leaf([[[0.0, 0.0]]]), Leaf([[[1.0], [1.0]]], OFF)], ONE_FORMAT),
             ([Leaf([[[0.0, *[-8.333] * 20]]]), Leaf([[[0.0], *[[1.0]] * 20]])], VANISHING),
         ],
+    ),
+    "Weights.__matmul__ of hidden keys": Scenario(
+        lambda scores, values: hidden(scores) @ values,
+        [Leaf([[[0.0] * 8]]), Leaf(np.full((1, 8, 1), 7.9 * 2.0**-12))],
+        replace(VANISHING, io=VANISHING.probabilities),
+        also=[([Leaf([[[0.0, 0.0]]]), Leaf([[[1.0], [1.0]]], OFF)], ONE_FORMAT)],
     ),
     "Weights.__mul__": Scenario(lambda scores: softmax(scores) * ONES[:1, None, :2], [TWO]),
     "Weights.swapaxes": Scenario(lambda scores: softmax(scores).swapaxes(-1, -2), [TWO]),

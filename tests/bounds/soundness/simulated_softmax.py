@@ -19,8 +19,10 @@ class SimulatedWeights:
     storings = 1  # of a weight, before it meets the values
 
     def __init__(self, scores: Any, visible, fully_masked_rows: str):
-        assert np.all(fully_masked_rows == "zero")
-        self.model, self.adversary, self.scores, self.visible = scores.model, scores.adversary, scores, visible
+        assert np.isin(fully_masked_rows, ("zero", "mean")).all()
+        self.model, self.adversary, self.scores = scores.model, scores.adversary, scores
+        means = ~visible.any(-1, keepdims=True) & (np.asarray(fully_masked_rows) == "mean")
+        self.visible, self.held = visible | means, np.where(means, 0.0, scores.held)  # of hidden keys that are only low
         half = scores.shape[-1] // 2
         parts = [slice(0, half), slice(half, None)] if self.model.split_keys and half else [slice(None)]
         self.parts = [self._part(part) for part in parts]
@@ -35,7 +37,7 @@ class SimulatedWeights:
 
     def _part(self, part: slice):
         """Return exponentials of some keys, their sum, and the peak."""
-        scores, visible, adversary = self.scores.held[..., part], self.visible[..., part], self.adversary
+        scores, visible, adversary = self.held[..., part], self.visible[..., part], self.adversary
         acc, exp_ulp = self.model.acc, self.model.exp_ulp
         peak = np.max(scores, -1, keepdims=True, initial=-np.inf, where=visible)
         peak = np.where(np.isfinite(peak), peak, 0.0)
