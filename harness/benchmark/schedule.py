@@ -14,7 +14,7 @@ from attention_harness.benchmark.costs import cost
 from attention_harness.benchmark.statistics import LEVEL
 from attention_harness.benchmark.worker import CellPlan, PassPlan
 from attention_harness.execution.limits import memory_per_worker
-from attention_harness.model.pass_records import Ended, Record
+from attention_harness.model.pass_records import Begun, Ended, Record
 
 if TYPE_CHECKING:
     from attention_harness.benchmark.campaign import Campaign
@@ -53,6 +53,7 @@ class Schedule:
         cells = [cell for cell in cells if cell.arms]
         counts = dict.fromkeys(cell.threads for cell in cells)
         seconds, timed, done, what = 0.0, 0, 0, ""
+        places: dict[str, tuple[int, str]] = {}  # of the pass under way: the cell's number and its workload
 
         def show(doing: str) -> None:
             self.progress(f"{what}, {doing}", done, len(cells) * len(numbers))
@@ -64,12 +65,18 @@ class Schedule:
             if isinstance(record, Ended):
                 done += 1
                 show("timing")
+            elif isinstance(record, Begun) and record.arm and record.cell in places:
+                place, workload = places[record.cell]
+                arm = record.arm.replace(AA_CONTROL, "'s control")
+                show(f"preparing {arm} on {workload} ({place} of {len(places)})")
 
         for number in numbers:
             for count in counts:
                 here = [cell for cell in cells if cell.threads == count]
                 ended = {one.cell for one in self._of_pass(number, count) if isinstance(one, Ended)}
                 left = tuple(self._planned(cell) for cell in here if cell.id not in ended)
+                names = {cell.id: cell.workload.name for cell in here}
+                places = {one.cell: (place, names[one.cell]) for place, one in enumerate(left, 1)}
                 what = f"pass {number + 1} of {numbers.stop}" + (f", {count} threads" if len(counts) > 1 else "")
                 done += len(ended)
                 show("preparing")

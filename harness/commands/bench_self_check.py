@@ -65,7 +65,7 @@ def _minutes(seconds: float) -> str:
 
 
 def _show_calibration(stage: str, done: int, total: int) -> None:
-    if "preparing" in stage:
+    if stage.endswith("preparing"):  # once for each pass
         console.line(f"bench: calibrating the plant: {stage}")
 
 

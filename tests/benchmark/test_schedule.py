@@ -18,7 +18,7 @@ from attention_harness.benchmark.worker import CellPlan, PassPlan
 from attention_harness.benchmark.workloads import Workload
 from attention_harness.cases.ids import parse
 from attention_harness.model.measurement import Measurement
-from attention_harness.model.pass_records import Ended, Record
+from attention_harness.model.pass_records import Begun, Ended, Record
 from attention_harness.model.run_facts import RunFacts
 from attention_harness.store import Writer
 from attention_harness.store.layout import PASSES, RUN
@@ -87,6 +87,40 @@ def test_what_is_there_is_not_measured_again(
     assert expected == rows_of(killed)
     left = [(n, [c for place, c in enumerate(CASES) if (n, place) >= dies_at]) for n in range(dies_at[0], 3)]
     assert [(number, found) for number, found in left if found] == machine.passes
+
+
+def test_what_is_being_prepared_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each arm on its workload, before it is prepared; a process that goes on after a lost one counts no cell anew."""
+    shown: list[tuple[str, int, int]] = []
+
+    def run_pass(plan: PassPlan, notice: Callable[[Record], None]) -> None:
+        def begin(cell: CellPlan, arm: str) -> None:
+            notice(Begun(number=plan.number, threads=1, cell=cell.cell, arm=arm))
+
+        first, second = plan.cells
+        for cell in (first, second, second):  # the process is lost at the second, and another one goes on
+            for arm in cell.arms:
+                begin(cell, arm)
+        for cell in plan.cells:
+            begin(cell, "")
+            for arm in cell.arms:
+                notice(sampled(cell.cell, arm, 1.0, number=plan.number))
+            notice(Ended(number=plan.number, threads=1, cell=cell.cell))
+
+    monkeypatch.setattr(manager, "run_pass", run_pass)
+    known = registry.implementations()
+    campaign = Campaign(implementations=(known["eager"], known["torch_sdpa"]), workloads=TWO, passes=2)
+    list(measure(campaign, lambda *_: "", lambda *step: shown.append(step)))
+
+    def preparing(place: int) -> list[str]:
+        return [f"preparing {arm} on w{place - 1} ({place} of 2)" for arm in ("eager", "torch_sdpa", "eager's control")]
+
+    def of_pass(number: int) -> list[tuple[str, int, int]]:
+        steps = [(text, 0) for text in ["preparing", *preparing(1), *preparing(2), *preparing(2)]]
+        steps += [("timing", 1), ("timing", 2)]
+        return [(f"pass {number} of 2, {text}", 2 * number - 2 + done, 4) for text, done in steps]
+
+    assert [*of_pass(1), *of_pass(2)] == [step for step in shown if step[0] != "checking"]
 
 
 def test_no_time_is_left_after_a_resume_either(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
