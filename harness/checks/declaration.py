@@ -65,9 +65,11 @@ class Check:
 
     def holds(self, implementation: Declaration, case: Case) -> bool:
         """Return whether the question makes sense, and the implementation takes all that it needs."""
-        if self.name.removeprefix("relation.") in broken(case) or not (self.codes or inputs.codes(case) is None):
+        if not (self.codes or inputs.codes(case) is None):
             return False
         if not all(condition(implementation, case) for condition in self.conditions):
+            return False
+        if self.name.removeprefix("relation.") in broken(case):
             return False
         return not any(implementation.refuses(other(case)) for other in self.other_cases)
 

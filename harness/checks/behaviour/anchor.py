@@ -15,6 +15,7 @@ from attention_harness.cases import inputs
 from attention_harness.cases.projection import mended
 from attention_harness.cases.space import variants
 from attention_harness.checks.interface import Declaration
+from attention_harness.model.capabilities import Capabilities
 from attention_harness.model.case import Case
 from attention_harness.model.dtypes import DTYPES
 from attention_harness.options import OPTIONS, hiding
@@ -39,19 +40,23 @@ def anchor(implementation: Declaration) -> Case:
     the case has no options, and the first lengths and widths that are taken, as they are or as `requires` makes them.
     """
     capabilities = implementation.capabilities
-    declared = [mechanisms()[name] for name in capabilities.mechanisms]
-
-    def rank(mechanism: Mechanism) -> tuple[bool, bool, int]:
-        taken = set(mechanism.options) & set(capabilities.options)
-        return mechanism.weighs_directly, bool(mechanism.scores), len(taken)
-
-    mechanism = max(declared, key=rank)
-    dtype = next(dtype for dtype in DTYPES if dtype in capabilities.dtypes)
+    mechanism, dtype = _measured(capabilities)
     variant = next(one for one in variants() if one.mechanism is mechanism)
     cases = [variant.plain(dtype, **sizes) for sizes in _SIZES]
     fitting = (case for case in (mended(case, capabilities) for case in cases) if case and _few_keys(case))
     taken = (case for case in (*cases, *fitting) if not implementation.refuses(case.on(implementation.device)))
     return next(taken, cases[0])
+
+
+def _measured(capabilities: Capabilities) -> tuple[Mechanism, str]:
+    """Return the mechanism and the dtype of the anchor."""
+
+    def rank(mechanism: Mechanism) -> tuple[bool, bool, int]:
+        taken = set(mechanism.options) & set(capabilities.options)
+        return mechanism.weighs_directly, bool(mechanism.scores), len(taken)
+
+    mechanism = max((mechanisms()[name] for name in capabilities.mechanisms), key=rank)
+    return mechanism, next(dtype for dtype in DTYPES if dtype in capabilities.dtypes)
 
 
 def _few_keys(case: Case) -> bool:
@@ -92,8 +97,10 @@ def each_dtype(implementation: Declaration, case: Case) -> list[Case]:
 def is_anchor(implementation: Declaration, case: Case) -> bool:
     """Return whether the behaviours are measured in this case."""
     plain = case.content == "ordinary" and case.layout == "contiguous" and case.draw == 0
-    optional = case.options.keys() - set(mechanisms()[case.mechanism].choices)
-    return plain and not optional and case.on("cpu") == anchor(implementation)
+    if not plain or case.options.keys() - set(mechanisms()[case.mechanism].choices):
+        return False
+    mechanism, dtype = _measured(implementation.capabilities)  # this is asked of every case by every behaviour
+    return (case.mechanism, case.dtype) == (mechanism.name, dtype) and case.on("cpu") == anchor(implementation)
 
 
 def can_hide(implementation: Declaration, case: Case) -> bool:
