@@ -104,8 +104,11 @@ class Coverage:
 
     def missing(self, cases: Iterable[Case]) -> dict[Item, None]:
         """Return the wanted items that no case has, in a fixed order."""
-        covered = set().union(*(self.covered(case) for case in cases))
-        return {item: None for item in self.wanted() if item not in covered}
+        left = self.wanted()
+        for case in cases:  # one after the other: millions of items at once would keep the garbage collector busy
+            for item in self.covered(case):
+                left.pop(item, None)
+        return left
 
 
 def shows_weights(case: Case) -> bool:

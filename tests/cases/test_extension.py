@@ -91,7 +91,6 @@ def test_no_id_and_no_number_changes(grown):
 )
 def test_the_list_is_extended_by_what_is_new(grown, tier):
     """Rows are missing, are found, are all about what was added, and then none is missing."""
-    assert Coverage(tier).missing(BEFORE[tier])
     made = list(further(tier, BEFORE[tier]))
     assert 0 < len(made) < 80
     assert not set(made) & set(BEFORE["thorough"])
@@ -110,6 +109,7 @@ def is_new(case: Case, grown: str) -> bool:
     }[grown]
 
 
-def test_without_an_addition_nothing_is_appended():
-    """The list that is checked in is complete, and to extend it once more changes nothing."""
-    assert [[], [], []] == [list(further(tier, BEFORE[tier])) for tier in TIERS]
+@pytest.mark.parametrize("tier", TIERS)
+def test_without_an_addition_nothing_is_appended(tier):
+    """The list that is checked in covers what the factors ask; for more, `python tools/extend_matrix.py` adds rows."""
+    assert [] == list(further(tier, BEFORE[tier]))

@@ -106,12 +106,6 @@ def test_the_count_of_pairs_sees_a_hole():
         assert feasible - occurring_pairs([case for case in drawn() if case.mechanism != mechanism]), mechanism
 
 
-@pytest.mark.parametrize("tier", TIERS)
-def test_the_lists_cover_what_the_factors_ask(tier):
-    """A new mechanism, option, level or dtype needs rows: `python tools/extend_matrix.py` appends them."""
-    assert {} == Coverage(tier).missing(matrix(tier))
-
-
 @pytest.mark.parametrize("tier", TIERS if DEEP else TIERS[:2])
 def test_a_list_without_any_one_row_with_a_pair_of_its_own_is_seen(tier):
     """What only one case covers is missing without it."""
