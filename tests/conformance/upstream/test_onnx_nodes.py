@@ -145,15 +145,18 @@ def node_cases(request: pytest.FixtureRequest) -> Iterator[list[NodeCase]]:
             writer.write(NODE_CASES, table(found))
 
 
-def _asked() -> list[Any]:
-    """Return (implementation, node case): all of them; of what is built for each, few with each mechanism and dtype."""
+def _asked(built: bool = True) -> list[Any]:
+    """Return (implementation, node case): all of them; of what is built for each, few with each mechanism and dtype.
+
+    built: or of these one alone, which plain tox asks
+    """
     found = []
     for implementation in registry.select([]):
         if implementation.unavailable():
             continue
         taken = {name: told.case for name, told in EXPRESSED.items() if not implementation.refuses(told.case)}
         facts = {name: (case.mechanism, case.dtype) for name, case in taken.items()}
-        names = covering(facts) if implementation.capabilities.builds else list(taken)
+        names = covering(facts)[: None if built else 1] if implementation.capabilities.builds else list(taken)
         found += [pytest.param(implementation, name, id=f"{implementation.name}:{name}") for name in names]
     return found
 
@@ -253,7 +256,13 @@ def test_a_wrong_mask_is_noticed(name):
 # --- the implementations
 
 
-@pytest.mark.parametrize(("implementation", "name"), _asked())
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Ask what is built on one node case; on few of each kind in `tox -e report` and `tox -e thorough`."""
+    if metafunc.function is test_an_implementation_answers_as_upstream:
+        whole = DEEP or bool(metafunc.config.getoption("--node-cases"))
+        metafunc.parametrize(("implementation", "name"), _asked(whole))
+
+
 def test_an_implementation_answers_as_upstream(implementation, name, node_cases):
     """Within the error bound of the implementation's own arithmetic; what it declares a known failure still fails."""
     found = judged(implementation, name)
