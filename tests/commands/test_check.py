@@ -41,7 +41,7 @@ def test_a_wrong_one_does_not_and_its_replay_fails_again(harness, terminal, tmp_
     failure, reason, replay = answer.err.splitlines()[:3]
     assert failure.startswith(f"FAIL unscaled, accuracy, {TINY} at [")
     assert "exceeds its error bound" in reason
-    again = terminal(replay.removeprefix("  replay: "))
+    again = terminal(replay.removeprefix("  replay: ") + " --no-diagnosis")
     assert again.status == 1
     assert f"FAIL accuracy{failure[failure.index(' at [') :]}: {reason.strip()}" in again.out.splitlines()
     cause, match, *_ = answer.err.partition("DIAGNOSIS ")[2].splitlines()
@@ -81,7 +81,7 @@ def test_counts_add_up(harness, tmp_path):
     assert {("far", "no chip"), ("picky", "not today"), ("right", bfloat), ("far", bfloat)} <= reasons
     assert {"right", "wrong", "far", "picky", "old"} == set(facts["implementations"])
     assert facts["finished"] >= facts["started"]
-    again = json.loads(harness("check", *load, "--case", TINY, "--case", BFLOAT, "--json").out)
+    again = json.loads(harness("check", *load, "--case", TINY, "--case", BFLOAT, "--json", "--no-diagnosis").out)
     assert facts["planned"] == again["planned"] == len(again["verdicts"])
     assert [(v["case"], v["check"], v["status"]) for v in lines(run)] == [
         (v["case"], v["check"], v["status"]) for v in again["verdicts"]
