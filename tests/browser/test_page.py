@@ -243,3 +243,32 @@ def test_the_files_and_the_first_screen_agree(address, opened, verdicts):
     for who in runs.IMPLEMENTATIONS:
         checked = [v for v in verdicts if v.implementation == who and v.status != "unsupported"]
         assert re.search(rf"{who}\s.*?{len(checked)} checks", text), who
+
+
+SYMBOLS = """() => [...document.querySelectorAll('figure[data-chart=ratios]')].map((one) =>
+  [...one.querySelectorAll('.mark-symbol path')].filter((mark) => mark.checkVisibility()).length)"""
+
+
+def test_charts_are_drawn_and_follow_the_query(address, opened):
+    """Each is drawn when it comes into view; a query leaves the marks of what it keeps, and an empty one gives all back."""
+    watched = opened(address)
+    page = watched.page
+    for figure in page.locator("figure[data-chart]").all():
+        if figure.is_visible():
+            figure.scroll_into_view_if_needed()
+            figure.locator("svg").first.wait_for()
+    whole = page.evaluate(SYMBOLS)
+    assert len(whole) == len(runs.MECHANISMS)
+    assert min(whole) > 0
+    watched.ask("implementation:fused")
+    page.wait_for_timeout(300)
+    fewer = page.evaluate(SYMBOLS)
+    assert all(0 < one < all_of for one, all_of in zip(fewer, whole, strict=True))
+    watched.ask("mechanism:cosine")
+    page.wait_for_timeout(300)
+    assert sorted(page.evaluate(SYMBOLS))[:2] == [0, 0]
+    assert max(page.evaluate(SYMBOLS)) == max(whole)
+    watched.ask("")
+    page.wait_for_timeout(300)
+    assert page.evaluate(SYMBOLS) == whole
+    assert watched.complaints == []

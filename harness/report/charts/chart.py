@@ -21,7 +21,7 @@ from attention_harness.report.charts.style import LEGEND, columns
 VEGA_LITE = "6.4"
 """The version of Vega-Lite that the specifications are written in."""
 
-LARGEST_SVG = 90_000
+LARGEST_SVG = 20_000
 """Characters of a picture's SVG above which a PNG takes less room: many small cells."""
 
 Row = Mapping[str, Any]
@@ -100,7 +100,7 @@ class Chart:
             return f"data:image/svg+xml;base64,{base64.b64encode(drawn.encode()).decode()}"
         import vl_convert
 
-        return f"data:image/png;base64,{base64.b64encode(packed(vl_convert.svg_to_png(drawn, scale=2))).decode()}"
+        return f"data:image/png;base64,{base64.b64encode(packed(vl_convert.svg_to_png(drawn, scale=1.5))).decode()}"
 
 
 def compiled(chart: Chart) -> Json:

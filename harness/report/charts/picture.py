@@ -40,9 +40,9 @@ def _short(found: re.Match[str]) -> str:
 
 
 def packed(png: bytes) -> bytes:
-    """Return a PNG with the same pixels, compressed as far as zlib goes."""
+    """Return a PNG with the same pixels, compressed again."""
     parts = list(_parts(png))
-    pixels = zlib.compress(zlib.decompress(b"".join(data for name, data in parts if name == b"IDAT")), 9)
+    pixels = zlib.compress(zlib.decompress(b"".join(data for name, data in parts if name == b"IDAT")), 7)
     first = next(place for place, (name, _) in enumerate(parts) if name == b"IDAT")
     others = [part for part in parts if part[0] != b"IDAT"]
     others.insert(first, (b"IDAT", pixels))
