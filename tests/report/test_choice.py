@@ -47,6 +47,14 @@ def test_an_order_is_sure_where_intervals_are_apart(compared, second, order):
     assert order == one.order
 
 
+def test_a_baseline_is_not_the_fastest_because_the_others_are_unreliable(compared):
+    """Nothing is known of the order then, and nobody is named."""
+    [one] = choice.choices(compared(w={"shaky": (0.1, 0.09, 0.11, SHAKY)}))
+    assert ("–", "–", "–", "–", "unreliable") == one.row[1:]
+    assert ("shaky: unreliable, the A/A control drifted", "eager: baseline") == one.others[::-1]
+    assert () == choice.fastest(compared(w={"shaky": (0.1, 0.09, 0.11, SHAKY)}))
+
+
 def test_a_workload_of_one_implementation_has_no_order(compared, measurement):
     """There is nothing to compare it with; where nothing was timed there is no first either."""
     assert ("alone", "eager") == (choice.choices(compared(w={}))[0].order, choice.choices(compared(w={}))[0].row[1])
@@ -86,7 +94,9 @@ def test_the_fastest_of_a_mechanism_stands_on_shared_workloads(compared):
 def test_a_baseline_that_no_other_beats_is_said_to_be_the_fastest(compared):
     """There is no ratio to give then."""
     [one] = choice.fastest(compared(w={"a": (1.5, 1.4, 1.6)}))
-    assert "no other is faster than the baseline, eager, over 1 of 1 workload" == one.says
+    assert "the baseline itself, over 1 of 1 workload; next a at 1.50, the intervals do not overlap" == one.says
+    [alone] = choice.fastest(compared(w={}))
+    assert "the baseline itself, over 1 of 1 workload; nothing else could be ranked" == alone.says
 
 
 def test_a_baseline_beside_unreliable_answers_is_no_choice(compared):

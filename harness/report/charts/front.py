@@ -9,7 +9,7 @@ from attention_harness.model import units
 from attention_harness.report import words
 from attention_harness.report.charts.chart import Chart, Kind
 from attention_harness.report.charts.facts import digits
-from attention_harness.report.charts.style import BY_SERIES, INK, WIDTH, series, specification
+from attention_harness.report.charts.style import BY_SERIES, INK, SPAN, WIDTH, room, series, specification
 from attention_harness.report.content.growth import Front
 
 HEIGHT = 190
@@ -48,6 +48,7 @@ def _spec() -> dict[str, Any]:
             },
         },
         layer=[
+            *room("x", *SPAN),
             {
                 "transform": [ahead],
                 "mark": {"type": "line", "interpolate": "step-after", "color": INK, "opacity": 0.4, "strokeWidth": 1},

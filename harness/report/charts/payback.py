@@ -8,7 +8,7 @@ from typing import Any
 from attention_harness.report import words
 from attention_harness.report.charts.chart import Chart, Kind
 from attention_harness.report.charts.facts import digits, of_row
-from attention_harness.report.charts.style import BY_SERIES, WIDTH, log_axis, series, specification
+from attention_harness.report.charts.style import BY_SERIES, WIDTH, log_axis, room, series, specification
 from attention_harness.report.content.payback import NEVER, Payback, Total, calls
 from attention_harness.report.content.timings import kind
 
@@ -33,7 +33,7 @@ def _spec() -> dict[str, Any]:
             }
         },
         layer=[
-            *({"mark": {"type": "rule", "opacity": 0}, "encoding": {"x": {"datum": n}, "y": None}} for n in (1, 10)),
+            *room("x", 1, 10),
             {
                 "transform": [paid],
                 "mark": {"type": "point", "filled": True, "size": 48, "opacity": 0.7},

@@ -7,7 +7,7 @@ from typing import Any
 
 from attention_harness.report.charts.chart import Chart, Kind, Row
 from attention_harness.report.charts.facts import digits, of_line
-from attention_harness.report.charts.style import BY_SERIES, INK, WIDTH, series, specification
+from attention_harness.report.charts.style import BY_SERIES, INK, SPAN, WIDTH, series, specification
 from attention_harness.report.content.timings import Line, Panel
 
 SMALLEST, LARGEST = 1e-6, 1e6
@@ -44,6 +44,7 @@ def _spec() -> dict[str, Any]:
     drawn = {"x": x, "color": series, "shape": series, "tooltip": _TOOLTIP}
     mark = {"type": "point", "size": 46, "opacity": 1, "strokeWidth": 1.6}
     ends = {"x": x | {"field": "low"}, "x2": {"field": "high"}, "color": series}
+    line = {"y": None, "yOffset": None}
     firm, hollow = {"strokeWidth": 2}, {"strokeWidth": 1.4, "strokeDash": [2, 2]}
     return specification(
         width=WIDTH,
@@ -51,10 +52,8 @@ def _spec() -> dict[str, Any]:
         autosize={"type": "fit-x", "contains": "padding"},
         encoding={"y": _Y, "yOffset": {"field": "implementation", "type": "nominal"}},
         layer=[
-            {
-                "mark": {"type": "rule", "color": INK, "opacity": 0.55},
-                "encoding": {"x": {"datum": 1, "type": "quantitative"}, "y": None, "yOffset": None},
-            },
+            *({"mark": {"type": "rule", "opacity": 0}, "encoding": line | {"x": {"datum": end}}} for end in SPAN),
+            {"mark": {"type": "rule", "color": INK, "opacity": 0.55}, "encoding": line | {"x": {"datum": 1}}},
             {
                 "transform": [_BANDS, {"calculate": "''", "as": "implementation"}],  # in the slot of no implementation
                 "mark": {"type": "text", "align": "left", "fontWeight": 600},

@@ -19,6 +19,7 @@ HEIGHT = 340
 def _spec() -> dict[str, Any]:
     named = {"field": "implementation", "type": "nominal", "legend": None}
     point, cell, roof = ({"filter": f"datum.part == '{part}'"} for part in ("point", "cell", "roof"))
+    name = {"type": "text", "fontSize": 10, "opacity": 0.8}
     about = [{"field": "cell", "title": "workload"}, {"field": "mechanism"}]
     return specification(
         width=WIDTH,
@@ -45,8 +46,13 @@ def _spec() -> dict[str, Any]:
                 "encoding": {"detail": {"field": "label"}},
             },
             {
-                "transform": [roof, {"filter": "datum.last"}],
-                "mark": {"type": "text", "align": "right", "dy": -7, "fontSize": 10, "opacity": 0.8},
+                "transform": [roof, {"filter": "datum.last && !datum.slanted"}],
+                "mark": name | {"align": "right", "dy": -7},
+                "encoding": {"text": {"field": "label"}},
+            },
+            {
+                "transform": [roof, {"filter": "datum.last && datum.slanted"}],
+                "mark": name | {"align": "left", "dx": 3, "dy": 10},
                 "encoding": {"text": {"field": "label"}},
             },
             {
@@ -152,7 +158,7 @@ def _line(roof: Roof, ends: Sequence[tuple[float, float]]) -> Iterator[Row]:
     for place, (intensity, rate) in enumerate(ends):
         label = f"{roof.kind}, {roof.row[2]}"
         datum = {"part": "roof", "intensity": digits(intensity), "rate": digits(rate), "label": label}
-        yield datum | {"last": place == len(ends) - 1}
+        yield datum | {"last": place == len(ends) - 1, "slanted": roof.slanted}
 
 
 def _best(name: str, points: Sequence[Point]) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 INK = "currentColor"
 WIDTH = 680
 """Width in pixels of a static chart; in the page it is that of its column."""
+SPAN = (0.8, 1.25)
+"""Ratios that an axis of ratios reaches at least: less would make noise look large."""
 
 COLOURS = ("#3d85c8", "#d9661f", "#139a76", "#c46a9f", "#b3881a", "#7d6bd0", "#808791", "#25a3bd")
 """Each stands out on a light page and on a dark one; readers of any colour vision tell them apart by tone."""
@@ -75,6 +77,13 @@ def log_axis(channel: str, title: str, label: str, **parts: Any) -> dict[str, An
         "gridOpacity": {"condition": {"test": f"{narrow} || {digit} == 100", "value": 1}, "value": 0},
         "tickOpacity": {"condition": {"test": shown, "value": 1}, "value": 0},
     } | parts
+
+
+def room(channel: str, *values: float) -> list[dict[str, Any]]:
+    """Return layers that are not seen: they make an axis reach these values, whatever the data are."""
+    hidden = {"type": "rule", "opacity": 0}
+    other = {"x": "y", "y": "x"}[channel]
+    return [{"mark": hidden, "encoding": {channel: {"datum": value}, other: None}} for value in values]
 
 
 def prefixed(unit: str) -> str:

@@ -24,6 +24,7 @@ ORDERS = {
     "overlapping": "the intervals overlap",
     "one interval missing": "a ratio has no interval",
     "alone": "nothing else could be ranked",
+    "unreliable": "only the baseline is left, for the ratios to it are unreliable",
     "": "",
 }
 """How sure an order is, and what that means."""
@@ -44,8 +45,10 @@ class Choice:
     @property
     def order(self) -> str:
         """How sure it is that the first is faster than the second: one of `ORDERS`."""
+        if not self.ranked:
+            return "unreliable" if any(line.answer == "unreliable" for line in self.panel.lines) else ""
         if len(self.ranked) < 2:
-            return "alone" if self.ranked else ""
+            return "alone"
         return _order(*(_interval(line) for line in self.ranked[:2]))
 
     @property
@@ -99,13 +102,12 @@ class Fastest:
     def says(self) -> str:
         """One sentence: by how much, over how many workloads, and how sure it is."""
         over = f"{self.workloads} of {words.counted(self.measured, 'workload')}"
-        if self.implementation == self.baseline:
-            first = f"no other is faster than the baseline, {self.baseline}, over {over}"
-            return first + (f"; not ranked, since unreliable: {words.listed(self.withheld)}" if self.withheld else "")
         spread = "" if self.workloads == 1 else f", {words.ratio(self.least)} to {words.ratio(self.most)} on each"
         said = f"{words.ratio(self.ratio, self.low, self.high)} of the time of {self.baseline} over {over}{spread}"
+        if self.implementation == self.baseline:
+            said = f"the baseline itself, over {over}"
         if not self.second:
-            return said
+            return f"{said}; {ORDERS[self.order]}"
         return f"{said}; next {self.second} at {words.ratio(self.second_ratio or 1.0)}, {ORDERS[self.order]}"
 
 
@@ -115,8 +117,13 @@ def choices(timing: Timing) -> tuple[Choice, ...]:
 
 
 def ranked(panel: Panel) -> tuple[Line, ...]:
-    """Return the lines that can be ranked, the fastest first."""
+    """Return the lines that can be ranked, the fastest first.
+
+    Not the baseline alone where ratios to it are unreliable: it is not the fastest because nothing is known of others.
+    """
     reliable = [line for line in panel.lines if line.point is not None and line.answer != "unreliable"]
+    if len(reliable) < len(panel.plotted) and [line.answer for line in reliable] == ["baseline"]:
+        return ()
     return tuple(sorted(reliable, key=lambda line: line.row.ratio or math.inf))
 
 
@@ -198,8 +205,8 @@ def _order(first: Interval | None, second: Interval | None) -> str:
 
 def _fastest(mechanism: str, panels: Sequence[Panel]) -> Fastest | None:
     forward = [panel for panel in panels if panel.lines[0].row.direction == "forward"]
-    placed = [{line.implementation: line for line in ranked(panel)} for panel in forward or panels]
-    placed = [lines for lines in placed if lines]
+    compared = [panel for panel in forward or panels if panel.plotted]
+    placed = [{line.implementation: line for line in ranked(panel)} for panel in compared if ranked(panel)]
     baselines = {line.implementation for lines in placed for line in lines.values() if line.answer == "baseline"}
     if len(baselines) != 1:
         return None  # nothing was compared, or not with one baseline: no mean of such ratios says anything
@@ -225,7 +232,7 @@ def _fastest(mechanism: str, panels: Sequence[Panel]) -> Fastest | None:
         min(ratios),
         max(ratios),
         len(shared),
-        len(placed),
+        len(compared),
         second,
         means[second][0] if second else None,
         _order(interval, means[second][1]) if second else "alone",
