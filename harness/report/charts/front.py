@@ -38,7 +38,13 @@ def _spec() -> dict[str, Any]:
                 "field": "ratio",
                 "type": "quantitative",
                 "scale": {"type": "log", "nice": False, "padding": 16},
-                "axis": {"title": "mean time ÷ baseline's", "format": "~g", "grid": True, "labelOverlap": True},
+                "axis": {
+                    "title": "mean time ÷ baseline's",
+                    "format": "~g",
+                    "grid": True,
+                    "labelOverlap": True,
+                    "tickCount": 5,
+                },
             },
             "y": {
                 "field": "error",

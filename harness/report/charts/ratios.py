@@ -21,7 +21,7 @@ _Y = {
     "field": "cell",
     "type": "nominal",
     "sort": {"field": "place", "op": "min"},
-    "scale": {"paddingInner": 0.08, "paddingOuter": 0.02},
+    "scale": {"paddingInner": 0.12, "paddingOuter": 0.02},
     "axis": None,
 }
 _TOOLTIP = [
@@ -48,7 +48,7 @@ def _spec() -> dict[str, Any]:
     firm, hollow = {"strokeWidth": 2}, {"strokeWidth": 1.4, "strokeDash": [2, 2]}
     return specification(
         width=WIDTH,
-        height={"step": 12, "for": "offset"},
+        height={"step": 12.5, "for": "offset"},
         autosize={"type": "fit-x", "contains": "padding"},
         encoding={"y": _Y, "yOffset": {"field": "implementation", "type": "nominal"}},
         layer=[

@@ -12,6 +12,7 @@
   const refuse = () => Promise.reject(new Error("this page loads nothing"));
   const loader = { load: refuse, sanitize: refuse, http: refuse, file: refuse };
   const copy = (value) => JSON.parse(JSON.stringify(value));
+  const NEAR = 400; // pixels beyond the window
   let keep = () => true;
 
   function specification(kind) {
@@ -168,9 +169,15 @@
           seen.unobserve(entry.target);
           charts[figures.indexOf(entry.target)].mount();
         }
-      }, { rootMargin: "400px" })
+      }, { rootMargin: `${NEAR}px` })
     : null;
-  for (const chart of charts) seen ? seen.observe(chart.figure) : chart.mount();
+  for (const chart of charts) {
+    /* What is near now is drawn now, from the top: it moves the others down. What is folded has no place. */
+    const place = chart.figure.getBoundingClientRect();
+    const near = place.top < window.innerHeight + NEAR && place.bottom > -NEAR && place.width;
+    if (near || !seen) chart.mount();
+    else seen.observe(chart.figure);
+  }
   window.addEventListener("beforeprint", () => charts.forEach((chart) => chart.mount()));
 
   window.attentionCharts = {
