@@ -35,7 +35,7 @@ def _check_tables(run: Run) -> None:
     declared = run.facts.implementations
     found: dict[str, set[str]] = {
         "implementations": {row.implementation for row in (*rows, *run.node_cases)} | set(declared),
-        "mechanisms": {row.mechanism for row in rows} | set(run.heatmaps),
+        "mechanisms": {row.mechanism for row in rows} | set(run.heatmaps) | set(run.facts.mechanisms),
         "checks": {verdict.check for verdict in run.verdicts},
         "classes of mutants": {outcome.kind for outcome in run.outcomes},
         "operators": {one.operator for one in run.node_cases},

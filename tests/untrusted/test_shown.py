@@ -20,7 +20,7 @@ from attention_harness.model.run_facts import RunFacts
 from attention_harness.report import build, markdown, page
 from attention_harness.report.page import rendering
 from tests.untrusted.inside import HOSTILE, answer
-from tests.untrusted.made import everything, measurements, verdicts
+from tests.untrusted.made import everything, measurements, mechanism, verdicts
 
 FOLDER = Path(rendering.__file__).parent
 STEERING = {chr(n) for n in (*range(9), *range(11, 32), *range(127, 160), 0x202E, 0x2066, 0xD800)} - {"\n", "\t"}
@@ -158,4 +158,12 @@ def test_a_table_without_end_is_refused(tmp_path, kind, count):
     field = {"implementations": "implementation", "checks": "check"}[kind]
     store.Writer.start(tmp_path, RunFacts()).add(*(replace(verdicts()[0], **{field: f"n{n}"}) for n in range(count)))
     with pytest.raises(HarnessError, match=f"names {count} {kind}; a report has room for {count - 1}"):
+        build(store.load(tmp_path))
+
+
+def test_described_mechanisms_are_bounded(tmp_path):
+    """Each has a section, though nothing was run of it."""
+    described = {f"n{place}": mechanism() for place in range(201)}
+    store.Writer.start(tmp_path, RunFacts(mechanisms=described))
+    with pytest.raises(HarnessError, match="names 201 mechanisms; a report has room for 200"):
         build(store.load(tmp_path))
