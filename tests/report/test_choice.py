@@ -99,16 +99,6 @@ def test_a_baseline_that_no_other_beats_is_said_to_be_the_fastest(compared):
     assert "the baseline itself, over 1 of 1 workload; nothing else could be ranked" == alone.says
 
 
-def test_a_baseline_beside_unreliable_answers_is_no_choice(compared):
-    """Whoever was withheld may be faster: nothing is said to be the fastest, and the workload has no order."""
-    timing = compared(w={"a": (0.5, 0.4, 0.6, SHAKY)})
-    assert choice.fastest(timing) == ()
-    [one] = choice.choices(timing)
-    assert (one.ranked, one.row[1:]) == ((), ("–",) * 5)
-    assert any(other.startswith("a: unreliable") for other in one.others)
-    assert any(other.startswith("eager: baseline") for other in one.others)
-
-
 def test_who_was_withheld_beside_the_fastest_is_named(compared):
     [one] = choice.fastest(compared(w={"a": (0.5, 0.4, 0.6), "b": (0.1, 0.09, 0.2, SHAKY)}))
     assert (one.implementation, one.withheld) == ("a", ("b",))

@@ -148,8 +148,6 @@ def fastest(timing: Timing) -> tuple[Fastest, ...]:
 
 def _choice(panel: Panel) -> Choice:
     first = ranked(panel)
-    if len(first) == 1 and first[0].answer == "baseline" and any(x.answer == "unreliable" for x in panel.lines):
-        first = ()  # the baseline alone is left of what was measured: that makes it no choice
     names = {line.implementation for line in first}
     others = (
         f"{x.implementation}: {x.answer}{', ' + x.remark if x.remark else ''}"
@@ -215,8 +213,6 @@ def _fastest(mechanism: str, panels: Sequence[Panel]) -> Fastest | None:
     if not shared:
         return None
     withheld = sorted({x.implementation for p in panels for x in p.lines if x.answer == "unreliable"} - names)
-    if names == {baseline} and withheld:
-        return None  # what was measured beside it has no answer
     means = {name: _mean([lines[name] for lines in shared]) for name in names}
     first, *rest = sorted(names, key=lambda name: (means[name][0], name))
     ratios = [lines[first].row.ratio or 1.0 for lines in shared]
