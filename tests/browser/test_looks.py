@@ -58,6 +58,18 @@ def test_axe_finds_no_fault(address, opened, scheme):
     assert told == []
 
 
+def test_each_drawing_says_what_it_shows(address, opened):
+    """The name of a drawing is the text of its chart, not Vega's."""
+    page = opened(address).page
+    page.locator("figure[data-chart=ratios]").first.scroll_into_view_if_needed()
+    page.locator("figure[data-chart=ratios] svg").first.wait_for()
+    names = page.evaluate(
+        "() => [...document.querySelectorAll('.drawing, .drawing [aria-label]')].map((one) => one.getAttribute('aria-label'))"
+    )
+    assert names
+    assert not [name for name in names if not name or "Vega visualization" in name]
+
+
 def test_without_scripts_all_tables_stand(address, browser):
     """No script: the matrix, the failures and their commands are there, and the page says that the query box is not."""
     context = browser.new_context(java_script_enabled=False)

@@ -96,6 +96,7 @@
         logLevel: vega.Error,
         tooltip: (handler, event, item, value) => tip(event, value),
       });
+      this.view.description(this.text);  // else Vega names the drawing itself
       this.fit();
       this.view.run();
       this.show(left !== null);
