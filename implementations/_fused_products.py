@@ -83,9 +83,10 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, visible: Visibility, scal
     for first, end, start, stop in visible.blocks(_BAND if blocked else visible.queries):
         place = end - first, stop - start, first - start  # of blocks that lie alike one mask says which keys are hidden
         if place not in masks or not alike:
-            masks[place] = _mask(visible, first, end, start, stop, query)
-            if alike and blocked and masks[place] is not None:  # the kernel would make a sum of each anew
-                masks[place] = torch.where(masks[place], query.new_zeros(()), -torch.inf)
+            mask = _mask(visible, first, end, start, stop, query)
+            if alike and blocked and mask is not None:  # the kernel would make a sum of each anew
+                mask = torch.where(mask, query.new_zeros(()), -torch.inf)
+            masks[place] = mask
         outputs.append(
             scaled_dot_product_attention(
                 query[:, :, first:end],

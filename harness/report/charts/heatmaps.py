@@ -90,11 +90,13 @@ def errors(one: ErrorMap) -> Chart | None:
         tuple(None if x is None else min(max(math.log10(x), -LEAST), LEAST) if x > 0 else -LEAST for x in row)
         for row in one.values
     )
-    names = (
-        f"{name}, {each} to a cell" if each > 1 else name
-        for name, each in ((one.rows, one.rows_each), (one.columns, one.columns_each))
-    )
-    return _heatmap(Heatmap(one.case, one.title, *names, values), SIGNED)
+    down, across = _blocks(one.rows, one.rows_each), _blocks(one.columns, one.columns_each)
+    return _heatmap(Heatmap(one.case, one.title, down, across, values), SIGNED)
+
+
+def _blocks(name: str, each: int) -> str:
+    """Return what an axis holds, and how many of them a cell stands for."""
+    return f"{name}, {each} to a cell" if each > 1 else name
 
 
 def _heatmap(panel: Heatmap, kind: Kind) -> Chart | None:

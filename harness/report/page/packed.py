@@ -47,8 +47,8 @@ def packed(content: Content) -> str:
     for name, text in columns.items():
         tables[name], places[name] = _column(map(text, ordered))
     data = {"tables": tables, "columns": places, "statuses": _statuses(), "wholeCase": CASE}
-    text = json.dumps(data, separators=(",", ":"))
-    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+    whole = json.dumps(data, separators=(",", ":"))
+    return base64.b64encode(gzip.compress(whole.encode(), mtime=0)).decode()
 
 
 SHOWN = (*NONCONFORMING, Status.KNOWN_FAILURE)
