@@ -54,7 +54,7 @@ class Diagnosis(Stored, frozen=True):
     @property
     def lines(self) -> list[str]:
         """What a reader is told."""
-        lines = [f"matches: {match}" for match in self.matches]
+        lines = [f"{'matches' if match.agreed == match.cases else 'resembles'}: {match}" for match in self.matches]
         lines += [self.note] if self.note else []
         if self.mutants:
             found = "" if self.matches else "none explains it: "

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from attention_harness.model.run_facts import Environment, RunFacts
 from attention_harness.store.reading import Run
 
-_OF_FIRST = ("heatmaps", "sensitivity", "reliability", "node_cases")  # the same in every run that has them
+_OF_FIRST = ("heatmaps", "sensitivity", "reliability")  # the same in every run that has them
 _OF_ALL = (
     "verdicts",
     "measurements",
@@ -21,6 +21,7 @@ _OF_ALL = (
     "outcomes",
     "equivalence",
     "by_rule",
+    "node_cases",
     "targets",
     "notes",
 )
@@ -44,6 +45,7 @@ def merge(runs: Sequence[Run]) -> Run:
     parts: dict[str, Any] = {name: tuple(item for run in named for item in getattr(run, name)) for name in _OF_ALL}
     for name in _OF_FIRST:
         parts[name] = next(filter(None, (getattr(run, name) for run in named)), getattr(first, name))
+    parts["node_cases"] = tuple(dict.fromkeys(parts["node_cases"]))  # of two runs on one machine the same
     repeated = len(parts["verdicts"]) - len({verdict.key for verdict in parts["verdicts"]})
     return Run(first.directory, _facts([run.facts for run in named], repeated), machines=others, **parts)
 

@@ -55,6 +55,12 @@ def verdicts() -> list[Verdict]:
             ratio = (n + len(who)) / 200
             vacuous = n == 1 and check == "accuracy"
             found.append(Verdict(who, mechanism, of, check, Status.PASS, ratio, replay=replay, uninformative=vacuous))
+    for who, status, ratio, reason in (
+        ("eager", Status.PASS, 0.0, ""),
+        ("my_kernel", Status.FAIL, 2.0, "it declares zeros"),
+    ):  # a behaviour is measured, and is no disagreement
+        about = {"reason": reason, "finding": "mean", "declared": "zeros"}
+        found.append(Verdict(who, "cosine", case("cosine", 5), "behaviour.masked", status, ratio, **about))
     return found
 
 

@@ -50,6 +50,7 @@ def test_axe_finds_no_fault(address, opened, scheme):
 
     watched = opened(address, scheme=scheme)
     watched.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    watched.ask("colour:red")  # so that there is a problem to be told
     found = Axe().run(watched.page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
     told = [
         f"{one['id']}: {one['help']} ({len(one['nodes'])}): {one['nodes'][0]['html'][:160]}"
@@ -88,5 +89,8 @@ def test_on_paper_what_is_folded_stands_open_and_nothing_is_cut(address, opened)
     watched.page.emulate_media(media="print")
     watched.page.set_viewport_size({"width": 700, "height": 1000})
     assert not watched.page.locator("#query").is_visible()
-    assert watched.page.evaluate("document.scrollingElement.scrollWidth") <= 720
+    closed = """() => [...document.querySelectorAll('details:not([open]) > :not(summary)')].filter((one) =>
+      one.textContent.trim() && !one.getBoundingClientRect().height && !one.closest('[hidden], .search, #results')).length"""
+    assert watched.page.evaluate(closed) == 0
+    assert watched.page.evaluate("document.scrollingElement.scrollWidth") <= 700
     assert len(watched.page.pdf()) > 20_000

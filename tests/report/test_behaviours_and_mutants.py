@@ -62,7 +62,8 @@ def test_both_formats_tell_causes(tmp_path, verdict):
     run = Run(tmp_path, RunFacts(planned=1), wrong, diagnosis=causes)
     for text in (path.read_text() for path in report.write(run, tmp_path)):
         assert (
-            "matches: mask polarity (gives the same numbers on 5 of 6 cases, to within 0.25 of the error bound)" in text
+            "resembles: mask polarity (gives the same numbers on 5 of 6 cases, to within 0.25 of the error bound)"
+            in text
         )
         assert "none of them explains it" in text
 

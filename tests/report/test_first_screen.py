@@ -29,7 +29,7 @@ from attention_harness.report.content.disagreements import disagreements
         ),
         (
             "Could not build /home/builder/work/src/kernels/attention.cc: out of registers.\nTraceback:\n" + "x " * 300,
-            "Could not build attention.cc: out of registers. Traceback:",
+            "Could not build attention.cc: out of registers. Traceback",
         ),
     ],
 )

@@ -123,7 +123,7 @@ def test_a_run_of_an_older_harness_says_what_it_lacks(run):
 
 def test_only_one_kind_of_input_is_said(run):
     """Where one of the two heatmaps is missing, it is named as missing."""
-    html = page.render(build(run(mechanisms={}, heatmaps={"cosine": panels("cosine")[:1]})))
+    html = page.render(build(run(mechanisms={"cosine": FACTS["cosine"]}, heatmaps={"cosine": panels("cosine")[:1]})))
     assert "cosine on notes" in html
     assert re.search(r"On real input</h6><p class=\"quiet\">None was stored in this run", html)
 

@@ -81,7 +81,7 @@ def test_a_run_that_is_not_whole_is_announced(run, verdict, facts, said):
     assert told.totals[0].word == "none wrong so far"
     assert said in markdown.render(told)
     assert said in page.render(told)
-    assert 'role="alert"' in page.render(told)
+    assert '<p class="warning">' in page.render(told)
 
 
 def test_an_answer_given_twice_does_not_hide_one_never_asked(run, verdict):

@@ -103,12 +103,12 @@ class Fastest:
         """One sentence: by how much, over how many workloads, and how sure it is."""
         over = f"{self.workloads} of {words.counted(self.measured, 'workload')}"
         spread = "" if self.workloads == 1 else f", {words.ratio(self.least)} to {words.ratio(self.most)} on each"
-        said = f"{words.ratio(self.ratio, self.low, self.high)} of the time of {self.baseline} over {over}{spread}"
+        text = f"{words.ratio(self.ratio, self.low, self.high)} of the time of {self.baseline} over {over}{spread}"
         if self.implementation == self.baseline:
-            said = f"the baseline itself, over {over}"
-        if not self.second:
-            return f"{said}; {ORDERS[self.order]}"
-        return f"{said}; next {self.second} at {words.ratio(self.second_ratio or 1.0)}, {ORDERS[self.order]}"
+            text = f"the baseline itself, over {over}"
+        following = f"next {self.second} at {words.ratio(self.second_ratio or 1.0)}, " if self.second else ""
+        unsure = f"; not ranked, since unreliable: {words.listed(self.withheld)}" if self.withheld else ""
+        return f"{text}; {following}{ORDERS[self.order]}{unsure}"
 
 
 def choices(timing: Timing) -> tuple[Choice, ...]:
@@ -212,7 +212,9 @@ def _fastest(mechanism: str, panels: Sequence[Panel]) -> Fastest | None:
     names, shared = _sharing(placed, baseline)
     if not shared:
         return None
-    withheld = sorted({x.implementation for p in panels for x in p.lines if x.answer == "unreliable"} - names)
+    withheld = sorted(
+        {x.implementation for p in forward or panels for x in p.lines if x.answer == "unreliable"} - names
+    )
     means = {name: _mean([lines[name] for lines in shared]) for name in names}
     first, *rest = sorted(names, key=lambda name: (means[name][0], name))
     ratios = [lines[first].row.ratio or 1.0 for lines in shared]

@@ -30,9 +30,9 @@ def line(reason: str) -> str:
         if kept and len(longer) > MOST:
             break
         kept = longer
-    return kept if len(kept) <= MOST else kept[: MOST - 1].rsplit(" ", 1)[0].rstrip(",;:") + "…"
+    return kept.rstrip(",;:") if len(kept) <= MOST else kept[: MOST - 1].rsplit(" ", 1)[0].rstrip(",;:") + "…"
 
 
 def folded(reason: str) -> bool:
-    """Say whether the line leaves something out, so that the whole has to stand beside it."""
+    """Return whether `line` shortens the reason, so that the whole has to stand beside it."""
     return line(reason) != " ".join(reason.split())

@@ -39,7 +39,8 @@ class Unrun:
 def line(implementation: str, word: str, tone: str, found: Sequence[Verdict], worst: str, unavailable: str) -> Line:
     """Return the line of an implementation."""
     counts = Counter(v.status for v in found)
-    checked = len(found) - sum(counts[status] for status in NOT_CHECKED)
+    vacuous = sum(v.uninformative for v in found)
+    checked = len(found) - vacuous - sum(counts[status] for status in NOT_CHECKED)
     if not checked:
         return Line(
             implementation, word, tone, plain.line(unavailable) if unavailable else "nothing was asked of it here"
@@ -50,6 +51,8 @@ def line(implementation: str, word: str, tone: str, found: Sequence[Verdict], wo
         parts.append(f"{words.number(wrong)} wrong")
     if known := counts[Status.KNOWN_FAILURE]:
         parts.append(words.counted(known, "known failure"))
+    if vacuous:
+        parts.append(f"{words.number(vacuous)} uninformative")
     parts.append(f"worst error ratio {worst}")
     return Line(implementation, word, tone, ", ".join(parts))
 

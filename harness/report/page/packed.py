@@ -40,6 +40,7 @@ def packed(content: Content) -> str:
         "where": lambda v: "" if v.where is None or v.status is Status.PASS else f"[{', '.join(map(str, v.where))}]",
         "said": lambda v: v.reason or (f"{v.finding}; declares {v.declared}" if v.declared else v.finding),
         "replay": lambda v: v.replay.replace(v.case, CASE),
+        "judged": lambda v: "no" if v.finding else "yes",
         "informative": lambda v: "no" if v.uninformative else "yes",
         "cause": lambda v: causes.get(cause(v), "") if v.status in SHOWN else "",
     }

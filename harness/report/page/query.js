@@ -52,6 +52,10 @@ window.attentionQuery = (() => {
     return (x) => x !== undefined && !Number.isNaN(x) && answers[how](x);
   }
 
+  /** Return the number that an error ratio's text states: of "infinite" and of "not a number" more than any. */
+  const ratioOf = (text) => (['infinite', 'not a number'].includes(text) ? Infinity
+    : Number(text.replace(/[^\d.e+-]/g, '') || NaN));
+
   class Verdicts {
     /** data: what `packed.py` writes. */
     constructor(data) {
@@ -60,15 +64,20 @@ window.attentionQuery = (() => {
       this.length = this.columns.case.length;
       this.cases = this.tables.case.map(facets);
       this.sizes = [...new Set(this.cases.flatMap((one) => Object.keys(one.sizes)))];
-      this.ratios = this.tables.ratio.map((text) => Number(text.replace(/[^\d.e+-]/g, '') || NaN));
+      this.ratios = this.tables.ratio.map(ratioOf);
     }
 
     get keys() {
-      return [...NAMES, ...TEXTS, ...PAIRS, 'ratio', ...this.sizes];
+      return [...NAMES, ...TEXTS, ...PAIRS, 'ratio', 'workload', ...this.sizes];
     }
 
     text(column, row) {
       return this.tables[column][this.columns[column][row]];
+    }
+
+    /** Say that a check passes or not: what is measured and not judged, such as a behaviour, does neither. */
+    judged(row) {
+      return this.text('judged', row) === 'yes';
     }
 
     wrong(row) {
@@ -80,6 +89,7 @@ window.attentionQuery = (() => {
       const mask = new Uint8Array(this.length).fill(1);
       const problems = [];
       for (const term of parse(text)) {
+        if (term.key === 'workload') continue;  // of charts alone
         const found = this.term(term);
         if (typeof found === 'string') { problems.push(found); continue; }
         for (let row = 0; row < this.length; row++) if (!!found[row] === term.negated) mask[row] = 0;
@@ -180,13 +190,13 @@ window.attentionQuery = (() => {
       const which = (row) => [one, other].indexOf(this.columns.implementation[row]);
       for (let row = 0; row < this.length; row++) {
         const status = this.text('status', row);
-        if (which(row) >= 0 && this.statuses[status].asked) passed[which(row)].set(this.questions[row], status === 'pass');
+        if (which(row) >= 0 && this.statuses[status].asked && this.judged(row)) passed[which(row)].set(this.questions[row], status === 'pass');
       }
       const [ours, theirs] = passed;
       const found = new Uint8Array(this.length);
       for (let row = 0; row < this.length; row++) {
         const question = this.questions[row];
-        found[row] = which(row) >= 0 && ours.has(question) && theirs.has(question)
+        found[row] = which(row) >= 0 && this.judged(row) && ours.has(question) && theirs.has(question)
           && ours.get(question) !== theirs.get(question) ? 1 : 0;
       }
       return found;
@@ -194,19 +204,17 @@ window.attentionQuery = (() => {
 
     /** Return what keeps a measurement of a chart: its own facets, and for the rest any verdict of its kind. */
     measurements(text) {
-      const terms = parse(text);
-      const own = ['implementation', 'mechanism', 'dtype', 'workload'];
-      const { mask } = this.select(terms.filter(({ key }) => key !== 'workload').map((term) => term.text).join(' '));
+      const terms = parse(text).filter((term) => term.key === 'workload' || typeof this.term(term) !== 'string');
+      const facetsOfMeasurements = ['implementation', 'mechanism', 'dtype', 'workload'];
+      const { mask } = this.select(text);
       const kinds = new Set();
       for (let row = 0; row < this.length; row++) {
         if (mask[row]) kinds.add(`${this.text('implementation', row)}\n${this.text('mechanism', row)}`);
       }
-      const ofVerdicts = terms.some(({ key }) => key && !own.includes(key));
-      return (row) => terms.every(({ key, values, negated }) => {
-        if (key && !own.includes(key)) return true;
-        const texts = key ? [String(row[key] ?? '')] : own.map((name) => String(row[name] ?? ''));
-        return texts.some(key ? named(values) : holds(values)) !== negated;
-      }) && (!ofVerdicts || !this.length || kinds.has(`${row.implementation}\n${row.mechanism}`));
+      const ofVerdicts = terms.some(({ key }) => !facetsOfMeasurements.includes(key));
+      return (row) => terms.every(({ key, values, negated }) => !facetsOfMeasurements.includes(key)
+          || named(values)(String(row[key] ?? '')) !== negated)
+        && (!ofVerdicts || !this.length || kinds.has(`${row.implementation}\n${row.mechanism}`));
     }
   }
 

@@ -33,7 +33,7 @@
 
   /** Return the query with these terms in place of others of their keys. */
   function refined(terms) {
-    const kept = window.attentionQuery.parse(box.value).filter(({ key }) => !(key in terms)).map(({ text }) => text);
+    const kept = window.attentionQuery.parse(box.value).filter(({ key }) => !Object.hasOwn(terms, key)).map(({ text }) => text);
     return [...kept, ...Object.entries(terms).map(([key, value]) => `${key}:${quoted(value)}`)].join(' ');
   }
 
@@ -169,8 +169,8 @@
     groups.sort((a, b) => a.place - b.place || b.ratio - a.ratio);
     left = mask;
     $('counted').textContent = query
-      ? `${number(count)} of ${number(verdicts.length)} verdicts, in ${number(groups.length)} cases`
-      : `${number(verdicts.length)} verdicts, in ${number(groups.length)} cases; the worst first`;
+      ? `${number(count)} of ${number(verdicts.length)} verdicts, in ${number(groups.length)} case${groups.length === 1 ? '' : 's'}`
+      : `${number(verdicts.length)} verdicts, in ${number(groups.length)} case${groups.length === 1 ? '' : 's'}; the worst first`;
     list();
   }
 
@@ -211,7 +211,7 @@
     const table = make('table', {}, make('thead', {}, make('tr', {}, ...head.map((name) => make('th', { scope: 'col' }, name)))),
       make('tbody', {}, ...body));
     const replays = [...new Set(rows.filter((row) => verdicts.text('replay', row))
-      .map((row) => verdicts.text('replay', row).replaceAll(verdicts.wholeCase, id)))];
+      .map((row) => verdicts.text('replay', row).replaceAll(verdicts.wholeCase, () => id)))];
     const links = make('p', { class: 'small' },
       make('a', { href: link(`implementation:${quoted(named)} case:${quoted(id)}`, 'results') }, 'link to this case'));
     for (const one of document.querySelectorAll('.map')) {
