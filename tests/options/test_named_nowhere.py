@@ -20,6 +20,8 @@ ABOUT = {
     "benchmark/self_check.py": {"scaled_dot_product"},  # the workload that is slowed down
     "cases/anchors.py": {"mask", "scaled_dot_product"},  # what the recordings are of
     "cases/distributions.py": {"bias"},  # what a content changes
+    "cases/notes_sample.py": set(mechanisms()),  # how the notes' sample is put through each
+    "cases/notice.py": set(mechanisms()),  # what a reader sees in the weights of each
     "checks/dropout.py": {"dropout"},
     "checks/dropout_backward.py": {"dropout"},
     "checks/behaviour/visibility.py": {"causal"},
